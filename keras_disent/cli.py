@@ -78,7 +78,12 @@ def train(
         int | None, typer.Option(help="Images of a step. Default: 64 for each player's turn.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, noise and data order.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-4,
+    changed: Annotated[
+        str, typer.Option(help="For models of pairs: factors that differ, a number or random.")
+    ] = "1",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the optimizer. Default: the model's own.")
+    ] = None,
     latent_dim: Annotated[int, typer.Option(help="Number of latents.")] = 10,
     likelihood: Annotated[str, typer.Option(help="Of the pixels.")] = "bernoulli",
     network: Annotated[str, typer.Option(help="conv, burgess or mlp.")] = "conv",
@@ -119,6 +124,7 @@ def train(
             epoch_steps=min(epoch_steps, steps),
             batch_size=batch_size,
             seed=seed,
+            changed=int(changed) if changed.isdecimal() else changed,
             learning_rate=learning_rate,
             latent_dim=latent_dim,
             likelihood=likelihood,

@@ -34,7 +34,9 @@ class Config:
         epoch_steps: steps between checkpoints, lines of the history and pictures.
         batch_size: images of one step; None means 64 for each player's turn.
         seed: of weights, noise and data order.
-        learning_rate: of the model's (not the discriminator's) Adam.
+        changed: for models that learn from pairs: factors in which the two images differ, or
+            "random".
+        learning_rate: of the model's (not the discriminator's) optimizer; None means its own.
         latent_dim, likelihood: as the model's.
         network, width: name of encoder and decoder, and what multiplies their sizes.
         options: other arguments of the model, such as `{"beta": 4.0}`.
@@ -52,7 +54,8 @@ class Config:
     epoch_steps: int = 1_000
     batch_size: int | None = None
     seed: int = 0
-    learning_rate: float = 1e-4
+    changed: int | str = 1
+    learning_rate: float | None = None
     latent_dim: int = 10
     likelihood: str = "bernoulli"
     network: str = "conv"
@@ -73,9 +76,14 @@ class Config:
         if self.batch_size is not None:
             whole_number("batch_size", self.batch_size, at_least=1)
         whole_number("seed", self.seed, at_least=0)
+        if self.changed != "random":
+            if not isinstance(self.changed, int):
+                raise ValueError(f"`changed` is a number or 'random'. Got {self.changed!r}.")
+            whole_number("changed", self.changed, at_least=1)
         for name in ("learning_rate", "width"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` is a number above 0. Got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
 
     def load_data(self) -> Any:
         """Return the data set."""
@@ -102,29 +110,31 @@ class Config:
             lookup(name, _options_of(cls), f"option of {cls.__name__}")
         if options.get("estimator") == "mss":
             options.setdefault("dataset_size", len(data))
-        shape = data.image_shape
         try:
-            model = cls(
-                shape,
+            model = cls.with_networks(
+                data.image_shape,
                 self.latent_dim,
-                encoder=networks.ENCODERS[self.network](shape, width=self.width, seed=self.seed),
-                decoder=networks.DECODERS[self.network](
-                    shape, self.latent_dim, width=self.width, seed=self.seed + 1
-                ),
+                self.network,
+                self.width,
                 likelihood=self.likelihood,
                 seed=self.seed,
                 **options,
             )
         except TypeError as error:
             raise ValueError(f"{cls.__name__} does not take these options: {error}") from None
-        model.compile(keras.optimizers.Adam(self.learning_rate))
+        model.compile(model.default_optimizer(self.learning_rate))
         check_batches(model, self.batches(model, data), None, training=True, name="data")
         return model
 
-    def batches(self, model: Any, data: Any) -> Any:
-        """Return the stream of training batches."""
-        size = self.batch_size or 64 * len(model.players)
-        return data.batches(size, seed=self.seed, steps=self.epoch_steps)
+    def batches(self, model: Any, data: Any, held_out: bool = False) -> Any:
+        """Return the stream of training batches, or 64 others to evaluate the objective on."""
+        size = self.batch_size or 64 * (1 if held_out else len(model.players))
+        seed, steps = (self.seed + 1_000_003, 64) if held_out else (self.seed, self.epoch_steps)
+        if model.pairs:
+            changed = None if self.changed == "random" else int(self.changed)
+            pairs = datasets.ChangedPairs(data, changed, labels=model.labelled)
+            return pairs.batches(size, seed=seed, steps=steps)
+        return data.batches(size, seed=seed, steps=steps, labels=model.labelled)
 
     def to_json(self) -> str:
         """Return the configuration as JSON text, with the version and the backend."""

@@ -31,6 +31,7 @@ class Game(keras.Model):
         players: `{term: names of the parts that its player owns}`, in the order of the turns.
         samples_per_turn: int, the fewest samples that a player can learn from.
         labelled: whether it learns from labels: a batch is then the pair (images, labels).
+        undecayed: parts of names of variables that no optimizer's weight decay reaches.
 
     Attributes:
         steps: int variable, training steps taken so far; schedules read it.
@@ -40,6 +41,7 @@ class Game(keras.Model):
     players: dict[str, tuple[str, ...]] = {}
     samples_per_turn = 1
     labelled = False
+    undecayed: tuple[str, ...] = ()
 
     def __init__(self, terms: tuple[str, ...] = (), **kwargs):
         super().__init__(**kwargs)
@@ -91,7 +93,7 @@ class Game(keras.Model):
 
         Args:
             optimizer: a Keras optimizer or its name, or one of them for each player as
-                `{term: optimizer}`. Default: Adam with learning rate 1e-4.
+                `{term: optimizer}`. Default: `default_optimizer`.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in Keras.
         """
         if not isinstance(optimizer, (dict, Turns)):
@@ -100,7 +102,8 @@ class Game(keras.Model):
             self._check_one_for_each_player(optimizer)
             scale = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
             optimizer = {
-                player: _optimizer(optimizer[player], loss_scale=scale) for player in self.players
+                player: _optimizer(optimizer[player] or self.default_optimizer(), loss_scale=scale)
+                for player in self.players
             }
             (first, *others) = optimizer.values()
             optimizer = Turns(optimizer) if others else first
@@ -117,8 +120,18 @@ class Game(keras.Model):
         for player, variables in owned.items():
             own = self._optimizer_of(player)
             if not own.built:
+                inner = getattr(own, "inner_optimizer", own)
+                inner.exclude_from_weight_decay(var_names=list(self.undecayed))
                 own.build(variables)
             _backend.prepare(own)
+
+    def default_optimizer(self, learning_rate: float | None = None):
+        """Return a new optimizer with the published settings: Adam, learning rate 1e-4.
+
+        Args:
+            learning_rate: another learning rate.
+        """
+        return keras.optimizers.Adam(1e-4 if learning_rate is None else learning_rate)
 
     def _check_one_for_each_player(self, optimizers: dict) -> None:
         if set(optimizers) != set(self.players):
@@ -270,8 +283,6 @@ def _portable(config: Any) -> Any:
 
 
 def _optimizer(optimizer: Any, loss_scale: bool):
-    if optimizer is None:
-        optimizer = keras.optimizers.Adam(1e-4)
     optimizer = keras.optimizers.get(optimizer)
     if loss_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -48,13 +48,13 @@ def traversals(
     """Draw what each latent does to one image.
 
     First come originals and their reconstructions. Below, each row turns one latent of image
-    `start` through `values` while the others stay, the latents that carry most (mean KL over
-    `images`) first.
+    `start` through `values` while the others stay, the latents that carry most (`latent_use`, for
+    a VAE its mean KL over `images`) first.
 
     Args:
-        model: any model with `encode`, `latent_kl`, `reconstruct` and `traverse`.
+        model: any model with `latent_use`, `unit_of_use`, `reconstruct` and `traverse`.
         images: (n, h, w, c); all of them serve to order the latents.
-        latents: numbers of the latents to draw, in this order; default by KL.
+        latents: numbers of the latents to draw, in this order; default by use.
         values: what a latent is set to, in standard deviations of the prior.
         start: number of the image that is changed.
         at_most: rows of latents at most.
@@ -63,13 +63,13 @@ def traversals(
     Returns:
         a matplotlib figure; `save(figure, path)` writes it.
     """
-    kl = model.latent_kl(images)
-    chosen = np.argsort(-kl)[:at_most] if latents is None else np.asarray(latents)
+    use = model.latent_use(images)
+    chosen = np.argsort(-use)[:at_most] if latents is None else np.asarray(latents)
     order = [start, *(i for i in range(len(images)) if i != start)]
     shown = images[order[: len(values)]]
     grid = model.traverse(images[start : start + 1], chosen, values)[0]
     originals = np.asarray(shown, "float32") / (255 if shown.dtype == np.uint8 else 1)
-    labels = [f"z{i}   {kl[i]:.2f} nats" for i in chosen]
+    labels = [f"z{i}   {use[i]:.2f} {model.unit_of_use}" for i in chosen]
     return _grid_figure(originals, model.reconstruct(shown), grid, labels, values, title)
 
 

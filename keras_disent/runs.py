@@ -148,13 +148,13 @@ def evaluate(
         names = metrics.applicable(config.metrics, data)
     metrics.check(names, data)
     model = load_model(folder)
-    size = config.batch_size or 64
-    held_out = data.batches(size, seed=config.seed + 1_000_003, steps=64)
+    held_out = config.batches(model, data, held_out=True)
+    images = 64 * held_out.batch_size * (2 if model.pairs else 1)
     terms = model.evaluate(held_out, verbose=0, return_dict=True)
     result: dict[str, Any] = {
         name: {
             "value": float(value),
-            "settings": {"images": 64 * size, "seed": held_out.seed, "step": model.steps_taken()},
+            "settings": {"images": images, "seed": held_out.seed, "step": model.steps_taken()},
         }
         for name, value in terms.items()
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, BACKENDS, compiled, elsewhere, images, small, trained
+from checks import BACKEND, BACKENDS, compiled, elsewhere, images, learnt_from, small, trained
 from test_files import published
 
 import keras_disent
@@ -32,7 +32,8 @@ def train_all(folder, backend):
         model = keras.saving.load_model(path)
         model.noise.enabled = False
         x = images(80, model.image_shape)
-        logs = model.fit(x, batch_size=8, shuffle=False, verbose=0).history
+        fit = {"batch_size": 8, "shuffle": False, "verbose": 0}
+        logs = model.fit(*learnt_from(model, x), **fit).history
         terms = {term: values[0] for term, values in logs.items()}
         np.savez(path.with_name(f"{path.stem}.{backend}.npz"), weights=trained(model), **terms)
 

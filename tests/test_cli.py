@@ -229,7 +229,7 @@ def test_demo_compares_two_models(tmp_path, monkeypatch, capsys):
 # -- what it refuses ------------------------------------------------------------------------------
 
 WRONG = {
-    "model": (["--model", "factorvae"], "No model 'factorvae' here. Choose from: annealed_vae, "),
+    "model": (["--model", "factorvae"], "No model 'factorvae' here. Choose from: ada_gvae, "),
     "data": (["--data", "smile"], "No data set 'smile' here. Choose from: "),
     "metric": (["--metrics", "mig,x"], "No metric 'x' here. Choose from: active_units, "),
     "network": (["--network", "cnn"], "No network 'cnn' here. Choose from: burgess, conv, mlp."),

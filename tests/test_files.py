@@ -39,14 +39,18 @@ def published():
 TRAINED = ["vae", "factor_vae"]
 
 
+def q_of(model, x):
+    """Return mean and log-variance of q(z|x), if the model has such a thing."""
+    return model.posterior_parameters(x) if hasattr(model, "posterior_parameters") else ()
+
+
 def read_all(folder):
     """Load every model of a folder, write what it makes of images, and train some further."""
     for path in sorted(Path(folder).glob("*.keras")):
         model = keras.saving.load_model(path)
         x = images(9, model.image_shape)
-        codes, log_variances = model.posterior_parameters(x)
-        pictures = model.decode(codes)
-        np.savez(path.with_suffix(".npz"), codes=codes, log_variances=log_variances, x=pictures)
+        codes = model.encode(x)
+        np.savez(path.with_suffix(".npz"), codes=codes, x=model.decode(codes), q=q_of(model, x))
         if path.stem in TRAINED:
             assert int(model.steps) == 2
             before = trained(model)
@@ -71,9 +75,9 @@ def test_files_are_read_by_every_backend(reader, tmp_path):
     for name, model in models.items():
         there = np.load(tmp_path / f"{name}.npz")
         x = images(9, model.image_shape)
-        codes, log_variances = model.posterior_parameters(x)
+        codes = model.encode(x)
         np.testing.assert_allclose(there["codes"], codes, atol=1e-4)
-        np.testing.assert_allclose(there["log_variances"], log_variances, atol=1e-4)
+        np.testing.assert_allclose(there["q"], q_of(model, x), atol=1e-4)
         np.testing.assert_allclose(there["x"], model.decode(codes), atol=1e-4)
 
 

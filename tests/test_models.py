@@ -2,14 +2,27 @@
 
 import numpy as np
 import pytest
-from checks import LATENTS, LAWS, SHAPE, check_model, images, policy, reload
+from checks import (
+    LATENTS,
+    SHAPE,
+    arrays,
+    assert_same,
+    assert_seeded,
+    check_model,
+    images,
+    laws_of,
+    mixed_precision_trains_and_loads,
+    plain,
+    policy,
+    reload,
+    small,
+)
 
 from keras_disent.latents import LIKELIHOODS
-from keras_disent.models import MODELS, FactorVAE
+from keras_disent.models import MODELS, Autoencoder, FactorVAE
 
 
-@pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "law"), [(name, law) for name in MODELS for law in laws_of(name)])
 def test_every_model(name, law):
     check_model(name, laws=[law])
 
@@ -31,6 +44,22 @@ def test_variants(name, kwargs):
         "each_player_moves_its_own_parts_only",
     ]
     check_model(name, laws, **kwargs)
+
+
+@pytest.mark.parametrize("name", ["vae", "factor_vae"])
+def test_the_other_half_precision(name):
+    mixed_precision_trains_and_loads(lambda **kwargs: small(name, **kwargs), "mixed_bfloat16")
+
+
+@pytest.mark.parametrize("kind", [FactorVAE, Autoencoder])
+def test_named_networks_stay_names_and_have_the_seed_of_their_model(kind):
+    named = {"encoder": "mlp", "decoder": "mlp"}
+    first, same, other = (kind(SHAPE, LATENTS, **named, seed=seed) for seed in (1, 1, 2))
+    assert_same(arrays(first.variables), arrays(same.variables))
+    assert_seeded(first, other)
+    config = first.get_config()
+    assert named.items() <= config.items()
+    assert plain(kind.from_config(config).get_config()) == plain(config)
 
 
 def test_named_networks_keep_the_precision_of_their_model():

@@ -23,7 +23,9 @@ class Painter:
     def __init__(self, kl=KL):
         self.kl = np.asarray(kl)
 
-    def latent_kl(self, x):
+    unit_of_use = "nats"
+
+    def latent_use(self, x):
         return self.kl
 
     def reconstruct(self, x):

@@ -266,7 +266,7 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model": "vea"}, r"No model 'vea' here\. Choose from: annealed_vae, .*vae\."),
+        ({"model": "vea"}, r"No model 'vea' here\. Choose from: ada_gvae, .*vae\."),
         ({"network": "resnet"}, r"No network 'resnet' here\. Choose from: burgess, conv, mlp\."),
         ({"metrics": ("mig", "x")}, r"No metric 'x' here\. Choose from: active_units, "),
         ({"data": "smile"}, r"No data set 'smile' here\. Choose from: .*sprites.*; or a folder"),
@@ -277,6 +277,8 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"batch_size": 0}, r"`batch_size` .* Got 0\."),
         ({"seed": -1}, r"`seed` is a whole number of at least 0\. Got -1\."),
         ({"learning_rate": 0.0}, r"`learning_rate` is a number above 0\. Got 0\.0\."),
+        ({"changed": "some"}, r"`changed` is a number or 'random'\. Got 'some'\."),
+        ({"changed": 0}, r"`changed` is a whole number of at least 1\. Got 0\."),
         ({"width": float("nan")}, r"`width` is a number above 0\. Got nan\."),
     ],
 )
@@ -328,6 +330,9 @@ def test_configurations_build_what_they_say():
     assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(1e-3)
     by_default = change(model="factor_vae", batch_size=None).batches(model, data)
     assert (by_default.batch_size, by_default.seed, len(by_default)) == (128, 1, 4)
+    own = change(model="qlae", learning_rate=None, options={"values": 4}).build(data)
+    assert (own.values, own.optimizer.weight_decay) == (4, 0.1)
+    assert float(own.optimizer.learning_rate.numpy()) == pytest.approx(1e-3)
     sampled = change(model="beta_tcvae", options={"estimator": "mss"}).build(data)
     assert sampled.get_config()["dataset_size"] == 2 * 32 * 32
 
@@ -395,6 +400,27 @@ def test_traversals_are_drawn_where_asked(whole, tmp_path):
         assert a.tobytes() != b.tobytes()
     with pytest.raises(ValueError, match=r"`image` is a number from 0 to 255\. Got 256\."):
         runs.traverse(folder, image=256)
+
+
+def test_models_of_pairs_get_pairs_and_what_differs(tmp_path):
+    data = TINY.load_data()
+    for name, changed, most in (("ada_gvae", "random", 2), ("gvae", 2, 2)):
+        config = change(model=name, changed=changed, latent_dim=5)
+        batch = config.batches(config.build(data), data).at(0)
+        pairs, *labels = batch if isinstance(batch, tuple) else (batch,)
+        assert pairs.shape == (8, 2, 32, 32, 1)
+        assert [label.shape for label in labels] == ([(8, 5)] if name == "gvae" else [])
+        assert all((label.sum(axis=1) == most).all() for label in labels)
+    with pytest.raises(ValueError, match=r"at most 3, the factors that may\. Got 4\."):
+        change(model="gvae", changed=4, latent_dim=5).build(data)
+    folder = trained(change(model="gvae", latent_dim=5, steps=3), tmp_path / "run")
+    result = runs.evaluate(folder, n=50)
+    assert result["loss"]["settings"]["images"] == 2 * 64 * 8
+    (tmp_path / "images").mkdir()
+    Image.new("L", (16, 16)).save(tmp_path / "images" / "a.png")
+    own = change(model="ada_gvae", data=str(tmp_path / "images"), subset=None, metrics=())
+    with pytest.raises(TypeError, match="Groups need a GroundTruth"):
+        own.build(own.load_data())
 
 
 def test_images_of_ones_own(tmp_path):

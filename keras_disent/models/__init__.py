@@ -1,6 +1,7 @@
-"""One file for each method; `MODELS` has those by name that learn from images alone."""
+"""One file for each method; `MODELS` has them by name."""
 
 from keras_disent import _backend  # noqa: F401  (first: it says what to install)
+from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.beta_tcvae import BetaTCVAE
 from keras_disent.models.beta_vae import AnnealedVAE, BetaVAE
 from keras_disent.models.dip_vae import DIPVAE
@@ -8,6 +9,7 @@ from keras_disent.models.factor_vae import FactorVAE
 from keras_disent.models.group_vae import GVAE, MLVAE, AdaGVAE, AdaMLVAE
 from keras_disent.models.hfs_vae import HFSVAE
 from keras_disent.models.info_vae import InfoVAE
+from keras_disent.models.qlae import QLAE
 from keras_disent.models.vae import VAE
 
 MODELS = {
@@ -17,6 +19,14 @@ MODELS = {
     "factor_vae": FactorVAE,
     "beta_tcvae": BetaTCVAE,
     "dip_vae": DIPVAE,
+    "info_vae": InfoVAE,
+    "hfs_vae": HFSVAE,
+    "ada_gvae": AdaGVAE,
+    "ada_mlvae": AdaMLVAE,
+    "gvae": GVAE,
+    "mlvae": MLVAE,
+    "autoencoder": Autoencoder,
+    "qlae": QLAE,
 }
 
 __all__ = [
@@ -25,10 +35,12 @@ __all__ = [
     "HFSVAE",
     "MLVAE",
     "MODELS",
+    "QLAE",
     "VAE",
     "AdaGVAE",
     "AdaMLVAE",
     "AnnealedVAE",
+    "Autoencoder",
     "BetaTCVAE",
     "BetaVAE",
     "FactorVAE",

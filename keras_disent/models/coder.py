@@ -1,0 +1,114 @@
+"""Models with an encoder and a decoder: what a VAE and a plain autoencoder have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_disent import _backend, latents, networks
+from keras_disent.models.image_model import ImageModel
+from keras_disent.registry import lookup
+
+
+class Coder(ImageModel):
+    """An image model of three parts: `encoder`, `decoder` and the `likelihood` of pixels.
+
+    A method adds what lies between features and codes.
+
+    Attributes:
+        features: int, columns of what the encoder gives.
+    """
+
+    def __init__(
+        self,
+        image_shape: Any,
+        latent_dim: int,
+        encoder: Any = None,
+        decoder: Any = None,
+        likelihood: Any = "bernoulli",
+        seed: int = 0,
+        **kwargs,
+    ):
+        encoder, decoder, likelihood = (
+            keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part
+            for part in (encoder or "conv", decoder or "conv", likelihood)
+        )
+        super().__init__(image_shape, latent_dim, seed, **kwargs)
+        shape, latent_dim = self.image_shape, self.latent_dim
+        parts = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
+        self._names = {name: part for name, part in parts.items() if isinstance(part, str)}
+        if isinstance(encoder, str):
+            build = lookup(encoder, networks.ENCODERS, "encoder")
+            with networks.precision(self.dtype_policy):
+                encoder = build(shape, seed=self.part_seed("encoder"))
+        if isinstance(decoder, str):
+            build = lookup(decoder, networks.DECODERS, "decoder")
+            with networks.precision(self.dtype_policy):
+                decoder = build(shape, latent_dim, seed=self.part_seed("decoder"))
+        if isinstance(likelihood, str):
+            likelihood = lookup(likelihood, latents.LIKELIHOODS, "likelihood")()
+        elif not isinstance(likelihood, latents.Likelihood):
+            raise ValueError(
+                f"`likelihood` is a name ({', '.join(latents.LIKELIHOODS)}) or a Likelihood. "
+                f"Got {likelihood!r}."
+            )
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.features = networks.check_encoder(encoder, shape)
+        networks.check_decoder(decoder, shape, latent_dim)
+        self.noise = latents.Noise(self.seed)
+
+    @classmethod
+    def with_networks(
+        cls,
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        network: str,
+        width: float = 1.0,
+        seed: int = 0,
+        **options,
+    ):
+        """Return a model with one kind of networks ("conv", "burgess", "mlp") of any width.
+
+        Args:
+            network: name of both networks.
+            width: multiplies every number of filters and units.
+            Others: as the class.
+        """
+        encoder = lookup(network, networks.ENCODERS, "network")
+        decoder = lookup(network, networks.DECODERS, "network")
+        return cls(
+            image_shape,
+            latent_dim,
+            encoder=encoder(image_shape, width=width, seed=seed),
+            decoder=decoder(image_shape, latent_dim, width=width, seed=seed + 1),
+            seed=seed,
+            **options,
+        )
+
+    def reconstruction(self, images, codes, training: bool):
+        """Return -log p(x|z), summed over pixels and averaged over images: a scalar, nats."""
+        outputs = ops.cast(self.decoder(codes, training=training), "float32")
+        return ops.mean(self.likelihood.negative_log_likelihood(images, outputs))
+
+    @cached_property
+    def _decode(self) -> Callable:
+        return _backend.compiled(
+            self, lambda codes: (self.likelihood(self.decoder(codes, training=False)),)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {
+            name: self._names.get(name) or keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("encoder", "decoder", "likelihood")
+        }
+        return {
+            **super().get_config(),
+            "image_shape": self.image_shape,
+            "latent_dim": self.latent_dim,
+            "seed": self.seed,
+            **parts,
+        }

@@ -1,0 +1,151 @@
+"""What every model offers that turns images into codes and codes into images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_disent import latents, validation
+from keras_disent.game import Game
+
+TRAVERSED = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
+
+
+class ImageModel(Game):
+    """A game about images (n, h, w, c) and codes (n, D), in standard deviations of their prior.
+
+    A method gives `encode` and `sample`, and `_decode`: a compiled function from codes to a tuple
+    that holds images.
+
+    Class attributes:
+        pairs: whether it learns from pairs of images (n, 2, h, w, c).
+        unit_of_use: what `latent_use` counts in.
+
+    Attributes:
+        image_shape: (height, width, channels).
+        latent_dim: int, number of latents D.
+        seed: int, of the initial weights' and the noise's randomness.
+        noise: a `keras_disent.latents.Noise`, all randomness of learning.
+    """
+
+    pairs = False
+    unit_of_use = "grey levels"
+    encode: Callable[..., np.ndarray]
+    sample: Callable[..., np.ndarray]
+    noise: latents.Noise
+    _decode: Any
+
+    def __init__(self, image_shape: Any, latent_dim: int, seed: int, **kwargs):
+        shape = validation.image_shape(image_shape)
+        latent_dim = validation.whole_number("latent_dim", latent_dim, at_least=1)
+        seed = validation.whole_number("seed", seed, at_least=0)
+        super().__init__(**kwargs)
+        self.image_shape, self.latent_dim, self.seed = shape, latent_dim, seed
+
+    def part_seed(self, part: str) -> int:
+        """Return the seed of one part's initial weights."""
+        return int(np.random.SeedSequence([self.seed, *part.encode()]).generate_state(1)[0] >> 1)
+
+    def preprocess(self, images):
+        """Return images as float32 in [0, 1]; uint8 is divided by 255."""
+        scale = 1 / 255 if keras.backend.standardize_dtype(images.dtype) == "uint8" else 1.0
+        return ops.cast(images, "float32") * scale
+
+    # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
+
+    def decode(self, codes, batch_size: int = 256) -> np.ndarray:
+        """Return the expected images of codes (n, D): (n, h, w, c) float32 in [0, 1].
+
+        Raises:
+            ValueError: if `codes` is not (n, D).
+        """
+        codes = np.asarray(codes, "float32")
+        if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
+            raise ValueError(f"`codes` must be (n, {self.latent_dim}). Got shape {codes.shape}.")
+        return batched(self._decode, codes, batch_size)[0]
+
+    def reconstruct(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return the images decoded from their own codes: (n, h, w, c) float32 in [0, 1]."""
+        return self.decode(self.encode(images, batch_size), batch_size)
+
+    def traverse(self, images, latents=None, values=TRAVERSED, batch_size: int = 256) -> np.ndarray:
+        """Change one latent of each image at a time and decode.
+
+        Args:
+            images: (n, h, w, c).
+            latents: numbers of the latents to turn, default all in order.
+            values: what each is set to, in standard deviations of the prior.
+
+        Returns:
+            (n, len(latents), len(values), h, w, c) float32 in [0, 1].
+
+        Raises:
+            ValueError: if a latent is not one of 0 .. D - 1.
+
+        >>> from keras_disent import VAE
+        >>> VAE((32, 32, 1), 4).traverse(np.zeros((1, 32, 32, 1), "uint8"), [2], [-1, 1]).shape
+        (1, 1, 2, 32, 32, 1)
+        """
+        chosen = list(range(self.latent_dim)) if latents is None else [int(i) for i in latents]
+        if any(not 0 <= i < self.latent_dim for i in chosen):
+            raise ValueError(f"`latents` are numbers 0 to {self.latent_dim - 1}. Got {chosen}.")
+        codes = self.encode(images, batch_size)
+        grid = np.tile(codes[:, None, None], (1, len(chosen), len(values), 1))
+        for row, latent in enumerate(chosen):
+            grid[:, row, :, latent] = values
+        decoded = self.decode(grid.reshape(-1, self.latent_dim), batch_size)
+        return decoded.reshape(*grid.shape[:3], *self.image_shape)
+
+    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return how much each latent matters, to put them in order: (D,) float32.
+
+        Here: by how much a pixel changes on average when the latent is set to 0, in steps of 1/255.
+
+        Args:
+            images: (n, h, w, c).
+            batch_size: of images at a time.
+        """
+        codes = self.encode(images, batch_size)
+        before = self.decode(codes, batch_size)
+        use = []
+        for latent in range(self.latent_dim):
+            without = codes.copy()
+            without[:, latent] = 0
+            use.append(255 * np.mean(np.abs(self.decode(without, batch_size) - before)))
+        return np.array(use, "float32")
+
+    # -- what is taken in -------------------------------------------------------------------------
+
+    def check_batch(self, images, labels=None, name: str = "x") -> None:
+        """Raise a ValueError if images and labels are not what the model learns from."""
+        self.check_images(images, name, whole=True)
+
+    def check_images(self, images, name: str = "images", whole: bool = False) -> None:
+        """Raise a ValueError if `images` are not what the model takes; `whole` looks at values."""
+        check = validation.images if whole else validation.batch_form
+        check(images, self.image_shape, name)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**copy.deepcopy(config))  # Keras empties the dicts that it reads
+
+
+def batched(function: Callable, rows, batch_size: int) -> tuple[np.ndarray, ...]:
+    """Apply `function` to all rows, batch by batch.
+
+    A short batch is filled up to a power of two, so that few shapes are ever compiled.
+    """
+    batch_size = validation.whole_number("batch_size", batch_size, at_least=1)
+    parts = []
+    for start in range(0, len(rows), batch_size):
+        batch = np.asarray(rows[start : start + batch_size])
+        length = min(batch_size, 1 << (len(batch) - 1).bit_length())
+        filled = np.resize(batch, (length, *batch.shape[1:])) if length > len(batch) else batch
+        results = function(ops.convert_to_tensor(filled))
+        parts.append([ops.convert_to_numpy(result)[: len(batch)] for result in results])
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

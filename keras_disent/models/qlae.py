@@ -1,0 +1,140 @@
+"""QLAE: each latent takes one of few values, and weights are kept small."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_disent import schedules, validation
+from keras_disent.models.autoencoder import Autoencoder
+
+
+@keras.saving.register_keras_serializable("keras_disent")
+class QLAE(Autoencoder):
+    """Quantized-latent autoencoder: each latent is one of `values` learnt numbers of its own.
+
+    Minimises, with P the number of pixels and channels,
+
+        reconstruction + P * (quantize_weight * quantization + commit_weight * commitment)
+
+    under strong weight decay, which is part of the method: it comes with the default optimizer,
+    AdamW(1e-3, weight_decay=0.1). Biases and the values of latents are not decayed. The gradient
+    of the reconstruction passes straight through the quantization.
+
+    Codes are standardised, as `Autoencoder`'s; what lies between two values is decoded as the
+    nearer one.
+
+    Args:
+        latent_dim: int, number of latents D; published: twice the number of factors.
+        values: int of at least 2, numbers that a latent can take.
+        quantize_weight, commit_weight: numbers of at least 0, or schedules. They are weights beside
+            a reconstruction averaged over pixels and channels, as published, hence the P.
+        Others: as `Autoencoder`.
+
+    Logs, besides those of `Autoencoder`: `quantization`, mean squared distance of values to what
+    the encoder says, which moves the values, and `commitment`, the same number, which moves the
+    encoder.
+
+    Raises:
+        ValueError: names the argument, the rule and what came.
+
+    Source: Hsu et al. 2023, "Disentanglement via latent quantization", equations 2 to 7.
+
+    >>> model = QLAE((32, 32, 1), latent_dim=4, values=5)
+    >>> images = np.random.default_rng(0).integers(256, size=(50, 32, 32, 1)).astype("uint8")
+    >>> all(len(np.unique(column)) <= 5 for column in model.encode(images).T)
+    True
+    """
+
+    terms = (*Autoencoder.terms, "quantization", "commitment")
+    players = {"loss": (*Autoencoder.players["loss"], "quantizer")}
+    undecayed = ("bias", "latent_values")
+    unit_of_use = "nats"
+
+    def __init__(
+        self,
+        image_shape=(64, 64, 1),
+        latent_dim=10,
+        values: int = 10,
+        quantize_weight: Any = 0.01,
+        commit_weight: Any = 0.01,
+        **kwargs,
+    ):
+        values = validation.whole_number("values", values, at_least=2)
+        super().__init__(image_shape, latent_dim, **kwargs)
+        self.values = values
+        self.quantize_weight = schedules.weight("quantize_weight", quantize_weight)
+        self.commit_weight = schedules.weight("commit_weight", commit_weight)
+        self.quantizer = LatentQuantizer(self.latent_dim, values)
+
+    def default_optimizer(self, learning_rate: float | None = None):
+        """Return the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3."""
+        rate = 1e-3 if learning_rate is None else learning_rate
+        return keras.optimizers.AdamW(rate, weight_decay=0.1)
+
+    def bottleneck(self, raw, training: bool):
+        values = self.quantizer(raw)
+        quantization = ops.mean(ops.square(values - ops.stop_gradient(raw)))
+        commitment = ops.mean(ops.square(raw - ops.stop_gradient(values)))
+        loss = schedules.at(self.quantize_weight, self.steps) * quantization
+        loss = loss + schedules.at(self.commit_weight, self.steps) * commitment
+        terms = {"quantization": quantization, "commitment": commitment}
+        # The same number but for rounding, and outside of training the values shall be exact.
+        passed = raw + ops.stop_gradient(values - raw) if training else values
+        return math.prod(self.image_shape) * loss, passed, terms
+
+    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
+        n = validation.whole_number("n", n, at_least=1)
+        drawn = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
+        table = ops.convert_to_numpy(self.quantizer.table)
+        raw = np.stack([row[own] for row, own in zip(table, drawn.T, strict=True)], axis=1)
+        return self.decode(ops.convert_to_numpy(self.frame(ops.convert_to_tensor(raw))))
+
+    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return the entropy of each latent over the images: (D,) float32, nats.
+
+        A latent that has one value for all of them has 0.
+        """
+        entropies = []
+        for column in self.encode(images, batch_size).T:
+            shares = np.unique(column, return_counts=True)[1] / len(column)
+            entropies.append(-np.sum(shares * np.log(shares)))
+        return np.abs(entropies).astype("float32")
+
+    def get_config(self) -> dict[str, Any]:
+        weights = {
+            name: schedules.config(getattr(self, name))
+            for name in ("quantize_weight", "commit_weight")
+        }
+        return {**super().get_config(), "values": self.values, **weights}
+
+
+class LatentQuantizer(layers.Layer):
+    """Give each number of (n, D) as the nearest of its latent's values; they start even in +-1/2.
+
+    Gradients reach the values, not the input.
+
+    Args:
+        latent_dim: int, D.
+        values: int, numbers that each latent can take.
+    """
+
+    def __init__(self, latent_dim: int, values: int, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        start = np.tile(np.linspace(-0.5, 0.5, values), (latent_dim, 1))
+        self.table = self.add_weight(
+            shape=start.shape,
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(start, dtype),
+            name="latent_values",
+        )
+        self.built = True
+
+    def call(self, raw):
+        distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
+        nearest = ops.one_hot(ops.argmin(distances, axis=-1), self.table.shape[1])
+        return ops.sum(nearest * self.table[None], axis=-1)
