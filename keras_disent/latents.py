@@ -19,7 +19,7 @@ register = keras.saving.register_keras_serializable("keras_disent")
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
-class _ReplicaSeeds(keras.random.SeedGenerator):
+class ReplicaSeeds(keras.random.SeedGenerator):
     """Seeds that differ between the replicas of a distribution strategy."""
 
     def next(self, ordered=True):
@@ -46,7 +46,7 @@ class Noise(keras.layers.Layer):
     def __init__(self, seed: int, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.seed = seed
-        self.seed_generator = _ReplicaSeeds(seed)
+        self.seed_generator = ReplicaSeeds(seed)
         self.enabled = True
         self.built = True
 
@@ -193,6 +193,9 @@ class Bernoulli(Likelihood):
         # The distribution's own needs two logarithms for each pixel.
         return ops.sum(ops.softplus(outputs) - images * outputs, axis=(1, 2, 3))
 
+    def mean(self, outputs):
+        return ops.sigmoid(outputs)  # also where the batch has no size yet, as when exporting
+
 
 @register
 class ContinuousBernoulli(Likelihood):
@@ -209,7 +212,12 @@ class ContinuousBernoulli(Likelihood):
         return _backend.continuous_bernoulli(outputs, event_dims=3)
 
     def mean(self, outputs):
-        return ops.clip(super().mean(outputs), 0.0, 1.0)
+        # Equation 8, written for logits; near 0 it is 0/0, and its series is exact enough.
+        small = ops.abs(outputs) < 0.3
+        logits = ops.where(small, ops.ones_like(outputs), outputs)
+        mean = -1 / ops.expm1(-logits) - 1 / logits
+        series = 0.5 + outputs / 12 - outputs**3 / 720 + outputs**5 / 30240
+        return ops.clip(ops.where(small, series, mean), 0.0, 1.0)
 
 
 @register
@@ -246,6 +254,9 @@ class Gaussian(Likelihood):
     def distribution(self, outputs):
         mean = ops.sigmoid(outputs)
         return _backend.normal(mean, ops.exp(self.log_scale) * ops.ones_like(mean), event_dims=3)
+
+    def mean(self, outputs):
+        return ops.sigmoid(outputs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale, "learn_scale": self.learn_scale}

@@ -43,6 +43,11 @@ def assert_is_a_picture(path):
     assert pixels.std() > 0.01
 
 
+def on(backend):
+    """Run a test of a longer example on one backend: what it calls is tested on all of them."""
+    return pytest.mark.skipif(backend != BACKEND, reason=f"runs on {backend}")
+
+
 def test_quickstart(tmp_path):
     said = example("quickstart.py", tmp_path)
     assert_is_a_picture(tmp_path / "out" / "traversal_00000003.png")
@@ -76,6 +81,37 @@ def test_own_images_takes_a_folder(tmp_path):
     assert "5 images of (32, 32, 3)" in said
     assert_is_a_picture(tmp_path / "out" / "traversal_00000003.png")
     assert not (tmp_path / "out" / "images").exists()
+
+
+@on("torch")
+def test_own_method(tmp_path):
+    pytest.importorskip("keras_tuner")
+    said = example("own_method.py", tmp_path)
+    assert_is_a_picture(tmp_path / "out" / "traversal.png")
+    assert len(re.findall(r"strength +\d+   MIG [01]\.\d{3}", said)) == 3
+    assert "Exported: model.keras, model.pt2" in said
+
+
+@on("jax")
+def test_weak_supervision(tmp_path):
+    said = example("weak_supervision.py", tmp_path, "--seeds", 1, "--betas", 4)
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert list(scores) == ["Ada-GVAE, beta 1", "beta-VAE, beta 4"]
+    for name, found in scores.items():
+        assert [len(found[score]) for score in ("mig", "dci")] == [1, 1]
+        assert f"{name:18s} mig {found['mig'][0]:.3f}" in said
+    assert_is_a_picture(tmp_path / "out" / "AdaGVAE_1.png")
+
+
+@on("torch")
+def test_baselines(tmp_path):
+    said = example("baselines.py", tmp_path, "--seeds", 1, "--samples", 300)
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert list(scores) == ["beta-VAE, beta 4", "autoencoder", "autoencoder + ICA", "QLAE"]
+    for name, ((modularity, _, _),) in scores.items():
+        assert 0 <= modularity <= 1
+        assert re.search(rf"{re.escape(name)} +{modularity:.2f} ", said)
+    assert_is_a_picture(tmp_path / "out" / "QLAE.png")
 
 
 def test_own_networks(tmp_path):

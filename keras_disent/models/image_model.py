@@ -119,6 +119,15 @@ class ImageModel(Game):
             use.append(255 * np.mean(np.abs(self.decode(without, batch_size) - before)))
         return np.array(use, "float32")
 
+    def export(self, filepath, format: str = "tf_saved_model", **kwargs) -> None:
+        """Export what `call` does, as `keras.Model.export`: images in, reconstructions out.
+
+        Unless `input_signature` is given, it takes uint8 images (n, h, w, c) in 0..255: any number
+        of them but in PyTorch's format, where Keras fixes it at one.
+        """
+        images = keras.InputSpec(dtype="uint8", shape=(None, *self.image_shape), name="images")
+        super().export(filepath, format, **{"input_signature": [images], **kwargs})
+
     # -- what is taken in -------------------------------------------------------------------------
 
     def check_batch(self, images, labels=None, name: str = "x") -> None:
