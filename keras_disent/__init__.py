@@ -30,6 +30,7 @@ _MODELS = (
     "FactorVAE",
     "InfoVAE",
     "MODELS",
+    "Tripod",
 )
 _MODULES = (
     "callbacks",

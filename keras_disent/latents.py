@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_disent import _backend
@@ -30,9 +31,10 @@ class ReplicaSeeds(keras.random.SeedGenerator):
 class Noise(keras.layers.Layer):
     """Every random number that a model draws while it learns, from one seed.
 
-    With `enabled = False` a sample is its mean, and the columns of a permutation are rolled instead
-    of shuffled: the same on every backend, for tests and for looking closely at a model. A step
-    that has been traced keeps what it was traced with, until the model is compiled again.
+    With `enabled = False` a sample is its mean, the columns of a permutation are rolled instead of
+    shuffled, and directions are always the same ones: the same on every backend, for tests and for
+    looking closely at a model. A step that has been traced keeps what it was traced with, until the
+    model is compiled again.
 
     Args:
         seed: int.
@@ -70,6 +72,26 @@ class Noise(keras.layers.Layer):
                 rows,
             )
         return ops.take_along_axis(codes, order, axis=0)
+
+    def directions(self, rows, latents: int, each: int):
+        """Draw `each` vectors of random signs and as many Gaussian ones for each row.
+
+        Returns:
+            two tensors (each, rows, latents).
+        """
+        if self.enabled:
+            shape = (each, rows, latents)
+            normal = [
+                keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+                for _ in range(2)
+            ]
+        else:
+            fixed = np.random.default_rng(0).standard_normal((2, each, 1, latents))
+            normal = [
+                ops.convert_to_tensor(part.astype("float32")) + ops.zeros((1, rows, 1))
+                for part in fixed
+            ]
+        return ops.where(normal[0] > 0, 1.0, -1.0), normal[1]
 
 
 @register

@@ -29,16 +29,22 @@ SHAPE, LATENTS = (8, 8, 1), 3
 # -- small models and data ------------------------------------------------------------------------
 
 
+# Larger weights overflow float16 for some steps, until its scale is found.
+SMALLER = {
+    "annealed_vae": {"gamma": 10.0},
+    "info_vae": {"mmd_weight": 1.0},
+    "hfs_vae": {"gamma": 1.0},
+    "tripod": {"hessian_weight": 1e-8},
+}
+
+
 def small(name, shape=SHAPE, latent_dim=LATENTS, **kwargs):
     """Return a model of a few hundred weights, with hidden layers that have no dead units."""
     given = {
         "encoder": networks.mlp_encoder(shape, width=0.02, seed=1),
         "decoder": networks.mlp_decoder(shape, latent_dim, width=0.01, seed=2),
     }
-    if name == "annealed_vae":
-        given["gamma"] = 10.0  # 1000 overflows float16 for some steps, until its scale is found
-    if name in ("info_vae", "hfs_vae"):
-        given["mmd_weight" if name == "info_vae" else "gamma"] = 1.0  # likewise
+    given |= SMALLER.get(name, {})
     if name == "factor_vae":
         given["discriminator"] = networks.discriminator(latent_dim, units=16, depth=2, seed=3)
     return MODELS[name](shape, latent_dim, **{**given, **kwargs})

@@ -4,10 +4,13 @@ import keras
 import numpy as np
 import pytest
 from checks import LATENTS, SHAPE, arrays, compiled, images, reload, small
-from keras import ops
+from keras import layers, ops
+from scipy import stats
+from scipy.special import logsumexp
 
-from keras_disent.models import QLAE
+from keras_disent.models import QLAE, Tripod
 from keras_disent.models.qlae import LatentQuantizer
+from keras_disent.models.tripod import STEP, multiinformation
 
 
 def objective(model, x):
@@ -34,7 +37,7 @@ def test_codes_are_standardised_by_moving_moments():
     model = small("autoencoder")
     model.compile(keras.optimizers.SGD(0.0))  # codes stay what they are
     x = images(300)
-    raw = model._raw(ops.convert_to_tensor(x))[0]
+    raw = model._unframed(ops.convert_to_tensor(x))[0]
     raw = ops.convert_to_numpy(raw).astype("float64")
     np.testing.assert_allclose(model.encode(x), raw, atol=1e-6)
     model.fit(x, batch_size=7, verbose=0)
@@ -214,3 +217,91 @@ def test_wrong_arguments_of_qlae(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match=f"`{name}`"):
         QLAE(SHAPE, LATENTS, encoder="mlp", decoder="mlp", **wrong)
+
+
+# -- Tripod ---------------------------------------------------------------------------------------
+
+
+def test_multiinformation_equals_numpy():
+    codes = np.random.default_rng(0).normal(size=(40, 3)) * [1, 2, 0.5]
+    scale = codes.std(axis=0)
+    bandwidth = (4 / (5 * 40)) ** (1 / 7) * scale
+    gaps = codes[:, None] - codes[None]
+    joint = logsumexp(stats.norm.logpdf(gaps, scale=bandwidth).sum(axis=2), axis=1) - np.log(40)
+    each = logsumexp(stats.norm.logpdf(gaps, scale=scale), axis=1) - np.log(40)
+    given = (ops.convert_to_tensor(a.astype("float32")) for a in (codes, scale))
+    found = ops.convert_to_numpy(multiinformation(*given))
+    np.testing.assert_allclose(found, np.mean(joint - each.sum(axis=1)), rtol=1e-5)
+
+
+def quadratic(kernel):
+    """A Tripod of two latents whose decoder has one hidden layer: squares of `codes @ kernel`."""
+    squares = layers.Dense(np.shape(kernel)[1], activation=ops.square, use_bias=False)
+    rest = [layers.Dense(64), layers.Reshape(SHAPE)]
+    decoder = keras.Sequential([layers.Input((2,)), squares, *rest])
+    squares.kernel.assign(np.array(kernel, "float32"))
+    model = Tripod(SHAPE, 2, encoder="mlp", decoder=decoder)
+    model.noise.enabled = False
+    return model
+
+
+def penalty(model, scale):
+    codes = np.random.default_rng(1).uniform(-1, 1, (5, 2)).astype("float32")
+    scale = ops.convert_to_tensor(np.array(scale, "float32"))
+    return float(ops.convert_to_numpy(model.hessian_penalty(ops.convert_to_tensor(codes), scale)))
+
+
+def test_the_hessian_penalty_equals_the_hessian():
+    kernel, scale = np.array([[1.0, 2.0, 0.0], [1.0, -1.0, 3.0]]), np.array([0.5, 0.8])
+    model = quadratic(kernel)
+    signs, normal = (ops.convert_to_numpy(v)[:, 0] for v in model.noise.directions(1, 2, 2))
+    assert set(np.abs(signs).ravel()) == {1.0}
+    # Of (w z)^2 the second difference is v' H v = 2 (w v)^2 exactly.
+    mixed, whole = (np.var(2 * (scale * v @ kernel) ** 2, axis=0).mean() for v in (signs, normal))
+    np.testing.assert_allclose(penalty(model, scale), mixed / whole, rtol=1e-3)
+    assert STEP == 0.1
+
+
+def test_latents_that_do_not_interact_cost_nothing():
+    apart, together = quadratic([[1.0, 0.0], [0.0, 2.0]]), quadratic([[1.0], [1.0]])
+    assert penalty(apart, [0.5, 0.8]) < 1e-6
+    together.noise.enabled = True
+    assert penalty(together, [0.5, 0.5]) > 0.1
+
+
+def test_tripod_adds_its_terms_for_each_pixel():
+    model, x = small("tripod", values=5, information_weight=0.3, hessian_weight=0.2), images(9)
+    model.noise.enabled = False
+    codes = model._unframed(ops.convert_to_tensor(x))[0]
+    assert set(np.unique(ops.convert_to_numpy(codes))) <= {-1.0, -0.5, 0.0, 0.5, 1.0}
+    terms = objective(model, ops.convert_to_tensor(x))
+    added = 0.3 * terms["multiinformation"] + 0.2 * terms["hessian"]
+    expected = terms["reconstruction"] + np.prod(SHAPE) * added
+    np.testing.assert_allclose(terms["loss"], expected, rtol=1e-5)
+    shown = ops.convert_to_numpy(model(ops.convert_to_tensor(x)))
+    np.testing.assert_allclose(model.reconstruct(x), shown, atol=1e-6)
+
+
+def test_rounding_passes_gradients_straight_through():
+    """With no penalty, the head's bias moves as if codes were hyperbolic tangents."""
+    model, x = small("tripod", information_weight=0.0, hessian_weight=0.0), images(16)
+    features = ops.convert_to_numpy(model.encoder(x / np.float32(255)))
+    kernel, bias = arrays(model.code_head.weights)
+    raw = (features @ kernel + bias).astype("float64")
+    steps = np.round((np.tanh(raw) + 1) / 2 * 11) * 2 / 11 - 1
+
+    def misfits(codes):
+        shown = model.likelihood(model.decoder(ops.convert_to_tensor(codes.astype("float32"))))
+        shown, truth = ops.convert_to_numpy(shown).astype("float64"), x / 255
+        values = truth * np.log(shown) + (1 - truth) * np.log(1 - shown)
+        return -values.sum(axis=(1, 2, 3))
+
+    slopes = np.zeros(LATENTS)
+    for latent in range(LATENTS):
+        step = 1e-2 * np.eye(LATENTS)[latent]
+        each = (misfits(steps + step) - misfits(steps - step)) / 2e-2
+        slopes[latent] = np.mean(each * (1 - np.tanh(raw[:, latent]) ** 2))
+    model.compile(keras.optimizers.SGD(1e-3))
+    model.fit(x, batch_size=16, verbose=0)
+    moved = (arrays(model.code_head.weights)[1] - bias) / -1e-3
+    np.testing.assert_allclose(moved, slopes, rtol=0.02, atol=0.02)

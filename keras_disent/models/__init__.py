@@ -10,6 +10,7 @@ from keras_disent.models.group_vae import GVAE, MLVAE, AdaGVAE, AdaMLVAE
 from keras_disent.models.hfs_vae import HFSVAE
 from keras_disent.models.info_vae import InfoVAE
 from keras_disent.models.qlae import QLAE
+from keras_disent.models.tripod import Tripod
 from keras_disent.models.vae import VAE
 
 MODELS = {
@@ -27,6 +28,7 @@ MODELS = {
     "mlvae": MLVAE,
     "autoencoder": Autoencoder,
     "qlae": QLAE,
+    "tripod": Tripod,
 }
 
 __all__ = [
@@ -45,4 +47,5 @@ __all__ = [
     "BetaVAE",
     "FactorVAE",
     "InfoVAE",
+    "Tripod",
 ]

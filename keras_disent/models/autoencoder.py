@@ -78,28 +78,38 @@ class Autoencoder(Coder):
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         images = self.preprocess(batch)
-        loss, codes, terms = self.bottleneck(self.raw_codes(images, training), training)
+        raw = self.raw_codes(images, training)
+        codes = self.coded(raw, training)
         if training:
             self.frame.update(codes)
         reconstruction = self.reconstruction(images, codes, training)
+        loss, terms = self.penalty(raw, codes)
         return {"loss": reconstruction + loss, "reconstruction": reconstruction, **terms}
 
     def raw_codes(self, images, training: bool):
-        """Return what the encoder says of preprocessed images: (n, D) float32, of any scale."""
+        """Return what the encoder says of preprocessed images: (n, D) float32."""
         return self.code_head(self.encoder(images, training=training))
 
-    def bottleneck(self, raw, training: bool) -> tuple[Any, Any, dict[str, Any]]:
-        """Return what the objective adds to the reconstruction, what is decoded, terms to log.
+    def coded(self, raw, training: bool):
+        """Return what is decoded, (n, D), of what the encoder says."""
+        return raw
+
+    def snapped(self, codes):
+        """Return the nearest that the decoder knows to any codes (n, D)."""
+        return codes
+
+    def penalty(self, raw, codes) -> tuple[Any, dict[str, Any]]:
+        """Return what the objective adds to the reconstruction, and the terms to log.
 
         Args:
-            raw: (n, D), what the encoder says.
+            raw, codes: (n, D), what the encoder says, and what is decoded.
         """
-        return 0.0, raw, {}
+        return 0.0, {}
 
     # -- tensors ----------------------------------------------------------------------------------
 
     def call(self, images, training: bool = False):
-        _, codes, _ = self.bottleneck(self.raw_codes(self.preprocess(images), training), training)
+        codes = self.coded(self.raw_codes(self.preprocess(images), training), training)
         return self.likelihood(self.decoder(codes, training=training))
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
@@ -147,26 +157,26 @@ class Autoencoder(Coder):
             raise ValueError(
                 f"`images` must be more than the {self.latent_dim} latents. Got {len(images)}."
             )
-        self.frame.separate(batched(self._raw, images, batch_size)[0], seed)
+        self.frame.separate(batched(self._unframed, images, batch_size)[0], seed)
 
     @cached_property
-    def _raw(self) -> Callable:
-        return _backend.compiled(self, lambda x: (self._bottled(x),))
+    def _unframed(self) -> Callable:
+        return _backend.compiled(self, lambda x: (self._codes(x),))
 
     @cached_property
     def _encode(self) -> Callable:
-        return _backend.compiled(self, lambda x: (self.frame(self._bottled(x)),))
+        return _backend.compiled(self, lambda x: (self.frame(self._codes(x)),))
 
     @cached_property
     def _decode(self) -> Callable:
         def decode(codes):
-            _, codes, _ = self.bottleneck(self.frame.inverse(codes), training=False)
+            codes = self.snapped(self.frame.inverse(codes))
             return (self.likelihood(self.decoder(codes, training=False)),)
 
         return _backend.compiled(self, decode)
 
-    def _bottled(self, images):
-        return self.bottleneck(self.raw_codes(self.preprocess(images), False), False)[1]
+    def _codes(self, images):
+        return self.coded(self.raw_codes(self.preprocess(images), training=False), training=False)
 
 
 class Frame(layers.Layer):
@@ -175,7 +185,7 @@ class Frame(layers.Layer):
     Args:
         latent_dim: int, D.
 
-    Call: codes as the encoder puts them out (n, D) -> codes as users see them (n, D).
+    Call: codes as the decoder takes them (n, D) -> codes as users see them (n, D).
     """
 
     def __init__(self, latent_dim: int, **kwargs):
@@ -198,7 +208,7 @@ class Frame(layers.Layer):
         return ops.matmul((raw - self.shift) / self._scale(), self.turn)
 
     def inverse(self, codes):
-        """Return codes as the encoder puts them out, of codes as users see them."""
+        """Return codes as the decoder takes them, of codes as users see them."""
         return ops.matmul(codes, self.turn_back) * self._scale() + self.shift
 
     def update(self, raw, memory: float = 10_000.0) -> None:

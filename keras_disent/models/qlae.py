@@ -76,16 +76,22 @@ class QLAE(Autoencoder):
         rate = 1e-3 if learning_rate is None else learning_rate
         return keras.optimizers.AdamW(rate, weight_decay=0.1)
 
-    def bottleneck(self, raw, training: bool):
+    def coded(self, raw, training: bool):
+        values = self.quantizer(raw)
+        # The same number but for rounding, and outside of training the values shall be exact.
+        return raw + ops.stop_gradient(values - raw) if training else values
+
+    def snapped(self, codes):
+        return self.quantizer(codes)
+
+    def penalty(self, raw, codes):
         values = self.quantizer(raw)
         quantization = ops.mean(ops.square(values - ops.stop_gradient(raw)))
         commitment = ops.mean(ops.square(raw - ops.stop_gradient(values)))
         loss = schedules.at(self.quantize_weight, self.steps) * quantization
         loss = loss + schedules.at(self.commit_weight, self.steps) * commitment
         terms = {"quantization": quantization, "commitment": commitment}
-        # The same number but for rounding, and outside of training the values shall be exact.
-        passed = raw + ops.stop_gradient(values - raw) if training else values
-        return math.prod(self.image_shape) * loss, passed, terms
+        return math.prod(self.image_shape) * loss, terms
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
         """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
@@ -100,11 +106,7 @@ class QLAE(Autoencoder):
 
         A latent that has one value for all of them has 0.
         """
-        entropies = []
-        for column in self.encode(images, batch_size).T:
-            shares = np.unique(column, return_counts=True)[1] / len(column)
-            entropies.append(-np.sum(shares * np.log(shares)))
-        return np.abs(entropies).astype("float32")
+        return entropies(self.encode(images, batch_size))
 
     def get_config(self) -> dict[str, Any]:
         weights = {
@@ -138,3 +140,13 @@ class LatentQuantizer(layers.Layer):
         distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
         nearest = ops.one_hot(ops.argmin(distances, axis=-1), self.table.shape[1])
         return ops.sum(nearest * self.table[None], axis=-1)
+
+
+def entropies(codes: np.ndarray) -> np.ndarray:
+    """Return the entropy of each column of codes (n, D) that take few values: (D,) float32, nats.
+
+    >>> entropies(np.array([[0.5, 1.0], [0.5, 2.0]])).round(4).tolist()
+    [0.0, 0.6931]
+    """
+    shares = [np.unique(column, return_counts=True)[1] / len(codes) for column in codes.T]
+    return np.array([np.sum(-own * np.log(own)) for own in shares], "float32") + 0.0

@@ -1,0 +1,187 @@
+"""Tripod: few values for each latent, independent latents, and latents that do not interact."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_disent import schedules, validation
+from keras_disent.latents import LOG_TWO_PI
+from keras_disent.models.autoencoder import Autoencoder
+from keras_disent.models.qlae import entropies
+
+PERTURBATIONS, STEP = 2, 0.1  # as published; the step in standard deviations of a latent
+
+
+@keras.saving.register_keras_serializable("keras_disent")
+class Tripod(Autoencoder):
+    """Tripod: an autoencoder with three inductive biases.
+
+    Minimises, with P the number of pixels and channels,
+
+        reconstruction
+        + P * (information_weight * multiinformation + hessian_weight * normalized Hessian penalty)
+
+    where each latent, a hyperbolic tangent, is rounded to one of `values` even steps from -1 to 1,
+    the gradient passing straight through. The multiinformation (total correlation) of a batch of
+    codes is estimated by Gaussian kernels. The Hessian penalty asks of every hidden layer of the
+    decoder that its second derivatives by two different latents be small beside all of them.
+
+    A training step decodes eight more codes for each image: it takes several times as long.
+
+    Args:
+        values: int of at least 2, numbers that a latent can take.
+        information_weight, hessian_weight: numbers of at least 0, or schedules. They are weights
+            beside a reconstruction averaged over pixels and channels, as published, hence the P;
+            published from 1e-10 to 1e-4 and 1e-8 to 1e-2, by data set.
+        Others: as `Autoencoder`.
+
+    Logs, besides those of `Autoencoder`: `multiinformation`, in nats, with kernels as published
+    (see `multiinformation`), and `hessian`, summed over layers, both before their weights.
+
+    Raises:
+        ValueError: names the argument, the rule and what came.
+
+    Source: Hsu et al. 2024, "Tripod: three complementary inductive biases for disentangled
+    representation learning", sections 4.1 to 4.3; bandwidths and perturbations as in its code.
+
+    >>> model = Tripod((16, 16, 1), latent_dim=3, values=5, encoder="mlp", decoder="mlp")
+    >>> images = np.random.default_rng(0).integers(256, size=(50, 16, 16, 1)).astype("uint8")
+    >>> all(len(np.unique(column)) <= 5 for column in model.encode(images).T)
+    True
+    """
+
+    terms = (*Autoencoder.terms, "multiinformation", "hessian")
+    samples_per_turn = 2
+    unit_of_use = "nats"
+
+    def __init__(
+        self,
+        image_shape=(64, 64, 1),
+        latent_dim=10,
+        values: int = 12,
+        information_weight: Any = 1e-4,
+        hessian_weight: Any = 1e-2,
+        **kwargs,
+    ):
+        values = validation.whole_number("values", values, at_least=2)
+        super().__init__(image_shape, latent_dim, **kwargs)
+        self.values = values
+        self.information_weight = schedules.weight("information_weight", information_weight)
+        self.hessian_weight = schedules.weight("hessian_weight", hessian_weight)
+        # Not tracked: its layers are those of the decoder.
+        object.__setattr__(self, "_hidden", _hidden_layers(self.decoder))
+
+    def default_optimizer(self, learning_rate: float | None = None):
+        """Return the published optimizer: Adam with learning rate 2e-4."""
+        return keras.optimizers.Adam(2e-4 if learning_rate is None else learning_rate)
+
+    def coded(self, raw, training: bool):
+        continuous = ops.tanh(raw)
+        steps = self.snapped(continuous)
+        return continuous + ops.stop_gradient(steps - continuous) if training else steps
+
+    def snapped(self, codes):
+        most = self.values - 1
+        steps = ops.round((ops.clip(codes, -1.0, 1.0) + 1) / 2 * most)
+        return 2 * steps / most - 1
+
+    def penalty(self, raw, codes):
+        scale = ops.sqrt(ops.var(ops.tanh(raw), axis=0) + 1e-12)
+        information = multiinformation(codes, scale)
+        hessian = self.hessian_penalty(codes, scale)
+        loss = schedules.at(self.information_weight, self.steps) * information
+        loss = loss + schedules.at(self.hessian_weight, self.steps) * hessian
+        terms = {"multiinformation": information, "hessian": hessian}
+        return math.prod(self.image_shape) * loss, terms
+
+    def hessian_penalty(self, codes, scale):
+        """Return the normalized Hessian penalty, summed over hidden layers: a scalar.
+
+        For a layer f the variances of v' H v over random signs v, and over Gaussian v, are twice
+        the sums of H_ij^2 over i not j, and over all i and j: the penalty is their quotient, with
+        second derivatives by central differences, averaged over codes.
+
+        Args:
+            codes: (n, D).
+            scale: (D,), standard deviations of the latents.
+        """
+        signs, normal = self.noise.directions(ops.shape(codes)[0], self.latent_dim, PERTURBATIONS)
+        moves = STEP * scale * ops.concatenate([signs, normal])  # (2k, n, D)
+        moved = ops.concatenate([codes[None], codes + moves, codes - moves])
+        total = 0.0
+        ends = [1, 2 * PERTURBATIONS + 1]
+        hidden = self._hidden(ops.reshape(moved, (-1, self.latent_dim)), training=False)
+        for outputs in keras.tree.flatten(hidden):
+            outputs = ops.cast(outputs, "float32")
+            units = math.prod(outputs.shape[1:])
+            outputs = ops.reshape(outputs, (4 * PERTURBATIONS + 1, -1, units))
+            here, there, back = ops.split(outputs, ends)
+            bends = (there - 2 * here + back) / STEP**2  # (2k, n, units)
+            mixed = ops.mean(ops.var(bends[:PERTURBATIONS], axis=0), axis=-1)
+            whole = ops.mean(ops.var(bends[PERTURBATIONS:], axis=0), axis=-1)
+            total = total + ops.mean(mixed / (whole + 1e-10))
+        return total
+
+    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
+        n = validation.whole_number("n", n, at_least=1)
+        drawn = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
+        steps = (2 * drawn / (self.values - 1) - 1).astype("float32")
+        return self.decode(ops.convert_to_numpy(self.frame(ops.convert_to_tensor(steps))))
+
+    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return the entropy of each latent over the images: (D,) float32, nats.
+
+        A latent that has one value for all of them has 0.
+        """
+        return entropies(self.encode(images, batch_size))
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("information_weight", "hessian_weight")
+        weights = {name: schedules.config(getattr(self, name)) for name in names}
+        return {**super().get_config(), "values": self.values, **weights}
+
+
+def multiinformation(codes, scale):
+    """Return the total correlation of codes (n, D) by kernel density estimates: a scalar, nats.
+
+    mean_i [log q(z_i) - sum_d log q_d(z_id)] with Gaussian kernels, those of the joint density with
+    Silverman's bandwidths for D dimensions, those of the marginals as wide as the latents, as
+    published: so it is no estimate to report, but one to minimise.
+
+    Args:
+        codes: (n, D).
+        scale: (D,), standard deviations of the latents.
+
+    >>> codes = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(64, 1)) * [[1.0, 1.0]])
+    >>> codes = ops.cast(codes, "float32")
+    >>> float(multiinformation(codes, ops.ones((2,)))) > 1
+    True
+    """
+    count, latents = ops.cast(ops.shape(codes)[0], "float32"), codes.shape[1]
+    silverman = (4 / ((latents + 2) * count)) ** (1 / (latents + 4))
+    squares = ops.square((codes[:, None] - codes[None]) / scale)  # (n, n, D)
+
+    def log_kernels(bandwidth):
+        return -0.5 * (squares / bandwidth**2 + LOG_TWO_PI) - ops.log(bandwidth * scale)
+
+    joint = ops.logsumexp(ops.sum(log_kernels(silverman), axis=2), axis=1)
+    marginals = ops.sum(ops.logsumexp(log_kernels(1.0), axis=1), axis=1)
+    return ops.mean(joint - marginals) + (latents - 1) * ops.log(count)
+
+
+def _hidden_layers(decoder):
+    """Return a model that gives the outputs of the decoder's hidden layers with weights.
+
+    A decoder that does not show its layers, or has but one, gives its outputs.
+    """
+    if getattr(decoder, "outputs", None):
+        *hidden, _ = [layer.output for layer in decoder.layers if layer.weights]
+        if hidden:
+            return keras.Model(decoder.inputs, hidden)
+    return decoder
