@@ -32,6 +32,12 @@ METHODS = {
     "autoencoder": (Autoencoder, {}),
     "QLAE": (QLAE, {"values": 10}),
 }
+FILES = {
+    "beta-VAE, beta 4": "beta_vae",
+    "autoencoder": "autoencoder",
+    "autoencoder + ICA": "autoencoder_ica",
+    "QLAE": "qlae",
+}
 args.out.mkdir(parents=True, exist_ok=True)
 rows = {}
 
@@ -45,7 +51,7 @@ def score(name, model, seed):
     print(f"seed {seed}, {name}: InfoM {parts[0]:.2f}  InfoE {parts[1]:.2f}  InfoC {parts[2]:.2f}")
     if seed == 0:
         figure = plots.traversals(model, example_images(data), title=name)
-        plots.save(figure, args.out / f"{name.split(',')[0].replace(' ', '_')}.png")
+        plots.save(figure, args.out / f"{FILES[name]}.png")
 
 
 for seed in range(args.seeds):

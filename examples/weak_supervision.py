@@ -47,7 +47,7 @@ for seed in range(args.seeds):
             found[name][score].append(float(scores[score]))
         print(f"seed {seed}, {name}: " + ", ".join(f"{s} {scores[s]:.3f}" for s in SCORES))
         if seed == 0:
-            figure = plots.traversals(model, example_images(data), title=name)
+            figure = plots.traversals(model, example_images(data), title=name, at_most=5)
             plots.save(figure, args.out / f"{kind.__name__}_{beta:g}.png")
 
 (args.out / "scores.json").write_text(json.dumps(found, indent=2) + "\n")

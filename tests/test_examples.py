@@ -111,7 +111,7 @@ def test_baselines(tmp_path):
     for name, ((modularity, _, _),) in scores.items():
         assert 0 <= modularity <= 1
         assert re.search(rf"{re.escape(name)} +{modularity:.2f} ", said)
-    assert_is_a_picture(tmp_path / "out" / "QLAE.png")
+    assert_is_a_picture(tmp_path / "out" / "qlae.png")
 
 
 def test_own_networks(tmp_path):
