@@ -28,6 +28,7 @@ _MODELS = (
     "BetaVAE",
     "DIPVAE",
     "FactorVAE",
+    "InfoGAN",
     "InfoVAE",
     "MODELS",
     "Tripod",

@@ -140,6 +140,24 @@ def _read(scope, variable):
     return variable.value if value is None else value
 
 
+def input_gradient(function: Callable, inputs) -> Any:
+    """Return d sum(function(inputs)) / d inputs, which can be differentiated again.
+
+    `function` assigns no variable.
+    """
+    if BACKEND == "tensorflow":
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        return tape.gradient(outputs, inputs)
+    if BACKEND == "torch":
+        with torch.enable_grad():
+            inputs = inputs.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(function(inputs).sum(), inputs, create_graph=True)
+        return gradient
+    return jax.grad(lambda x: function(x).sum())(inputs)
+
+
 # -- the signature of train_step and test_step ----------------------------------------------------
 
 

@@ -218,31 +218,39 @@ DECODERS: dict[str, Any] = {"conv": conv_decoder, "burgess": conv_decoder, "mlp"
 # -- networks of one's own ------------------------------------------------------------------------
 
 
-def check_encoder(encoder: Any, image_shape: tuple[int, int, int]) -> int:
+def check_encoder(encoder: Any, image_shape: tuple[int, int, int], name: str = "encoder") -> int:
     """Check an encoder, images (n, h, w, c) to features (n, f); return f.
+
+    Args:
+        name: what it is called in errors.
 
     Raises:
         ValueError: states the rule, then what the network gives.
     """
-    got = _output_shape(encoder, "encoder", image_shape)
+    got = _output_shape(encoder, name, image_shape)
     if len(got) != 2:
         raise ValueError(
-            "`encoder` must give features of shape (n, f), one row per image; the model adds the "
-            f"heads for mean and log-variance. Got {_with_n(got)}."
+            f"`{name}` must give features of shape (n, f), one row per image; the model adds its "
+            f"own heads. Got {_with_n(got)}."
         )
     return got[1]
 
 
-def check_decoder(decoder: Any, image_shape: tuple[int, int, int], latent_dim: int) -> None:
+def check_decoder(
+    decoder: Any, image_shape: tuple[int, int, int], latent_dim: int, name: str = "decoder"
+) -> None:
     """Check a decoder: codes (n, latent_dim) to (n, h, w, c).
+
+    Args:
+        name: what it is called in errors.
 
     Raises:
         ValueError: states the rule, then what the network gives.
     """
-    got = _output_shape(decoder, "decoder", (latent_dim,))
+    got = _output_shape(decoder, name, (latent_dim,))
     if got[1:] != image_shape:
         raise ValueError(
-            f"`decoder` must give outputs of shape {_with_n((0, *image_shape))}, as `image_shape`. "
+            f"`{name}` must give outputs of shape {_with_n((0, *image_shape))}, as `image_shape`. "
             f"Got {_with_n(got)}."
         )
 

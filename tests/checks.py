@@ -19,7 +19,7 @@ from keras import ops
 
 import keras_disent
 from keras_disent import networks
-from keras_disent.models import MODELS
+from keras_disent.models import MODELS, InfoGAN
 
 BACKEND = keras.backend.backend()
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -45,6 +45,14 @@ def small(name, shape=SHAPE, latent_dim=LATENTS, **kwargs):
         "decoder": networks.mlp_decoder(shape, latent_dim, width=0.01, seed=2),
     }
     given |= SMALLER.get(name, {})
+    if name == "info_gan":
+        kwargs = {"noise_dim": 4, **kwargs}
+        categorical = kwargs.get("categorical", ())
+        inputs = kwargs["noise_dim"] + latent_dim - len(categorical) + sum(categorical)
+        given = {
+            "discriminator": given["encoder"],
+            "generator": networks.mlp_decoder(shape, inputs, width=0.01, seed=2),
+        }
     if name == "factor_vae":
         given["discriminator"] = networks.discriminator(latent_dim, units=16, depth=2, seed=3)
     return MODELS[name](shape, latent_dim, **{**given, **kwargs})
@@ -283,7 +291,8 @@ def mixed_precision_trains_and_loads(make, name="mixed_float16"):
     assert model.encode(x).dtype == model.reconstruct(x).dtype == np.float32
     again = reload(model)  # where the policy is another one
     assert again.dtype_policy.name == name
-    assert again.encoder.layers[-1].compute_dtype == name.removeprefix("mixed_")
+    network = again.discriminator if isinstance(again, InfoGAN) else again.encoder
+    assert network.layers[-1].compute_dtype == name.removeprefix("mixed_")
     assert_same(state(again), state(model))
     assert_same([again.encode(x), again.reconstruct(x)], [model.encode(x), model.reconstruct(x)])
 

@@ -124,6 +124,18 @@ def test_own_networks(tmp_path):
     assert between.std(axis=0).max() > 0  # the ends are not alike
 
 
+@on("torch")
+def test_info_gan(tmp_path):
+    said = example("info_gan.py", tmp_path, "--seeds", 1, "--models", "info_gan", "vae_profiles")
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert set(scores) == {"info_gan", "vae_profiles"}
+    for (score,) in scores.values():
+        assert all(0 <= score[name] <= 1 for name in ("factor_vae", "mig"))
+        assert f"median {score['mig']:.3f}" in said
+    assert_is_a_picture(tmp_path / "out" / "info_gan_1.png")
+    assert load_model(tmp_path / "out" / "info_gan_1.keras").noise_dim == 0
+
+
 # -- the documentation ----------------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ def published():
     )
 
 
-TRAINED = ["vae", "factor_vae"]
+TRAINED = ["vae", "factor_vae", "info_gan"]
 
 
 def q_of(model, x):

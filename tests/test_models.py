@@ -32,6 +32,7 @@ VARIANTS = [
     ("dip_vae", {"variant": "i"}),
     ("beta_tcvae", {"estimator": "mss", "dataset_size": 100}),
     ("beta_tcvae", {"dataset_size": 100}),
+    ("info_gan", {"categorical": (3,), "gradient_penalty_weight": 0.0}),
 ]
 
 

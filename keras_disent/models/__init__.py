@@ -8,6 +8,7 @@ from keras_disent.models.dip_vae import DIPVAE
 from keras_disent.models.factor_vae import FactorVAE
 from keras_disent.models.group_vae import GVAE, MLVAE, AdaGVAE, AdaMLVAE
 from keras_disent.models.hfs_vae import HFSVAE
+from keras_disent.models.info_gan import InfoGAN
 from keras_disent.models.info_vae import InfoVAE
 from keras_disent.models.qlae import QLAE
 from keras_disent.models.tripod import Tripod
@@ -29,6 +30,7 @@ MODELS = {
     "autoencoder": Autoencoder,
     "qlae": QLAE,
     "tripod": Tripod,
+    "info_gan": InfoGAN,
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "BetaTCVAE",
     "BetaVAE",
     "FactorVAE",
+    "InfoGAN",
     "InfoVAE",
     "Tripod",
 ]

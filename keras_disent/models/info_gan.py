@@ -1,0 +1,341 @@
+"""InfoGAN: a generative adversarial network whose images tell the codes that they were made of."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_disent import _backend, networks, schedules, validation
+from keras_disent.models.codes import CodeNoise, Codes
+from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
+from keras_disent.models.image_model import ImageModel, batched
+from keras_disent.registry import lookup
+from keras_disent.turns import Turns
+
+
+@keras.saving.register_keras_serializable("keras_disent")
+class InfoGAN(ImageModel):
+    """InfoGAN: min over G and Q, max over D of V(D, G) - lambda * L(G, Q).
+
+    A generator G makes images of noise and codes, a discriminator D tells them from real images,
+    and Q(c|x), a second head on D's trunk, reads the codes c back from the images. L is a lower
+    bound on the mutual information of codes and images. In a training step the discriminator moves
+    first, on one half of the batch, then generator and Q's head, with new noise and codes, as many
+    as the other half has images. So `batch_size=128` is two batches of 64.
+
+    In the authors' code L moves the trunk as well: so it does here, as it stands in the objectives
+    of both players. Their head of Q moves with the trunk; here it moves with the generator, as in
+    equation 6. The generator's objective is the non-saturating -E log D(G), as theirs. What is
+    added is the gradient penalty that keeps the game stable (Mescheder et al. 2018, equation 9).
+
+    A latent is one code, in standard deviations of its prior, so that latents are turned as those
+    of a VAE: a continuous code, uniform on (-1, 1), is multiplied by sqrt(3); class k of K becomes
+    (k - (K - 1) / 2) / sqrt((K^2 - 1) / 12). What lies outside is decoded as the nearest code, and
+    all is decoded with noise 0, its mean.
+
+    Args:
+        image_shape: (height, width, channels).
+        latent_dim: int, number of codes D.
+        generator: "conv" or "profiles" (those of `models.gan_networks`), "burgess", "mlp" or a
+            Keras model: noise, codes and classes one-hot, in as many columns as these are, to
+            (n, h, w, c) real numbers, of which the sigmoid is taken. Default "conv".
+        discriminator: likewise, the trunk of D and Q: images (n, h, w, c), floats in [0, 1], to
+            features (n, f). Default "conv".
+        categorical: the number of classes of each categorical code, such as `(10,)`: they are the
+            last of the codes. The others are continuous.
+        noise_dim: int, number of noise variables uniform on (-1, 1) besides the codes.
+        mutual_information_weight: lambda, a number of at least 0, or a schedule.
+        code_stddev: standard deviation of q(c|x) of a continuous code, a number above 0. The
+            smaller, the more an error counts; the authors' 1 leaves the bound nearly flat.
+        gradient_penalty_weight: gamma, a number of at least 0, or a schedule; 0 as published.
+        seed: int, of the initial weights' and the noise's randomness.
+
+    Takes images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
+    images it gives them decoded from their codes, floats in [0, 1].
+
+    Logs (nats, means over samples): `discriminator_loss` and `generator_loss`, all that each player
+    minimises; `mutual_information`, L = H(c) + E log q(c|G(z, c)), summed over codes, of which a
+    continuous one adds at most log 2 - log(code_stddev * sqrt(2 pi)). And `discriminator_accuracy`,
+    0.5 when it sees nothing, 1 when it sees all; with a penalty `gradient_penalty`,
+    E |d logit / d x|^2 on real images, before its weight.
+
+    Raises:
+        ValueError: names the argument, the rule and what came.
+
+    Source: Chen et al. 2016, "InfoGAN", equations 5 and 6; Mescheder et al. 2018, "Which training
+    methods for GANs do actually converge?".
+
+    >>> model = InfoGAN((32, 32, 1), latent_dim=3, categorical=(4,))
+    >>> model.compile()
+    >>> images = np.zeros((8, 32, 32, 1), "uint8")
+    >>> history = model.fit(images, batch_size=4, verbose=0)
+    >>> model.encode(images).shape
+    (8, 3)
+    """
+
+    terms = (
+        "discriminator_loss",
+        "generator_loss",
+        "mutual_information",
+        "discriminator_accuracy",
+    )
+    players = {
+        "discriminator_loss": ("discriminator", "verdict_head"),
+        "generator_loss": ("generator", "code_head"),
+    }
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 5,
+        generator: Any = None,
+        discriminator: Any = None,
+        categorical: Sequence[int] = (),
+        noise_dim: int = 5,
+        mutual_information_weight: Any = 1.0,
+        code_stddev: float = 0.5,
+        gradient_penalty_weight: Any = 2.0,
+        seed: int = 0,
+        **kwargs,
+    ):
+        generator, discriminator = (
+            keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part
+            for part in (generator or "conv", discriminator or "conv")
+        )
+        codes = Codes(latent_dim, categorical)
+        number = isinstance(code_stddev, numbers.Real)
+        if not number or not 0 < code_stddev < math.inf:
+            raise ValueError(f"`code_stddev` is a number above 0. Got {code_stddev!r}.")
+        penalty = schedules.weight("gradient_penalty_weight", gradient_penalty_weight)
+        super().__init__(
+            image_shape,
+            codes.number,
+            seed,
+            terms=() if penalty == 0 else ("gradient_penalty",),
+            **kwargs,
+        )
+        self.codes, self.categorical, self.code_stddev = codes, codes.categorical, code_stddev
+        self.noise_dim = validation.whole_number("noise_dim", noise_dim, at_least=0)
+        self.mutual_information_weight = schedules.weight(
+            "mutual_information_weight", mutual_information_weight
+        )
+        self.gradient_penalty_weight = penalty
+        parts = {"generator": generator, "discriminator": discriminator}
+        self._names = {name: part for name, part in parts.items() if isinstance(part, str)}
+        inputs = self.noise_dim + codes.width
+        with networks.precision(self.dtype_policy):
+            if isinstance(generator, str):
+                build = lookup(generator, GENERATORS, "generator")
+                generator = build(self.image_shape, inputs, seed=self.part_seed("generator"))
+            if isinstance(discriminator, str):
+                build = lookup(discriminator, DISCRIMINATORS, "discriminator")
+                discriminator = build(self.image_shape, seed=self.part_seed("discriminator"))
+        networks.check_decoder(generator, self.image_shape, inputs, "generator")
+        features = networks.check_encoder(discriminator, self.image_shape, "discriminator")
+        self.generator, self.discriminator = generator, discriminator
+        initial = networks.initializers(self.part_seed("heads"))
+        self.verdict_head = keras.Sequential(
+            [layers.Input((features,)), _dense(1, next(initial))], name="verdict_head"
+        )
+        self.code_head = keras.Sequential(
+            [
+                layers.Input((features,)),
+                _dense(128, next(initial), activation="leaky_relu"),
+                _dense(codes.width, next(initial)),
+            ],
+            name="code_head",
+        )
+        self.noise = CodeNoise(self.seed)
+        self.built = True
+
+    @classmethod
+    def with_networks(
+        cls,
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        network: str,
+        width: float = 1.0,
+        seed: int = 0,
+        *,
+        likelihood: str = "bernoulli",
+        categorical: Sequence[int] = (),
+        noise_dim: int = 5,
+        **options,
+    ):
+        """Return a model with one kind of networks of any width.
+
+        Args:
+            network: "conv", "burgess" or "mlp", for generator and discriminator.
+            width: multiplies every number of filters and units.
+            likelihood: only "bernoulli", which stands for none: pixels have no likelihood here.
+            Others: as the class.
+
+        Raises:
+            ValueError: if another likelihood is asked for.
+        """
+        if likelihood != "bernoulli":
+            raise ValueError(f"{cls.__name__} has no `likelihood`. Got {likelihood!r}.")
+        discriminator = lookup(network, DISCRIMINATORS, "network")
+        generator = lookup(network, GENERATORS, "network")
+        inputs = validation.whole_number("noise_dim", noise_dim, at_least=0)
+        inputs += Codes(latent_dim, categorical).width
+        return cls(
+            image_shape,
+            latent_dim,
+            generator=generator(image_shape, inputs, width=width, seed=seed + 1),
+            discriminator=discriminator(image_shape, width=width, seed=seed),
+            categorical=categorical,
+            noise_dim=noise_dim,
+            seed=seed,
+            **options,
+        )
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    def compile(self, optimizer: Any = None, discriminator_optimizer: Any = None, **kwargs):
+        """Choose both optimizers.
+
+        Args:
+            optimizer: of generator and Q. Default: Adam with learning rate 1e-3, beta_1 0.5.
+            discriminator_optimizer: default Adam with learning rate 2e-4, beta_1 0.5.
+            Others: as `Game.compile`.
+
+        Source of the defaults: Chen et al. 2016, appendix C.
+        """
+        if not isinstance(optimizer, (dict, Turns)):
+            if discriminator_optimizer is None:
+                discriminator_optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
+            optimizer = {
+                "discriminator_loss": discriminator_optimizer,
+                "generator_loss": optimizer,
+            }
+        super().compile(optimizer, **kwargs)
+
+    def default_optimizer(self, learning_rate: float | None = None):
+        """Return a new optimizer for generator and Q: Adam, learning rate 1e-3, beta_1 0.5."""
+        return keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate, beta_1=0.5)
+
+    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+        weight = schedules.at(self.mutual_information_weight, self.steps)
+        samples = ops.shape(batch)[0]
+        draws = self.noise.uniform(samples, self.noise_dim + self.latent_dim)
+        columns = self.codes.of_draws(draws[:, self.noise_dim :])
+        made = self._made(draws[:, : self.noise_dim], columns, training)
+        if player == "generator_loss":
+            logits, belief = self._seen(made, training)
+            information = self.mutual_information(belief, columns)
+            return {
+                "generator_loss": ops.mean(ops.softplus(-logits)) - weight * information,
+                "mutual_information": information,
+            }
+        images, made = self.preprocess(batch), ops.stop_gradient(made)
+        logits, belief = self._seen(ops.concatenate([images, made]), training)
+        ones = ops.ones((samples,))
+        margins = logits * ops.concatenate([ones, -ones])
+        information = self.mutual_information(belief[samples:], columns)
+        loss = 2 * ops.mean(ops.softplus(-margins)) - weight * information
+        terms = {"discriminator_accuracy": ops.mean(ops.cast(margins > 0, "float32"))}
+        if "gradient_penalty" in self.terms:
+            gradient = _backend.input_gradient(lambda x: self._seen(x, training=False)[0], images)
+            penalty = ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
+            loss = loss + 0.5 * schedules.at(self.gradient_penalty_weight, self.steps) * penalty
+            terms["gradient_penalty"] = penalty
+        return {"discriminator_loss": loss, **terms}
+
+    def mutual_information(self, belief, columns):
+        """Return L = H(c) + mean log q(c|x), a scalar in nats.
+
+        Args:
+            belief: (n, w), what Q's head puts out for the images of the codes: the means of the
+                continuous codes and a logit for each class.
+            columns: (n, w), the codes, classes one-hot.
+        """
+        log_q = self.codes.log_density(columns, belief, self.code_stddev)
+        return self.codes.entropy + ops.mean(log_q)
+
+    # -- tensors ----------------------------------------------------------------------------------
+
+    def call(self, images, training: bool = False):
+        belief = self._seen(self.preprocess(images), training)[1]
+        return self._decoded(self.codes.most_probable(belief), training)
+
+    def _made(self, noise, columns, training: bool):
+        """Return images in [0, 1] of noise and codes."""
+        outputs = self.generator(ops.concatenate([noise, columns], axis=-1), training=training)
+        return ops.sigmoid(ops.cast(outputs, "float32"))
+
+    def _seen(self, images, training: bool):
+        """Return D's logits (n,) and what Q's head puts out, of images in [0, 1]."""
+        features = ops.cast(self.discriminator(images, training=training), "float32")
+        return self.verdict_head(features)[:, 0], self.code_head(features)
+
+    def _decoded(self, codes, training: bool = False):
+        noise = ops.zeros((ops.shape(codes)[0], self.noise_dim))
+        return self._made(noise, self.codes.columns(codes), training)
+
+    # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
+
+    def encode(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return the codes of images: (n, D) float32, in standard deviations of the prior.
+
+        They are the means of q for the continuous codes, then the most probable classes.
+        """
+        self.check_images(images, whole=True)
+        return batched(self._encode, images, batch_size)[0]
+
+    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Return `n` images of noise and codes drawn from the prior: float32 in [0, 1]."""
+        n = validation.whole_number("n", n, at_least=1)
+        draws = np.random.default_rng(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
+        return batched(self._generate, draws.astype("float32"), 256)[0]
+
+    @cached_property
+    def _encode(self) -> Callable:
+        def encode(images):
+            belief = self._seen(self.preprocess(images), training=False)[1]
+            return (self.codes.most_probable(belief),)
+
+        return _backend.compiled(self, encode)
+
+    @cached_property
+    def _decode(self) -> Callable:
+        return _backend.compiled(self, lambda codes: (self._decoded(codes),))
+
+    @cached_property
+    def _generate(self) -> Callable:
+        def generate(draws):
+            noise, codes = draws[:, : self.noise_dim], draws[:, self.noise_dim :]
+            return (self._made(noise, self.codes.of_draws(codes), training=False),)
+
+        return _backend.compiled(self, generate)
+
+    # -- configuration ----------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {
+            name: self._names.get(name) or keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("generator", "discriminator")
+        }
+        return {
+            **super().get_config(),
+            "image_shape": self.image_shape,
+            "latent_dim": self.latent_dim,
+            **parts,
+            "categorical": self.categorical,
+            "noise_dim": self.noise_dim,
+            "mutual_information_weight": schedules.config(self.mutual_information_weight),
+            "code_stddev": self.code_stddev,
+            "gradient_penalty_weight": schedules.config(self.gradient_penalty_weight),
+            "seed": self.seed,
+        }
+
+
+def _dense(units: int, initial, **kwargs):
+    return layers.Dense(units, kernel_initializer=initial, dtype="float32", **kwargs)
