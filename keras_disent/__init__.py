@@ -26,6 +26,7 @@ _MODELS = (
     "Autoencoder",
     "BetaTCVAE",
     "BetaVAE",
+    "CausalVAE",
     "DIPVAE",
     "FactorVAE",
     "InfoVAE",
@@ -34,6 +35,7 @@ _MODELS = (
 )
 _MODULES = (
     "callbacks",
+    "causal",
     "charts",
     "datasets",
     "latents",
