@@ -124,6 +124,17 @@ def test_own_networks(tmp_path):
     assert between.std(axis=0).max() > 0  # the ends are not alike
 
 
+@pytest.mark.slow
+def test_causal_pendulum(tmp_path):
+    said = example("causal_pendulum.py", tmp_path)
+    assert "structural Hamming distance to the true graph: 4" in said  # no edge after three steps
+    for picture in ("graph", "interventions"):
+        assert_is_a_picture(tmp_path / "out" / f"{picture}.png")
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["intervene_light_angle"]["should"] > 0.5
+    assert load_model(tmp_path / "out" / "model.keras").concept_names[0] == "pendulum_angle"
+
+
 # -- the documentation ----------------------------------------------------------------------------
 
 
