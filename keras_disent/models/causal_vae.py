@@ -104,6 +104,7 @@ class CausalVAE(ConceptVAE):
     Brouillard et al. 2020, "Differentiable causal discovery", equations 6 and 9; annealing: Ueda &
     Nakano 1998, "Deterministic annealing EM algorithm".
 
+    >>> import numpy as np
     >>> model = CausalVAE((16, 16, 1), ("light", "shadow"), concept_dim=2)
     >>> model.compile()
     >>> images, labels = np.zeros((8, 16, 16, 1), "uint8"), np.arange(16.0).reshape(8, 2)
