@@ -26,6 +26,7 @@ _MODELS = (
     "Autoencoder",
     "BetaTCVAE",
     "BetaVAE",
+    "CausalVAE",
     "DIPVAE",
     "FactorVAE",
     "InfoGAN",
@@ -35,6 +36,7 @@ _MODELS = (
 )
 _MODULES = (
     "callbacks",
+    "causal",
     "charts",
     "datasets",
     "latents",

@@ -108,6 +108,8 @@ class Config:
         options = dict(self.options)
         for name in options:
             lookup(name, _options_of(cls), f"option of {cls.__name__}")
+        if "concepts" in _options_of(cls) and hasattr(data, "concept_names"):
+            options.setdefault("concepts", data.concept_names)
         if options.get("estimator") == "mss":
             options.setdefault("dataset_size", len(data))
         try:

@@ -18,7 +18,7 @@ import numpy as np
 from keras import ops
 
 import keras_disent
-from keras_disent import networks
+from keras_disent import causal, networks
 from keras_disent.models import MODELS, InfoGAN
 
 BACKEND = keras.backend.backend()
@@ -53,6 +53,11 @@ def small(name, shape=SHAPE, latent_dim=LATENTS, **kwargs):
             "discriminator": given["encoder"],
             "generator": networks.mlp_decoder(shape, inputs, width=0.01, seed=2),
         }
+    if name == "causal_vae":
+        given["concept_dim"] = 1
+        given["graph"] = 1 - np.eye(latent_dim, dtype=int)  # edges from the start
+        given["concept_scale"] = 1.0  # 0.1 overflows float16 for some steps
+        given["acyclicity"] = causal.AugmentedLagrangian(penalty=1.0, every=2)
     if name == "factor_vae":
         given["discriminator"] = networks.discriminator(latent_dim, units=16, depth=2, seed=3)
     return MODELS[name](shape, latent_dim, **{**given, **kwargs})
@@ -80,9 +85,14 @@ def images(n=16, shape=SHAPE, seed=0):
 def learnt_from(model, x):
     """Return what `model` learns from, given images: (x,), and labels if it takes any."""
     if not model.pairs:
-        return (x,)
+        return (x, labels_of(x)) if model.labelled else (x,)
     pairs = np.stack([x, np.roll(x, 1, axis=0)], axis=1)
     return (pairs, np.eye(2, dtype="int32")[np.arange(len(x)) % 2]) if model.labelled else (pairs,)
+
+
+def labels_of(x, columns=LATENTS):
+    """Return labels (n, columns) of images: the first of their pixels."""
+    return x.reshape(len(x), -1)[:, :columns].astype("float32")
 
 
 def batches(x, size=8):

@@ -136,6 +136,17 @@ def test_info_gan(tmp_path):
     assert load_model(tmp_path / "out" / "info_gan_1.keras").noise_dim == 0
 
 
+@pytest.mark.slow
+def test_causal_pendulum(tmp_path):
+    said = example("causal_pendulum.py", tmp_path)
+    assert "structural Hamming distance to the true graph: 4" in said  # no edge after three steps
+    for picture in ("graph", "interventions"):
+        assert_is_a_picture(tmp_path / "out" / f"{picture}.png")
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["intervene_light_angle"]["should"] > 0.5
+    assert load_model(tmp_path / "out" / "model.keras").concept_names[0] == "pendulum_angle"
+
+
 # -- the documentation ----------------------------------------------------------------------------
 
 

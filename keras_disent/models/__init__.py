@@ -4,6 +4,7 @@ from keras_disent import _backend  # noqa: F401  (first: it says what to install
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.beta_tcvae import BetaTCVAE
 from keras_disent.models.beta_vae import AnnealedVAE, BetaVAE
+from keras_disent.models.causal_vae import CausalVAE
 from keras_disent.models.dip_vae import DIPVAE
 from keras_disent.models.factor_vae import FactorVAE
 from keras_disent.models.group_vae import GVAE, MLVAE, AdaGVAE, AdaMLVAE
@@ -31,6 +32,7 @@ MODELS = {
     "qlae": QLAE,
     "tripod": Tripod,
     "info_gan": InfoGAN,
+    "causal_vae": CausalVAE,
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "Autoencoder",
     "BetaTCVAE",
     "BetaVAE",
+    "CausalVAE",
     "FactorVAE",
     "InfoGAN",
     "InfoVAE",

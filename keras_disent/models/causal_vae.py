@@ -1,0 +1,328 @@
+"""CausalVAE: latents that are labelled concepts, and the graph by which they cause each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_disent import networks, schedules, validation
+from keras_disent.causal import arguments
+from keras_disent.causal.acyclicity import AugmentedLagrangian, acyclicity
+from keras_disent.causal.labels import Standardiser, check_labels
+from keras_disent.causal.learners import AnnealedGraph, PublishedGraph
+from keras_disent.causal.mechanisms import Mechanisms
+from keras_disent.models.concept_vae import ConceptVAE
+from keras_disent.models.vae import VAE
+from keras_disent.registry import lookup
+
+VARIANTS = ("paper", "public_code")
+_WEIGHTS = (
+    "kl_weight",
+    "concept_kl_weight",
+    "label_weight",
+    "mask_weight",
+    "sparsity",
+    "temperature",
+)
+
+
+@keras.saving.register_keras_serializable("keras_disent")
+class CausalVAE(ConceptVAE):
+    """CausalVAE: codes eps, concepts z = (I - A^T)^-1 eps, and a learnt acyclic graph A.
+
+    Learns from `fit(images, labels)`, labels float (n, K) in any units, one column a concept;
+    `data.batches(labels=True)` of `Pendulum` and `Flow` gives both. Labels u are standardised by
+    their mean and scale over all training batches so far. Minimises
+
+        reconstruction + kl_weight * KL(q(eps|x) || N(0, I))
+        + concept_kl_weight * sum_i KL(q(z_i|x) || N(u_i, concept_scale^2))
+        + label_weight * (misfit of u_i = g_i(A_i o u))
+        + mask_weight * (squared misfit of z_i = f_i(A_i o z))
+        + sparsity * sum |A| + multiplier * h(A) + penalty / 2 * h(A)^2
+
+    with h(A) = tr[(I + A o A / K)^K] - K, which is 0 if A has no cycle, and f_i, g_i a small ELU
+    network for each concept. The decoder sees all concepts z.
+
+    The codes that `encode`, `decode`, `traverse`, `sample` and `latent_kl` are about are eps, the
+    independent part of each concept: `concept_dim` columns for the first concept, then for the
+    next. To change a concept and all that follows from it, see `intervene` and `counterfactual`.
+
+    In the variant "paper" A is learnt from the labels alone, from `graph` or from no edge. The
+    squared error of the published objective does not tell causes from effects (on Pendulum,
+    hundreds of wrong graphs fit the labels better than the true one), so here
+
+    - A_ji is the probability that j causes i, and f, z and interventions see the graph of the
+      edges above 1/2;
+    - the misfit is a Gaussian log-likelihood with a variance for each set of causes, over graphs
+      drawn at random, half of them from A: the networks learn what any set would explain, and each
+      edge follows what it explains besides the others;
+    - the causes are seen with noise of standard deviation `label_noise`, without which concepts
+      that follow exactly from their causes could as well be the causes;
+    - edges cost `sparsity` each, in nats;
+    - less `temperature` times the entropy of A is minimised. While the temperature falls to 0,
+      edges are decided in the order of what they explain (deterministic annealing).
+
+    The variant "public_code" is the published code: A_ji real, starting at 1 on the given graph;
+    f and g see the sum A^T z; the mean squared error of the labels, no noise, no sparsity, and
+    3 h(A) + h(A)^2 / 2 throughout.
+
+    Args:
+        concepts: names, or how many; K of them.
+        concept_dim: int, latents k of each concept.
+        graph: the edges to start from, no others can come: (K, K) of 0 and 1, 1 at [j, i] if j may
+            cause i, or `{cause: effects}` by name. Default: any edge may come, none is there at
+            first. "public_code" needs one.
+        variant: "paper" or "public_code".
+        kl_weight, concept_kl_weight, label_weight, mask_weight: numbers of at least 0, or
+            schedules.
+        sparsity: likewise, in nats for an edge; default 0.2, in "public_code" 0.
+        temperature: likewise, in nats ("paper"); default from 0.5 to 0 in 2,400 steps. A graph is
+            decided when it is 0: on Pendulum, half as many steps are too few.
+        concept_scale: float above 0, standard deviation of p(z_i|u_i) for standardised labels;
+            default 0.1, in "public_code" 1 as published.
+        label_noise: float of at least 0, in standard deviations of a label; default 0.1, in
+            "public_code" 0.
+        acyclicity: a `keras_disent.causal.AugmentedLagrangian`; its default learns, that of
+            "public_code" is fixed.
+        Others: as `VAE`, but without `supervision`.
+
+    Logs, besides those of `VAE`: `concept_kl`, nats, summed over concepts; `label_loss`, in
+    "paper" nats without log(2 pi) / 2, summed over concepts; `mask_loss`, squares, summed over
+    concepts and dimensions; `acyclicity`, h(A); `edges`, sum of |A|.
+
+    Raises:
+        ValueError: names that are not K different ones; a graph that is not square, not of 0 and
+            1, has an edge from a concept to itself or names an unknown one; a number out of its
+            range; before training, labels that are missing, of another width, not finite or
+            constant. Else as `VAE`.
+
+    Source: Yang et al. 2021, "CausalVAE", equations 1 to 4, 8 and 12; public code:
+    github.com/huawei-noah/trustworthyAI, research/CausalVAE. Likelihood and random graphs as in
+    Brouillard et al. 2020, "Differentiable causal discovery", equations 6 and 9; annealing: Ueda &
+    Nakano 1998, "Deterministic annealing EM algorithm".
+
+    >>> import numpy as np
+    >>> model = CausalVAE((16, 16, 1), ("light", "shadow"), concept_dim=2)
+    >>> model.compile()
+    >>> images, labels = np.zeros((8, 16, 16, 1), "uint8"), np.arange(16.0).reshape(8, 2)
+    >>> history = model.fit(images, labels, verbose=0)
+    >>> model.encode(images).shape, model.concepts(images).shape, model.graph().shape
+    ((8, 4), (8, 2), (2, 2))
+    >>> model.intervene(images, {"light": 3.5}).shape
+    (8, 16, 16, 1)
+    """
+
+    terms = (*VAE.terms, "concept_kl", "label_loss", "mask_loss", "acyclicity", "edges")
+    players = {"loss": (*VAE.players["loss"], "graph_layer", "mask_layer")}
+    samples_per_turn = 2
+    labelled = True
+
+    def __init__(
+        self,
+        image_shape=(64, 64, 1),
+        concepts: int | Sequence[str] = 4,
+        concept_dim: int = 4,
+        graph: Any = None,
+        variant: str = "paper",
+        kl_weight: Any = 0.3,
+        concept_kl_weight: Any = 1.0,
+        label_weight: Any = 1.0,
+        mask_weight: Any = 1.0,
+        sparsity: Any = None,
+        temperature: Any = None,
+        concept_scale: float | None = None,
+        label_noise: float | None = None,
+        acyclicity: Any = None,
+        **kwargs,
+    ):
+        names = arguments.names("concepts", concepts)
+        dim = validation.whole_number("concept_dim", concept_dim, at_least=1)
+        lookup(variant, dict.fromkeys(VARIANTS), "variant")
+        superset = arguments.superset("graph", graph, names)
+        published = variant == "public_code"
+        if published and graph is None:
+            raise ValueError("The variant 'public_code' needs a `graph` to start from. Got None.")
+        if kwargs.pop("supervision", None) is not None:
+            raise ValueError("CausalVAE has its own labels: it takes no `supervision`. Got one.")
+        if isinstance(acyclicity, dict):
+            acyclicity = keras.saving.deserialize_keras_object(acyclicity)
+        if acyclicity is None:
+            acyclicity = (
+                AugmentedLagrangian(3.0, 1.0, every=0) if published else AugmentedLagrangian()
+            )
+        elif not isinstance(acyclicity, AugmentedLagrangian):
+            raise ValueError(f"`acyclicity` is an AugmentedLagrangian. Got {acyclicity!r}.")
+        super().__init__(image_shape, len(names) * dim, **kwargs)
+        self.concept_names, self.concept_dim = names, dim
+        self.superset, self._given = superset, graph is not None
+        self.variant = variant
+
+        def default(value, paper, code):
+            return (code if published else paper) if value is None else value
+
+        given = {
+            "kl_weight": kl_weight,
+            "concept_kl_weight": concept_kl_weight,
+            "label_weight": label_weight,
+            "mask_weight": mask_weight,
+            "sparsity": default(sparsity, 0.2, 0.0),
+            "temperature": default(temperature, schedules.Linear(0.5, 0.0, 2400), 0.0),
+        }
+        for name, value in given.items():
+            setattr(self, name, schedules.weight(name, value))
+        self.concept_scale = _number("concept_scale", default(concept_scale, 0.1, 1.0))
+        if self.concept_scale == 0:
+            raise ValueError("`concept_scale` is above 0. Got 0.")
+        self.label_noise = _number("label_noise", default(label_noise, 0.1, 0.0))
+        self.lagrangian = acyclicity
+        seed = self.part_seed("graph_layer")
+        self.graph_layer: Any = (
+            PublishedGraph(superset, seed)
+            if published
+            else AnnealedGraph(superset, self._given, self.label_noise, seed)
+        )
+        seed = self.part_seed("mask_layer")
+        self.mask_layer = Mechanisms(len(names), dim, summed=published, seed=seed)
+        self.label_scale = Standardiser(len(names))
+        self._fitting = False
+
+    @classmethod
+    def with_networks(cls, image_shape, latent_dim, network, width=1.0, seed=0, **options):
+        """Return a model with one kind of networks; `latent_dim` is the number of concepts.
+
+        Args: as `VAE.with_networks`, and of the class.
+        """
+        names = arguments.names("concepts", options.pop("concepts", latent_dim))
+        codes = len(names) * options.get("concept_dim", 4)
+        encoder = lookup(network, networks.ENCODERS, "network")
+        decoder = lookup(network, networks.DECODERS, "network")
+        return cls(
+            image_shape,
+            names,
+            encoder=encoder(image_shape, width=width, seed=seed),
+            decoder=decoder(image_shape, codes, width=width, seed=seed + 1),
+            seed=seed,
+            **options,
+        )
+
+    def default_optimizer(self, learning_rate: float | None = None):
+        """Return the published optimizer: Adam, learning rate 1e-3."""
+        return keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate)
+
+    # -- learning ---------------------------------------------------------------------------------
+
+    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+        images, labels, mean, log_variance = self.inferred(batch, training)
+        labels = ops.cast(labels, "float32")
+        if training:
+            self.label_scale.update(labels)
+        labels = self.label_scale(labels)
+        total = self._total()
+
+        codes = self.noise.gaussian(mean, ops.exp(0.5 * log_variance))
+        concepts = ops.matmul(total, self._by_concept(codes))
+        reconstruction = self.reconstruction(images, self._flat(concepts), training)
+        kl = ops.mean(ops.sum(self.prior.kl(mean, log_variance), axis=-1))
+        concept_kl = _concept_kl(
+            ops.matmul(total, self._by_concept(mean)),
+            ops.matmul(ops.square(total), self._by_concept(ops.exp(log_variance))),
+            labels,
+            self.concept_scale,
+        )
+        mask_loss = self._mask_loss(concepts)
+        label_loss = self.graph_layer.label_loss(labels, self.noise)
+        graph_loss, h, count = self._graph_loss(training)
+        loss = (
+            reconstruction
+            + schedules.at(self.kl_weight, self.steps) * kl
+            + schedules.at(self.concept_kl_weight, self.steps) * concept_kl
+            + schedules.at(self.label_weight, self.steps) * label_loss
+            + schedules.at(self.mask_weight, self.steps) * mask_loss
+            + graph_loss
+        )
+        return {
+            "loss": loss,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "concept_kl": concept_kl,
+            "label_loss": label_loss,
+            "mask_loss": mask_loss,
+            "acyclicity": h,
+            "edges": count,
+        }
+
+    def _graph_loss(self, training: bool):
+        """Return the terms of A alone, h(A) and the sum of |A|."""
+        adjacency = self.graph_layer.adjacency()
+        h = acyclicity(adjacency)
+        if training:  # first: on PyTorch, a variable cannot change after it was used
+            self.lagrangian.update(h, self.steps)
+        count = ops.sum(ops.abs(adjacency))
+        loss = schedules.at(self.sparsity, self.steps) * count + self.lagrangian(h)
+        loss -= schedules.at(self.temperature, self.steps) * self.graph_layer.entropy()
+        return loss, h, count
+
+    def _mask_loss(self, concepts):
+        edges = self.graph_layer.edges()
+        # A concept without causes has nothing to follow: it would only be drawn to a constant.
+        caused = ops.minimum(ops.max(ops.abs(edges), axis=0), 1.0)[:, None]
+        gaps = ops.square(concepts - self.mask_layer(concepts, edges)) * caused
+        return ops.mean(ops.sum(gaps, axis=(1, 2)))
+
+    def fit(self, x=None, y=None, **kwargs):
+        self._fitting = True
+        try:
+            return super().fit(x, y, **kwargs)
+        finally:
+            self._fitting = False
+
+    fit.__doc__ = VAE.fit.__doc__
+
+    # -- configuration ----------------------------------------------------------------------------
+
+    def check_batch(self, images, labels=None, name: str = "x") -> None:
+        super().check_batch(images, labels, name)
+        check_labels(
+            labels, self.concept_names, images.shape[0], vary=self._fitting and name == "x"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["latent_dim"], config["supervision"]
+        return {
+            **config,
+            "concepts": list(self.concept_names),
+            "concept_dim": self.concept_dim,
+            "graph": self.superset.tolist() if self._given else None,
+            "variant": self.variant,
+            **{name: schedules.config(getattr(self, name)) for name in _WEIGHTS},
+            "concept_scale": self.concept_scale,
+            "label_noise": self.label_noise,
+            "acyclicity": keras.saving.serialize_keras_object(self.lagrangian),
+        }
+
+
+def _concept_kl(mean, variance, labels, scale: float):
+    """Return the mean over samples of sum_i KL(N(mean_i, variance_i) || N(u_i, scale^2)), nats.
+
+    Args:
+        mean, variance: (n, K, k), of q(z|x).
+        labels: u, (n, K), the prior mean of all dimensions of a concept.
+        scale: standard deviation of the prior.
+
+    Source: Yang et al. 2021, equation 8, with p(z_i|u_i) as in section 4.2.
+    """
+    gap = ops.square(mean - ops.expand_dims(labels, -1))
+    ratio = variance / scale**2
+    kl = 0.5 * (ratio + gap / scale**2 - 1.0 - ops.log(ratio))
+    return ops.mean(ops.sum(kl, axis=(1, 2)))
+
+
+def _number(name: str, value: Any) -> float:
+    weight = schedules.weight(name, value)
+    if callable(weight):
+        raise ValueError(f"`{name}` is a number of at least 0. Got {value!r}.")
+    return float(weight)
