@@ -85,6 +85,8 @@ columns = {
     for i, name in enumerate(names)
 }
 middle = data.images(data.indices([[42, 20]]))[0]
-figure = causal_plots.interventions(model, middle, columns, title="What if")
+figure = causal_plots.interventions(
+    model, middle, columns, title="What would be seen (values of the labels)"
+)
 plots.save(figure, args.out / "interventions.png")
 print(f"\nWrote {args.out}/graph.png, interventions.png, scores.json, model.keras")

@@ -33,7 +33,15 @@ parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
 args = parser.parse_args()
 
 LATENTS = 3
-data = Sprites(image_size=32).subgrid({"shape": ["square"], "orientation": [0]})
+every_other = list(range(0, 32, 2))
+data = Sprites(image_size=32).subgrid(
+    {
+        "shape": ["square"],
+        "orientation": [0],
+        "position_x": every_other,
+        "position_y": every_other,
+    }
+)
 shape = data.image_shape
 print(f"{len(data):,} images of {', '.join(data.factor_names)}: {data.factor_sizes}")
 

@@ -7,11 +7,12 @@ from checks import assert_same
 from keras import ops
 
 from keras_disent import causal, latents
-from keras_disent.causal import arguments, graphs, labels
+from keras_disent.causal import arguments, graphs
 from keras_disent.causal.learners import BEGIN, QUICK, RANGE, AnnealedGraph
 from keras_disent.causal.likelihood import FLOOR, Likelihood
 from keras_disent.causal.mechanisms import Mechanisms
 from keras_disent.game import Game
+from keras_disent.moments import Standardiser
 
 RNG = np.random.default_rng(0)
 NAMES = ("light", "shadow", "mood")
@@ -165,7 +166,7 @@ def test_superset_by_name():
 
 
 def test_labels_are_standardised_by_all_that_was_seen():
-    layer = labels.Standardiser(3)
+    layer = Standardiser(3)
     assert_same([number(layer(tensor(LABELS[:2])))], [LABELS[:2].astype("float32")])
     for part in (LABELS[:5], LABELS[5:6], LABELS[6:]):
         layer.update(tensor(part))

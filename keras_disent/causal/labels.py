@@ -1,64 +1,11 @@
-"""Labels of concepts: what they must be, and their scale over all that was seen."""
+"""Labels of concepts: what they must be."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
-
-
-class Standardiser(keras.layers.Layer):
-    """Labels less their mean, over their scale, both over all that `update` has seen.
-
-    Before the first update it changes nothing.
-    """
-
-    def __init__(self, concepts: int, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.count, self.shift, self.variance = (
-            self.add_weight(
-                shape=shape,
-                initializer=initial,
-                trainable=False,
-                aggregation="mean",
-                name=name,
-            )
-            for name, shape, initial in (
-                ("count", (), "zeros"),
-                ("shift", (concepts,), "zeros"),
-                ("variance", (concepts,), "ones"),
-            )
-        )
-        self.built = True
-
-    def update(self, labels) -> None:
-        """Take labels (n, K) into account.
-
-        Source: Chan et al. 1979, "Updating formulae", equation 2.1.
-        """
-        n = ops.cast(ops.shape(labels)[0], "float32")
-        mean, variance = ops.mean(labels, axis=0), ops.var(labels, axis=0)
-        count, shift, before = (
-            ops.convert_to_tensor(v) for v in (self.count, self.shift, self.variance)
-        )
-        total = count + n
-        new, gap = n / total, mean - shift
-        # Before the first update the variance is not one of labels, but `new` is 1.
-        after = before + new * (variance - before + (1 - new) * ops.square(gap))
-        self.variance.assign(after)
-        self.shift.assign(shift + new * gap)
-        self.count.assign(ops.minimum(total, 1e6))  # beyond, float32 would not count on
-
-    def call(self, labels):
-        variance = ops.convert_to_tensor(self.variance)
-        return (labels - self.shift) / ops.sqrt(ops.maximum(variance, 1e-12))
-
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and scale of every label: two arrays (K,)."""
-        shift, variance = (ops.convert_to_numpy(v) for v in (self.shift, self.variance))
-        return shift, np.sqrt(np.maximum(variance, 1e-12))
 
 
 def check_labels(labels: Any, names: tuple[str, ...], rows: int, vary: bool) -> None:

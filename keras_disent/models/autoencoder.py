@@ -13,6 +13,7 @@ from keras import layers, ops
 from keras_disent import _backend, networks, validation
 from keras_disent.models.coder import Coder
 from keras_disent.models.image_model import batched
+from keras_disent.moments import Standardiser
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -81,7 +82,7 @@ class Autoencoder(Coder):
         raw = self.raw_codes(images, training)
         codes = self.coded(raw, training)
         if training:
-            self.frame.update(codes)
+            self.frame.moments.update(codes)
         reconstruction = self.reconstruction(images, codes, training)
         loss, terms = self.penalty(raw, codes)
         return {"loss": reconstruction + loss, "reconstruction": reconstruction, **terms}
@@ -184,46 +185,28 @@ class Frame(layers.Layer):
 
     Args:
         latent_dim: int, D.
+        memory: as `Standardiser`'s.
 
     Call: codes as the decoder takes them (n, D) -> codes as users see them (n, D).
     """
 
-    def __init__(self, latent_dim: int, **kwargs):
+    def __init__(self, latent_dim: int, memory: float = 10_000, **kwargs):
         super().__init__(dtype="float32", **kwargs)
-        self.seen, self.shift, self.variance, self.turn, self.turn_back = (
+        self.moments = Standardiser(latent_dim, memory)
+        self.turn, self.turn_back = (
             self.add_weight(
-                shape=shape, initializer=initial, trainable=False, aggregation="mean", name=name
+                shape=(latent_dim, latent_dim), initializer="identity", trainable=False, name=name
             )
-            for name, shape, initial in (
-                ("seen", (), "zeros"),
-                ("shift", (latent_dim,), "zeros"),
-                ("variance", (latent_dim,), "ones"),
-                ("turn", (latent_dim, latent_dim), "identity"),
-                ("turn_back", (latent_dim, latent_dim), "identity"),
-            )
+            for name in ("turn", "turn_back")
         )
         self.built = True
 
     def call(self, raw):
-        return ops.matmul((raw - self.shift) / self._scale(), self.turn)
+        return ops.matmul(self.moments(raw), self.turn)
 
     def inverse(self, codes):
         """Return codes as the decoder takes them, of codes as users see them."""
-        return ops.matmul(codes, self.turn_back) * self._scale() + self.shift
-
-    def update(self, raw, memory: float = 10_000.0) -> None:
-        """Take codes (n, D) into the moving moments: of all, and later of about the last `memory`.
-
-        Source: Chan et al. 1979, "Updating formulae", equation 2.1.
-        """
-        raw = ops.stop_gradient(raw)
-        total = self.seen + ops.cast(ops.shape(raw)[0], "float32")
-        part = 1 - self.seen / total
-        gap = ops.mean(raw, axis=0) - self.shift
-        spread = ops.var(raw, axis=0) + (1 - part) * ops.square(gap)
-        self.variance.assign(self.variance + part * (spread - self.variance))
-        self.shift.assign(self.shift + part * gap)
-        self.seen.assign(ops.minimum(total, memory))
+        return self.moments.inverse(ops.matmul(codes, self.turn_back))
 
     def separate(self, raw: np.ndarray, seed: int) -> None:
         """Fit the matrix to codes (n, D), as `Autoencoder.separate` says."""
@@ -242,12 +225,9 @@ class Frame(layers.Layer):
         turn = np.zeros((len(shift), len(shift)))
         turn[:, : used.sum()] = white @ ica.components_.T
         for variable, value in (
-            (self.shift, shift),
-            (self.variance, scale**2),
+            (self.moments.shift, shift),
+            (self.moments.variance, scale**2),
             (self.turn, turn),
             (self.turn_back, np.linalg.pinv(turn)),
         ):
             variable.assign(value.astype("float32"))
-
-    def _scale(self):
-        return ops.sqrt(ops.maximum(self.variance, 1e-12))

@@ -11,11 +11,12 @@ from keras import ops
 from keras_disent import networks, schedules, validation
 from keras_disent.causal import arguments
 from keras_disent.causal.acyclicity import AugmentedLagrangian, acyclicity
-from keras_disent.causal.labels import Standardiser, check_labels
+from keras_disent.causal.labels import check_labels
 from keras_disent.causal.learners import AnnealedGraph, PublishedGraph
 from keras_disent.causal.mechanisms import Mechanisms
 from keras_disent.models.concept_vae import ConceptVAE
 from keras_disent.models.vae import VAE
+from keras_disent.moments import Standardiser
 from keras_disent.registry import lookup
 
 VARIANTS = ("paper", "public_code")

@@ -26,7 +26,7 @@ class ConceptVAE(VAE):
         concept_dim: int, dimensions k of each concept.
         graph_layer: has `adjacency()` and `edges()`, A and what of it passes on effects.
         mask_layer: a `keras_disent.causal.mechanisms.Mechanisms` of z.
-        label_scale: a `keras_disent.causal.labels.Standardiser`.
+        label_scale: a `keras_disent.moments.Standardiser`.
     """
 
     concept_names: tuple[str, ...]
