@@ -85,8 +85,7 @@ columns = {
     for i, name in enumerate(names)
 }
 middle = data.images(data.indices([[42, 20]]))[0]
-figure = causal_plots.interventions(
-    model, middle, columns, title="What would be seen (values of the labels)"
-)
+title = "What would be seen (values of the labels)"
+figure = causal_plots.interventions(model, middle, columns, title=title)
 plots.save(figure, args.out / "interventions.png")
 print(f"\nWrote {args.out}/graph.png, interventions.png, scores.json, model.keras")

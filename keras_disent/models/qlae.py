@@ -145,8 +145,9 @@ class LatentQuantizer(layers.Layer):
 def entropies(codes: np.ndarray) -> np.ndarray:
     """Return the entropy of each column of codes (n, D) that take few values: (D,) float32, nats.
 
-    >>> entropies(np.array([[0.5, 1.0], [0.5, 2.0]])).round(4).tolist()
-    [0.0, 0.6931]
+    >>> halves = entropies(np.array([[0.5, 1.0], [0.5, 2.0]]))
+    >>> bool(np.allclose(halves, [0, np.log(2)]))
+    True
     """
     shares = [np.unique(column, return_counts=True)[1] / len(codes) for column in codes.T]
     return np.array([np.sum(-own * np.log(own)) for own in shares], "float32") + 0.0
