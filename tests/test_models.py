@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from checks import (
+    BACKEND,
     LATENTS,
     SHAPE,
     arrays,
@@ -21,8 +22,26 @@ from checks import (
 from keras_disent.latents import LIKELIHOODS
 from keras_disent.models import MODELS, Autoencoder, FactorVAE
 
+# PyTorch compiles nothing, so all laws are quick there. On the other backends, what a model has from
+# its base is looked at for one model of each, and for the others among the slow tests.
+INHERITED = (
+    "arrays_have_their_shapes",
+    "batch_size_changes_no_result",
+    "posterior_is_a_distribution",
+    "mixed_precision_trains_and_loads",
+    "seed_fixes_the_initial_weights",
+)
+ONE_OF_EACH = ("vae", "factor_vae", "ada_gvae", "autoencoder", "info_gan", "causal_vae")
 
-@pytest.mark.parametrize(("name", "law"), [(name, law) for name in MODELS for law in laws_of(name)])
+
+def cases():
+    for name in MODELS:
+        for law in laws_of(name):
+            slow = BACKEND != "torch" and law in INHERITED and name not in ONE_OF_EACH
+            yield pytest.param(name, law, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize(("name", "law"), cases())
 def test_every_model(name, law):
     check_model(name, laws=[law])
 
