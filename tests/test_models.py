@@ -22,8 +22,8 @@ from checks import (
 from keras_disent.latents import LIKELIHOODS
 from keras_disent.models import MODELS, Autoencoder, FactorVAE
 
-# PyTorch compiles nothing, so all laws are quick there. On the other backends, what a model has from
-# its base is looked at for one model of each, and for the others among the slow tests.
+# PyTorch compiles nothing, so all laws are quick there. On the other backends, what a model has
+# from its base is looked at for one model of each, and for the others among the slow tests.
 INHERITED = (
     "arrays_have_their_shapes",
     "batch_size_changes_no_result",
