@@ -291,7 +291,7 @@ def test_runs_make_it_of_named_networks():
         ({"likelihood": "gaussian"}, "InfoGAN has no `likelihood`. Got 'gaussian'"),
         (
             {"options": {"categorical": [2] * 4}},
-            "`latent_dim` is a whole number of at least 4. Got 3",
+            "at least 4, the number of `categorical` ones. Got 3",
         ),
         ({"options": {"gamma": 2}}, "No option of InfoGAN 'gamma' here.*categorical"),
     ],

@@ -45,7 +45,12 @@ class Codes:
                 f"(10,). Got {categorical!r}."
             )
         classes = [validation.whole_number("categorical", k, at_least=2) for k in categorical]
-        number = validation.whole_number("latent_dim", number, at_least=max(1, len(classes)))
+        number = validation.whole_number("latent_dim", number, at_least=1)
+        if number < len(classes):
+            raise ValueError(
+                "`latent_dim` counts all codes, continuous and categorical, so it is at least "
+                f"{len(classes)}, the number of `categorical` ones. Got {number}."
+            )
         self.number, self.categorical = number, tuple(classes)
         self.continuous = number - len(classes)
         self.width = self.continuous + sum(classes)

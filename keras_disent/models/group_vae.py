@@ -63,7 +63,8 @@ class PairVAE(BetaVAE):
         if len(shape) != 5 or shape[1] != 2:
             sides = ", ".join(map(str, self.image_shape))
             raise ValueError(
-                f"`{name}` must hold pairs of images, (n, 2, {sides}). "
+                f"`{name}` must hold pairs of images, (n, 2, {sides}), such as "
+                "np.stack([first, second], axis=1) of two arrays of equal length. "
                 f"Got {f'shape {shape}' if shape else type(images).__name__}."
             )
         validation.images(images.reshape((-1, *shape[2:])), self.image_shape, name)
