@@ -23,6 +23,7 @@ parser.add_argument("--out", type=Path, default=Path("runs/weak_supervision"))
 parser.add_argument("--steps", type=int, default=3000)
 parser.add_argument("--seeds", type=int, default=5)
 parser.add_argument("--betas", type=float, nargs="+", default=[1.0, 4.0], help="of beta-VAE")
+parser.add_argument("--samples", type=int, default=5000, help="images that scores are made of")
 args = parser.parse_args()
 
 data = Sprites(image_size=32).subgrid({"orientation": [0]})
@@ -42,7 +43,7 @@ for seed in range(args.seeds):
         else:
             batches = data.batches(64, seed=seed, steps=args.steps)
         model.fit(batches, callbacks=[callbacks.StopOnNaN()], verbose=2)
-        scores = metrics.evaluate(model, data, SCORES, n=5000, seed=0)
+        scores = metrics.evaluate(model, data, SCORES, n=args.samples, seed=0)
         for score in SCORES:
             found[name][score].append(float(scores[score]))
         print(f"seed {seed}, {name}: " + ", ".join(f"{s} {scores[s]:.3f}" for s in SCORES))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 import keras_disent
@@ -24,6 +25,11 @@ from keras_disent.models import MODELS, InfoGAN
 BACKEND = keras.backend.backend()
 BACKENDS = ("tensorflow", "jax", "torch")
 SHAPE, LATENTS = (8, 8, 1), 3
+
+
+def quick_on_torch(test):
+    """Mark a test slow on the backends that compile, where it takes many seconds."""
+    return test if BACKEND == "torch" else pytest.mark.slow(test)
 
 
 # -- small models and data ------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from checks import assert_same, images, learnt_from, reload, small
+from checks import assert_same, images, learnt_from, quick_on_torch, reload, small
 from keras import ops
 from test_causal import (
     CHAIN,
@@ -152,6 +152,7 @@ def test_weights_are_in_the_loss():
 # -- training -------------------------------------------------------------------------------------
 
 
+@quick_on_torch
 def test_training_updates_the_lagrangian():
     rule = causal.AugmentedLagrangian(penalty=2.0, every=2)
     model = small("causal_vae", graph=None, acyclicity=rule)
@@ -182,6 +183,7 @@ def test_by_name_from_the_command_line():
     np.testing.assert_allclose(rates, 1e-3)
 
 
+@quick_on_torch
 @pytest.mark.parametrize("variant", ["paper", "public_code"])
 def test_an_edge_that_is_not_allowed_never_comes(variant):
     model = model_of(CHAIN, variant=variant)
