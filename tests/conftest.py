@@ -23,6 +23,7 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:::keras_disent")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep a file's tests, which may share what took long to make, on one worker.
 
