@@ -37,7 +37,7 @@ test: lint
 	@echo "== arrays"; OMP_NUM_THREADS=1 KERAS_BACKEND=$(lastword $(BACKENDS)) \
 		$(BIN)/python -m pytest -n 2 -m "not slow" $(ARRAYS)
 	@set -e; for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist loadgroup \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist loadfile \
 			-m "not slow" $(ARRAYS:%=--ignore %); \
 	done
 

@@ -23,17 +23,6 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:::keras_disent")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests, which may share what took long to make, on one worker.
-
-    Those of the laws share nothing, and there are many: they fill up whatever worker is free.
-    """
-    for item in items:
-        if item.path.name != "test_models.py":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(autouse=True)
 def clean_keras():
     """Give every test Keras as it is after its import."""
