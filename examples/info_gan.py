@@ -1,6 +1,6 @@
 """Train InfoGAN and plain VAEs on squares of many sizes and places; compare their codes.
 
-    python examples/info_gan.py --out runs/info_gan --seeds 0 1 2
+    python examples/info_gan.py --out runs/info_gan
 
 The data have three factors (size, horizontal and vertical place), all models have three latents,
 and each player sees 64 real images in a step. The data are drawn on the fly, so nothing is
@@ -28,7 +28,7 @@ MODELS = ("info_gan", "vae", "vae_profiles")
 parser = argparse.ArgumentParser(description="Compare InfoGAN with a plain VAE.")
 parser.add_argument("--out", type=Path, default=Path("runs/info_gan"))
 parser.add_argument("--steps", type=int, default=3000)
-parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
 parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
 args = parser.parse_args()
 
