@@ -63,6 +63,7 @@ def test_quickstart(tmp_path):
     assert (model.latent_dim, model.beta, int(model.steps)) == (6, 4.0, 3)
 
 
+@on("torch")
 def test_own_images_makes_a_folder_if_there_is_none(tmp_path):
     said = example("own_images.py", tmp_path)
     assert "1,000 images of (32, 32, 3)" in said
@@ -114,6 +115,7 @@ def test_baselines(tmp_path):
     assert_is_a_picture(tmp_path / "out" / "qlae.png")
 
 
+@on("torch")
 def test_own_networks(tmp_path):
     example("own_networks.py", tmp_path)
     between = np.load(tmp_path / "out" / "between.npy")

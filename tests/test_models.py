@@ -25,6 +25,8 @@ from keras_disent.models import MODELS, Autoencoder, FactorVAE
 # PyTorch compiles nothing, so all laws are quick there. On the other backends, what a model has
 # from its base is looked at for one model of each, and for the others among the slow tests.
 INHERITED = (
+    "evaluation_gives_the_terms_and_learns_nothing",
+    "each_player_moves_its_own_parts_only",
     "arrays_have_their_shapes",
     "batch_size_changes_no_result",
     "posterior_is_a_distribution",
