@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from keras_disent.cli.start import console, say
+
 app = typer.Typer(help="See which data sets there are, and check their files.")
-console = Console()
 
 Name = Annotated[str, typer.Argument(help="A data set (see `data list`), or a folder or file.")]
 DataDir = Annotated[
@@ -31,8 +31,8 @@ def list_() -> None:
         card = make.card
         table.add_row(name, card.title, card.download or "drawn", card.licence)
     console.print(table)
-    _say("Any folder of images will do as well, with or without a labels.csv.")
-    _say("More of one, and where to get it: keras-disent data info NAME")
+    say("Any folder of images will do as well, with or without a labels.csv.")
+    say("More of one, and where to get it: keras-disent data info NAME")
 
 
 @app.command()
@@ -54,16 +54,16 @@ def info(name: Name, data_dir: DataDir = None) -> None:
         rows |= {f"File {i}": _file(file) for i, file in enumerate(card.files, 1)}
         for heading, text in rows.items():
             if text:
-                _say(f"{heading + ':':<10} {text}")
+                say(f"{heading + ':':<10} {text}")
         for sentence in card.about:
-            _say(sentence)
-        _say("")
+            say(sentence)
+        say("")
     try:
         data = datasets.load(name, data_dir=data_dir)
     except FileNotFoundError as error:
-        _say(f"Not here: {error}")
+        say(f"Not here: {error}")
         return
-    _say(f"{len(data):,} images {data.image_shape}")
+    say(f"{len(data):,} images {data.image_shape}")
     _factors(data)
 
 
@@ -75,24 +75,24 @@ def check(file: Annotated[Path, typer.Argument(help="A downloaded file.")]) -> N
     from keras_disent.datasets.stored.checksums import digest
 
     if file.is_dir():
-        _say(f"{file}: {len(datasets.load(file)):,} images that can be read")
+        say(f"{file}: {len(datasets.load(file)):,} images that can be read")
         return
     with _bar("Reading") as advance:
         checksum = digest(file, "sha256", advance)
-    _say(f"{file}: {file.stat().st_size:,} bytes, sha256 {checksum}")
+    say(f"{file}: {file.stat().st_size:,} bytes, sha256 {checksum}")
     known = [
         make.card
         for make in datasets.DATASETS.values()
         if file.name in [f.name for f in make.card.files]
     ]
     if not known:
-        _say(f"No published file has this name. It opens, with {len(datasets.load(file)):,} images")
+        say(f"No published file has this name. It opens, with {len(datasets.load(file)):,} images")
         return
     (card, *_) = known
     files.check(file, card)
     published = next(f for f in card.files if f.name == file.name)
     sure = published.sha256 or published.md5 or published.size
-    _say(f"{card.title}: " + ("as published" if sure else "no checksum of it is published"))
+    say(f"{card.title}: " + ("as published" if sure else "no checksum of it is published"))
 
 
 @app.command()
@@ -111,7 +111,7 @@ def convert(
     target = out or file.with_name(f"{file.stem}.contiguous{file.suffix}")
     with _bar("Writing") as advance:
         resave_hdf5(file, target, advance)
-    _say(f"Wrote {target}, {target.stat().st_size:,} bytes")
+    say(f"Wrote {target}, {target.stat().st_size:,} bytes")
 
 
 @app.command()
@@ -128,12 +128,12 @@ def preview(
     data = datasets.load(name, data_dir=data_dir, image_size=image_size)
     path = plots.save(datasets.contact_sheet(data, seed=seed), out or Path(f"{data.name}.png"))
     _factors(data)
-    _say(f"Look at {path}")
+    say(f"Look at {path}")
 
 
 def _factors(data: Any) -> None:
     if not data.factor_names:
-        _say("No labels.")
+        say("No labels.")
         return
     table = Table(title=f"Factors of {data.name}", title_justify="left")
     for heading in ("factor", "steps", "kind", "values"):
@@ -154,10 +154,6 @@ def _file(file: Any) -> str:
     if file.sha256 or file.md5:
         parts.append(f"sha256 {file.sha256}" if file.sha256 else f"md5 {file.md5}")
     return ", ".join(parts)
-
-
-def _say(text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _bar(description: str) -> Any:

@@ -1,0 +1,160 @@
+"""The options that define a run, for every command that makes one."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+def of_a_run(
+    model: Annotated[str, typer.Option(help="Name of the method.")] = "factor_vae",
+    data: Annotated[
+        str, typer.Option(help="A data set (see `data list`), or a folder or file of images.")
+    ] = "sprites",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded files. Default: KERAS_DISENT_DATA.")
+    ] = None,
+    subset: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep some steps of a factor, such as shape=square or scale=0,5."),
+    ] = None,
+    correlate: Annotated[
+        list[str] | None,
+        typer.Option(help="Train on factors that go together, such as scale,position_x=0.2."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Height and width in pixels. Default: the data's own.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 grey, 3 colour. Default: the data's own.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 20_000,
+    epoch_steps: Annotated[
+        int, typer.Option(help="Steps between checkpoints, history lines and pictures.")
+    ] = 1_000,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images of a step. Default: 64 for each player's turn.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, noise and data order.")] = 0,
+    changed: Annotated[
+        str, typer.Option(help="For models of pairs: factors that differ, a number or random.")
+    ] = "1",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the optimizer. Default: the model's own.")
+    ] = None,
+    latent_dim: Annotated[int, typer.Option(help="Number of latents.")] = 10,
+    likelihood: Annotated[str, typer.Option(help="Of the pixels.")] = "bernoulli",
+    network: Annotated[str, typer.Option(help="conv, burgess or mlp.")] = "conv",
+    width: Annotated[float, typer.Option(help="Multiplies the sizes of the networks.")] = 1.0,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help="Argument of the model, such as beta=4.")
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(help="Scores, with commas; or standard, or all.")
+    ] = "mig,factor_vae",
+) -> dict[str, Any]:
+    """Return the arguments of a `runs.Config`."""
+    from keras_disent.metrics import names
+
+    return {
+        "model": model,
+        "data": data,
+        "data_dir": None if data_dir is None else str(data_dir),
+        "subset": _subset(subset),
+        "correlate": _correlate(correlate),
+        "image_size": image_size,
+        "channels": channels,
+        "steps": steps,
+        "epoch_steps": min(epoch_steps, steps),
+        "batch_size": batch_size,
+        "seed": seed,
+        "changed": int(changed) if changed.isdecimal() else changed,
+        "learning_rate": learning_rate,
+        "latent_dim": latent_dim,
+        "likelihood": likelihood,
+        "network": network,
+        "width": width,
+        "options": _options(option),
+        "metrics": names(listed(metrics)),
+    }
+
+
+def takes_a_run(command: Callable) -> Callable:
+    """Give a command the options of a run; it gets what they say as the dict `run`."""
+    own, shared = inspect.signature(command), inspect.signature(of_a_run)
+
+    def parsed(**given: Any) -> Any:
+        run = {name: given.pop(name) for name in shared.parameters if name not in own.parameters}
+        run |= {name: given[name] for name in shared.parameters if name in given}
+        return command(**given, run=of_a_run(**run))
+
+    parameters = {**shared.parameters, **own.parameters}
+    del parameters["run"]
+    hints = get_type_hints(of_a_run, include_extras=True)
+    hints |= get_type_hints(command, include_extras=True)
+    parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
+    parsed.__annotations__ = {name: hints[name] for name in parameters}
+    parsed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            parameters[name].replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for name in parameters
+        ]
+    )
+    return parsed
+
+
+def typed(context: typer.Context) -> list[str]:
+    """Return the names of the options that were given, not left at their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
+def flag(name: str) -> str:
+    """Return how an option is written."""
+    return "--set" if name == "option" else f"--{name.replace('_', '-')}"
+
+
+def listed(text: str) -> Any:
+    """Return one name as it is ("standard" and "all" are among them), or several as a list."""
+    return text.split(",") if "," in text else text
+
+
+def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
+    """Return what NAME=VALUE texts say.
+
+    Raises:
+        ValueError: if one is not of this form.
+    """
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{flag} takes NAME=VALUE. Got {text!r}.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def value(text: str) -> Any:
+    """Return a number, list or truth value that is written as in JSON, or else the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _options(texts: list[str] | None) -> dict[str, Any]:
+    return {name: value(text) for name, text in pairs(texts, "--set").items()}
+
+
+def _subset(texts: list[str] | None) -> dict[str, list] | None:
+    given = pairs(texts, "--subset").items()
+    return {name: [value(v) for v in text.split(",")] for name, text in given} or None
+
+
+def _correlate(texts: list[str] | None) -> dict[str, Any] | None:
+    return {pair: value(sigma) for pair, sigma in pairs(texts, "--correlate").items()} or None

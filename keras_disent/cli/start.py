@@ -1,0 +1,71 @@
+"""What every command does: choose the backend, start Keras quietly, show tables."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+BACKENDS = ("tensorflow", "jax", "torch")
+
+Backend = Annotated[
+    str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
+]
+
+
+def start(backend: str | None) -> Any:
+    """Choose the backend, then import what needs Keras; return `keras_disent.runs`."""
+    if backend is not None:
+        if backend not in BACKENDS:
+            raise ValueError(f"No backend {backend!r} here. Choose from: {', '.join(BACKENDS)}.")
+        os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
+    with console.status("Starting Keras"), quiet():
+        from keras_disent import runs
+    return runs
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what native libraries write to stderr while they load; show it if they fail."""
+    with tempfile.TemporaryFile("w+") as said:
+        stderr = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read().encode())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def backend_name() -> str:
+    import keras
+
+    return keras.backend.backend()
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one line as it is."""
+    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+
+
+def show(rows: Any, title: str) -> None:
+    """Print a table: the first row is its heading, the first column its names."""
+    table = Table(title=title, title_justify="left")
+    for i, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if i else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(table)
