@@ -109,9 +109,14 @@ class Autoencoder(Coder):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def call(self, images, training: bool = False):
-        codes = self.coded(self.raw_codes(self.preprocess(images), training), training)
-        return self.likelihood(self.decoder(codes, training=training))
+    def encoded(self, images, training: bool = False) -> tuple:
+        return (self.frame(self._codes(images, training)),)
+
+    def decoded(self, codes, training: bool = False):
+        return super().decoded(self.snapped(self.frame.inverse(codes)), training)
+
+    def _codes(self, images, training: bool = False):
+        return self.coded(self.raw_codes(self.preprocess(images), training), training)
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
@@ -163,21 +168,6 @@ class Autoencoder(Coder):
     @cached_property
     def _unframed(self) -> Callable:
         return _backend.compiled(self, lambda x: (self._codes(x),))
-
-    @cached_property
-    def _encode(self) -> Callable:
-        return _backend.compiled(self, lambda x: (self.frame(self._codes(x)),))
-
-    @cached_property
-    def _decode(self) -> Callable:
-        def decode(codes):
-            codes = self.snapped(self.frame.inverse(codes))
-            return (self.likelihood(self.decoder(codes, training=False)),)
-
-        return _backend.compiled(self, decode)
-
-    def _codes(self, images):
-        return self.coded(self.raw_codes(self.preprocess(images), training=False), training=False)
 
 
 class Frame(layers.Layer):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_disent import _backend, latents, networks
+from keras_disent import latents, networks
 from keras_disent.models.image_model import ImageModel
 from keras_disent.registry import lookup
 
@@ -94,11 +92,8 @@ class Coder(ImageModel):
         outputs = ops.cast(self.decoder(codes, training=training), "float32")
         return ops.mean(self.likelihood.negative_log_likelihood(images, outputs))
 
-    @cached_property
-    def _decode(self) -> Callable:
-        return _backend.compiled(
-            self, lambda codes: (self.likelihood(self.decoder(codes, training=False)),)
-        )
+    def decoded(self, codes, training: bool = False):
+        return self.likelihood(self.decoder(codes, training=training))
 
     def get_config(self) -> dict[str, Any]:
         parts = {

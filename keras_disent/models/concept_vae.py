@@ -50,9 +50,8 @@ class ConceptVAE(VAE):
 
     # -- images to concepts and back --------------------------------------------------------------
 
-    def call(self, images, training: bool = False):
-        mean, _ = self.posterior_head(self.encoder(self.preprocess(images), training=training))
-        return self.likelihood(self.decoder(self._mixed(mean), training=training))
+    def decoded(self, codes, training: bool = False):
+        return super().decoded(self._mixed(codes), training)
 
     def concepts(
         self,
@@ -143,14 +142,7 @@ class ConceptVAE(VAE):
 
     @cached_property
     def _infer(self):
-        return _backend.compiled(
-            self,
-            lambda x: (
-                self._mixed(
-                    self.posterior_head(self.encoder(self.preprocess(x), training=False))[0]
-                ),
-            ),
-        )
+        return _backend.compiled(self, lambda images: (self._mixed(self.encoded(images)[0]),))
 
     @cached_property
     def _follow(self):
@@ -161,16 +153,7 @@ class ConceptVAE(VAE):
 
     @cached_property
     def _show(self):
-        return _backend.compiled(
-            self, lambda z: (self.likelihood(self.decoder(z, training=False)),)
-        )
-
-    @cached_property
-    def _decode(self):
-        return _backend.compiled(
-            self,
-            lambda codes: (self.likelihood(self.decoder(self._mixed(codes), training=False)),),
-        )
+        return _backend.compiled(self, lambda concepts: (VAE.decoded(self, concepts),))
 
     def _total(self):
         return total_effects(self.graph_layer.edges())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import latents, validation
+from keras_disent import _backend, latents, validation
 from keras_disent.game import Game
 
 TRAVERSED = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
@@ -19,10 +20,10 @@ TRAVERSED = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the 
 class ImageModel(Game):
     """A game about images (n, h, w, c) and codes (n, D), in standard deviations of their prior.
 
-    A method gives `encode` and `sample`, and `_decode`: a compiled function from codes to a tuple
-    that holds images.
+    A method gives `encoded` and `decoded`, which work on tensors, and `encode` and `sample`.
 
     Class attributes:
+        encoding: names of what `encoded` gives.
         pairs: whether it learns from pairs of images (n, 2, h, w, c).
         unit_of_use: what `latent_use` counts in.
 
@@ -33,12 +34,12 @@ class ImageModel(Game):
         noise: a `keras_disent.latents.Noise`, all randomness of learning.
     """
 
+    encoding: tuple[str, ...] = ("mean",)
     pairs = False
     unit_of_use = "grey levels"
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
     noise: latents.Noise
-    _decode: Any
 
     def __init__(self, image_shape: Any, latent_dim: int, seed: int, **kwargs):
         shape = validation.image_shape(image_shape)
@@ -55,6 +56,30 @@ class ImageModel(Game):
         """Return images as float32 in [0, 1]; uint8 is divided by 255."""
         scale = 1 / 255 if keras.backend.standardize_dtype(images.dtype) == "uint8" else 1.0
         return ops.cast(images, "float32") * scale
+
+    # -- tensors ----------------------------------------------------------------------------------
+
+    def encoded(self, images, training: bool = False) -> tuple:
+        """Return what the model tells of images (n, h, w, c): codes (n, D), and what else it does.
+
+        The parts are those that `encoding` names.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define `encoded`.")
+
+    def decoded(self, codes, training: bool = False):
+        """Return the expected images of codes (n, D): (n, h, w, c) in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `decoded`.")
+
+    def call(self, images, training: bool = False):
+        return self.decoded(self.encoded(images, training)[0], training)
+
+    @cached_property
+    def _encode(self) -> Callable:
+        return _backend.compiled(self, self.encoded)
+
+    @cached_property
+    def _decode(self) -> Callable:
+        return _backend.compiled(self, lambda codes: (self.decoded(codes),))
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 

@@ -262,9 +262,13 @@ class InfoGAN(ImageModel):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def call(self, images, training: bool = False):
+    def encoded(self, images, training: bool = False) -> tuple:
         belief = self._seen(self.preprocess(images), training)[1]
-        return self._decoded(self.codes.most_probable(belief), training)
+        return (self.codes.most_probable(belief),)
+
+    def decoded(self, codes, training: bool = False):
+        noise = ops.zeros((ops.shape(codes)[0], self.noise_dim))
+        return self._made(noise, self.codes.columns(codes), training)
 
     def _made(self, noise, columns, training: bool):
         """Return images in [0, 1] of noise and codes."""
@@ -275,10 +279,6 @@ class InfoGAN(ImageModel):
         """Return D's logits (n,) and what Q's head puts out, of images in [0, 1]."""
         features = ops.cast(self.discriminator(images, training=training), "float32")
         return self.verdict_head(features)[:, 0], self.code_head(features)
-
-    def _decoded(self, codes, training: bool = False):
-        noise = ops.zeros((ops.shape(codes)[0], self.noise_dim))
-        return self._made(noise, self.codes.columns(codes), training)
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
@@ -295,18 +295,6 @@ class InfoGAN(ImageModel):
         n = validation.whole_number("n", n, at_least=1)
         draws = np.random.default_rng(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
         return batched(self._generate, draws.astype("float32"), 256)[0]
-
-    @cached_property
-    def _encode(self) -> Callable:
-        def encode(images):
-            belief = self._seen(self.preprocess(images), training=False)[1]
-            return (self.codes.most_probable(belief),)
-
-        return _backend.compiled(self, encode)
-
-    @cached_property
-    def _decode(self) -> Callable:
-        return _backend.compiled(self, lambda codes: (self._decoded(codes),))
 
     @cached_property
     def _generate(self) -> Callable:

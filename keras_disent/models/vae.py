@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend, latents, schedules, validation
+from keras_disent import latents, schedules, validation
 from keras_disent.models.coder import Coder
 from keras_disent.models.image_model import batched
 
@@ -53,6 +51,7 @@ class VAE(Coder):
     players: dict[str, tuple[str, ...]] = {
         "loss": ("encoder", "posterior_head", "decoder", "likelihood")
     }
+    encoding = ("mean", "log_variance")
     unit_of_use = "nats"
 
     def __init__(
@@ -115,9 +114,8 @@ class VAE(Coder):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def call(self, images, training: bool = False):
-        mean, _ = self.posterior_head(self.encoder(self.preprocess(images), training=training))
-        return self.likelihood(self.decoder(mean, training=training))
+    def encoded(self, images, training: bool = False) -> tuple:
+        return self.posterior_head(self.encoder(self.preprocess(images), training=training))
 
     def posterior(self, images):
         """Return q(z|x) of one batch as the backend's distribution: batch (n,), event (D,)."""
@@ -154,12 +152,6 @@ class VAE(Coder):
     def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
         """Return `latent_kl`: the latents that carry most come first in pictures."""
         return self.latent_kl(images, batch_size)
-
-    @cached_property
-    def _encode(self) -> Callable:
-        return _backend.compiled(
-            self, lambda x: self.posterior_head(self.encoder(self.preprocess(x), training=False))
-        )
 
     # -- configuration ----------------------------------------------------------------------------
 
