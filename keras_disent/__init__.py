@@ -39,6 +39,7 @@ _MODULES = (
     "causal",
     "charts",
     "datasets",
+    "export",
     "latents",
     "metrics",
     "models",

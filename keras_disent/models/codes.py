@@ -80,7 +80,7 @@ class Codes:
             belief: (n, width), means of the continuous codes, then a logit for each class.
         """
         columns = [
-            (ops.cast(ops.argmax(logits, axis=-1), "float32")[:, None] - (k - 1) / 2) / _stddev(k)
+            (ops.cast(first_largest(logits), "float32")[:, None] - (k - 1) / 2) / _stddev(k)
             for logits, k in zip(self._by_code(belief), self.categorical, strict=True)
         ]
         return ops.concatenate([belief[:, : self.continuous] * math.sqrt(3), *columns], axis=-1)
@@ -128,6 +128,15 @@ class CodeNoise(latents.Noise):
         steps = np.mod(golden * np.arange(1, columns + 1), 1).astype("float32")
         multiples = ops.cast(ops.arange(rows) + 1, "float32")[:, None]
         return 2 * ops.mod(multiples * ops.convert_to_tensor(steps), 1.0) - 1
+
+
+def first_largest(values):
+    """Return where the largest number of each row is: (..., k) to (...,) int32.
+
+    Keras's own `argmax` looks at the bits of real numbers, for which exported graphs have no name.
+    """
+    largest = ops.equal(values, ops.max(values, axis=-1, keepdims=True))
+    return ops.argmax(ops.cast(largest, "int32"), axis=-1)
 
 
 def _stddev(k: int) -> float:

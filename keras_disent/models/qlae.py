@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from keras_disent import schedules, validation
 from keras_disent.models.autoencoder import Autoencoder
+from keras_disent.models.codes import first_largest
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -138,7 +139,7 @@ class LatentQuantizer(layers.Layer):
 
     def call(self, raw):
         distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
-        nearest = ops.one_hot(ops.argmin(distances, axis=-1), self.table.shape[1])
+        nearest = ops.one_hot(first_largest(-distances), self.table.shape[1])
         return ops.sum(nearest * self.table[None], axis=-1)
 
 

@@ -1,0 +1,151 @@
+"""SavedModel, LiteRT, ONNX and OpenVINO: what TensorFlow writes, or a converter of its graphs."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_disent.export.endpoints import Endpoint
+
+OPSET = 18
+SHARED = 1024  # bytes: arrays of weights above this are stored once for all ONNX files
+
+
+def saved_model(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+    """Write a SavedModel with a signature for each endpoint; the first is `serving_default` too."""
+    _saved_model(endpoints, folder, model)
+
+
+def litert(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+    """Write one `model.tflite` with a signature for each endpoint."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as graphs:
+        _saved_model(endpoints, Path(graphs), model, frozen=True)
+        with _quiet():
+            content = tf.lite.TFLiteConverter.from_saved_model(graphs).convert()
+    (folder / "model.tflite").write_bytes(content)
+
+
+def onnx(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+    """Write `NAME.onnx` for each endpoint, with the weights of all in `weights.bin`."""
+    import onnx
+
+    protos = {endpoint.name: _onnx(endpoint, model) for endpoint in endpoints}
+    with (folder / "weights.bin").open("wb") as file:
+        places: dict[str, tuple[int, int]] = {}
+        for proto in protos.values():
+            for tensor in proto.graph.initializer:
+                if len(tensor.raw_data) > SHARED:
+                    _store(tensor, file, places)
+            onnx.helper.set_model_props(proto, {"card": json.dumps(card)})
+    for name, proto in protos.items():
+        onnx.save(proto, folder / f"{name}.onnx")
+        onnx.checker.check_model(folder / f"{name}.onnx")
+
+
+def openvino(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+    """Write `NAME.xml` and `NAME.bin` for each endpoint."""
+    import onnx
+    import openvino as ov
+
+    with tempfile.TemporaryDirectory() as graphs:
+        for endpoint in endpoints:
+            graph = Path(graphs) / f"{endpoint.name}.onnx"
+            onnx.save(_onnx(endpoint, model), graph)
+            converted = ov.convert_model(graph)
+            # Outputs stand in the endpoint's order; inputs know their names.
+            for array in endpoint.inputs:
+                converted.input(array.name).set_names({array.name})
+            for array, output in zip(endpoint.outputs, converted.outputs, strict=True):
+                output.set_names({array.name})
+            converted.set_rt_info(json.dumps(card), "card")
+            ov.save_model(converted, folder / f"{endpoint.name}.xml", compress_to_fp16=False)
+
+
+def _saved_model(
+    endpoints: Sequence[Endpoint], folder: Path, model: Any, frozen: bool = False
+) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.model = None if frozen else model
+    signatures = {e.name: _traced(e, model, frozen) for e in endpoints}
+    signatures["serving_default"] = signatures[endpoints[0].name]
+    with _quiet():
+        tf.saved_model.save(module, str(folder), signatures)
+
+
+def _traced(endpoint: Endpoint, model: Any, frozen: bool) -> Any:
+    """Return the endpoint as TensorFlow's graph; frozen, the weights are constants of it."""
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(a.shape, a.dtype, a.name) for a in endpoint.inputs]
+    constants = [(v, tf.constant(v.numpy())) for v in model.variables] if frozen else []
+    scope = keras.StatelessScope(constants)
+
+    def function(*arrays):
+        with scope:
+            return endpoint.function(*arrays)
+
+    # TensorFlow names a signature's inputs after the arguments.
+    function.__signature__ = inspect.signature(endpoint.function)  # type: ignore[attr-defined]
+    traced = tf.function(function if frozen else endpoint.function, input_signature=specs)
+    return traced.get_concrete_function()
+
+
+def _onnx(endpoint: Endpoint, model: Any) -> Any:
+    """Return the endpoint as an ONNX model, its outputs in the endpoint's order."""
+    import tensorflow as tf
+
+    with _quiet():
+        import tf2onnx
+
+        specs = [tf.TensorSpec(a.shape, a.dtype, a.name) for a in endpoint.inputs]
+        function = tf.function(endpoint.function, input_signature=specs)
+        proto, _ = tf2onnx.convert.from_function(function, specs, opset=OPSET)
+    outputs = {output.name: output for output in proto.graph.output}
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs[array.name] for array in endpoint.outputs)
+    return proto
+
+
+def _store(tensor: Any, file: Any, places: dict[str, tuple[int, int]]) -> None:
+    """Move an array to the file, unless it is there, and let the tensor say where."""
+    from onnx import external_data_helper
+
+    content = tensor.raw_data
+    digest = hashlib.sha256(content).hexdigest()
+    if digest not in places:
+        file.write(b"\0" * (-file.tell() % 4096))  # so that it can be mapped into memory
+        places[digest] = file.tell(), len(content)
+        file.write(content)
+    offset, length = places[digest]
+    external_data_helper.set_external_data(tensor, Path(file.name).name, offset, length)
+    tensor.ClearField("raw_data")
+
+
+@contextmanager
+def _quiet():
+    """Keep back what the converters say of their own insides."""
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
