@@ -31,7 +31,8 @@ def load_model(path: str | Path) -> Any:
     """Load a model of this package from a `.keras` file, or from a run folder.
 
     Raises:
-        ValueError: if there is no such file, or it is cut short or broken.
+        ValueError: if there is no such file, it is cut short or broken, or it holds Python code (a
+            Lambda layer), which is never run.
     """
     path = Path(path)
     path = path / MODEL if path.is_dir() else path
@@ -40,6 +41,11 @@ def load_model(path: str | Path) -> Any:
     try:
         return keras.saving.load_model(path)
     except Exception as error:
+        if "unsafe" in str(error):
+            raise ValueError(
+                f"{str(path)!r} holds Python code, in a Lambda layer. It is not run, as it could "
+                "do anything: write the layer as a registered class."
+            ) from error
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{str(path)!r} is not a whole .keras file: {first}") from error
 

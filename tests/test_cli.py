@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -190,6 +191,21 @@ def test_traverse_draws(run, tmp_path, capsys):
     assert call("traverse", run, "--out", other, "--image", "7") == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"Wrote {other}"
     assert Image.open(other).size == Image.open(run / "traversal.png").size
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="another backend would write it")
+def test_export_writes_an_artefact_and_shows_its_endpoints(trained, tmp_path, capsys, refused):
+    format = "saved_model" if BACKEND == "tensorflow" else "torch"
+    to = ["--format", format, "--out", tmp_path / "served"]
+    assert call("export", trained, *to, "--images", "uint8") == 0
+    said = capsys.readouterr().out
+    assert (tmp_path / "served" / "card.json").exists()
+    assert re.search(r"encode .* images uint8 \(n, 32, 32, 1\) .* mean float32 \(n, 3\)", said)
+    assert re.search(r"decode .* codes float32 \(n, 3\) .* decoded uint8 \(n, 32, 32, 1\)", said)
+    assert f"Wrote {tmp_path / 'served'}, " in said
+    assert "needs a new or empty folder" in refused("export", trained, *to)
+    assert "No format 'tflite' here." in refused("export", trained, "--format", "tflite")
+    assert "A run folder holds config.json." in refused("export", tmp_path)
 
 
 def test_resume_goes_on_to_more_steps(run):

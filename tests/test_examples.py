@@ -87,10 +87,10 @@ def test_own_images_takes_a_folder(tmp_path):
 @on("torch")
 def test_own_method(tmp_path):
     pytest.importorskip("keras_tuner")
-    said = example("own_method.py", tmp_path)
+    said = example("own_method.py", tmp_path, "--format", "torch")
     assert_is_a_picture(tmp_path / "out" / "traversal.png")
     assert len(re.findall(r"strength +\d+   MIG [01]\.\d{3}", said)) == 3
-    assert "Exported: model.keras, model.pt2" in said
+    assert "Exported: card.json, model.pt2" in said
 
 
 @on("torch")

@@ -144,22 +144,3 @@ def test_training_resumes_exactly_in_a_new_process(tmp_path):
         there = np.load(tmp_path / f"{name}.npz")
         assert int(model.steps) == 8
         assert_same([there[key] for key in there.files], state(model))
-
-
-def test_an_export_takes_images_as_they_are(tmp_path):
-    model = small("vae", likelihood="continuous_bernoulli")
-    x = images(1 if BACKEND == "torch" else 7)  # Keras fixes the batch of PyTorch's format
-    expected = model.predict(x, verbose=0)
-    if BACKEND == "torch":
-        import torch
-
-        model.export(tmp_path / "model.pt2", format="torch", verbose=False)
-        exported = torch.export.load(tmp_path / "model.pt2").module()
-        found = exported(torch.from_numpy(x)).detach().numpy()
-    else:
-        import tensorflow as tf
-
-        model.export(tmp_path / "model", verbose=False)
-        exported = tf.saved_model.load(tmp_path / "model")
-        found = exported.serve(tf.constant(x)).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -61,11 +61,14 @@ def say(text: str, style: str | None = None) -> None:
     console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
-def show(rows: Any, title: str) -> None:
-    """Print a table: the first row is its heading, the first column its names."""
+def show(rows: Any, title: str, right: bool = True) -> None:
+    """Print a table: the first row is its heading, the first column its names.
+
+    The other columns stand to the right, as numbers do, unless `right` is False.
+    """
     table = Table(title=title, title_justify="left")
     for i, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if i else "left")
+        table.add_column(heading, justify="right" if i and right else "left")
     for row in rows[1:]:
         table.add_row(*row)
     console.print(table)

@@ -35,7 +35,7 @@ from keras_disent.export.elsewhere import write_elsewhere
 from keras_disent.export.endpoints import Array, Endpoint, endpoints
 from keras_disent.registry import lookup
 
-__all__ = ["FORMATS", "Array", "Endpoint", "Format", "endpoints", "model", "run"]
+__all__ = ["FORMATS", "Array", "Endpoint", "Format", "endpoints", "model", "read_card", "run"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +113,9 @@ def model(
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.mkdir()
+    except OSError as error:
+        raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None
+    try:
         if keras.backend.backend() == wanted.backend:
             described = card(model, offered, format, run, scores)
             wanted.write(offered, model, partial, described)
@@ -164,6 +167,21 @@ def run(
     )
 
 
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Return the card of an artefact.
+
+    Raises:
+        ValueError: if the folder holds no artefact.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise ValueError(f"An exported model has a {CARD}. There is none in {str(folder)!r}.")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is not a card: {error}") from None
+
+
 def _check_target(path: Path) -> None:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"An export needs a new or empty folder. {str(path)!r} is neither.")
@@ -171,8 +189,6 @@ def _check_target(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"Cannot write into {str(path.parent)!r}: Permission denied.")
 
 
 def _check_packages(format: str, wanted: Format) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
+
+_GUARD = re.compile(r"""^if __name__ == ['"]__main__['"]:""", re.MULTILINE)
 
 
 def write_elsewhere(
@@ -29,7 +33,8 @@ def write_elsewhere(
     Raises:
         ValueError: if the other process cannot do it, with what it says.
     """
-    modules = _modules(model, backend)
+    modules = _modules(model)
+    script = _script(backend) if "__main__" in modules else None
     with tempfile.TemporaryDirectory() as exchange:
         file = Path(exchange) / "model.keras"
         model.save(file)
@@ -39,7 +44,8 @@ def write_elsewhere(
             "folder": str(folder.absolute()),
             "format": format,
             "options": options,
-            "modules": modules,
+            "modules": [name for name in modules if name != "__main__"],
+            "script": script,
             "said": str(said),
         }
         asked = Path(exchange) / "request.json"
@@ -60,23 +66,31 @@ def write_elsewhere(
             raise ValueError(f"The format {format!r} is written by {backend}, and there: {reason}")
 
 
-def _modules(model: Any, backend: str) -> list[str]:
+def _modules(model: Any) -> list[str]:
     """Return the modules in which the classes of a model and its layers are defined."""
     modules = {type(layer).__module__ for layer in model._flatten_layers()}
-    modules = {name for name in modules if name.partition(".")[0] != "keras"}
-    if "__main__" in modules:
+    return sorted(name for name in modules if name.partition(".")[0] != "keras")
+
+
+def _script(backend: str) -> str:
+    """Return the path of the script that runs, if it can be imported without being run."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    text = Path(path).read_text() if path else ""
+    if path is None or not _GUARD.search(text):
         raise ValueError(
-            f"This format is written by {backend}, in a process of its own, which cannot import a "
-            f"class that is defined in the script itself. Put it into a module, or run the script "
-            f"with KERAS_BACKEND={backend}."
+            f"This format is written by {backend}, in a process of its own, which has to import "
+            "the class of the model. Define it in a module; or in a script whose work stands under "
+            f"`if __name__ == '__main__':`; or run with KERAS_BACKEND={backend}."
         )
-    return sorted(modules)
+    return str(Path(path).absolute())
 
 
 def _main(request: dict[str, Any]) -> None:
     from keras_disent import export
     from keras_disent.runs import load_model
 
+    if request["script"]:
+        spawn.import_main_path(request["script"])
     for name in request["modules"]:
         importlib.import_module(name)
     model = load_model(request["model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -41,7 +42,7 @@ def onnx(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) ->
     """Write `NAME.onnx` for each endpoint, with the weights of all in `weights.bin`."""
     import onnx
 
-    protos = {endpoint.name: _onnx(endpoint, model) for endpoint in endpoints}
+    protos = _graphs(endpoints)
     with (folder / "weights.bin").open("wb") as file:
         places: dict[str, tuple[int, int]] = {}
         for proto in protos.values():
@@ -59,16 +60,18 @@ def openvino(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict
     import onnx
     import openvino as ov
 
+    protos = _graphs(endpoints)
     with tempfile.TemporaryDirectory() as graphs:
         for endpoint in endpoints:
             graph = Path(graphs) / f"{endpoint.name}.onnx"
-            onnx.save(_onnx(endpoint, model), graph)
+            onnx.save(protos[endpoint.name], graph)
             converted = ov.convert_model(graph)
-            # Outputs stand in the endpoint's order; inputs know their names.
+            # No other names than the endpoint's: converters add some of their own.
             for array in endpoint.inputs:
-                converted.input(array.name).set_names({array.name})
-            for array, output in zip(endpoint.outputs, converted.outputs, strict=True):
-                output.set_names({array.name})
+                converted.input(array.name).get_tensor().set_names({array.name})
+            for array in endpoint.outputs:
+                result = converted.output(array.name).get_node()
+                result.input(0).get_source_output().get_tensor().set_names({array.name})
             converted.set_rt_info(json.dumps(card), "card")
             ov.save_model(converted, folder / f"{endpoint.name}.xml", compress_to_fp16=False)
 
@@ -104,8 +107,17 @@ def _traced(endpoint: Endpoint, model: Any, frozen: bool) -> Any:
     return traced.get_concrete_function()
 
 
-def _onnx(endpoint: Endpoint, model: Any) -> Any:
-    """Return the endpoint as an ONNX model, its outputs in the endpoint's order."""
+def _graphs(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """Return each endpoint as an ONNX model; two that do the same are converted once."""
+    graphs: dict[Any, Any] = {}
+    for endpoint in endpoints:
+        if endpoint.function not in graphs:
+            graphs[endpoint.function] = _onnx(endpoint)
+    return {e.name: copy.deepcopy(graphs[e.function]) for e in endpoints}
+
+
+def _onnx(endpoint: Endpoint) -> Any:
+    """Return an endpoint as an ONNX model, its outputs in the endpoint's order."""
     import tensorflow as tf
 
     with _quiet():
@@ -115,8 +127,9 @@ def _onnx(endpoint: Endpoint, model: Any) -> Any:
         function = tf.function(endpoint.function, input_signature=specs)
         proto, _ = tf2onnx.convert.from_function(function, specs, opset=OPSET)
     outputs = {output.name: output for output in proto.graph.output}
+    ordered = [outputs[array.name] for array in endpoint.outputs]
     del proto.graph.output[:]
-    proto.graph.output.extend(outputs[array.name] for array in endpoint.outputs)
+    proto.graph.output.extend(ordered)
     return proto
 
 

@@ -144,14 +144,20 @@ class ImageModel(Game):
             use.append(255 * np.mean(np.abs(self.decode(without, batch_size) - before)))
         return np.array(use, "float32")
 
-    def export(self, filepath, format: str = "tf_saved_model", **kwargs) -> None:
-        """Export what `call` does, as `keras.Model.export`: images in, reconstructions out.
+    def export(self, filepath, format: str = "saved_model", *, images: str = "float32") -> None:
+        """Write the model with named endpoints, for use without Keras and this package.
 
-        Unless `input_signature` is given, it takes uint8 images (n, h, w, c) in 0..255: any number
-        of them but in PyTorch's format, where Keras fixes it at one.
+        Args:
+            filepath: a new or empty folder.
+            format: "saved_model", "onnx", "litert", "openvino" or "torch".
+            images: dtype of the images that come out, "float32" in [0, 1] or "uint8" in 0..255.
+
+        Raises:
+            ValueError, ImportError: as `keras_disent.export.model`, which this is.
         """
-        images = keras.InputSpec(dtype="uint8", shape=(None, *self.image_shape), name="images")
-        super().export(filepath, format, **{"input_signature": [images], **kwargs})
+        from keras_disent import export  # it stands above the models
+
+        export.model(self, filepath, format, images=images)
 
     # -- what is taken in -------------------------------------------------------------------------
 

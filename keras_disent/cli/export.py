@@ -1,0 +1,48 @@
+"""The command line's `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_disent.cli.start import Backend, console, say, show, start
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    format: Annotated[
+        str, typer.Option(help="saved_model, onnx, litert, openvino or torch.")
+    ] = "saved_model",
+    out: Annotated[
+        Path | None, typer.Option(help="New or empty folder. Default: RUN/export/FORMAT.")
+    ] = None,
+    images: Annotated[
+        str, typer.Option(help="Images that come out: float32 in [0, 1], or uint8.")
+    ] = "float32",
+    backend: Backend = None,
+) -> None:
+    """Write the model of a finished run for serving, with named endpoints and a card."""
+    start(backend)
+    from keras_disent import export as exporting
+
+    with console.status(f"Writing {format}"):
+        folder = exporting.run(run, out or run / "export" / format, format, images=images)
+    card = exporting.read_card(folder)
+    rows = [("endpoint", "takes", "gives")]
+    for name, endpoint in card["endpoints"].items():
+        rows.append((name, *(_arrays(endpoint[side]) for side in ("inputs", "outputs"))))
+    show(rows, f"{card['model']} as {format}", right=False)
+    files = sorted(file.name for file in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    say(f"Wrote {folder}, {size / 1e6:.1f} MB: {', '.join(files)}")
+
+
+def _arrays(arrays: list[dict]) -> str:
+    """Return names, dtypes and shapes, where n stands for any length."""
+    return "\n".join(
+        f"{array['name']} {array['dtype']} "
+        f"({', '.join('n' if size is None else str(size) for size in array['shape'])})"
+        for array in arrays
+    )

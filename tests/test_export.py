@@ -1,0 +1,381 @@
+"""Exported models give the model's own numbers where neither Keras nor this package is there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from checks import BACKEND, LATENTS, SHAPE, compiled, images, learnt_from, small
+from keras import layers
+
+from keras_disent import MODELS, export, runs
+from keras_disent.configuration import Config
+
+ROOT = Path(__file__).parents[1]
+OWN = [name for name, format in export.FORMATS.items() if format.backend == BACKEND]
+OTHERS = [name for name in export.FORMATS if name not in OWN]
+ENDPOINTS = ("serve", "encode", "decode", "reconstruct", "traverse")
+SIZES = (1, 7, 64)
+
+
+# -- asking an exported model and the model itself ------------------------------------------------
+
+
+def questions(model):
+    """Return the inputs of every endpoint, for batches of several sizes, by name."""
+    asked = {}
+    for size in SIZES:
+        x = images(size, seed=size)
+        codes = np.random.default_rng(size).normal(size=(size, model.latent_dim))
+        for endpoint in ENDPOINTS:
+            asked[f"{endpoint}/{size}/images"] = x
+        del asked[f"decode/{size}/images"]
+        asked[f"decode/{size}/codes"] = codes.astype("float32")
+        asked[f"traverse/{size}/latents"] = np.array([model.latent_dim - 1, 0], "int32")
+        asked[f"traverse/{size}/values"] = np.array([-1.5, 0.0, 1.0], "float32")
+    return asked
+
+
+def answers(model, asked):
+    """Return what the model's own methods say."""
+    expected = {}
+    for size in SIZES:
+        x = asked[f"encode/{size}/images"]
+        told = [model.encode(x)]
+        if hasattr(model, "posterior_parameters"):
+            told = model.posterior_parameters(x)
+        for name, array in zip(model.encoding, told, strict=True):
+            expected[f"encode/{size}/{name}"] = array
+        expected[f"decode/{size}/decoded"] = model.decode(asked[f"decode/{size}/codes"])
+        reconstructed = model.reconstruct(x)
+        expected[f"reconstruct/{size}/reconstructed"] = reconstructed
+        expected[f"serve/{size}/reconstructed"] = reconstructed
+        turned = (asked[f"traverse/{size}/{name}"] for name in ("latents", "values"))
+        expected[f"traverse/{size}/traversed"] = model.traverse(x, *turned)
+    return expected
+
+
+def ask(folder, requests):
+    """Ask artefacts in one new process: `requests` are (format, folder, inputs) -> outputs."""
+    listed = []
+    for i, (format, artefact, asked) in enumerate(requests):
+        paths = [str(folder / f"{i}.{kind}.npz") for kind in ("asked", "answered")]
+        np.savez(paths[0], **asked)
+        listed.append([format, str(artefact), *paths])
+    (folder / "request.json").write_text(json.dumps(listed))
+    done = subprocess.run(
+        [sys.executable, "-P", ROOT / "tests" / "exported.py", folder / "request.json"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [dict(np.load(outputs)) for *_, outputs in listed]
+
+
+def assert_answers(found, expected):
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
+
+
+def trained(name, **kwargs):
+    """Return a small model after a few steps, so that nothing is as it was at birth."""
+    model, x = compiled(small(name, **kwargs)), images(32)
+    model.fit(*learnt_from(model, x), batch_size=16, epochs=2, verbose=0)
+    return model
+
+
+def check(folder, formats, *models):
+    """Export models to formats and compare them with what they say themselves."""
+    requests, expected = [], []
+    for i, model in enumerate(models):
+        asked = questions(model)
+        for format in formats:
+            artefact = export.model(model, folder / f"{i}_{format}", format)
+            requests.append((format, artefact, asked))
+            expected.append(answers(model, asked))
+    for found, right in zip(ask(folder, requests), expected, strict=True):
+        assert_answers(found, right)
+
+
+# -- every model, every format --------------------------------------------------------------------
+
+here = pytest.mark.skipif(not OWN, reason="every format is written by another backend")
+
+
+@here
+def test_exported_models_give_the_models_numbers(tmp_path):
+    check(tmp_path, OWN, trained("factor_vae"))
+
+
+@here
+def test_rounded_codes_and_classes_are_exported(tmp_path):
+    format = "onnx" if BACKEND == "tensorflow" else "torch"
+    check(tmp_path, [format], trained("qlae"), trained("info_gan", categorical=(3,)))
+
+
+def test_another_backend_writes_what_this_one_cannot(tmp_path):
+    format = "torch" if BACKEND == "tensorflow" else "saved_model"
+    check(tmp_path, [format], trained("factor_vae"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", OTHERS)
+def test_every_format_from_every_backend(tmp_path, format):
+    check(tmp_path, [format], trained("factor_vae"), trained("qlae"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", OWN)
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+def test_every_model_in_every_format(tmp_path, format, network):
+    def published(name):
+        return MODELS[name].with_networks((32, 32, 3), LATENTS, network, 0.1)
+
+    def questions_in_colour(model):
+        asked = questions(model)
+        for key in asked:
+            if key.endswith("/images"):
+                asked[key] = images(len(asked[key]), model.image_shape, seed=len(asked[key]))
+        return asked
+
+    requests, expected, failed = [], [], {}
+    for name in MODELS:
+        model = published(name)
+        asked = questions_in_colour(model)
+        artefact = export.model(model, tmp_path / name, format)
+        requests.append((format, artefact, asked))
+        expected.append(answers(model, asked))
+    for name, found, right in zip(MODELS, ask(tmp_path, requests), expected, strict=True):
+        try:
+            assert_answers(found, right)
+        except AssertionError as error:
+            failed[name] = str(error)
+    assert not failed
+    claimed = table()
+    assert set(claimed) == set(MODELS)
+    assert all(row[format] == "yes" for row in claimed.values())
+
+
+def table():
+    """Return the table of the documentation: `{model: {format: "yes" or "no"}}`."""
+    text = (ROOT / "docs" / "export.md").read_text()
+    (found,) = re.findall(r"<!-- models and formats -->\n\n(.*?)\n\n", text, re.DOTALL)
+    heading, _, *rows = (
+        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in found.splitlines()
+    )
+    return {name: dict(zip(heading[1:], cells, strict=True)) for name, *cells in rows}
+
+
+@here
+def test_images_come_out_as_bytes_if_asked_for(tmp_path):
+    format = OWN[0]
+    model = trained("vae")
+    asked = questions(model)
+    (found,) = ask(
+        tmp_path, [(format, export.model(model, tmp_path / "a", format, images="uint8"), asked)]
+    )
+    for name, expected in answers(model, asked).items():
+        if "/mean" in name or "/log_variance" in name:
+            np.testing.assert_allclose(found[name], expected, atol=1e-5)
+        else:
+            assert found[name].dtype == np.uint8
+            assert np.abs(found[name] - 255 * expected).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="writes a SavedModel by itself")
+def test_the_signatures_of_a_saved_model_are_listed(tmp_path):
+    folder = small("vae", likelihood="gaussian").export(tmp_path / "model")
+    assert folder is None
+    command = [Path(sys.executable).parent / "saved_model_cli", "show", "--all", "--dir"]
+    done = subprocess.run([*command, tmp_path / "model"], capture_output=True, text=True)
+    said = re.findall(r"signature_def\['(\w+)'\]", done.stdout)
+    assert sorted(set(said) - {"__saved_model_init_op"}) == sorted([*ENDPOINTS, "serving_default"])
+    height, width, channels = SHAPE
+    assert "inputs['images'] tensor_info:\n        dtype: DT_UINT8\n" in done.stdout
+    assert f"shape: (-1, {height}, {width}, {channels})" in done.stdout
+
+
+# -- the card ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def a_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "a"
+    config = Config(
+        model="vae",
+        image_size=32,
+        subset={"shape": [0], "orientation": [0], "scale": [5]},
+        latent_dim=2,
+        network="mlp",
+        width=0.02,
+        steps=4,
+        epoch_steps=2,
+        batch_size=8,
+        metrics=("mig",),
+    )
+    runs.prepare(config, folder)
+    runs.train(config, folder)
+    runs.evaluate(folder, n=200)
+    return folder
+
+
+@here
+def test_the_card_tells_what_the_model_is(tmp_path, a_run):
+    format = OWN[0]
+    folder = export.run(a_run, tmp_path / "new" / "artefact", format)
+    card = export.read_card(folder)
+    assert card["model"] == "VAE"
+    assert card["format"] == format
+    assert card["steps"] == 4
+    assert card["run"] == json.loads((a_run / "config.json").read_text())
+    assert card["scores"] == json.loads((a_run / "scores.json").read_text())
+    assert {"keras", "keras_disent", "numpy", "python"} <= set(card["versions"])
+    assert card["config"]["latent_dim"] == 2
+    assert list(card["endpoints"]) == list(ENDPOINTS)
+    assert card["endpoints"]["encode"] == {
+        "inputs": [{"name": "images", "shape": [None, 32, 32, 1], "dtype": "uint8"}],
+        "outputs": [
+            {"name": name, "shape": [None, 2], "dtype": "float32"}
+            for name in ("mean", "log_variance")
+        ],
+    }
+    assert not list(tmp_path.glob("new/.*"))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow's formats")
+def test_the_card_is_inside_of_onnx_and_openvino(tmp_path):
+    import onnx
+    import openvino
+
+    model = small("vae")
+    folder = export.model(model, tmp_path / "onnx", "onnx", scores={"mig": {"value": 0.5}})
+    proto = onnx.load(folder / "encode.onnx", load_external_data=False)
+    (inside,) = [prop.value for prop in proto.metadata_props if prop.key == "card"]
+    assert json.loads(inside) == export.read_card(folder)
+    # The weights of all endpoints are stored once.
+    weights = sum(4 * int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert (folder / "weights.bin").stat().st_size < weights + 4096 * len(model.weights)
+    folder = export.model(model, tmp_path / "openvino", "openvino")
+    inside = openvino.Core().read_model(folder / "encode.xml").get_rt_info("card").value
+    assert json.loads(inside) == export.read_card(folder)
+
+
+# -- what cannot be exported ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ({"format": "savedmodel"}, "No format 'savedmodel' here. Choose from: "),
+        ({"images": "float16"}, "`images` is 'float32' or 'uint8'. Got 'float16'."),
+    ],
+)
+def test_unknown_names_are_told(tmp_path, arguments, rule):
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        export.model(small("vae"), tmp_path / "a", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("kept")
+    for taken in ("full", "full/file"):
+        with pytest.raises(ValueError, match="needs a new or empty folder"):
+            small("vae").export(tmp_path / taken)
+    with pytest.raises(ValueError, match=r"Cannot write into .*file'"):
+        small("vae").export(tmp_path / "full" / "file" / "below")
+    assert [path.name for path in tmp_path.rglob("*")] == ["full", "file"]
+    assert (tmp_path / "full" / "file").read_text() == "kept"
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    find = export.importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "tf2onnx" else find(name)
+    )
+    with pytest.raises(ImportError, match=r"needs tf2onnx: pip install 'keras-disent\[export\]'"):
+        small("vae").export(tmp_path / "a", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    model = small("vae")
+    for name in ("decoded", "save"):  # the second for another process
+        monkeypatch.setattr(type(model), name, lambda *args: 1 / 0)
+    with pytest.raises(Exception, match="division by zero"):
+        model.export(tmp_path / "a", OWN[0] if OWN else "torch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_have_not_ended_are_refused(tmp_path, a_run):
+    with pytest.raises(ValueError, match=r"A run folder holds config.json"):
+        export.run(tmp_path, tmp_path / "a")
+    config = Config.read(a_run)
+    runs.prepare(config, tmp_path / "begun")
+    with pytest.raises(ValueError, match=r"has no model.keras yet: train it first"):
+        export.run(tmp_path / "begun", tmp_path / "a")
+    runs.load_model(a_run).save(tmp_path / "begun" / "model.keras")
+    text = (tmp_path / "begun" / "config.json").read_text()
+    (tmp_path / "begun" / "config.json").write_text(text.replace('"steps": 4,', '"steps": 9,'))
+    with pytest.raises(ValueError, match=r"has taken 4 of 9 steps"):
+        export.run(tmp_path / "begun", tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_code_in_a_file_is_not_run(tmp_path, a_run):
+    def unsafe(x):
+        return x
+
+    network = keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Lambda(unsafe)])
+    model = MODELS["vae"](SHAPE, 2, encoder=network, decoder="mlp")
+    runs.prepare(Config.read(a_run), tmp_path / "run")
+    model.save(tmp_path / "run" / "model.keras")
+    with pytest.raises(ValueError, match=r"holds Python code, in a Lambda layer. It is not run"):
+        export.run(tmp_path / "run", tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+SCRIPT = """
+import sys
+import keras
+from keras_disent import VAE
+print("imported")
+
+@keras.saving.register_keras_serializable("mine")
+class Mine(VAE):
+    def decoded(self, codes, training=False):
+        return 0 * super().decoded(codes, training)
+
+{guard}Mine((8, 8, 1), 2, "mlp", "mlp").export(sys.argv[1], {format!r})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guard", ["", "if __name__ == '__main__':\n    "])
+def test_a_model_of_a_script_is_exported_if_the_script_can_be_imported(tmp_path, guard):
+    format = "torch" if BACKEND == "tensorflow" else "saved_model"
+    (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard, format=format))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout == "imported\n"
+    if guard:
+        assert done.returncode == 0, done.stderr
+        size = questions(small("vae", latent_dim=2))
+        (found,) = ask(tmp_path, [(format, tmp_path / "out", size)])
+        assert not found["decode/7/decoded"].any()
+    else:
+        assert "in a script whose work stands under `if __name__ == '__main__':`" in done.stderr
+        assert not (tmp_path / "out").exists()
