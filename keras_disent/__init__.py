@@ -47,6 +47,7 @@ _MODULES = (
     "plots",
     "runs",
     "schedules",
+    "serving",
 )
 __all__ = ["__version__", "load_model", *_MODELS, *_MODULES]
 
@@ -59,7 +60,7 @@ if not any(importlib.util.find_spec(name) for name in ("tensorflow", "jax", "tor
 def __getattr__(name: str) -> Any:
     # Names are loaded when they are used: metrics and data sets need no backend, and the command
     # line can choose one before Keras starts.
-    if name not in ("charts", "datasets", "metrics", "plots") and name in __all__:
+    if name not in ("charts", "datasets", "metrics", "plots", "serving") and name in __all__:
         importlib.import_module(f"{__name__}._backend")  # first: it says what to install
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")

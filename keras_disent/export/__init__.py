@@ -28,9 +28,10 @@ from typing import Any
 
 import keras
 
+from keras_disent.artefact import CARD, read_card
 from keras_disent.configuration import Config
 from keras_disent.export import with_tensorflow, with_torch
-from keras_disent.export.card import CARD, card
+from keras_disent.export.card import card
 from keras_disent.export.elsewhere import write_elsewhere
 from keras_disent.export.endpoints import Array, Endpoint, endpoints
 from keras_disent.registry import lookup
@@ -165,21 +166,6 @@ def run(
         run=json.loads(config.to_json()),
         scores=json.loads(scores.read_text()) if scores.exists() else None,
     )
-
-
-def read_card(folder: str | Path) -> dict[str, Any]:
-    """Return the card of an artefact.
-
-    Raises:
-        ValueError: if the folder holds no artefact.
-    """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise ValueError(f"An exported model has a {CARD}. There is none in {str(folder)!r}.")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not a card: {error}") from None
 
 
 def _check_target(path: Path) -> None:

@@ -13,7 +13,6 @@ import keras
 from keras_disent import __version__
 from keras_disent.export.endpoints import Endpoint
 
-CARD = "card.json"
 _PACKAGES = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx", "openvino", "numpy")
 
 

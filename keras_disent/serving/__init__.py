@@ -1,0 +1,82 @@
+"""A small server for an exported model: one path for each endpoint, requests batched.
+
+It runs the ONNX files by ONNX Runtime behind LitServe; neither Keras nor its backends are needed.
+A request and its answer have the form of TensorFlow Serving's:
+
+    POST /encode   {"inputs": {"images": [[[[0], ...]]]}}
+    200            {"outputs": {"mean": [[...]], "log_variance": [[...]]}}
+    400            {"error": "`images` must be (n, 32, 32, 1). Got shape (1, 32, 32)."}
+
+An image may also be given as a PNG or another picture file: `{"b64": "..."}`. `GET /info` tells
+the card, `GET /health` whether all workers are up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from keras_disent.artefact import read_card
+
+
+def server(
+    folder: str | Path,
+    *,
+    max_batch_size: int = 32,
+    batch_timeout: float = 0.005,
+    workers: int = 1,
+    timeout: float = 30.0,
+) -> Any:
+    """Return a `litserve.LitServer` for an exported model; its `run(port=8000)` serves.
+
+    Args:
+        folder: of a model exported as "onnx".
+        max_batch_size: most requests that are computed at once. Those for `traverse` come one by
+            one, as their latents and values may differ.
+        batch_timeout: seconds to wait for more of them.
+        workers: processes for each endpoint.
+        timeout: seconds after which a request that waits is given up.
+
+    Raises:
+        ValueError: if the folder holds no model exported as "onnx".
+        ImportError: if LitServe or ONNX Runtime is missing; says what to install.
+    """
+    card = read_card(folder)
+    if card["format"] != "onnx":
+        raise ValueError(f"The server needs a model exported as 'onnx'. Got {card['format']!r}.")
+    try:
+        import litserve
+        import onnxruntime  # noqa: F401
+        from fastapi import Request
+        from fastapi.exceptions import RequestValidationError
+        from fastapi.responses import JSONResponse
+    except ImportError as error:
+        raise ImportError(
+            "The server needs LitServe and ONNX Runtime: pip install 'keras-disent[serve]'. "
+            f"{error}"
+        ) from None
+    from keras_disent.serving.api import BatchedAPI, EndpointAPI
+
+    endpoints = [
+        BatchedAPI(
+            folder, name, endpoint, max_batch_size=max_batch_size, batch_timeout=batch_timeout
+        )
+        if len(endpoint["inputs"]) == 1 and max_batch_size > 1
+        else EndpointAPI(folder, name, endpoint)
+        for name, endpoint in card["endpoints"].items()
+    ]
+    described = {key: value for key, value in card.items() if key != "config"}
+    served = litserve.LitServer(
+        endpoints,
+        accelerator="cpu",
+        workers_per_device=workers,
+        timeout=timeout,
+        model_metadata=described,
+    )
+
+    @served.app.exception_handler(RequestValidationError)
+    def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        return JSONResponse({"error": reason}, status_code=400)
+
+    return served

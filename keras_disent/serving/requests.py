@@ -1,0 +1,89 @@
+"""What a request may hold: checked before it is queued, so that no other request suffers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import Any
+
+import numpy as np
+
+MOST = 4096  # rows of one request
+
+
+def checked(endpoint: dict[str, Any], body: Any) -> dict[str, np.ndarray]:
+    """Return the arrays of a request.
+
+    Args:
+        endpoint: what the card says of the endpoint.
+        body: what was sent: `{"inputs": {name: nested lists}}`.
+
+    Raises:
+        ValueError: says which rule is broken, and what came.
+
+    >>> codes = {"name": "codes", "shape": [None, 2], "dtype": "float32"}
+    >>> checked({"inputs": [codes]}, {"inputs": {"codes": [[0.5, 1]]}})["codes"].shape
+    (1, 2)
+    >>> checked({"inputs": [codes]}, {"inputs": {"codes": [0.5, 1]}})
+    Traceback (most recent call last):
+    ...
+    ValueError: `codes` must be (n, 2). Got shape (2,).
+    """
+    names = [array["name"] for array in endpoint["inputs"]]
+    given = body.get("inputs") if isinstance(body, dict) else None
+    if not isinstance(given, dict) or set(given) != set(names):
+        got = sorted(map(str, given)) if isinstance(given, dict) else type(given).__name__
+        raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
+    return {array["name"]: _array(array, given[array["name"]]) for array in endpoint["inputs"]}
+
+
+def _array(wanted: dict[str, Any], given: Any) -> np.ndarray:
+    name, shape, dtype = wanted["name"], wanted["shape"], wanted["dtype"]
+    if name == "images" and isinstance(given, list):
+        given = [
+            _picture(image, shape[1:]) if isinstance(image, dict) else image for image in given
+        ]
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise ValueError(f"`{name}` must be nested lists of equal lengths.") from None
+    if len(shape) != array.ndim or any(
+        size is not None and size != got for size, got in zip(shape, array.shape, strict=True)
+    ):
+        free = ", ".join("n" if size is None else str(size) for size in shape)
+        comma = "," if len(shape) == 1 else ""
+        raise ValueError(f"`{name}` must be ({free}{comma}). Got shape {array.shape}.")
+    if not 0 < len(array) <= MOST:
+        raise ValueError(f"`{name}` takes 1 to {MOST} rows. Got {len(array)}.")
+    whole = not dtype.startswith("float")
+    if array.dtype.kind not in ("iu" if whole else "iuf"):
+        kind = "whole numbers" if whole else "numbers"
+        raise ValueError(f"`{name}` must be {kind}. Got {array.dtype}.")
+    if whole:
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise ValueError(
+                f"`{name}` must be from {limits.min} to {limits.max}. "
+                f"Got {array.min()} to {array.max()}."
+            )
+    elif not np.isfinite(array).all():
+        raise ValueError(f"`{name}` must be finite.")
+    return array.astype(dtype)
+
+
+def _picture(given: dict[str, Any], shape: list[int]) -> list:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        content = base64.b64decode(given["b64"], validate=True)
+        picture = Image.open(io.BytesIO(content))
+        height, width, channels = shape
+        if picture.size != (width, height):
+            raise ValueError(
+                f"A picture must be {width} wide and {height} high. Got {picture.size}."
+            )
+        pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    except (KeyError, TypeError, binascii.Error, UnidentifiedImageError, OSError):
+        raise ValueError('A picture is {"b64": "..."}, a picture file in base64.') from None
+    return pixels.reshape(shape).tolist()
