@@ -44,8 +44,10 @@ _MODULES = (
     "models",
     "networks",
     "plots",
+    "ranges",
     "runs",
     "schedules",
+    "tuning",
 )
 __all__ = ["__version__", "load_model", *_MODELS, *_MODULES]
 

@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from keras_disent.cli import data, runs
+from keras_disent.cli import data, runs, tune
 
 app = typer.Typer(
     help="Train, measure and look at disentangled representations.",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (runs.train, runs.evaluate, runs.traverse, runs.demo):
+for command in (runs.train, runs.evaluate, runs.traverse, tune.tune, runs.demo):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_disent import latents, validation
 from keras_disent.game import Game
+from keras_disent.ranges import Range
 
 TRAVERSED = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
 
@@ -24,6 +25,8 @@ class ImageModel(Game):
 
     Class attributes:
         pairs: whether it learns from pairs of images (n, 2, h, w, c).
+        tunable: `{name: Range}`, hyperparameters that a search tunes unless told otherwise:
+            arguments of the constructor, or `learning_rate` and `width`.
         unit_of_use: what `latent_use` counts in.
 
     Attributes:
@@ -34,6 +37,11 @@ class ImageModel(Game):
     """
 
     pairs = False
+    tunable: dict[str, Range] = {
+        "learning_rate": Range(1e-4, 3e-3),
+        "latent_dim": Range(6, 20, "whole"),
+        "width": Range(0.25, 1.0),
+    }
     unit_of_use = "grey levels"
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
