@@ -15,7 +15,7 @@ from keras_disent.runs import Config
 
 parser = argparse.ArgumentParser(description="Search for the best beta of a beta-VAE.")
 parser.add_argument("--out", type=Path, default=Path("runs/tune_beta"))
-parser.add_argument("--steps", type=int, default=2000)
+parser.add_argument("--steps", type=int, default=1500)
 parser.add_argument("--trials", type=int, default=12)
 parser.add_argument("--tuner", default="bayesian")
 parser.add_argument("--objective", default="mig")
@@ -32,7 +32,7 @@ config = Config(
     seed=args.seed,
     learning_rate=1e-3,
     latent_dim=6,
-    width=0.5,
+    width=0.25,
 )
 
 

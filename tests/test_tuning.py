@@ -5,6 +5,11 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import keras_tuner
 import numpy as np
@@ -12,6 +17,7 @@ import pytest
 from checks import BACKEND, assert_same, state
 from PIL import Image
 from test_cli import call, refused  # noqa: F401
+from test_imports import python
 
 import keras_disent
 from keras_disent import metrics, models, runs, schedules, tuning
@@ -547,3 +553,132 @@ def test_places_that_cannot_be_used_are_told(tmp_path, refused):  # noqa: F811
         assert f"Cannot write into '{place}'" in refused(*TUNE, "--out", place)
     assert "needs a new or empty folder" in refused(*TUNE, "--out", other)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "notes.txt", "other"]
+
+
+# -- processes that are killed --------------------------------------------------------------------
+
+
+def process(*arguments, **env):
+    path = [str(Path(keras_disent.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    command = [sys.executable, "-m", "keras_disent.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": os.pathsep.join(path), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition, *processes, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        for one in processes:
+            assert one.poll() is None, one.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def statuses(folder):
+    """Return the trials of a search by number; their files are written whole."""
+    paths = sorted(folder.glob("trials/trial_*/trial.json"))
+    return [json.loads(path.read_text())["status"] for path in paths]
+
+
+def table(folder):
+    with (folder / "trials.csv").open() as file:
+        return [{**line, "seconds": None} for line in csv.DictReader(file)]
+
+
+LONGER = [*TUNE, "--trials", "3", "--steps", "40", "--epoch-steps", "20"]
+
+
+@on("torch")
+def test_a_search_that_was_killed_is_the_same_in_the_end(tmp_path):
+    assert call(*LONGER, "--out", tmp_path / "whole") == 0
+    folder = tmp_path / "killed"
+    killed = process(*LONGER, "--out", folder)
+    wait_for(lambda: statuses(folder)[1:] == ["RUNNING"], killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    files = {path: path.read_bytes() for path in folder.glob("trials/trial_0/**/*.*")}
+    assert len(files) == 5
+    assert call(*LONGER, "--out", folder) == 0
+    assert {path: path.read_bytes() for path in files} == files  # not run again
+    assert table(folder) == table(tmp_path / "whole")
+    for name in ("seed_1/model.keras", "seed_1/history.csv"):
+        assert (folder / "trials/trial_1" / name).exists()
+    assert_same(*(state(runs.load_model(f / "best")) for f in (folder, tmp_path / "whole")))
+
+
+@on("torch")
+def test_ctrl_c_keeps_what_there_is(tmp_path):
+    stopped = process(*TUNE, "--steps", "100000", "--out", tmp_path / "search")
+    history = tmp_path / "search" / "trials" / "trial_0" / "seed_1" / "history.csv"
+    wait_for(history.exists, stopped)
+    stopped.send_signal(signal.SIGINT)
+    said, _ = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, said
+    assert "Call it again to go on." in said
+    assert "Traceback" not in said
+    assert statuses(tmp_path / "search") == ["RUNNING"]
+
+
+@on("torch")
+def test_workers_share_a_search_and_one_may_die(tmp_path):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    folder = tmp_path / "search"
+    shared = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    names = ("chief", "first", "second")
+    command = [*LONGER, "--trials", "4", "--patience", "5", "--out", folder]
+    chief, first, second = (process(*command, **shared, KERASTUNER_TUNER_ID=n) for n in names)
+    try:
+
+        def ongoing():
+            path = folder / "trials" / "oracle.json"
+            return json.loads(path.read_text())["ongoing_trials"] if path.exists() else {}
+
+        wait_for(lambda: set(ongoing()) == {"first", "second"}, chief, first, second)
+        lost = ongoing()["first"]
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        said, _ = chief.communicate(timeout=200)
+        assert chief.returncode == 0, said
+        assert second.wait(timeout=60) == 0, second.communicate()[0]
+    finally:
+        for one in (chief, first, second):
+            one.kill()
+            one.wait()
+    assert statuses(folder) == ["COMPLETED"] * 4
+    assert (folder / "trials" / f"trial_{lost}" / "seed_1" / "scores.json").exists()
+    assert call(*LONGER, "--trials", "4", "--out", tmp_path / "alone") == 0
+    assert table(folder) == table(tmp_path / "alone")
+    assert (folder / "best" / "model.keras").exists()
+    assert "Best: trial" in said
+
+
+# -- what has to be installed ---------------------------------------------------------------------
+
+
+def test_without_kerastuner_it_says_what_to_install():
+    code = "from keras_disent import tuning"
+    status, _, last = python(code, hidden=("keras_tuner",))
+    assert status == 1
+    assert "keras_disent.tuning needs KerasTuner: pip install 'keras-disent[tuner]'" in last
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="about the other backends")
+def test_tuning_needs_no_tensorflow(tmp_path):
+    code = f"""
+from keras_disent import runs, tuning
+config = runs.Config(**{dataclasses.asdict(TINY)!r})
+found = tuning.Search(config, "mig", {{"beta": [2.0]}}, trials=1).run({str(tmp_path / "s")!r})
+assert found.best.values == {{"beta": 2.0}}
+assert "tensorflow" not in sys.modules
+"""
+    status, out, last = python(code, hidden=("tensorflow",))
+    assert (status, out) == (0, ""), last

@@ -37,6 +37,9 @@ def tune(
         ),
     ] = None,
     executions: Annotated[int, typer.Option(help="Runs of a trial, each with its seed.")] = 1,
+    patience: Annotated[
+        float, typer.Option(help="Of a chief: seconds until a silent worker counts as lost.")
+    ] = 60.0,
     backend: Backend = None,
 ) -> None:
     """Search for good hyperparameters; table, picture, and the best model as a run folder."""
@@ -57,12 +60,12 @@ def tune(
     say(f"{run['model']} on {run['data']} -> {out} ({backend_name()})")
     if part == "worker":
         say("A worker: its trials are shown by the chief.")
-        search.run(out)
+        search.run(out, patience=patience)
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         shown = _Shown(search, live)
         try:
-            found = search.run(out, shown.rows, shown.steps)
+            found = search.run(out, shown.rows, shown.steps, patience=patience)
         except KeyboardInterrupt:
             live.stop()
             say(f"Stopped; the trials in {out} are saved. Call it again to go on.", style="yellow")
