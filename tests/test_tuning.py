@@ -94,6 +94,7 @@ def test_every_model_declares_what_is_tuned(name):
     assert own <= set(options)
 
 
+@on("torch")
 @pytest.mark.parametrize("name", models.MODELS)
 def test_both_ends_of_every_space_build(name):
     config = change(model=name, data="pendulum" if name == "causal_vae" else "sprites")
@@ -396,6 +397,7 @@ def test_a_search_leaves_table_picture_and_the_best_run(done):
     assert runs.traverse(folder / "best").exists()
 
 
+@on("torch")
 def test_a_trial_is_the_same_as_a_run(done, tmp_path):
     _, found = done
     row = found.rows[0]
@@ -496,6 +498,7 @@ SMALL = [
 TUNE = ["tune", *SMALL, "--range", "beta=1:16", "--trials", "2"]
 
 
+@on("torch")
 def test_tune_shows_a_table_and_goes_on(done, tmp_path, capsys):
     folder, found = done
     executions = ["--executions", len(found.best.scores)]
@@ -664,6 +667,7 @@ def test_workers_share_a_search_and_one_may_die(tmp_path):
 # -- what has to be installed ---------------------------------------------------------------------
 
 
+@on("torch")
 def test_without_kerastuner_it_says_what_to_install():
     code = "from keras_disent import tuning"
     status, _, last = python(code, hidden=("keras_tuner",))

@@ -1,8 +1,8 @@
 """KerasTuner's oracles, whose searches go on after a kill at any moment as if nothing had been.
 
 Those of KerasTuner write their files in place, run a trial again that was killed at its very end,
-count one that was never started, and some forget where they were. Here every file is written
-whole, and all that an oracle draws follows from its seed and the trials so far.
+count one that was never started, and some do not store all that they draw from. Here every file is
+written whole, and all that an oracle draws follows from its seed and the trials so far.
 """
 
 from __future__ import annotations
