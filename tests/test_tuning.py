@@ -327,6 +327,37 @@ def test_a_trial_that_was_never_started_is_not_counted(tmp_path, instant):
     assert len(set(tried(search(4).run(folder)))) == 4
 
 
+def test_workers_keep_their_trials_when_the_chief_is_started_again(tmp_path):
+    def oracle():
+        judge = keras_tuner.Objective("val_mig", "max")
+        made = oracles.oracle("random", judge, {"beta": Range(1, 9)}, trials=3, epochs=1, seed=0)
+        made._set_project_dir(str(tmp_path), "trials")
+        made.verbose = 0
+        return made
+
+    def end(chief, trial):
+        chief.update_trial(trial.trial_id, {"val_mig": 0.5})
+        trial.status = "COMPLETED"
+        chief.end_trial(trial)
+
+    first = oracle()
+    of_a, of_b = first.create_trial("a"), first.create_trial("b")
+    chief = oracle()
+    chief.reload()
+    assert chief.tuner_ids == {"a", "b"}
+    end(chief, of_a)
+    assert chief.create_trial("a").trial_id == "2"
+    assert chief.create_trial("c").status == "IDLE"  # b may yet be lost
+    chief.lose("b")
+    again = chief.create_trial("c")
+    assert again.hyperparameters.values == of_b.hyperparameters.values
+    end(chief, of_b)
+    assert not chief.all_ended()
+    end(chief, chief.ongoing_trials["a"])
+    assert chief.all_ended()
+    assert chief.create_trial("a").status == "STOPPED"
+
+
 def test_a_search_may_have_more_trials_later(tmp_path, instant):
     first = search(9).run(tmp_path / "search")
     more = search(12).run(tmp_path / "search")

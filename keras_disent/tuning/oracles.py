@@ -55,7 +55,10 @@ class Durable(keras_tuner.Oracle):
         return full and all(trial.status in ENDED for trial in self.trials.values())
 
     def reload(self) -> None:
-        """Go on from the files: trials that have ended stay, those under way are run again."""
+        """Go on from the files: trials that have ended stay, those under way stay their workers'.
+
+        The trial of a worker that is not there any more is for `lose`.
+        """
         state = json.loads(Path(self._get_oracle_fname()).read_text())
         # A trial that is not in the order of starts was about to be handed out: it is made anew.
         self.trials = {
@@ -63,10 +66,16 @@ class Durable(keras_tuner.Oracle):
             for name in state["start_order"]
         }
         self.set_state(state)
-        self.ongoing_trials: dict[str, Any] = {}
-        self._retry_queue = [n for n, t in self.trials.items() if t.status not in ENDED][::-1]
-        missing = [n for n, t in self.trials.items() if t.status in ENDED]
-        self.end_order += [name for name in missing if name not in self.end_order]
+        ended = [name for name, trial in self.trials.items() if trial.status in ENDED]
+        self.end_order += [name for name in ended if name not in self.end_order]
+        self.ongoing_trials: dict[str, Any] = {
+            tuner: trial
+            for tuner, trial in self.ongoing_trials.items()
+            if trial.trial_id not in ended
+        }
+        self.tuner_ids = set(self.ongoing_trials)
+        taken = {*ended, *(trial.trial_id for trial in self.ongoing_trials.values())}
+        self._retry_queue = [name for name in self.trials if name not in taken][::-1]
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:

@@ -153,6 +153,9 @@ class Search:
             return Results([], None)
         if drawn.saved():
             drawn.reload()
+        if part == "alone":
+            for absent in drawn.tuner_ids - {tuner.tuner_id}:
+                drawn.lose(absent)
         drawn.save()
         tuner.tell()
         if part == "chief":

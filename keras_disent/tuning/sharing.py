@@ -55,7 +55,7 @@ def serve(oracle: Durable, changed: Callable[[], object], patience: float = PATI
     import grpc
     from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-    heard: dict[str, float] = {}
+    heard = dict.fromkeys(oracle.tuner_ids, time.monotonic())  # of a chief that was killed
 
     class Servicer(OracleServicer):
         def CreateTrial(self, request: Any, context: Any) -> Any:
