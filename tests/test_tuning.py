@@ -190,7 +190,8 @@ def test_wrong_ranges_are_told(space, message):
         ({"objective": "udr"}, r"'udr' compares the seeds of a trial, at least 2. Got 1"),
         ({"objective": "mig@much"}, r"A bound is a number of nats, such as mig@50"),
         ({"space": {"latent_dim": [1, 4]}}, r"'mig' compare latents"),
-        ({"space": {"network": ["mlp", "cnn"]}}, r"No network 'cnn' here"),
+        ({"space": {"network": ["mlp", "cnn", "conv"]}}, r"No network 'cnn' here"),
+        ({"space": {"beta": [1, -1, 4], "width": (0.01, 0.02)}}, r"`beta` is a number of at least"),
         ({"space": {"beta": (-1, 4)}}, r"Range of 'beta': A range on a log scale starts above 0"),
         ({"space": {"beta": [-1, 4]}}, r"`beta` is a number of at least 0"),
     ],
@@ -356,6 +357,14 @@ def test_workers_keep_their_trials_when_the_chief_is_started_again(tmp_path):
     end(chief, chief.ongoing_trials["a"])
     assert chief.all_ended()
     assert chief.create_trial("a").status == "STOPPED"
+
+
+def test_values_may_be_whole_numbers_among_others(tmp_path, instant):
+    made = search(5, space={"beta": [1, 2.5, 4], "network": ["mlp", "conv"]}, tuner="grid")
+    found = made.run(tmp_path)
+    assert [tuple(row.values.values()) for row in found.rows] == [
+        *((1, "mlp"), (1, "conv"), (2.5, "mlp"), (2.5, "conv"), (4, "mlp"))
+    ]
 
 
 def test_a_search_may_have_more_trials_later(tmp_path, instant):

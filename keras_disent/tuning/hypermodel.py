@@ -127,11 +127,9 @@ def goal(config: Config, objective: str, space: Space, seeds: int, data: Any) ->
     Raises:
         ValueError: as `HyperModel`.
     """
-    low, high = (configured(config, space, values) for values in ends(space))
-    model = low.build(data)
-    latents = min(low.latent_dim, high.latent_dim, model.latent_dim)
-    high.build(data)
-    return Objective.named(objective, model, data, seeds, latents)
+    built = [configured(config, space, values).build(data) for values in ends(space)]
+    latents = min(model.latent_dim for model in built)
+    return Objective.named(objective, built[0], data, seeds, latents)
 
 
 def _key(hp: Any) -> str:

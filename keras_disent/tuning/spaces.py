@@ -60,9 +60,11 @@ def space_of(config: Config, given: Mapping[str, Any] | None = None) -> Space:
 
 
 def ends(space: Space) -> list[dict[str, Any]]:
-    """Return what the ranges begin and end with: two sets of values."""
+    """Return what the ranges begin and end with, two sets of values, and with all of any list."""
     spreads = {name: range_.spread(2) for name, range_ in space.items()}
-    return [{name: spread[end] for name, spread in spreads.items()} for end in (0, -1)]
+    longest = max(len(spread) for spread in spreads.values())
+    at = [*range(longest - 1), -1]
+    return [{name: s[min(i, len(s) - 1)] for name, s in spreads.items()} for i in at]
 
 
 def declare(hp: Any, space: Space) -> dict[str, Any]:
@@ -70,7 +72,9 @@ def declare(hp: Any, space: Space) -> dict[str, Any]:
     values = {}
     for name, range_ in space.items():
         if isinstance(range_, Values):
-            value = hp.Choice(name, list(range_.values))
+            mixed = any(isinstance(value, float) for value in range_.values)
+            listed = [float(v) if mixed else v for v in range_.values]  # KerasTuner takes one type
+            value = hp.Choice(name, listed)
         elif range_.scale == "whole":
             value = hp.Int(name, int(range_.low), int(range_.high))
         else:
