@@ -45,9 +45,11 @@ _MODULES = (
     "models",
     "networks",
     "plots",
+    "ranges",
     "runs",
     "schedules",
     "serving",
+    "tuning",
 )
 __all__ = ["__version__", "load_model", *_MODELS, *_MODULES]
 

@@ -120,6 +120,135 @@ def against(
     return figure
 
 
+def tradeoff(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    higher: bool = True,
+    x_label: str = "reconstruction (nats)",
+    y_label: str = "score",
+    colours: ArrayLike | None = None,
+    colour_label: str | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw a score against what it costs, one dot for each trial, and the Pareto front.
+
+    On the front are the trials to which no other is better in one and at least as good in the
+    other. The trial with the best score has a ring around it.
+
+    Args:
+        x: one value for each trial, lower is better.
+        y: one score for each trial.
+        higher: whether a higher score is the better one.
+        x_label, y_label: what they are, with units.
+        colours: positive numbers that the dots are coloured by, such as the weights.
+        colour_label: what these are.
+        title: heading.
+
+    Raises:
+        ValueError: if the lengths differ, there is no trial, or a value is not finite.
+
+    >>> figure = tradeoff([10.0, 20.0, 30.0], [0.1, 0.5, 0.4])
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['trials (n = 3)', 'Pareto front (2 of them)', 'best score']
+    """
+    at, score = np.asarray(x, float), np.asarray(y, float)
+    shade = None if colours is None else np.asarray(colours, float)
+    lengths = {len(array) for array in (at, score, shade) if array is not None}
+    if len(lengths) != 1 or not len(at):
+        raise ValueError(f"Every trial needs one value of each kind. Got {sorted(lengths)}.")
+    if not (np.isfinite(at).all() and np.isfinite(score).all()):
+        raise ValueError("A trade-off must be finite. Got NaN or infinity.")
+    good = score if higher else -score
+    front = [i for i in np.lexsort((-good, at)) if not _beaten(i, at, good)]
+    figure = _figure(6.4, 4.4)
+    axes = figure.add_subplot()
+    dots = axes.scatter(
+        at,
+        score,
+        s=46,
+        c=ACCENT if shade is None else shade,
+        cmap=None if shade is None else "cividis",
+        norm=None if shade is None else _norm(shade),
+        edgecolors=INK,
+        linewidths=0.5,
+        zorder=3,
+        label=f"trials (n = {len(at)})",
+    )
+    line = f"Pareto front ({len(front)} of them)"
+    axes.plot(
+        at[front],
+        score[front],
+        drawstyle="steps-post",
+        color=ACCENT,
+        linewidth=1.6,
+        zorder=1,
+        label=line,
+    )
+    best = int(np.argmax(good))
+    axes.scatter(
+        at[best],
+        score[best],
+        s=170,
+        facecolors="none",
+        edgecolors=INK,
+        linewidths=1.4,
+        zorder=2,
+        label="best score",
+    )
+    handles, labels = axes.get_legend_handles_labels()
+    order = [labels.index(label) for label in (f"trials (n = {len(at)})", line, "best score")]
+    axes.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        fontsize=9,
+        frameon=False,
+        labelcolor=INK,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        borderaxespad=0.2,
+        ncols=3,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
+    axes.set_xlabel(x_label, fontsize=10, color=INK)
+    way = "higher" if higher else "lower"
+    axes.set_ylabel(f"{y_label} ({way} is better)", fontsize=10, color=INK)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(0.08)
+    if shade is not None:
+        bar: Any = figure.colorbar(dots, ax=axes, pad=0.02, format="{x:g}", **_ticks(dots.norm))
+        bar.set_label(colour_label or "", fontsize=10, color=INK)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(colors=INK, labelsize=8)
+        bar.ax.minorticks_off()
+    if title:
+        axes.set_title(title, loc="left", fontsize=12, color=INK, pad=28)
+    figure.tight_layout()
+    return figure
+
+
+def _beaten(i: int, x: np.ndarray, good: np.ndarray) -> bool:
+    no_worse = (x <= x[i]) & (good >= good[i])
+    return bool((no_worse & ((x < x[i]) | (good > good[i]))).any())
+
+
+def _norm(values: np.ndarray) -> Any:
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = float(values.min()), float(values.max())
+    wide = low > 0 and high / low >= 10
+    return LogNorm(low, high) if wide else Normalize(low, high)
+
+
+def _ticks(norm: Any) -> dict[str, Any]:
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator
+
+    return {"ticks": LogLocator(subs=(1, 2, 5))} if isinstance(norm, LogNorm) else {}
+
+
 def _runs(scores: Mapping[str, ArrayLike]) -> tuple[list[str], np.ndarray]:
     columns = [np.asarray(values, float) for values in scores.values()]
     lengths = sorted({len(column) for column in columns})

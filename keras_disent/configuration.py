@@ -13,6 +13,7 @@ import keras
 
 from keras_disent import __version__, datasets, metrics, models, networks
 from keras_disent.datasets.catalogue import check_name
+from keras_disent.models.image_model import ImageModel
 from keras_disent.registry import lookup
 from keras_disent.validation import check_batches, whole_number
 
@@ -107,8 +108,8 @@ class Config:
         cls = lookup(self.model, models.MODELS, "model")
         options = dict(self.options)
         for name in options:
-            lookup(name, _options_of(cls), f"option of {cls.__name__}")
-        if "concepts" in _options_of(cls) and hasattr(data, "concept_names"):
+            lookup(name, options_of(cls), f"option of {cls.__name__}")
+        if "concepts" in options_of(cls) and hasattr(data, "concept_names"):
             options.setdefault("concepts", data.concept_names)
         if options.get("estimator") == "mss":
             options.setdefault("dataset_size", len(data))
@@ -168,10 +169,10 @@ def _pair(names: str) -> tuple[str, str]:
     return first.strip(), second.strip()
 
 
-def _options_of(cls: Any) -> dict[str, None]:
+def options_of(cls: Any) -> dict[str, None]:
     """Return the arguments of a model's constructor that no other field of the run gives."""
     given = {field.name for field in dataclasses.fields(Config)}
     given |= {"self", "image_shape", "encoder", "decoder", "supervision", "config", "kwargs"}
-    own = [c for c in cls.__mro__ if c.__module__.startswith(f"{__package__}.models")]
+    own = [c for c in cls.__mro__ if issubclass(c, ImageModel)]
     names = [name for c in own for name in inspect.signature(c.__init__).parameters]
     return dict.fromkeys(name for name in names if name not in given)

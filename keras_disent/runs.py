@@ -75,6 +75,8 @@ def train(
     config: Config,
     folder: str | Path,
     advance: Callable[[int, Mapping[str, float]], object] = lambda steps, logs: None,
+    *,
+    pictures: bool = True,
 ) -> Any:
     """Train the run in `folder` up to `config.steps`, from its checkpoint if it has one.
 
@@ -82,6 +84,7 @@ def train(
         config: the run's; `prepare` has written it.
         folder: of the run.
         advance: called with a number of steps done and the logs, at least once a second or so.
+        pictures: whether latent traversals are drawn at each checkpoint.
 
     Returns:
         the model.
@@ -97,7 +100,9 @@ def train(
     model = load_model(folder) if (folder / MODEL).exists() else config.build(data)
     batches = config.batches(model, data)
     keeper = _Keeper(folder)
-    drawn = callbacks.TraversalGrid(example_images(data), folder / "traversals")
+    drawn = []
+    if pictures:
+        drawn.append(callbacks.TraversalGrid(example_images(data), folder / "traversals"))
     done = model.steps_taken()
     advance(done, {})
     with _Interruption(model) as interruption:
@@ -116,7 +121,7 @@ def train(
                     callbacks.Progress(advance),
                     interruption,
                     keeper,
-                    drawn,
+                    *drawn,
                 ],
             )
             done = model.steps_taken()
@@ -154,22 +159,26 @@ def evaluate(
         names = metrics.applicable(config.metrics, data)
     metrics.check(names, data)
     model = load_model(folder)
-    held_out = config.batches(model, data, held_out=True)
-    images = 64 * held_out.batch_size * (2 if model.pairs else 1)
-    terms = model.evaluate(held_out, verbose=0, return_dict=True)
-    result: dict[str, Any] = {
-        name: {
-            "value": float(value),
-            "settings": {"images": images, "seed": held_out.seed, "step": model.steps_taken()},
-        }
-        for name, value in terms.items()
-    }
+    result = terms(model, config, data)
     scores = metrics.evaluate(
         model, data, names, n=n, seed=seed, interval=interval, progress=progress
     )
     result |= scores.as_dict()
     write(folder / SCORES, json.dumps(result, indent=2))
     return result
+
+
+def terms(model: Any, config: Config, data: Any) -> dict[str, Any]:
+    """Return the terms of the objective on 64 batches that were not trained on.
+
+    Returns:
+        `{term: {"value": float, "settings": {...}}}`, as `evaluate` does.
+    """
+    held_out = config.batches(model, data, held_out=True)
+    images = 64 * held_out.batch_size * (2 if model.pairs else 1)
+    found = model.evaluate(held_out, verbose=0, return_dict=True)
+    settings = {"images": images, "seed": held_out.seed, "step": model.steps_taken()}
+    return {name: {"value": float(value), "settings": settings} for name, value in found.items()}
 
 
 def traverse(folder: str | Path, path: str | Path | None = None, image: int = 0) -> Path:

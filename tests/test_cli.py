@@ -368,7 +368,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, refused):
 HELP = """
 import contextlib, io, sys, time
 from keras_disent import cli
-for command in ([], ["train"], ["evaluate"], ["traverse"], ["demo"]):
+for command in ([], ["train"], ["evaluate"], ["traverse"], ["tune"], ["demo"]):
     sys.argv = ["keras-disent", *command, "--help"]
     text = io.StringIO()
     try:

@@ -138,6 +138,16 @@ def test_info_gan(tmp_path):
     assert load_model(tmp_path / "out" / "info_gan_1.keras").noise_dim == 0
 
 
+@on("torch")
+def test_tune_beta(tmp_path):
+    pytest.importorskip("keras_tuner")
+    said = example("tune_beta.py", tmp_path, "--trials", 2)
+    assert len(re.findall(r"^trial +\d   beta +[\d.]+   mig [01]\.\d{4}", said, re.M)) == 2
+    assert re.search(r"^best: beta [\d.]+   mig [01]\.\d{4}$", said, re.M)
+    assert_is_a_picture(tmp_path / "out" / "search" / "tradeoff.png")
+    assert load_model(tmp_path / "out" / "search" / "best").steps_taken() == 3
+
+
 @pytest.mark.slow
 def test_causal_pendulum(tmp_path):
     said = example("causal_pendulum.py", tmp_path)

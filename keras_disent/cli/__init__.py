@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from keras_disent.cli import data, export, runs, serve
+from keras_disent.cli import data, export, runs, serve, tune
 
 app = typer.Typer(
     help="Train, measure and look at disentangled representations.",
@@ -19,7 +19,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (runs.train, runs.evaluate, runs.traverse, runs.demo, export.export, serve.serve):
+COMMANDS = (
+    runs.train,
+    runs.evaluate,
+    runs.traverse,
+    tune.tune,
+    export.export,
+    serve.serve,
+    runs.demo,
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(data.app, name="data")
 

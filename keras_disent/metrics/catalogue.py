@@ -35,12 +35,14 @@ class Metric(NamedTuple):
             `function(encoder, data)`.
         latents: the fewest that it can score.
         grid: whether it needs every combination of factors.
+        higher: whether a higher score is the better one.
     """
 
     function: Callable[..., Any]
     takes: Literal["arrays", "codes", "posterior", "encoder"]
     latents: int = 1
     grid: bool = False
+    higher: bool = True
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -63,7 +65,7 @@ METRICS: dict[str, Metric] = {
     "downstream": Metric(downstream, takes="arrays"),
     "explicitness": Metric(explicitness, takes="arrays"),
     "factor_vae": Metric(factor_vae_score, takes="encoder", grid=True),
-    "fairness": Metric(fairness, takes="encoder", grid=True),
+    "fairness": Metric(fairness, takes="encoder", grid=True, higher=False),
     "infomec": Metric(infomec, takes="arrays", latents=2),
     "irs": Metric(irs, takes="arrays", grid=True),
     "jemmig": Metric(jemmig, takes="posterior", latents=2),
@@ -76,7 +78,7 @@ METRICS: dict[str, Metric] = {
     "sap": Metric(sap, takes="arrays", latents=2),
     "strong_downstream": Metric(strong_downstream, takes="encoder", grid=True),
     "unified": Metric(unified_scores, takes="arrays", latents=2),
-    "unsupervised": Metric(unsupervised_scores, takes="codes", latents=2),
+    "unsupervised": Metric(unsupervised_scores, takes="codes", latents=2, higher=False),
     "z_max": Metric(z_max_score, takes="encoder", grid=True),
 }
 

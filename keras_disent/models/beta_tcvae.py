@@ -11,6 +11,7 @@ from keras import ops
 from keras_disent import schedules, validation
 from keras_disent.latents import gaussian_log_density
 from keras_disent.models.vae import VAE
+from keras_disent.ranges import Range
 from keras_disent.registry import lookup
 
 
@@ -104,6 +105,7 @@ class BetaTCVAE(VAE):
     """
 
     samples_per_turn = 2
+    tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
 
     def __init__(
         self,

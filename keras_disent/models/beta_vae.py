@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_disent import schedules
 from keras_disent.models.vae import VAE
+from keras_disent.ranges import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -31,6 +32,7 @@ class BetaVAE(VAE):
     """
 
     terms = (*VAE.terms, "beta")
+    tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
 
     def __init__(self, image_shape=(64, 64, 1), latent_dim=10, beta: Any = 4.0, **kwargs):
         super().__init__(image_shape, latent_dim, **kwargs)
@@ -67,6 +69,11 @@ class AnnealedVAE(VAE):
     """
 
     terms = (*VAE.terms, "capacity")
+    tunable = {
+        "gamma": Range(10.0, 1000.0),
+        "capacity": Range(5.0, 100.0, grows=True),
+        **VAE.tunable,
+    }
 
     def __init__(
         self,

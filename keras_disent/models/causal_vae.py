@@ -17,6 +17,7 @@ from keras_disent.causal.mechanisms import Mechanisms
 from keras_disent.models.concept_vae import ConceptVAE
 from keras_disent.models.vae import VAE
 from keras_disent.moments import Standardiser
+from keras_disent.ranges import Range
 from keras_disent.registry import lookup
 
 VARIANTS = ("paper", "public_code")
@@ -120,6 +121,13 @@ class CausalVAE(ConceptVAE):
     players = {"loss": (*VAE.players["loss"], "graph_layer", "mask_layer")}
     samples_per_turn = 2
     labelled = True
+    tunable = {
+        "kl_weight": Range(0.03, 3.0),
+        "label_weight": Range(0.1, 10.0),
+        "concept_dim": Range(1, 8, "whole"),
+        "learning_rate": VAE.tunable["learning_rate"],
+        "width": VAE.tunable["width"],
+    }
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_disent import schedules
 from keras_disent.models.vae import VAE
+from keras_disent.ranges import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -40,6 +41,7 @@ class DIPVAE(VAE):
     """
 
     terms = (*VAE.terms, "off_diagonal", "diagonal")
+    tunable = {"lambda_od": Range(0.5, 100.0), **VAE.tunable}
     samples_per_turn = 2
 
     def __init__(

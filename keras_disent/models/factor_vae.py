@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_disent import networks, schedules
 from keras_disent.models.vae import VAE
+from keras_disent.ranges import Range
 from keras_disent.turns import Turns
 
 
@@ -43,6 +44,7 @@ class FactorVAE(VAE):
 
     terms = (*VAE.terms, "total_correlation", "discriminator_loss", "discriminator_accuracy")
     players = {**VAE.players, "discriminator_loss": ("discriminator",)}
+    tunable = {"gamma": Range(5.0, 100.0), **VAE.tunable}
     samples_per_turn = 2
 
     def __init__(

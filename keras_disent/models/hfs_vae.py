@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_disent import schedules
 from keras_disent.models.beta_vae import BetaVAE
+from keras_disent.ranges import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -41,6 +42,7 @@ class HFSVAE(BetaVAE):
     """
 
     terms = (*BetaVAE.terms, "support", "scale")
+    tunable = {**BetaVAE.tunable, "beta": Range(0.05, 5.0), "gamma": Range(1.0, 1000.0)}
     samples_per_turn = 2
 
     def __init__(

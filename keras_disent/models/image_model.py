@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_disent import _backend, latents, validation
 from keras_disent.game import Game
+from keras_disent.ranges import Range
 
 TRAVERSED = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
 
@@ -25,6 +26,8 @@ class ImageModel(Game):
     Class attributes:
         encoding: names of what `encoded` gives.
         pairs: whether it learns from pairs of images (n, 2, h, w, c).
+        tunable: `{name: Range}`, hyperparameters that a search tunes unless told otherwise:
+            arguments of the constructor, or `learning_rate` and `width`.
         unit_of_use: what `latent_use` counts in.
 
     Attributes:
@@ -36,6 +39,11 @@ class ImageModel(Game):
 
     encoding: tuple[str, ...] = ("mean",)
     pairs = False
+    tunable: dict[str, Range] = {
+        "learning_rate": Range(1e-4, 3e-3),
+        "latent_dim": Range(6, 20, "whole"),
+        "width": Range(0.25, 1.0),
+    }
     unit_of_use = "grey levels"
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]

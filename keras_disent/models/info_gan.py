@@ -16,6 +16,7 @@ from keras_disent import _backend, networks, schedules, validation
 from keras_disent.models.codes import CodeNoise, Codes
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
 from keras_disent.models.image_model import ImageModel, batched
+from keras_disent.ranges import Range
 from keras_disent.registry import lookup
 from keras_disent.turns import Turns
 
@@ -90,6 +91,7 @@ class InfoGAN(ImageModel):
         "discriminator_loss": ("discriminator", "verdict_head"),
         "generator_loss": ("generator", "code_head"),
     }
+    tunable = {"mutual_information_weight": Range(0.1, 10.0), **ImageModel.tunable}
 
     def __init__(
         self,

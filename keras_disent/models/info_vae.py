@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_disent import schedules
 from keras_disent.models.vae import VAE
+from keras_disent.ranges import Range
 from keras_disent.registry import lookup
 
 
@@ -41,6 +42,7 @@ class InfoVAE(VAE):
     """
 
     terms = (*VAE.terms, "mmd")
+    tunable = {"mmd_weight": Range(10.0, 10_000.0), **VAE.tunable}
     samples_per_turn = 2
 
     def __init__(

@@ -12,6 +12,7 @@ from keras import layers, ops
 from keras_disent import schedules, validation
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.codes import first_largest
+from keras_disent.ranges import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -53,6 +54,11 @@ class QLAE(Autoencoder):
 
     terms = (*Autoencoder.terms, "quantization", "commitment")
     players = {"loss": (*Autoencoder.players["loss"], "quantizer")}
+    tunable = {
+        "quantize_weight": Range(1e-3, 1.0),
+        "commit_weight": Range(1e-3, 1.0),
+        **Autoencoder.tunable,
+    }
     undecayed = ("bias", "latent_values")
     unit_of_use = "nats"
 

@@ -13,6 +13,7 @@ from keras_disent import schedules, validation
 from keras_disent.latents import LOG_TWO_PI
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.qlae import entropies
+from keras_disent.ranges import Range
 
 PERTURBATIONS, STEP = 2, 0.1  # as published; the step in standard deviations of a latent
 
@@ -56,6 +57,11 @@ class Tripod(Autoencoder):
     """
 
     terms = (*Autoencoder.terms, "multiinformation", "hessian")
+    tunable = {
+        "information_weight": Range(1e-10, 1e-4),
+        "hessian_weight": Range(1e-8, 1e-2),
+        **Autoencoder.tunable,
+    }
     samples_per_turn = 2
     unit_of_use = "nats"
 

@@ -1,0 +1,175 @@
+"""What a search makes better: terms, scores, agreement of seeds; by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_disent import metrics, runs
+from keras_disent.configuration import Config
+
+PENALTY = 10.0
+"""What each nat of reconstruction above the bound of an objective costs."""
+
+UDR_IMAGES = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is made better, and which way.
+
+    Attributes:
+        text: as the user wrote it.
+        name: of a term of the model, a metric, or "udr".
+        kind: "term", "metric" or "udr".
+        higher: whether a higher score is the better one.
+        sign: -1 if the score is the negative of what `name` stands for.
+        bound: nats; above it the reconstruction costs `PENALTY` for each nat. Or None.
+    """
+
+    text: str
+    name: str
+    kind: str
+    higher: bool
+    sign: int = 1
+    bound: float | None = None
+
+    @property
+    def key(self) -> str:
+        """The name in the logs of a trial: `val_mig`, or the text where there is more to it."""
+        plain = self.text in (self.name, f"val_{self.name}") and self.kind != "udr"
+        return f"val_{self.name}" if plain else self.text
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that a trial has to compute."""
+        return (self.name,) if self.kind == "metric" else ()
+
+    @classmethod
+    def named(cls, text: Any, model: Any, data: Any, seeds: int, latents: int) -> Objective:
+        """Return what a text stands for.
+
+        Args:
+            text: `NAME`, `-NAME`, `+NAME`, each with or without `@BOUND`; `val_NAME` is `NAME`.
+            model: whose terms there are.
+            data: that the score is to be computed on.
+            seeds: how many runs a trial has.
+            latents: the fewest that a trial may have.
+
+        Raises:
+            ValueError: for an unknown name, or one that cannot be computed here.
+        """
+        if not isinstance(text, str):
+            raise ValueError(f"`objective` is a name. Got {text!r}.")
+        rest, at, limit = text.partition("@")
+        sign = rest[:1] if rest[:1] in "+-" else ""
+        name = rest.removeprefix(sign).removeprefix("val_")
+        bound = None
+        if at:
+            bound = _number(limit, text)
+            if "reconstruction" not in model.terms:
+                raise ValueError(
+                    f"{text!r} bounds the reconstruction, which {type(model).__name__} does not "
+                    f"log. Its terms: {', '.join(model.terms)}."
+                )
+        if name in model.terms:
+            return cls(text, name, "term", bool(sign), -1 if sign == "-" else 1, bound)
+        if name == "total_correlation":
+            name = "unsupervised"  # of the codes, if the model has no estimate of its own
+        if sign:
+            known = name in metrics.METRICS or name == "udr"
+            rule = "has its own direction" if known else "is not among them"
+            raise ValueError(
+                f"A sign is for terms of {type(model).__name__} ({', '.join(model.terms)}); "
+                f"{name!r} {rule}. Got {text!r}."
+            )
+        if name == "udr":
+            if seeds < 2:
+                raise ValueError(f"'udr' compares the seeds of a trial, at least 2. Got {seeds}.")
+            if not hasattr(model, "posterior_parameters"):
+                raise ValueError(
+                    f"'udr' needs a model with posteriors, such as a VAE. Got "
+                    f"{type(model).__name__}."
+                )
+            return cls(text, name, "udr", True, 1, bound)
+        if name not in metrics.METRICS:
+            raise ValueError(
+                f"No objective {text!r} here. Terms of {type(model).__name__}: "
+                f"{', '.join(model.terms)}. Scores: {', '.join(sorted(metrics.METRICS))}, udr."
+            )
+        metrics.check((name,), data, latents)
+        return cls(text, name, "metric", metrics.METRICS[name].higher, 1, bound)
+
+    def scores(self, found: Sequence[Mapping[str, float]], agreement: Any = None) -> list[float]:
+        """Return the score of each run of a trial.
+
+        Args:
+            found: of each run, values by name of term or metric.
+            agreement: a `metrics.UDR` of the runs, if that is the objective.
+
+        Raises:
+            FloatingPointError: if a score is not a finite number.
+        """
+        values = [
+            float(agreement.model_scores[i]) if self.kind == "udr" else run[self.name]
+            for i, run in enumerate(found)
+        ]
+        scores = [self.sign * value for value in values]
+        if self.bound is not None:
+            cost = -PENALTY if self.higher else PENALTY
+            scores = [
+                score + cost * max(0.0, run["reconstruction"] - self.bound)
+                for score, run in zip(scores, found, strict=True)
+            ]
+        if not all(map(math.isfinite, scores)):
+            raise FloatingPointError(f"The score {self.text!r} is not a finite number: {scores}.")
+        return scores
+
+    def better(self, a: float, b: float) -> bool:
+        """Return whether score `a` is better than `b`."""
+        return a > b if self.higher else a < b
+
+
+def measured(model: Any, config: Config, data: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return terms on images that were not trained on, and metrics.
+
+    A model without a term `reconstruction` gets one: the squared error summed over pixels.
+
+    Returns:
+        `{name: {"value": float, "settings": {...}}}`, as in the `scores.json` of a run.
+    """
+    found = runs.terms(model, config, data)
+    if "reconstruction" not in found:
+        images = runs.example_images(data)
+        errors = np.square(model.reconstruct(images) - images / 255)
+        error = float(errors.sum(axis=(1, 2, 3)).mean())
+        found["reconstruction"] = {"value": error, "settings": {"images": len(images)}}
+    return found | (metrics.evaluate(model, data, names).as_dict() if names else {})
+
+
+def values(found: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of what was measured."""
+    return {name: float(entry["value"]) for name, entry in found.items()}
+
+
+def agreement(models: Sequence[Any], data: Any) -> metrics.UDR:
+    """Return the UDR of the models of a trial."""
+    images = runs.example_images(data, UDR_IMAGES)
+    means = [model.encode(images) for model in models]
+    return metrics.udr(means, [model.latent_kl(images) for model in models])
+
+
+def _number(limit: str, text: str) -> float:
+    try:
+        bound = float(limit)
+    except ValueError:
+        bound = math.nan
+    if not math.isfinite(bound):
+        raise ValueError(
+            f"A bound is a number of nats, such as {text.split('@')[0]}@50. Got {text!r}."
+        )
+    return bound
