@@ -23,6 +23,36 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:::keras_disent")
 
 
+# What these files look at depends little on the backend, and processes start quickest on PyTorch:
+# there all of it is quick, and on the others all but these tests are slow.
+QUICK_ON_EVERY_BACKEND = {
+    "test_runs.py": (
+        "test_a_run_killed_twice_ends_like_one_left_alone",
+        "test_models_of_pairs_get_pairs_and_what_differs",
+    ),
+    "test_cli.py": (
+        "test_evaluate_scores_again_and_shows_a_table",
+        "test_export_writes_an_artefact_and_shows_its_endpoints",
+    ),
+    "test_tuning.py": (
+        "test_a_search_leaves_table_picture_and_the_best_run",
+        "test_tuning_needs_no_tensorflow",
+    ),
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    listed = [item for item in items if item.path.name in QUICK_ON_EVERY_BACKEND]
+    if listed:
+        from checks import BACKEND
+
+        for item in listed:
+            quick = item.originalname in QUICK_ON_EVERY_BACKEND[item.path.name]
+            if BACKEND != "torch" and not quick:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def clean_keras():
     """Give every test Keras as it is after its import."""

@@ -25,6 +25,7 @@ from keras_disent.models import MODELS, Autoencoder, FactorVAE
 # PyTorch compiles nothing, so all laws are quick there. On the other backends, what a model has
 # from its base is looked at for one model of each, and for the others among the slow tests.
 INHERITED = (
+    "files_keep_everything_and_training_resumes_exactly",
     "evaluation_gives_the_terms_and_learns_nothing",
     "each_player_moves_its_own_parts_only",
     "arrays_have_their_shapes",
@@ -43,7 +44,7 @@ def cases():
             yield pytest.param(name, law, marks=[pytest.mark.slow] if slow else [])
 
 
-@pytest.mark.parametrize(("name", "law"), cases())
+@pytest.mark.parametrize(("name", "law"), list(cases()))
 def test_every_model(name, law):
     check_model(name, laws=[law])
 
