@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, LATENTS, SHAPE, compiled, images, learnt_from, small
+from checks import BACKEND, LATENTS, SHAPE, compiled, images, learnt_from, policy, small
 from keras import layers
 
 from keras_disent import MODELS, export, runs
@@ -120,6 +120,18 @@ def test_exported_models_give_the_models_numbers(tmp_path):
 def test_rounded_codes_and_classes_are_exported(tmp_path):
     format = "onnx" if BACKEND == "tensorflow" else "torch"
     check(tmp_path, [format], trained("qlae"), trained("info_gan", categorical=(3,)))
+
+
+@here
+def test_half_precision_is_exported_in_single(tmp_path):
+    with policy("mixed_bfloat16"):
+        model = small("vae")
+    single = small("vae")
+    for variable, given in zip(single.variables, model.variables, strict=True):
+        variable.assign(given)
+    format, asked = ("onnx" if BACKEND == "tensorflow" else "torch"), questions(single)
+    (found,) = ask(tmp_path, [(format, export.model(model, tmp_path / "a", format), asked)])
+    assert_answers(found, answers(single, asked))
 
 
 def test_another_backend_writes_what_this_one_cannot(tmp_path):

@@ -33,7 +33,8 @@ from keras_disent.configuration import Config
 from keras_disent.export import with_tensorflow, with_torch
 from keras_disent.export.card import card
 from keras_disent.export.elsewhere import write_elsewhere
-from keras_disent.export.endpoints import Array, Endpoint, endpoints
+from keras_disent.export.endpoints import IMAGES, Array, Endpoint, endpoints
+from keras_disent.export.precision import in_single_precision
 from keras_disent.registry import lookup
 
 __all__ = ["FORMATS", "Array", "Endpoint", "Format", "endpoints", "model", "read_card", "run"]
@@ -85,7 +86,8 @@ def model(
 ) -> Path:
     """Write a model as an artefact; return its folder.
 
-    A format that another backend writes is written by that backend, in a process of its own.
+    A format that another backend writes is written by that backend, in a process of its own. A
+    model of half precision is written in float32.
 
     Args:
         model: a model of this package, or of one's own class over one of them.
@@ -108,9 +110,12 @@ def model(
     """
     wanted = lookup(format, FORMATS, "format")
     path = Path(path)
-    offered = endpoints(model, images)
+    if images not in IMAGES:
+        raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
     _check_target(path)
     _check_packages(format, wanted)
+    model = in_single_precision(model)
+    offered = endpoints(model, images)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.mkdir()

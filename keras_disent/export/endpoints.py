@@ -43,15 +43,10 @@ def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
         model: an image model.
         images: dtype of the images that come out: "float32" in [0, 1] or "uint8" in 0..255.
 
-    Raises:
-        ValueError: if `images` is neither.
-
     >>> from keras_disent import VAE
     >>> [endpoint.name for endpoint in endpoints(VAE((32, 32, 1), 4, "mlp", "mlp"))]
     ['serve', 'encode', 'decode', 'reconstruct', 'traverse']
     """
-    if images not in IMAGES:
-        raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
     latents, shape = model.latent_dim, model.image_shape
 
     def seen(pictures):
