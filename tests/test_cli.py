@@ -200,8 +200,9 @@ def test_export_writes_an_artefact_and_shows_its_endpoints(trained, tmp_path, ca
     assert call("export", trained, *to, "--images", "uint8") == 0
     said = capsys.readouterr().out
     assert (tmp_path / "served" / "card.json").exists()
-    assert re.search(r"encode .* images uint8 \(n, 32, 32, 1\) .* mean float32 \(n, 3\)", said)
-    assert re.search(r"decode .* codes float32 \(n, 3\) .* decoded uint8 \(n, 32, 32, 1\)", said)
+    images, codes = r"uint8 \(any, 32, 32, 1\)", r"float32 \(any, 3\)"
+    assert re.search(rf"encode .* images {images} .* mean {codes}", said)
+    assert re.search(rf"decode .* codes {codes} .* decoded {images}", said)
     assert f"Wrote {tmp_path / 'served'}, " in said
     assert "needs a new or empty folder" in refused("export", trained, *to)
     assert "No format 'tflite' here." in refused("export", trained, "--format", "tflite")

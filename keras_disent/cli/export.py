@@ -40,9 +40,9 @@ def export(
 
 
 def _arrays(arrays: list[dict]) -> str:
-    """Return names, dtypes and shapes, where n stands for any length."""
+    """Return names, dtypes and shapes, "any" where any length will do."""
     return "\n".join(
         f"{array['name']} {array['dtype']} "
-        f"({', '.join('n' if size is None else str(size) for size in array['shape'])})"
+        f"({', '.join('any' if size is None else str(size) for size in array['shape'])})"
         for array in arrays
     )
