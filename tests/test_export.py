@@ -149,8 +149,11 @@ def test_every_format_from_every_backend(tmp_path, format):
 @pytest.mark.parametrize("format", OWN)
 @pytest.mark.parametrize("network", ["conv", "mlp"])
 def test_every_model_in_every_format(tmp_path, format, network):
-    def published(name):
-        return MODELS[name].with_networks((32, 32, 3), LATENTS, network, 0.1)
+    def learnt(name):
+        model = MODELS[name].with_networks((32, 32, 3), LATENTS, network, 0.1)
+        data = learnt_from(model, images(8, model.image_shape))
+        compiled(model, run_eagerly=True).fit(*data, batch_size=8, verbose=0)
+        return model
 
     def questions_in_colour(model):
         asked = questions(model)
@@ -161,7 +164,7 @@ def test_every_model_in_every_format(tmp_path, format, network):
 
     requests, expected, failed = [], [], {}
     for name in MODELS:
-        model = published(name)
+        model = learnt(name)
         asked = questions_in_colour(model)
         artefact = export.model(model, tmp_path / name, format)
         requests.append((format, artefact, asked))

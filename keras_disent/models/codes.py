@@ -80,7 +80,7 @@ class Codes:
             belief: (n, width), means of the continuous codes, then a logit for each class.
         """
         columns = [
-            (ops.cast(first_largest(logits), "float32")[:, None] - (k - 1) / 2) / _stddev(k)
+            (ops.cast(largest(logits), "float32")[:, None] - (k - 1) / 2) / _stddev(k)
             for logits, k in zip(self._by_code(belief), self.categorical, strict=True)
         ]
         return ops.concatenate([belief[:, : self.continuous] * math.sqrt(3), *columns], axis=-1)
@@ -130,13 +130,12 @@ class CodeNoise(latents.Noise):
         return 2 * ops.mod(multiples * ops.convert_to_tensor(steps), 1.0) - 1
 
 
-def first_largest(values):
+def largest(values):
     """Return where the largest number of each row is: (..., k) to (...,) int32.
 
     Keras's own `argmax` looks at the bits of real numbers, for which exported graphs have no name.
     """
-    largest = ops.equal(values, ops.max(values, axis=-1, keepdims=True))
-    return ops.argmax(ops.cast(largest, "int32"), axis=-1)
+    return ops.top_k(values, 1)[1][..., 0]
 
 
 def _stddev(k: int) -> float:

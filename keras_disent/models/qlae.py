@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from keras_disent import schedules, validation
 from keras_disent.models.autoencoder import Autoencoder
-from keras_disent.models.codes import first_largest
+from keras_disent.models.codes import largest
 from keras_disent.ranges import Range
 
 
@@ -145,8 +145,10 @@ class LatentQuantizer(layers.Layer):
 
     def call(self, raw):
         distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
-        nearest = ops.one_hot(first_largest(-distances), self.table.shape[1])
-        return ops.sum(nearest * self.table[None], axis=-1)
+        nearest = ops.one_hot(largest(-distances), self.table.shape[1])
+        # With the axis kept, and dropped afterwards, for OpenVINO (2026.4): it fuses a sum over the
+        # last axis with what follows, and then reads wrong numbers for all rows but the first.
+        return ops.sum(nearest * self.table[None], axis=-1, keepdims=True)[..., 0]
 
 
 def entropies(codes: np.ndarray) -> np.ndarray:
