@@ -81,13 +81,8 @@ def test_pictures_take_the_channels_of_the_model():
 ROW = [0.0] * 3
 X = images(1).tolist()
 HEAD = b"IHDR" + struct.pack(">IIBBBBB", 65_536, 65_536, 8, 0, 0, 0, 0)
-BOMB = (
-    b"\x89PNG\r\n\x1a\n\0\0\0\r"
-    + HEAD
-    + struct.pack(">I", zlib.crc32(HEAD))
-    + b"\0\0\0\0IDAT"
-    + bytes(4)
-)
+HEAD += struct.pack(">I", zlib.crc32(HEAD))
+BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\r" + HEAD + b"\0\0\0\0IDAT" + bytes(4)
 CUT = base64.b64encode(base64.b64decode(picture(images(1)[0, ..., 0])["b64"])[:60]).decode()
 NOT_A_PICTURE = 'A picture is {"b64": "..."}, a picture file in base64.'
 WRONG = {
