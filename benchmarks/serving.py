@@ -57,6 +57,7 @@ def arguments():
 
 def main():
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end too
     with tempfile.TemporaryDirectory() as own, contextlib.ExitStack() as servers:
         folder = args.folder or exported(Path(own) / "model", args.images)
         asked = questions(folder, args)
@@ -71,6 +72,7 @@ def main():
             part = asked[number :: args.rounds]
             for name in sorted(running, reverse=bool(number % 2)):
                 rounds[name].append(load(*running[name], part, args.clients))
+                print(name, json.dumps(summary(rounds[name])), file=sys.stderr, flush=True)
     report = {
         "requests": args.requests,
         "malformed": sum(right is None for _, _, right in asked),
