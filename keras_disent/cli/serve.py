@@ -21,6 +21,7 @@ def serve(
     """Serve an exported model over HTTP: a path for each endpoint, JSON in and out."""
     from keras_disent import serving
 
+    serving.check_address(host, port)
     server = serving.server(
         folder, max_batch_size=batch, batch_timeout=wait / 1000, workers=workers
     )

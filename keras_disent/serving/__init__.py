@@ -13,10 +13,16 @@ the card, `GET /health` whether all workers are up.
 
 from __future__ import annotations
 
+import errno
+import math
+import socket
 from pathlib import Path
 from typing import Any
 
 from keras_disent.artefact import read_card
+from keras_disent.validation import whole_number
+
+HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # those that LitServe takes
 
 
 def server(
@@ -38,9 +44,15 @@ def server(
         timeout: seconds after which a request that waits is given up.
 
     Raises:
-        ValueError: if the folder holds no model exported as "onnx".
+        ValueError: if the folder holds no model exported as "onnx", or a number is out of range.
         ImportError: if LitServe or ONNX Runtime is missing; says what to install.
     """
+    whole_number("max_batch_size", max_batch_size, 1)
+    whole_number("workers", workers, 1)
+    if not (math.isfinite(batch_timeout) and batch_timeout >= 0):
+        raise ValueError(f"`batch_timeout` is a number of seconds, 0 or more. Got {batch_timeout}.")
+    if not (math.isfinite(timeout) and timeout > batch_timeout):
+        raise ValueError(f"`timeout` must be above `batch_timeout`. Got {timeout}.")
     card = read_card(folder)
     if card["format"] != "onnx":
         raise ValueError(f"The server needs a model exported as 'onnx'. Got {card['format']!r}.")
@@ -50,6 +62,7 @@ def server(
         from fastapi import Request
         from fastapi.exceptions import RequestValidationError
         from fastapi.responses import JSONResponse
+        from starlette.exceptions import HTTPException
     except ImportError as error:
         raise ImportError(
             "The server needs LitServe and ONNX Runtime: pip install 'keras-disent[serve]'. "
@@ -79,4 +92,34 @@ def server(
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         return JSONResponse({"error": reason}, status_code=400)
 
+    @served.app.exception_handler(HTTPException)
+    def fail(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
     return served
+
+
+def check_address(host: str, port: int) -> None:
+    """Check that a server can listen: LitServe would start its workers first, and then hang.
+
+    Args:
+        host: one of `HOSTS`.
+        port: 1024 to 65535.
+
+    Raises:
+        ValueError: if it is neither, or the port is taken.
+    """
+    if host not in HOSTS:
+        raise ValueError(f"`host` is {' or '.join(HOSTS)}. Got {host!r}.")
+    if not 1024 <= port <= 65535:
+        raise ValueError(f"`port` is from 1024 to 65535. Got {port}.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(f"Port {port} of {host} is taken. Choose another `port`.") from None
+        raise ValueError(f"Cannot listen on port {port} of {host}: {error.strerror}.") from None

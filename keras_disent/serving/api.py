@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import litserve
 import numpy as np
+from fastapi import Response
 from pydantic import AfterValidator
 
 from keras_disent.serving.requests import checked
@@ -45,9 +47,11 @@ class EndpointAPI(litserve.LitAPI):
         """Compute the outputs of one request."""
         return dict(zip(self.outputs, self.session.run(self.outputs, x), strict=True))
 
-    def encode_response(self, output: Arrays) -> dict[str, Any]:
-        """Return what is sent as JSON."""
-        return {"outputs": {name: array.tolist() for name, array in output.items()}}
+    def encode_response(self, output: Arrays) -> Response:
+        """Return what is sent: JSON, written here so that the process that listens need not."""
+        lists = {name: array.tolist() for name, array in output.items()}
+        content = json.dumps({"outputs": lists}, separators=(",", ":"))
+        return Response(content, media_type="application/json")
 
 
 class BatchedAPI(EndpointAPI):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
+import math
 from typing import Any
 
 import numpy as np
 
-MOST = 4096  # rows of one request
+MOST = 4096  # rows of one request, or rows x latents x values
 
 
 def checked(endpoint: dict[str, Any], body: Any) -> dict[str, np.ndarray]:
@@ -35,7 +35,14 @@ def checked(endpoint: dict[str, Any], body: Any) -> dict[str, np.ndarray]:
     if not isinstance(given, dict) or set(given) != set(names):
         got = sorted(map(str, given)) if isinstance(given, dict) else type(given).__name__
         raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
-    return {array["name"]: _array(array, given[array["name"]]) for array in endpoint["inputs"]}
+    arrays = {array["name"]: _array(array, given[array["name"]]) for array in endpoint["inputs"]}
+    lengths = [len(array) for array in arrays.values()]
+    if math.prod(lengths) > MOST:
+        raise ValueError(
+            f"{' x '.join(names)} may ask for at most {MOST} images. "
+            f"Got {' x '.join(map(str, lengths))}."
+        )
+    return arrays
 
 
 def _array(wanted: dict[str, Any], given: Any) -> np.ndarray:
@@ -67,23 +74,27 @@ def _array(wanted: dict[str, Any], given: Any) -> np.ndarray:
                 f"`{name}` must be from {limits.min} to {limits.max}. "
                 f"Got {array.min()} to {array.max()}."
             )
-    elif not np.isfinite(array).all():
-        raise ValueError(f"`{name}` must be finite.")
-    return array.astype(dtype)
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(f"`{name}` must be finite, as {dtype}.")
+    return array
 
 
 def _picture(given: dict[str, Any], shape: list[int]) -> list:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
+    broken = 'A picture is {"b64": "..."}, a picture file in base64.'
+    height, width, channels = shape
     try:
-        content = base64.b64decode(given["b64"], validate=True)
-        picture = Image.open(io.BytesIO(content))
-        height, width, channels = shape
-        if picture.size != (width, height):
-            raise ValueError(
-                f"A picture must be {width} wide and {height} high. Got {picture.size}."
-            )
+        picture = Image.open(io.BytesIO(base64.b64decode(given["b64"], validate=True)))
+    except Exception:  # Pillow's readers raise about anything
+        raise ValueError(broken) from None
+    if picture.size != (width, height):  # known before any pixel is unpacked
+        got = " x ".join(map(str, picture.size))
+        raise ValueError(f"A picture must be {width} wide and {height} high. Got {got}.")
+    try:
         pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    except (KeyError, TypeError, binascii.Error, UnidentifiedImageError, OSError):
-        raise ValueError('A picture is {"b64": "..."}, a picture file in base64.') from None
+    except Exception:
+        raise ValueError(broken) from None
     return pixels.reshape(shape).tolist()
