@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -152,9 +153,8 @@ def test_every_model_in_every_format(tmp_path, format, network):
     def learnt(name):
         model = MODELS[name].with_networks((32, 32, 3), LATENTS, network, 0.1)
         data = learnt_from(model, images(8, model.image_shape))
-        compiled(model, lambda: keras.optimizers.SGD(1e-5), run_eagerly=True).fit(
-            *data, batch_size=8, verbose=0
-        )
+        compiled(model, partial(keras.optimizers.SGD, 1e-5), run_eagerly=True)
+        model.fit(*data, batch_size=8, verbose=0)
         return model
 
     def questions_in_colour(model):
