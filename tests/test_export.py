@@ -152,9 +152,10 @@ def test_every_format_from_every_backend(tmp_path, format):
 def test_every_model_in_every_format(tmp_path, format, network):
     def learnt(name):
         model = MODELS[name].with_networks((32, 32, 3), LATENTS, network, 0.1)
-        data = learnt_from(model, images(8, model.image_shape))
+        x = images(8, model.image_shape)
+        x[::2] //= 10  # codes that hardly vary would be standardised by what is mostly rounding
         compiled(model, partial(keras.optimizers.SGD, 1e-5), run_eagerly=True)
-        model.fit(*data, batch_size=8, verbose=0)
+        model.fit(*learnt_from(model, x), batch_size=8, verbose=0)
         return model
 
     def questions_in_colour(model):
