@@ -38,7 +38,8 @@ def questions(model):
         del asked[f"decode/{size}/images"]
         asked[f"decode/{size}/codes"] = codes.astype("float32")
         asked[f"traverse/{size}/latents"] = np.array([model.latent_dim - 1, 0], "int32")
-        asked[f"traverse/{size}/values"] = np.array([-1.5, 0.0, 1.0], "float32")
+        # Not 0: half way between two values of a quantized latent, rounding would decide.
+        asked[f"traverse/{size}/values"] = np.array([-1.4, 0.1, 1.1], "float32")
     return asked
 
 
@@ -153,7 +154,9 @@ def test_every_model_in_every_format(tmp_path, format, network):
     def learnt(name):
         model = MODELS[name].with_networks((32, 32, 3), LATENTS, network, 0.1)
         x = images(8, model.image_shape)
-        x[::2] //= 10  # codes that hardly vary would be standardised by what is mostly rounding
+        if hasattr(model, "frame"):  # codes that hardly vary would be divided by mere rounding
+            x[::2] //= 10
+            model.code_head.kernel.assign(30 * model.code_head.kernel)
         compiled(model, partial(keras.optimizers.SGD, 1e-5), run_eagerly=True)
         model.fit(*learnt_from(model, x), batch_size=8, verbose=0)
         return model
