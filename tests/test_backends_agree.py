@@ -69,7 +69,7 @@ def imported(path):
             yield node.module
 
 
-def test_only_backend_module_imports_a_backend():
+def test_only_the_backend_module_and_exporters_import_a_backend():
     package = Path(keras_disent.__file__).parent
     backends = {"jax", "jaxlib", "tensorflow", "tensorflow_probability", "tf_keras", "torch"}
     knowing = {
@@ -77,4 +77,5 @@ def test_only_backend_module_imports_a_backend():
         for path in package.rglob("*.py")
         if backends & {name.split(".")[0] for name in imported(path)}
     }
-    assert knowing == {"_backend.py"}
+    exporters = {f"export/with_{backend}.py" for backend in ("tensorflow", "torch")}
+    assert knowing == {"_backend.py", *exporters}

@@ -115,7 +115,8 @@ here = pytest.mark.skipif(not OWN, reason="every format is written by another ba
 
 @here
 def test_exported_models_give_the_models_numbers(tmp_path):
-    check(tmp_path, OWN, trained("factor_vae"))
+    quick = [format for format in OWN if format in ("saved_model", "litert", "torch")]
+    check(tmp_path, quick, trained("factor_vae"))
 
 
 @here

@@ -387,6 +387,6 @@ def test_an_interrupt_ends_it_without_a_trace(folder):
         workers = psutil.Process(process.pid).children(recursive=True)
         assert len(workers) >= len(ENDPOINTS)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-        assert psutil.wait_procs(workers, timeout=10)[1] == []
+        assert process.wait(timeout=120) == 0
+        assert psutil.wait_procs(workers, timeout=30)[1] == []
         serving.check_address("127.0.0.1", port)

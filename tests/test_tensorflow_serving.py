@@ -22,7 +22,10 @@ from test_examples import ROOT, example
 from keras_disent import datasets, load_model
 from keras_disent.artefact import read_card
 
-pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="writes and reads SavedModels")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BACKEND != "tensorflow", reason="writes and reads SavedModels"),
+]
 
 
 class Models:
