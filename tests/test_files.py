@@ -14,6 +14,7 @@ from checks import (
     compiled,
     elsewhere,
     images,
+    quick_on_torch,
     small,
     state,
     trained,
@@ -60,6 +61,7 @@ def read_all(folder):
                 assert int(model._optimizer_of(player).iterations) == 3
 
 
+@quick_on_torch
 @pytest.mark.parametrize("reader", [b for b in BACKENDS if b != BACKEND])
 def test_files_are_read_by_every_backend(reader, tmp_path):
     names = MODELS if BACKEND == "torch" else TRAINED  # files of one backend are those of all

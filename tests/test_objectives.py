@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from checks import quick_on_torch
 from keras import ops
 from scipy import stats
 from scipy.special import logsumexp, softmax
@@ -248,6 +249,7 @@ WEIGHTS = [
 ]
 
 
+@quick_on_torch
 @pytest.mark.parametrize(("cls", "others", "name", "low", "high"), WEIGHTS)
 def test_each_weight_changes_the_gradient(cls, others, name, low, high):
     first, second = (step(small(cls, **others, **{name: value})) for value in (low, high))

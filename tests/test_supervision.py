@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from checks import arrays, assert_same, compiled, images, reload, small, state
+from checks import arrays, assert_same, compiled, images, quick_on_torch, reload, small, state
 from keras import ops
 from scipy.special import expit
 
@@ -86,6 +86,7 @@ def test_labels_move_their_own_latents(name):
     assert (told == (labels[:, 0] > 0.5))[known].mean() > 0.85
 
 
+@quick_on_torch
 def test_files_keep_the_supervision_and_training_resumes_exactly():
     x, labels = images(16), np.arange(16)[:, None] % 4
     model = compiled(small("factor_vae", supervision=Supervision("covariance", 3.0, (4,))))

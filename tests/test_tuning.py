@@ -667,6 +667,7 @@ def test_ctrl_c_keeps_what_there_is(tmp_path):
     assert statuses(tmp_path / "search") == ["RUNNING"]
 
 
+@pytest.mark.slow
 @on("torch")
 def test_workers_share_a_search_and_one_may_die(tmp_path):
     import socket
