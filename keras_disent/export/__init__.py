@@ -101,19 +101,18 @@ def model(
             that the other backend cannot open. Nothing is overwritten or half-written.
         ImportError: if a package is missing that writes the format; says which.
 
-    >>> import tempfile
     >>> from keras_disent import VAE
-    >>> vae = VAE((32, 32, 1), 4, "mlp", "mlp")
-    >>> folder = model(vae, tempfile.mkdtemp(), "torch")  # doctest: +SKIP
-    >>> sorted(file.name for file in folder.iterdir())  # doctest: +SKIP
-    ['card.json', 'model.pt2']
+    >>> model(VAE((32, 32, 1), 4, "mlp", "mlp"), "served", "tflite")
+    Traceback (most recent call last):
+    ...
+    ValueError: No format 'tflite' here. Choose from: litert, onnx, openvino, saved_model, torch.
     """
     wanted = lookup(format, FORMATS, "format")
     path = Path(path)
     if images not in IMAGES:
         raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
-    _check_target(path)
     _check_packages(format, wanted)
+    _check_target(path)
     model = in_single_precision(model)
     offered = endpoints(model, images)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
