@@ -58,7 +58,13 @@ def gradients(model, objective: Objective, owned: list) -> tuple[dict[str, Any],
             tape.watch(values)
             scalar, terms = objective()
             scalar = scalar / replicas  # the strategy sums over replicas
-        return terms, tape.gradient(scalar, values)
+        # A variable may move only when all have read it. TensorFlow orders these, but its optimizer
+        # of graphs (2.21) forgets about it on a detour through Keras's, and on one through a
+        # gradient of 1 that is made of the loss: a variable whose own gradient needs less than the
+        # loss did sometimes move too early. So there is one such gradient, and moves wait.
+        grads = tape.gradient(scalar, values, output_gradients=tf.constant(1.0, scalar.dtype))
+        with tf.control_dependencies([scalar, *(g for g in grads if g is not None)]):
+            return terms, [g if g is None else tf.identity(g) for g in grads]
     if BACKEND == "torch":
         scalar, terms = objective()
         grads = torch.autograd.grad(scalar, values, allow_unused=True)

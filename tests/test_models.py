@@ -1,5 +1,7 @@
 """Every model obeys every law of `checks.py`; what is special to one has a test of its own."""
 
+import re
+
 import numpy as np
 import pytest
 from checks import (
@@ -10,8 +12,10 @@ from checks import (
     assert_same,
     assert_seeded,
     check_model,
+    compiled,
     images,
     laws_of,
+    learnt_from,
     mixed_precision_trains_and_loads,
     plain,
     policy,
@@ -67,6 +71,62 @@ def test_variants(name, kwargs):
         "each_player_moves_its_own_parts_only",
     ]
     check_model(name, laws, **kwargs)
+
+
+# -- the order of reading and moving --------------------------------------------------------------
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow's graphs can lose the order")
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("qlae", "causal_vae") else pytest.param(name, marks=pytest.mark.slow)
+        for name in MODELS
+    ],
+)
+def test_no_variable_moves_before_it_is_read(name):
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    model = compiled(small(name))
+    batch = tuple(map(tf.constant, learnt_from(model, images(16))))
+    context.enable_run_metadata()
+    try:
+        tf.function(lambda: model.train_step(batch))()
+        graphs = context.export_run_metadata().function_graphs
+    finally:
+        context.disable_run_metadata()
+    graph = max((g.post_optimization_graph for g in graphs), key=lambda graph: len(graph.node))
+    reads, moves = reads_and_moves(graph)
+    assert moves
+    for name, variable, waits_for in moves:
+        unordered = {
+            read for read, its_own, its in reads if its_own == variable and name not in its
+        }
+        assert unordered <= waits_for, name
+
+
+def reads_and_moves(graph):
+    """Return (node, its variable, the nodes that it waits for) of all reads, and of all moves."""
+    inputs = {n.name: [i.lstrip("^").split(":")[0] for i in n.input] for n in graph.node}
+
+    def waited_for(name):
+        seen, left = set(), [name]
+        while left:
+            new = set(inputs.get(left.pop(), ())) - seen
+            seen |= new
+            left += new
+        return seen
+
+    found = {"read": [], "move": []}
+    for node in graph.node:
+        if node.op == "ReadVariableOp" or re.fullmatch("Assign.*VariableOp", node.op):
+            kind = "read" if node.op == "ReadVariableOp" else "move"
+            found[kind].append((node.name, inputs[node.name][0], waited_for(node.name)))
+    return found["read"], found["move"]
+
+
+# -- special cases --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["vae", "factor_vae"])
