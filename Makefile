@@ -1,8 +1,9 @@
-# make demo        train, measure and look: TensorFlow, a few minutes
-# make test        lint, then every test on TensorFlow, JAX and PyTorch
-# make test-slow   the tests that take minutes each
-# make docs        the documentation, into site/
-# make setup       only install, with all backends and tools
+# make demo          train, measure and look: TensorFlow, a few minutes
+# make test          lint, then every test on TensorFlow, JAX and PyTorch
+# make test-slow     the tests that take minutes each
+# make docs          the documentation, into site/
+# make export-table  which models can be exported as what: measured, and written into the docs
+# make setup         only install, with all backends and tools
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test test-slow lint docs clean
+.PHONY: setup demo test test-slow export-table lint docs clean
 
 setup: $(VENV)/all
 
@@ -45,6 +46,12 @@ test-slow: setup
 	@echo "== arrays"; KERAS_BACKEND=$(lastword $(BACKENDS)) $(BIN)/python -m pytest -m slow $(ARRAYS)
 	@set -e; for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow $(ARRAYS:%=--ignore %); \
+	done
+
+export-table: setup
+	@set -e; for backend in tensorflow torch; do \
+		WRITE_TABLE=1 KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow tests/test_export.py \
+			-k every_model_in_every_format; \
 	done
 
 lint: setup

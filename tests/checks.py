@@ -20,6 +20,7 @@ from keras import ops
 
 import keras_disent
 from keras_disent import causal, networks
+from keras_disent.configuration import Config
 from keras_disent.models import MODELS, InfoGAN
 
 BACKEND = keras.backend.backend()
@@ -32,7 +33,12 @@ def quick_on_torch(test):
     return test if BACKEND == "torch" else pytest.mark.slow(test)
 
 
-# -- small models and data ------------------------------------------------------------------------
+def on(backend):
+    """Run a test on one backend: what it calls is tested on all of them, or has none."""
+    return pytest.mark.skipif(backend != BACKEND, reason=f"runs on {backend}")
+
+
+# -- small models, runs and data ------------------------------------------------------------------
 
 
 # Larger weights overflow float16 for some steps, until its scale is found.
@@ -78,6 +84,24 @@ def compiled(model, optimizer=None, **kwargs):
     make = optimizer or partial(keras.optimizers.Adam, 0.01)
     model.compile({player: make() for player in model.players}, **kwargs)
     return model
+
+
+SUBSET = {"shape": ["square"], "orientation": [0], "scale": [0, 5]}
+TINY = Config(
+    model="vae",
+    subset=SUBSET,
+    image_size=32,
+    steps=6,
+    epoch_steps=4,
+    batch_size=8,
+    seed=1,
+    learning_rate=1e-3,
+    latent_dim=3,
+    network="mlp",
+    width=0.02,
+    metrics=("mig",),
+)
+"""A run of a second."""
 
 
 def images(n=16, shape=SHAPE, seed=0):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import BACKEND
+from checks import BACKEND, on
 from matplotlib.image import imread
 
 from keras_disent import load_model
@@ -41,11 +41,6 @@ def assert_is_a_picture(path):
     pixels = imread(path)[..., :3]
     assert min(pixels.shape[:2]) > 200
     assert pixels.std() > 0.01
-
-
-def on(backend):
-    """Run a test of a longer example on one backend: what it calls is tested on all of them."""
-    return pytest.mark.skipif(backend != BACKEND, reason=f"runs on {backend}")
 
 
 def test_quickstart(tmp_path):

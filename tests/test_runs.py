@@ -14,27 +14,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, assert_same, state
+from checks import BACKEND, TINY, assert_same, state
 from PIL import Image
 
 import keras_disent
 from keras_disent import datasets, metrics, networks, runs
-
-SUBSET = {"shape": ["square"], "orientation": [0], "scale": [0, 5]}
-TINY = runs.Config(
-    model="vae",
-    subset=SUBSET,
-    image_size=32,
-    steps=6,
-    epoch_steps=4,
-    batch_size=8,
-    seed=1,
-    learning_rate=1e-3,
-    latent_dim=3,
-    network="mlp",
-    width=0.02,
-    metrics=("mig",),
-)
 
 
 def change(**fields):

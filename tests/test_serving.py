@@ -143,6 +143,13 @@ def test_a_wrong_request_is_told_the_rule(name):
         checked(endpoint, body(name))
 
 
+@pytest.mark.parametrize("latents", [[3], [0, -1]])
+def test_only_latents_of_the_model_are_turned(latents):
+    body = {"inputs": {"images": X, "latents": latents, "values": [0]}}
+    with pytest.raises(ValueError, match=re.escape(f"`latents` are 0 to 2. Got {latents}.")):
+        checked(TRAVERSE, body, latent_dim=3)
+
+
 def test_a_traversal_is_bounded_as_a_whole():
     asked = {"images": X * 2, "latents": [0] * 64, "values": [0.0] * 32}
     assert len(checked(TRAVERSE, {"inputs": asked})) == 3
@@ -382,13 +389,14 @@ def test_other_paths_are_refused_with_a_reason(port):
 
 
 @here
-def test_an_interrupt_ends_it_without_a_trace(folder):
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+def test_a_signal_ends_it_without_a_trace(folder, name):
     with served(folder, "--batch", "1") as (process, port):
         codes = np.zeros((2, LATENTS), "float32")
         assert Client(port).outputs("decode", {"codes": codes})["decoded"].shape == (2, *SHAPE)
         workers = psutil.Process(process.pid).children(recursive=True)
         assert len(workers) >= len(ENDPOINTS)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
         assert process.wait(timeout=120) == 0
         assert psutil.wait_procs(workers, timeout=30)[1] == []
         serving.check_address("127.0.0.1", port)

@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import checks
 import keras_tuner
 import numpy as np
 import pytest
-from checks import BACKEND, assert_same, state
+from checks import BACKEND, assert_same, on, state
 from PIL import Image
 from test_cli import call, refused  # noqa: F401
 from test_imports import python
@@ -25,21 +26,7 @@ from keras_disent.configuration import options_of
 from keras_disent.ranges import Range, Values
 from keras_disent.tuning import objectives, oracles, spaces
 
-SUBSET = {"shape": ["square"], "orientation": [0], "scale": [0, 5]}
-TINY = runs.Config(
-    model="beta_vae",
-    subset=SUBSET,
-    image_size=32,
-    steps=3,
-    epoch_steps=2,
-    batch_size=8,
-    seed=1,
-    learning_rate=1e-3,
-    latent_dim=3,
-    network="mlp",
-    width=0.02,
-    metrics=("mig",),
-)
+TINY = dataclasses.replace(checks.TINY, model="beta_vae", steps=3, epoch_steps=2)
 BETA = {"beta": (1, 16)}
 
 
@@ -50,11 +37,6 @@ def change(**fields):
 def search(trials=2, **fields):
     given = {"objective": "mig", "space": BETA, **fields}
     return tuning.Search(given.pop("config", TINY), trials=trials, **given)
-
-
-def on(backend):
-    """Run a test that starts processes on one backend, or that others cover elsewhere."""
-    return pytest.mark.skipif(backend != BACKEND, reason=f"runs on {backend}")
 
 
 @pytest.fixture

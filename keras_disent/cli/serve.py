@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -27,4 +28,6 @@ def serve(
     )
     paths = ", ".join(f"/{name}" for name in serving.read_card(folder)["endpoints"])
     say(f"Serving {folder} at http://{host}:{port} with {paths}; Ctrl-C stops it.")
+    # LitServe ends its workers on an interrupt; who stops a service sends the other signal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server.run(host=host, port=port, generate_client_file=False, log_level="warning")

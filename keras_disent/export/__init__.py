@@ -117,7 +117,7 @@ def model(
     offered = endpoints(model, images)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.mkdir()
+        partial.mkdir(parents=True)
     except OSError as error:
         raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None
     try:
@@ -175,10 +175,9 @@ def run(
 def _check_target(path: Path) -> None:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"An export needs a new or empty folder. {str(path)!r} is neither.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ValueError(f"Cannot write into {str(path.parent)!r}.")
 
 
 def _check_packages(format: str, wanted: Format) -> None:

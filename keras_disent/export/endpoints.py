@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
@@ -28,6 +28,15 @@ class Endpoint:
     function: Callable[..., dict[str, Any]]
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...]
+
+
+def converted(endpoints: Sequence[Endpoint], convert: Callable[[Endpoint], Any]) -> dict[str, Any]:
+    """Return what `convert` makes of each endpoint, by name; two that do the same are made once."""
+    made: dict[Any, Any] = {}
+    for endpoint in endpoints:
+        if endpoint.function not in made:
+            made[endpoint.function] = convert(endpoint)
+    return {endpoint.name: made[endpoint.function] for endpoint in endpoints}
 
 
 def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:

@@ -9,14 +9,14 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_disent.export.endpoints import Endpoint
+from keras_disent.export.endpoints import Endpoint, converted
 
 OPSET = 18
 SHARED = 1024  # bytes: arrays of weights above this are stored once for all ONNX files
@@ -83,18 +83,26 @@ def _saved_model(
 
     module = tf.Module()
     module.model = None if frozen else model
-    signatures = {e.name: _traced(e, model, frozen) for e in endpoints}
+    signatures = converted(endpoints, lambda e: _traced(e, _frozen(e, model) if frozen else None))
     signatures["serving_default"] = signatures[endpoints[0].name]
     with _quiet():
         tf.saved_model.save(module, str(folder), signatures)
 
 
-def _traced(endpoint: Endpoint, model: Any, frozen: bool) -> Any:
-    """Return the endpoint as TensorFlow's graph; frozen, the weights are constants of it."""
+def _traced(endpoint: Endpoint, function: Callable | None = None) -> Any:
+    """Return the endpoint, or another function of its arrays, as TensorFlow's graph."""
     import tensorflow as tf
 
     specs = [tf.TensorSpec(a.shape, a.dtype, a.name) for a in endpoint.inputs]
-    constants = [(v, tf.constant(v.numpy())) for v in model.variables] if frozen else []
+    traced = tf.function(function or endpoint.function, input_signature=specs)
+    return traced.get_concrete_function()
+
+
+def _frozen(endpoint: Endpoint, model: Any) -> Callable:
+    """Return the endpoint's function with the weights as constants of its graph."""
+    import tensorflow as tf
+
+    constants = [(v, tf.constant(v.numpy())) for v in model.variables]
     scope = keras.StatelessScope(constants)
 
     def function(*arrays):
@@ -103,17 +111,13 @@ def _traced(endpoint: Endpoint, model: Any, frozen: bool) -> Any:
 
     # TensorFlow names a signature's inputs after the arguments.
     function.__signature__ = inspect.signature(endpoint.function)  # type: ignore[attr-defined]
-    traced = tf.function(function if frozen else endpoint.function, input_signature=specs)
-    return traced.get_concrete_function()
+    return function
 
 
 def _graphs(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """Return each endpoint as an ONNX model; two that do the same are converted once."""
-    graphs: dict[Any, Any] = {}
-    for endpoint in endpoints:
-        if endpoint.function not in graphs:
-            graphs[endpoint.function] = _onnx(endpoint)
-    return {e.name: copy.deepcopy(graphs[e.function]) for e in endpoints}
+    """Return each endpoint as an ONNX model of its own."""
+    protos = converted(endpoints, _onnx)
+    return {name: copy.deepcopy(proto) for name, proto in protos.items()}
 
 
 def _onnx(endpoint: Endpoint) -> Any:

@@ -11,14 +11,14 @@ from typing import Any
 
 import keras
 
-from keras_disent.export.endpoints import Array, Endpoint
+from keras_disent.export.endpoints import Array, Endpoint, converted
 
 
 def torch(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
     """Write one `model.pt2` with an exported program for each endpoint."""
     from torch.export.pt2_archive._package import package_pt2
 
-    programs = {endpoint.name: _program(endpoint, model) for endpoint in endpoints}
+    programs = converted(endpoints, lambda endpoint: _program(endpoint, model))
     extra = {"card.json": json.dumps(card)}
     package_pt2(str(folder / "model.pt2"), exported_programs=programs, extra_files=extra)
 

@@ -70,12 +70,13 @@ def server(
         ) from None
     from keras_disent.serving.api import BatchedAPI, EndpointAPI
 
+    (codes,) = card["endpoints"]["decode"]["inputs"]
+    latent_dim = codes["shape"][-1]
+    batching = {"max_batch_size": max_batch_size, "batch_timeout": batch_timeout}
     endpoints = [
-        BatchedAPI(
-            folder, name, endpoint, max_batch_size=max_batch_size, batch_timeout=batch_timeout
-        )
+        BatchedAPI(folder, name, endpoint, latent_dim, **batching)
         if len(endpoint["inputs"]) == 1 and max_batch_size > 1
-        else EndpointAPI(folder, name, endpoint)
+        else EndpointAPI(folder, name, endpoint, latent_dim)
         for name, endpoint in card["endpoints"].items()
     ]
     described = {key: value for key, value in card.items() if key != "config"}

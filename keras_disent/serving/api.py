@@ -26,14 +26,22 @@ class EndpointAPI(litserve.LitAPI):
         folder: of the model.
         name: of the endpoint.
         endpoint: what the card says of it.
+        latent_dim: number of latents of the model.
         Others: as `litserve.LitAPI`.
     """
 
-    def __init__(self, folder: str | Path, name: str, endpoint: dict[str, Any], **options: Any):
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str,
+        endpoint: dict[str, Any],
+        latent_dim: int,
+        **options: Any,
+    ):
         super().__init__(api_path=f"/{name}", **options)
         self.file = str(Path(folder) / f"{name}.onnx")
         self.outputs = [array["name"] for array in endpoint["outputs"]]
-        self.decode_request = Checked(endpoint)
+        self.decode_request = Checked(endpoint, latent_dim)
 
     def setup(self, device: str) -> None:
         """Load the graph, once in each worker."""
@@ -78,12 +86,12 @@ class BatchedAPI(EndpointAPI):
 class Checked:
     """A `decode_request` whose annotation makes FastAPI check a request before it is queued."""
 
-    def __init__(self, endpoint: dict[str, Any]):
-        self.endpoint = endpoint
+    def __init__(self, endpoint: dict[str, Any], latent_dim: int):
+        self.checked = partial(checked, endpoint, latent_dim=latent_dim)
 
     @property
     def __signature__(self) -> inspect.Signature:
-        valid = Annotated[dict, AfterValidator(partial(checked, self.endpoint))]
+        valid = Annotated[dict, AfterValidator(self.checked)]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         return inspect.Signature([inspect.Parameter("request", kind, annotation=valid)])
 

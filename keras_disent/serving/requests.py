@@ -12,12 +12,15 @@ import numpy as np
 MOST = 4096  # rows of one request, or rows x latents x values
 
 
-def checked(endpoint: dict[str, Any], body: Any) -> dict[str, np.ndarray]:
+def checked(
+    endpoint: dict[str, Any], body: Any, latent_dim: int | None = None
+) -> dict[str, np.ndarray]:
     """Return the arrays of a request.
 
     Args:
         endpoint: what the card says of the endpoint.
         body: what was sent: `{"inputs": {name: nested lists}}`.
+        latent_dim: number of latents of the model, for endpoints that are told which to turn.
 
     Raises:
         ValueError: says which rule is broken, and what came.
@@ -36,6 +39,9 @@ def checked(endpoint: dict[str, Any], body: Any) -> dict[str, np.ndarray]:
         got = sorted(map(str, given)) if isinstance(given, dict) else type(given).__name__
         raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
     arrays = {array["name"]: _array(array, given[array["name"]]) for array in endpoint["inputs"]}
+    turned = arrays.get("latents")
+    if latent_dim and turned is not None and not ((turned >= 0) & (turned < latent_dim)).all():
+        raise ValueError(f"`latents` are 0 to {latent_dim - 1}. Got {turned.tolist()}.")
     lengths = [len(array) for array in arrays.values()]
     if math.prod(lengths) > MOST:
         raise ValueError(
