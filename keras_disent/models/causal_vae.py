@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import networks, schedules, validation
+from keras_disent import schedules, validation
 from keras_disent.causal import arguments
 from keras_disent.causal.acyclicity import AugmentedLagrangian, acyclicity
 from keras_disent.causal.labels import check_labels
@@ -205,17 +205,11 @@ class CausalVAE(ConceptVAE):
         Args: as `VAE.with_networks`, and of the class.
         """
         names = arguments.names("concepts", options.pop("concepts", latent_dim))
-        codes = len(names) * options.get("concept_dim", 4)
-        encoder = lookup(network, networks.ENCODERS, "network")
-        decoder = lookup(network, networks.DECODERS, "network")
-        return cls(
-            image_shape,
-            names,
-            encoder=encoder(image_shape, width=width, seed=seed),
-            decoder=decoder(image_shape, codes, width=width, seed=seed + 1),
-            seed=seed,
-            **options,
-        )
+        return super().with_networks(image_shape, names, network, width, seed, **options)
+
+    @classmethod
+    def decoded_columns(cls, latent_dim, options):
+        return len(latent_dim) * options.get("concept_dim", 4)
 
     def default_optimizer(self, learning_rate: float | None = None):
         """Return the published optimizer: Adam, learning rate 1e-3."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -63,7 +64,7 @@ class Coder(ImageModel):
     def with_networks(
         cls,
         image_shape: tuple[int, int, int],
-        latent_dim: int,
+        latent_dim: Any,
         network: str,
         width: float = 1.0,
         seed: int = 0,
@@ -82,10 +83,17 @@ class Coder(ImageModel):
             image_shape,
             latent_dim,
             encoder=encoder(image_shape, width=width, seed=seed),
-            decoder=decoder(image_shape, latent_dim, width=width, seed=seed + 1),
+            decoder=decoder(
+                image_shape, cls.decoded_columns(latent_dim, options), width=width, seed=seed + 1
+            ),
             seed=seed,
             **options,
         )
+
+    @classmethod
+    def decoded_columns(cls, latent_dim: Any, options: Mapping[str, Any]) -> int:
+        """Return how many numbers the decoder reads for an image, given the class's arguments."""
+        return latent_dim
 
     def reconstruction(self, images, codes, training: bool):
         """Return -log p(x|z), summed over pixels and averaged over images: a scalar, nats."""

@@ -15,8 +15,46 @@ from keras_disent.models.codes import largest
 from keras_disent.ranges import Range
 
 
+class QuantizedAutoencoder(Autoencoder):
+    """What autoencoders share whose latents take few values each.
+
+    Args:
+        values: int of at least 2, numbers that a latent can take.
+        Others: as `Autoencoder`.
+    """
+
+    unit_of_use = "nats"
+
+    def __init__(self, image_shape, latent_dim, values: int, **kwargs):
+        values = validation.whole_number("values", values, at_least=2)
+        super().__init__(image_shape, latent_dim, **kwargs)
+        self.values = values
+
+    def levels(self) -> np.ndarray:
+        """Return the numbers that the latents can take, as the decoder reads them: (D, values)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `levels`.")
+
+    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
+        n = validation.whole_number("n", n, at_least=1)
+        drawn = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
+        raw = np.stack([own[row] for own, row in zip(self.levels(), drawn.T, strict=True)], axis=1)
+        raw = ops.convert_to_tensor(raw.astype("float32"))
+        return self.decode(ops.convert_to_numpy(self.frame(raw)))
+
+    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return the entropy of each latent over the images: (D,) float32, nats.
+
+        A latent that has one value for all of them has 0.
+        """
+        return entropies(self.encode(images, batch_size))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "values": self.values}
+
+
 @keras.saving.register_keras_serializable("keras_disent")
-class QLAE(Autoencoder):
+class QLAE(QuantizedAutoencoder):
     """Quantized-latent autoencoder: each latent is one of `values` learnt numbers of its own.
 
     Minimises, with P the number of pixels and channels,
@@ -60,7 +98,6 @@ class QLAE(Autoencoder):
         **Autoencoder.tunable,
     }
     undecayed = ("bias", "latent_values")
-    unit_of_use = "nats"
 
     def __init__(
         self,
@@ -71,12 +108,10 @@ class QLAE(Autoencoder):
         commit_weight: Any = 0.01,
         **kwargs,
     ):
-        values = validation.whole_number("values", values, at_least=2)
-        super().__init__(image_shape, latent_dim, **kwargs)
-        self.values = values
+        super().__init__(image_shape, latent_dim, values, **kwargs)
         self.quantize_weight = schedules.weight("quantize_weight", quantize_weight)
         self.commit_weight = schedules.weight("commit_weight", commit_weight)
-        self.quantizer = LatentQuantizer(self.latent_dim, values)
+        self.quantizer = LatentQuantizer(self.latent_dim, self.values)
 
     def default_optimizer(self, learning_rate: float | None = None):
         """Return the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3."""
@@ -91,6 +126,9 @@ class QLAE(Autoencoder):
     def snapped(self, codes):
         return self.quantizer(codes)
 
+    def levels(self):
+        return ops.convert_to_numpy(self.quantizer.table)
+
     def penalty(self, raw, codes):
         values = self.quantizer(raw)
         quantization = ops.mean(ops.square(values - ops.stop_gradient(raw)))
@@ -100,27 +138,12 @@ class QLAE(Autoencoder):
         terms = {"quantization": quantization, "commitment": commitment}
         return math.prod(self.image_shape) * loss, terms
 
-    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
-        n = validation.whole_number("n", n, at_least=1)
-        drawn = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
-        table = ops.convert_to_numpy(self.quantizer.table)
-        raw = np.stack([row[own] for row, own in zip(table, drawn.T, strict=True)], axis=1)
-        return self.decode(ops.convert_to_numpy(self.frame(ops.convert_to_tensor(raw))))
-
-    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
-        """Return the entropy of each latent over the images: (D,) float32, nats.
-
-        A latent that has one value for all of them has 0.
-        """
-        return entropies(self.encode(images, batch_size))
-
     def get_config(self) -> dict[str, Any]:
         weights = {
             name: schedules.config(getattr(self, name))
             for name in ("quantize_weight", "commit_weight")
         }
-        return {**super().get_config(), "values": self.values, **weights}
+        return {**super().get_config(), **weights}
 
 
 class LatentQuantizer(layers.Layer):

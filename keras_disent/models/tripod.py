@@ -9,17 +9,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import schedules, validation
+from keras_disent import schedules
 from keras_disent.latents import LOG_TWO_PI
 from keras_disent.models.autoencoder import Autoencoder
-from keras_disent.models.qlae import entropies
+from keras_disent.models.qlae import QuantizedAutoencoder
 from keras_disent.ranges import Range
 
 PERTURBATIONS, STEP = 2, 0.1  # as published; the step in standard deviations of a latent
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class Tripod(Autoencoder):
+class Tripod(QuantizedAutoencoder):
     """Tripod: an autoencoder with three inductive biases.
 
     Minimises, with P the number of pixels and channels,
@@ -63,7 +63,6 @@ class Tripod(Autoencoder):
         **Autoencoder.tunable,
     }
     samples_per_turn = 2
-    unit_of_use = "nats"
 
     def __init__(
         self,
@@ -74,9 +73,7 @@ class Tripod(Autoencoder):
         hessian_weight: Any = 1e-2,
         **kwargs,
     ):
-        values = validation.whole_number("values", values, at_least=2)
-        super().__init__(image_shape, latent_dim, **kwargs)
-        self.values = values
+        super().__init__(image_shape, latent_dim, values, **kwargs)
         self.information_weight = schedules.weight("information_weight", information_weight)
         self.hessian_weight = schedules.weight("hessian_weight", hessian_weight)
         # Not tracked: its layers are those of the decoder.
@@ -95,6 +92,9 @@ class Tripod(Autoencoder):
         most = self.values - 1
         steps = ops.round((ops.clip(codes, -1.0, 1.0) + 1) / 2 * most)
         return 2 * steps / most - 1
+
+    def levels(self):
+        return np.tile(np.linspace(-1.0, 1.0, self.values), (self.latent_dim, 1))
 
     def penalty(self, raw, codes):
         scale = ops.sqrt(ops.var(ops.tanh(raw), axis=0) + 1e-12)
@@ -133,24 +133,10 @@ class Tripod(Autoencoder):
             total = total + ops.mean(mixed / (whole + 1e-10))
         return total
 
-    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
-        n = validation.whole_number("n", n, at_least=1)
-        drawn = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
-        steps = (2 * drawn / (self.values - 1) - 1).astype("float32")
-        return self.decode(ops.convert_to_numpy(self.frame(ops.convert_to_tensor(steps))))
-
-    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
-        """Return the entropy of each latent over the images: (D,) float32, nats.
-
-        A latent that has one value for all of them has 0.
-        """
-        return entropies(self.encode(images, batch_size))
-
     def get_config(self) -> dict[str, Any]:
         names = ("information_weight", "hessian_weight")
         weights = {name: schedules.config(getattr(self, name)) for name in names}
-        return {**super().get_config(), "values": self.values, **weights}
+        return {**super().get_config(), **weights}
 
 
 def multiinformation(codes, scale):
