@@ -44,6 +44,7 @@ _MODULES = (
     "metrics",
     "models",
     "networks",
+    "parallel",
     "plots",
     "ranges",
     "runs",

@@ -64,6 +64,14 @@ class Game(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `objective`.")
 
+    def whole(self, *shares) -> tuple:
+        """Return tensors (n, ...) of the whole batch, for terms that compare its images.
+
+        Under `tf.distribute` each device computes an objective of its own share of the batch; here
+        it gets what the others have of these tensors. Everywhere else they are whole already.
+        """
+        return tuple(_backend.whole(share) for share in shares)
+
     @property
     def metrics(self) -> list:
         return self._trackers
@@ -112,7 +120,7 @@ class Game(keras.Model):
             optimizer,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
-            jit_compile=jit_compile,
+            jit_compile=_backend.compiles(self, jit_compile),
             auto_scale_loss=False,
         )
         owned = {player: self.owned_by(player) for player in self.players}
@@ -168,7 +176,7 @@ class Game(keras.Model):
         else:
             validation.enough(self, size, at_least)
         for turn, player in enumerate(self.players):
-            share = keras.tree.map_structure(lambda x, i=turn: x[i :: len(self.players)], batch)
+            share = _backend.turn(batch, turn, len(self.players))
             optimizer, owned = self._optimizer_of(player), self._owned[player]
 
             def objective(player=player, share=share, optimizer=optimizer):

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_disent import _backend
+
 
 class Standardiser(keras.layers.Layer):
     """Values less their mean, over their standard deviation, both over what `update` has seen.
@@ -48,7 +50,7 @@ class Standardiser(keras.layers.Layer):
 
         Source: Chan et al. 1979, "Updating formulae", equation 2.1.
         """
-        values = ops.stop_gradient(values)
+        values = _backend.whole(ops.stop_gradient(values))
         n = ops.cast(ops.shape(values)[0], "float32")
         mean, variance = ops.mean(values, axis=0), ops.var(values, axis=0)
         count, shift, before = (

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_disent import callbacks, datasets, metrics, plots
+from keras_disent import callbacks, datasets, metrics, parallel, plots
 from keras_disent.configuration import CONFIG, Config
 from keras_disent.files import written_whole
 
@@ -77,6 +77,7 @@ def train(
     advance: Callable[[int, Mapping[str, float]], object] = lambda steps, logs: None,
     *,
     pictures: bool = True,
+    devices: int | str = 1,
 ) -> Any:
     """Train the run in `folder` up to `config.steps`, from its checkpoint if it has one.
 
@@ -85,15 +86,27 @@ def train(
         folder: of the run.
         advance: called with a number of steps done and the logs, at least once a second or so.
         pictures: whether latent traversals are drawn at each checkpoint.
+        devices: number of devices, or "all", as `keras_disent.parallel.devices`. It is not part of
+            the run, which can go on with any other number.
 
     Returns:
         the model.
 
     Raises:
+        ValueError: as `parallel.devices`, or if they cannot share out a batch.
         FloatingPointError: if the loss stops being a number; the last good checkpoint is kept.
         KeyboardInterrupt: after Ctrl-C, when the step under way is done and all is saved.
     """
-    folder = Path(folder)
+    with parallel.devices(devices):
+        return _train(config, Path(folder), advance, pictures)
+
+
+def _train(
+    config: Config,
+    folder: Path,
+    advance: Callable[[int, Mapping[str, float]], object],
+    pictures: bool,
+) -> Any:
     for unfinished in folder.rglob(".*.part*"):  # of a process that was killed
         unfinished.unlink()
     data = config.load_data()

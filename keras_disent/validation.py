@@ -118,7 +118,16 @@ def check_batches(
         else:
             model.check_batch(batch, labels, name)
 
-    at_least = model.samples_per_turn * len(model.players) if training else 1
+    from keras_disent import parallel  # not above: metrics and data sets need no Keras
+
+    turns = len(model.players) if training else 1
+    at_least = model.samples_per_turn * turns if training else 1
+
+    def enough_and_even(size: int, which: str = "A batch") -> None:
+        enough(model, size, at_least, name, which)
+        if not only_images:
+            parallel.check(model, size, turns, name, which)
+
     if x is None:
         raise ValueError(f"`{name}` must hold images. Got None.")
     if isinstance(x, types.GeneratorType):
@@ -133,15 +142,15 @@ def check_batches(
         check(x, labels)
         count = math.floor(count * (1 - left_out))
         size = max(1, min(batch_size or 32, count))
-        enough(model, size, at_least, name)
-        if training and count % size:
-            enough(model, count % size, at_least, name, which="The last batch")
+        enough_and_even(size)
+        if count % size:
+            enough_and_even(count % size, which="The last batch")
         return x
     if first is None:
         raise ValueError(f"`{name}` must hold at least one batch. Got none.")
     batch, labels = (*first, None)[:2] if isinstance(first, (tuple, list)) else (first, None)
     check(batch, labels)
-    enough(model, batch.shape[0], at_least, name)
+    enough_and_even(batch.shape[0])
     return x
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from keras_disent.cli.options import flag, listed, takes_a_run, typed
+from keras_disent.cli.options import flag, listed, takes_a_run, typed, value
 from keras_disent.cli.start import Backend, backend_name, console, say, show, start
 
 
@@ -26,13 +27,17 @@ def train(
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    devices: Annotated[
+        str, typer.Option(help="How many share out each batch, or all. Not on PyTorch.")
+    ] = "1",
     backend: Backend = None,
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
     runs = start(backend)
+    number = _devices(devices)
     if resume:
         config = runs.Config.read(out)
-        given = sorted(set(typed(context)) - {"out", "resume", "backend", "steps"})
+        given = sorted(set(typed(context)) - {"out", "resume", "backend", "steps", "devices"})
         if given:
             raise ValueError(
                 "--resume goes on with the run's own configuration; only --steps may be given "
@@ -40,12 +45,17 @@ def train(
             )
         if "steps" in typed(context):
             config = dataclasses.replace(config, steps=run["steps"])
-            runs.write(out / runs.CONFIG, config.to_json())
     else:
         config = runs.Config(**run)
-        config.build(config.load_data())  # whatever is wrong with it is said before a file is made
+    names = []
+    if not resume or number != 1:  # whatever is wrong with it is said before a file is written
+        with runs.parallel.devices(number) as names:
+            config.build(config.load_data())
+    if not resume:
         runs.prepare(config, out)
-    _train(runs, config, out, "Go on with --resume.")
+    elif "steps" in typed(context):
+        runs.write(out / runs.CONFIG, config.to_json())
+    _train(runs, config, out, "Go on with --resume.", number, names)
     _evaluate(runs, out)
 
 
@@ -103,7 +113,21 @@ def demo(
     say(f"Look at {demonstration.picture(out, steps, seed)}")
 
 
-def _train(runs: Any, config: Any, folder: Path, again: str) -> None:
+def _devices(text: str) -> int | str:
+    number = value(text)
+    if number != "all" and (not isinstance(number, int) or number < 1):
+        raise ValueError(f"--devices takes a whole number of at least 1, or all. Got {text!r}.")
+    return number
+
+
+def _train(
+    runs: Any,
+    config: Any,
+    folder: Path,
+    again: str,
+    devices: int | str = 1,
+    names: Sequence[str] = (),
+) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -114,7 +138,8 @@ def _train(runs: Any, config: Any, folder: Path, again: str) -> None:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    say(f"{config.model} on {config.data} -> {folder} ({backend_name()})")
+    where = ", ".join([backend_name(), *names])
+    say(f"{config.model} on {config.data} -> {folder} ({where})")
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("Training", total=config.steps, speed="", loss="")
 
@@ -128,7 +153,7 @@ def _train(runs: Any, config: Any, folder: Path, again: str) -> None:
             )
 
         try:
-            runs.train(config, folder, advance)
+            runs.train(config, folder, advance, devices=devices)
         except KeyboardInterrupt:
             progress.stop()
             say(f"Stopped; the run in {folder} is saved. {again}", style="yellow")

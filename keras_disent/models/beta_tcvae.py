@@ -139,6 +139,7 @@ class BetaTCVAE(VAE):
         self.estimator, self.dataset_size = estimator, dataset_size
 
     def penalty(self, codes, mean, log_variance, kl):
+        codes, mean, log_variance = self.whole(codes, mean, log_variance)
         log_weights = ESTIMATORS[self.estimator](ops.shape(codes)[0], self.dataset_size)
         parts = decompose(codes, mean, log_variance, log_weights)
         weights = (self.mutual_information_weight, self.beta, self.dimension_wise_kl_weight)

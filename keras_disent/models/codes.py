@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import latents, validation
+from keras_disent import _backend, latents, validation
 
 
 class Codes:
@@ -126,7 +126,8 @@ class CodeNoise(latents.Noise):
             )
         golden = (math.sqrt(5) - 1) / 2
         steps = np.mod(golden * np.arange(1, columns + 1), 1).astype("float32")
-        multiples = ops.cast(ops.arange(rows) + 1, "float32")[:, None]
+        first = 1 + rows * _backend.replica()
+        multiples = ops.cast(ops.arange(rows) + first, "float32")[:, None]
         return 2 * ops.mod(multiples * ops.convert_to_tensor(steps), 1.0) - 1
 
 

@@ -65,6 +65,7 @@ class DIPVAE(VAE):
         self.lambda_d = schedules.weight("lambda_d", lambda_d)
 
     def penalty(self, codes, mean, log_variance, kl):
+        mean, log_variance = self.whole(mean, log_variance)
         centred = mean - ops.mean(mean, axis=0)
         samples = ops.cast(ops.shape(mean)[0], "float32")
         covariance = ops.matmul(ops.transpose(centred), centred) / samples

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import networks, schedules
+from keras_disent import _backend, networks, schedules
 from keras_disent.models.vae import VAE
 from keras_disent.ranges import Range
 from keras_disent.turns import Turns
@@ -91,7 +91,8 @@ class FactorVAE(VAE):
 
     def judge(self, codes, training: bool) -> dict[str, Any]:
         """Return the discriminator's terms on codes (n, D) and their permutation."""
-        both = ops.concatenate([codes, self.noise.permute(codes)])
+        permuted = _backend.share(self.noise.permute(_backend.whole(codes)))
+        both = ops.concatenate([codes, permuted])
         logits = self.discriminator(both, training=training)
         # Two classes, so the margin alone decides; softplus(-margin) is the cross-entropy.
         ones = ops.ones_like(codes[:, 0])

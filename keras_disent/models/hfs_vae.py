@@ -64,6 +64,7 @@ class HFSVAE(BetaVAE):
 
     def penalty(self, codes, mean, log_variance, kl):
         loss, terms = super().penalty(codes, mean, log_variance, kl)
+        (codes,) = self.whole(codes)
         support = factorized_support(codes)
         deviation = ops.sqrt(ops.var(codes, axis=0) + 1e-8)
         scale = ops.sum(ops.relu(1 - deviation))

@@ -63,6 +63,7 @@ class InfoVAE(VAE):
         self.kernel = kernel
 
     def penalty(self, codes, mean, log_variance, kl):
+        (codes,) = self.whole(codes)
         prior = self.noise.gaussian(ops.zeros_like(codes), ops.ones_like(codes))
         discrepancy = mmd(codes, prior, self.kernel)
         alpha = schedules.at(self.alpha, self.steps)

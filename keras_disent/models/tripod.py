@@ -97,8 +97,9 @@ class Tripod(QuantizedAutoencoder):
         return np.tile(np.linspace(-1.0, 1.0, self.values), (self.latent_dim, 1))
 
     def penalty(self, raw, codes):
-        scale = ops.sqrt(ops.var(ops.tanh(raw), axis=0) + 1e-12)
-        information = multiinformation(codes, scale)
+        whole_raw, whole_codes = self.whole(raw, codes)
+        scale = ops.sqrt(ops.var(ops.tanh(whole_raw), axis=0) + 1e-12)
+        information = multiinformation(whole_codes, scale)
         hessian = self.hessian_penalty(codes, scale)
         loss = schedules.at(self.information_weight, self.steps) * information
         loss = loss + schedules.at(self.hessian_weight, self.steps) * hessian
