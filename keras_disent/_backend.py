@@ -361,6 +361,23 @@ def replicas_of(model) -> int:
     return max(1, replicas // jax.process_count())
 
 
+def feed(model, batches) -> Any:
+    """Return the stream of `batches` from the model's step on, for its `fit`."""
+
+    def stream():
+        found = batches.stream(model.steps_taken())
+        return (batch if isinstance(batch, tuple) else (batch,) for batch in found)
+
+    if BACKEND != "tensorflow" or replicas_of(model) == 1:
+        return stream()
+    # Replicas are fed ahead, and what they were fed is lost at the end of an epoch: each begins
+    # anew, at the step that the model has come to.
+    first = batches.at(0)
+    first = first if isinstance(first, tuple) else (first,)
+    kind = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), first)
+    return tf.data.Dataset.from_generator(stream, output_signature=kind)
+
+
 def compiles(model, jit_compile: bool | str) -> bool | str:
     """Return what `compile` makes of "auto": XLA compiles a step for one device only."""
     alone = BACKEND != "tensorflow" or replicas_of(model) == 1

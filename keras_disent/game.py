@@ -235,8 +235,7 @@ class Game(keras.Model):
         if isinstance(x, Batches):
             kwargs.setdefault("steps_per_epoch", len(x))
             kwargs["shuffle"] = False
-            batches = x.stream(self.steps_taken())
-            x = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
+            x = _backend.feed(self, x)
         if kwargs.get("validation_data") is not None:
             held_out, *rest = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
             batch_size = kwargs.get("validation_batch_size") or kwargs.get("batch_size")

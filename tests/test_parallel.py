@@ -97,8 +97,8 @@ def look_at_the_layout_on_jax():
         seen.append((shape, sharding.shard_shape(shape)))
 
     batches = Batches(lambda n, rng: images(n), 32, 16, steps=2)
-    discriminator = networks.discriminator(3, units=16, depth=2)
     with parallel.devices(2):
+        discriminator = networks.discriminator(3, units=16, depth=2)
         model = Watched(SHAPE, 3, encoder="mlp", decoder="mlp", discriminator=discriminator)
         model.compile()
         model.fit(batches, verbose=0)
