@@ -50,6 +50,7 @@ _MODULES = (
     "runs",
     "schedules",
     "serving",
+    "studies",
     "tuning",
 )
 __all__ = ["__version__", "load_model", *_MODELS, *_MODULES]

@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from keras_disent.cli import data, export, runs, serve, tune
+from keras_disent.cli import data, export, runs, serve, study, tune
 
 app = typer.Typer(
     help="Train, measure and look at disentangled representations.",
@@ -31,6 +31,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(study.app, name="study")
 
 
 def main() -> None:

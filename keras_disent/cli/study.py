@@ -1,0 +1,122 @@
+"""The command line's `study`: many runs from one file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from keras_disent.cli.start import Backend, backend_name, console, quiet, say, show, start
+from keras_disent.threads import variables
+
+app = typer.Typer(help="Do many runs, as one small file says, and collect their scores.")
+
+
+@app.callback()
+def study() -> None:
+    """Do many runs, as one small file says, and collect their scores."""
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="TOML: models, grids, data, seeds, metrics.")],
+    out: Annotated[Path, typer.Option(help="Study folder, new or of this study: it goes on.")],
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time. Default: one for each processor.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or the running cluster of ray or dask.")
+    ] = "local",
+    half: Annotated[
+        str, typer.Option(help="Only a part of the runs: 1/2 is the first half of them.")
+    ] = "1/1",
+    retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
+    threads: Annotated[int, typer.Option(help="Of each process.")] = 1,
+    backend: Backend = None,
+) -> None:
+    """Do the runs of a study that are not done yet; write results.parquet and results.csv."""
+    chosen = _part(half)
+    os.environ.update(variables(threads))  # with one job, the runs are trained in this process
+    start(backend)
+    with quiet():
+        from keras_disent import studies
+    plan = studies.Plan.read(file)
+    say(f"{len(plan.runs)} runs of {file} -> {out} ({backend_name()})")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("Starting", total=1.0, left="")
+
+        def changed(status: Any) -> None:
+            left = "" if status.left is None else f"{_time(status.left)} left"
+            progress.update(bar, description=counts(status), completed=status.share, left=left)
+
+        try:
+            table = studies.run(
+                plan,
+                out,
+                jobs=jobs,
+                engine=engine,
+                threads=threads,
+                half=chosen,
+                retry=retry,
+                changed=changed,
+            )
+        except KeyboardInterrupt:
+            progress.stop()
+            say(f"Stopped; the runs in {out} are saved. Call it again to go on.", style="yellow")
+            raise typer.Exit(130) from None
+    _show(studies, plan, out)
+    say(f"{len(table)} scores of {table['run'].nunique()} runs: {out / 'results.parquet'} and .csv")
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="Study folder.")], backend: Backend = None
+) -> None:
+    """Tell how far the runs of a study are, and what went wrong."""
+    start(backend)
+    with quiet():
+        from keras_disent import studies
+    _show(studies, studies.read(folder), folder)
+
+
+def counts(status: Any) -> str:
+    """Return how many runs are in which state, in words."""
+    states = ("done", "failed", "running", "waiting")
+    found = {state: status.count(state) for state in states}
+    return ", ".join(f"{n} {state}" for state, n in found.items() if n or state == "done")
+
+
+def _show(studies: Any, plan: Any, folder: Path) -> None:
+    found = studies.Watch(folder, plan.runs).status()
+    of_label: dict[str, list[str]] = {}
+    for run in plan.runs:
+        of_label.setdefault(run.label, []).append(found.states[run.name])
+    states = ("done", "failed", "running", "waiting")
+    rows = [(label, *(str(s.count(n) or "") for n in states)) for label, s in of_label.items()]
+    show([("runs", *states), *rows], f"{folder}: {counts(found)}")
+    for name, message in studies.failures(folder, plan.runs).items():
+        say(f"{name} failed: {message.splitlines()[0]}", style="red")
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, slash, parts = text.partition("/")
+    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise ValueError(f"--half is 1/2 or 2/2, or a part of more. Got {text!r}.")
+    return int(number), int(parts)
+
+
+def _time(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"
