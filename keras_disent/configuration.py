@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import math
+import numbers
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ class Config:
             whole_number("changed", self.changed, at_least=1)
         for name in ("learning_rate", "width"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < math.inf):
                 raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
 
     def load_data(self) -> Any:

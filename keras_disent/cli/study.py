@@ -103,7 +103,8 @@ def _show(studies: Any, plan: Any, folder: Path) -> None:
         of_label.setdefault(run.label, []).append(found.states[run.name])
     states = ("done", "failed", "running", "waiting")
     rows = [(label, *(str(s.count(n) or "") for n in states)) for label, s in of_label.items()]
-    show([("runs", *states), *rows], f"{folder}: {counts(found)}")
+    show([("runs", *states), *rows], str(folder))
+    say(counts(found))
     for name, message in studies.failures(folder, plan.runs).items():
         say(f"{name} failed: {message.splitlines()[0]}", style="red")
 
