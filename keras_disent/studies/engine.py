@@ -83,17 +83,18 @@ def run(
         for one in mine:
             (folder / RUNS / one.name / FAILED).unlink(missing_ok=True)
     environment = {"KERAS_BACKEND": keras.backend.backend(), **variables(threads)}
-    with _told(Watch(folder, mine), changed), _parallel(engine, jobs, environment) as died:
+    with _told(Watch(folder, mine), changed):
         deaths: collections.Counter[tuple[str, float]] = collections.Counter()
         while waiting := [one for one in mine if not ended(folder / RUNS / one.name)]:
             free = [one for one in waiting if not _held(folder, one)]
             if not free:  # others are at them
                 time.sleep(POLL)
                 continue
-            try:
-                _dispatch(free, folder, jobs)
-            except died:
-                _bury(free, folder, deaths)
+            with _parallel(engine, jobs, environment) as died:
+                try:
+                    _dispatch(free, folder, jobs)
+                except died:
+                    _bury(free, folder, deaths)
     return table.write(folder, plan.runs)
 
 
@@ -112,16 +113,11 @@ def part(runs: Sequence[Run], half: tuple[int, int]) -> list[Run]:
 def _dispatch(free: Sequence[Run], folder: Path, jobs: int) -> None:
     backend = keras.backend.backend()
     tasks = (joblib.delayed(work)(r.config, r.name, folder, backend, os.getpid()) for r in free)
-    # Runs are long: one at a time, and none is handed out long before it begins.
-    outcomes = joblib.Parallel(batch_size=1, return_as="generator_unordered")(tasks)
-    try:
-        for outcome in outcomes:
-            if outcome["outcome"] == "unwritable":
-                raise OSError(
-                    f"{outcome['message']} What is finished is kept: call it again to go on."
-                )
-    finally:
-        outcomes.close()
+    # A list: joblib 1.6 waits for ever for the generator of a pool that follows a broken one.
+    given = "generator" if jobs == 1 else "list"
+    for outcome in joblib.Parallel(batch_size=1, pre_dispatch="all", return_as=given)(tasks):
+        if outcome["outcome"] == "unwritable":
+            raise OSError(f"{outcome['message']} What is finished is kept: call it again to go on.")
 
 
 def _held(folder: Path, run: Run) -> bool:
