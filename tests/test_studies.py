@@ -20,7 +20,7 @@ from test_imports import python
 import keras_disent
 from keras_disent import models, runs, studies
 from keras_disent.configuration import options_of
-from keras_disent.studies import engine, locks, plan, table
+from keras_disent.studies import engine, folder, locks, plan, table, work
 
 pandas = pytest.importorskip("pandas")
 
@@ -48,6 +48,7 @@ beta = [1, 4]
 [[methods]]
 model = "vae"
 """
+VAES = "[[methods]]\nmodel = 'vae'\nlatent_dim = [2, 3]\n"
 TINY = TOP + "seeds = 2\n" + SUBSET + METHODS
 
 
@@ -318,7 +319,7 @@ def test_a_full_disk_stops_the_study_and_costs_nothing(name, reason, whole, tmp_
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(OSError, match=rf"Cannot write into .*: {os.strerror(reason)}\. What i"):
+        with pytest.raises(OSError, match=rf"Cannot write '.*{name}': {os.strerror(reason)}\. W"):
             studies.run(study, place, jobs=1)
     assert not list(place.rglob("failed.json"))
     assert len(list(place.rglob("done.json"))) == 2
@@ -346,12 +347,14 @@ def test_a_broken_result_is_named_and_done_again(name, content, whole, copied):
 
 def test_another_study_is_refused(whole, copied):
     before = files(copied)
-    with pytest.raises(ValueError, match=r"study' holds another study: study is '\w+' there, '"):
-        studies.run(parsed(TINY.replace("seeds = 2", "seeds = 3")), copied)
+    with pytest.raises(
+        ValueError, match=r"study' holds another study: 3 of its 6 .* seed 1'\. A s"
+    ):
+        studies.run(parsed(TINY.replace("seeds = 2", "seeds = [0, 2, 3]")), copied)
     stored = json.loads((copied / "study.json").read_text())
     for key, value, message in [
         ("format", 2, r"study\.json' is of format 2; this version of keras-disent reads 1"),
-        ("backend", "numpy", f"backend is 'numpy' there, '{BACKEND}' here"),
+        ("backend", "numpy", f"holds a study on numpy; this is one on {BACKEND}"),
     ]:
         (copied / "study.json").write_text(json.dumps({**stored, key: value}))
         with pytest.raises(ValueError, match=message):
@@ -365,6 +368,48 @@ def test_another_study_is_refused(whole, copied):
     (copied / "study.toml").write_text(TINY.replace("seeds = 2", "seeds = 3"))
     with pytest.raises(ValueError, match=r"study\.toml' was changed"):
         studies.read(copied)
+
+
+def test_a_study_grows(whole, copied, monkeypatch):
+    trained, train = [], runs.train
+    record = lambda config, *a, **k: (trained.append(config), train(config, *a, **k))  # noqa: E731
+    monkeypatch.setattr(runs, "train", record)
+    before = files(copied / "runs")
+    larger = TINY.replace("seeds = 2", "seeds = 3").replace("[1, 4]", "[1, 2, 4]")
+    more = parsed(larger)
+    found = studies.run(more, copied, jobs=1)
+    assert sorted(c.seed for c in trained) == [0, 1, 2, 2, 2, 2]
+    assert files(copied / "runs").items() >= before.items()
+    assert_each_run_is_there_once(copied, more)
+    assert studies.read(copied).runs == more.runs
+    kept = found[found["run"].isin(set(whole[2]["run"]))].reset_index(drop=True)
+    pandas.testing.assert_frame_equal(kept, whole[2])
+
+    for wrong in (whole[1], parsed(larger.replace("[1, 2, 4]", "[1, 2, 8]"))):
+        with pytest.raises(ValueError, match=r"holds another study: \d of its 12 runs are not in"):
+            studies.run(wrong, copied, jobs=1)
+    assert studies.read(copied).runs == more.runs
+
+    path = copied / "study.toml"  # it may be edited where it is
+    path.write_text(larger.replace("seeds = 3", "seeds = 2"))
+    with pytest.raises(ValueError, match=r"another study: 4 of its 12 runs are not in this one"):
+        studies.run(studies.Plan.read(path), copied, jobs=1)
+    path.write_text(larger.replace("[1, 2, 4]", "[1, 2, 4, 'strong']"))
+    with pytest.raises(ValueError, match="beta_vae, beta strong: "):
+        studies.run(studies.Plan.read(path), copied, jobs=1)
+    path.write_text(larger + "[[methods]]\nmodel = 'dip_vae'\n")
+    trained.clear()
+    studies.run(studies.Plan.read(path), copied, jobs=1)
+    assert [c.model for c in trained] == ["dip_vae"] * 3
+
+
+def test_a_study_killed_while_it_grows_goes_on(whole, copied):
+    more = parsed(TINY.replace("seeds = 2", "seeds = 3"))
+    folder.write(copied / "study.json", folder._described(more))  # and then it was killed
+    with pytest.raises(ValueError, match=r"study\.toml' was changed"):
+        studies.read(copied)
+    assert set(studies.run(more, copied, jobs=1)["seed"]) == {0, 1, 2}
+    assert studies.read(copied).runs == more.runs
 
 
 def test_the_order_and_form_of_the_file_do_not_matter(whole, copied):
@@ -391,6 +436,58 @@ def test_what_a_model_does_not_take_is_said_before_a_folder_is_made(tmp_path):
     with pytest.raises(ValueError, match=r"beta_vae, beta strong: "):
         studies.run(study, tmp_path / "study")
     assert not (tmp_path / "study").exists()
+
+
+def test_bad_values_are_found_wherever_they_stand_in_a_grid(tmp_path):
+    study = parsed(TOP + SUBSET + "[[methods]]\nmodel = 'beta_vae'\nbeta = [1, 4, 'strong']\n")
+    with pytest.raises(ValueError, match=r"beta_vae, beta strong: "):
+        studies.run(study, tmp_path / "study")
+    methods = "[[methods]]\nmodel = 'vae'\nsubset = [{shape = ['heart']}, {shape = ['cube']}]\n"
+    with pytest.raises(ValueError, match=r"vae, subset .*cube.*: "):
+        studies.run(parsed(TOP + methods), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("broken")])
+def test_the_table_holds_what_is_finished_however_it_ends(
+    error,
+    tmp_path,
+    monkeypatch,
+    capsys,
+    refused,  # noqa: F811
+):
+    train, (first, second) = runs.train, parsed(TOP + SUBSET + VAES).runs
+
+    def stop(config, *arguments, **named):
+        if config == second.config:
+            raise error
+        return train(config, *arguments, **named)
+
+    monkeypatch.setattr(runs, "train", stop)
+    monkeypatch.setattr(work, "fail", lambda *a: (_ for _ in ()).throw(error))
+    (tmp_path / "a.toml").write_text(TOP + SUBSET + VAES)
+    command = ["study", "run", tmp_path / "a.toml", "--out", tmp_path / "study", "--jobs", "1"]
+    if isinstance(error, KeyboardInterrupt):
+        assert call(*command) == 130
+        assert "results.parquet and .csv. Call it again to go on." in capsys.readouterr().out
+    else:
+        with pytest.raises(RuntimeError, match="broken"):
+            studies.run(parsed(TOP + SUBSET + VAES), tmp_path / "study", jobs=1)
+    found = pandas.read_parquet(tmp_path / "study" / "results.parquet")
+    assert set(found["run"]) == {first.name}
+    assert call("study", "status", tmp_path / "study") == 0
+    assert "study/results.parquet and .csv" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_paths_hold_in_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_DISENT_DATA", "files")
+    (tmp_path / "pictures").mkdir()
+    config = runs.Config(data="pictures", data_dir="here")
+    moved = engine.portable(config)
+    assert (moved.data, moved.data_dir) == (str(tmp_path / "pictures"), str(tmp_path / "here"))
+    assert engine.portable(runs.Config()) == runs.Config()
+    assert engine.portable(runs.Config(), "ray").data_dir == str(tmp_path / "files")
 
 
 def test_commands_that_are_wrong(tmp_path, refused):  # noqa: F811

@@ -72,10 +72,13 @@ def run(
             )
         except KeyboardInterrupt:
             progress.stop()
-            say(f"Stopped; the runs in {out} are saved. Call it again to go on.", style="yellow")
+            say(
+                f"Stopped; what is finished is in {_table(out) or out}. Call it again to go on.",
+                style="yellow",
+            )
             raise typer.Exit(130) from None
     _show(studies, plan, out)
-    say(f"{len(table)} scores of {table['run'].nunique()} runs: {out / 'results.parquet'} and .csv")
+    say(f"{len(table)} scores of {table['run'].nunique()} runs: {_table(out)}")
 
 
 @app.command()
@@ -87,6 +90,8 @@ def status(
     with quiet():
         from keras_disent import studies
     _show(studies, studies.read(folder), folder)
+    if table := _table(folder):
+        say(f"Scores, as of the last end of `study run`: {table}")
 
 
 def counts(status: Any) -> str:
@@ -107,6 +112,11 @@ def _show(studies: Any, plan: Any, folder: Path) -> None:
     say(counts(found))
     for name, message in studies.failures(folder, plan.runs).items():
         say(f"{name} failed: {message.splitlines()[0]}", style="red")
+
+
+def _table(folder: Path) -> str:
+    path = folder / "results.parquet"
+    return f"{path} and .csv" if path.exists() else ""
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import os
 import threading
 import time
@@ -15,13 +16,16 @@ import joblib
 import keras
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from keras_disent.configuration import Config
+from keras_disent.datasets import DATASETS
+from keras_disent.orphans import end_with
 from keras_disent.registry import lookup
 from keras_disent.runs import MODEL
 from keras_disent.studies import table
 from keras_disent.studies.folder import Status, Watch, claim
 from keras_disent.studies.locks import alive
 from keras_disent.studies.plan import Plan, Run
-from keras_disent.studies.work import FAILED, LOCKS, RUNS, ended, fail, work
+from keras_disent.studies.work import FAILED, LOCKS, RUNS, ended, fail, sweep, work
 from keras_disent.threads import variables
 from keras_disent.validation import whole_number
 
@@ -51,7 +55,7 @@ def run(
     Args:
         plan: the study.
         folder: new, empty, or of this study.
-        jobs: runs at a time; default, one for each processor.
+        jobs: runs at a time; default, one for each processor (of the cluster).
         engine: "local" for processes of this machine; "ray" or "dask" for the cluster that is
             running.
         threads: of each process; to the last bit, results may depend on it.
@@ -64,15 +68,19 @@ def run(
 
     Raises:
         ValueError: for a folder that cannot be used, or a broken result file, which it names.
-        OSError: if the folder cannot be written any more; what is finished is kept.
+        OSError: if a file, which it names, cannot be written; what is finished is kept.
+        RuntimeError: if the processes end again and again before they have begun a run.
         ImportError: without pandas, or the package of the engine.
         KeyboardInterrupt: after Ctrl-C; calling it again goes on.
+
+    However it ends, the table holds what is finished.
 
     >>> lookup("local", ENGINES, "engine")
     'loky'
     """
     lookup(engine, ENGINES, "engine")
-    jobs = _processors() if jobs is None else whole_number("jobs", jobs, at_least=1)
+    if jobs is not None:
+        whole_number("jobs", jobs, at_least=1)
     whole_number("threads", threads, at_least=1)
     mine = part(plan.runs, half)
     table.needed()
@@ -82,20 +90,14 @@ def run(
     if retry:
         for one in mine:
             (folder / RUNS / one.name / FAILED).unlink(missing_ok=True)
-    environment = {"KERAS_BACKEND": keras.backend.backend(), **variables(threads)}
-    with _told(Watch(folder, mine), changed):
-        deaths: collections.Counter[tuple[str, float]] = collections.Counter()
-        while waiting := [one for one in mine if not ended(folder / RUNS / one.name)]:
-            free = [one for one in waiting if not _held(folder, one)]
-            if not free:  # others are at them
-                time.sleep(POLL)
-                continue
-            with _parallel(engine, jobs, environment) as died:
-                try:
-                    _dispatch(free, folder, jobs)
-                except died:
-                    _bury(free, folder, deaths)
-    return table.write(folder, plan.runs)
+    try:
+        with _told(Watch(folder, mine), changed):
+            _all(mine, folder, engine, jobs, threads)
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            table.write(folder)
+        raise
+    return table.write(folder)
 
 
 def part(runs: Sequence[Run], half: tuple[int, int]) -> list[Run]:
@@ -110,14 +112,49 @@ def part(runs: Sequence[Run], half: tuple[int, int]) -> list[Run]:
     return list(runs[number - 1 :: parts])
 
 
-def _dispatch(free: Sequence[Run], folder: Path, jobs: int) -> None:
+def _all(mine: Sequence[Run], folder: Path, engine: str, jobs: int | None, threads: int) -> None:
+    """Do runs until all have ended, whatever happens to the processes."""
+    deaths: collections.Counter[tuple[str, float]] = collections.Counter()
+    in_vain = 0
+    while waiting := [one for one in mine if not ended(folder / RUNS / one.name)]:
+        free = [one for one in waiting if not _held(folder, one)]
+        if not free:  # others are at them
+            time.sleep(POLL)
+            continue
+        with _parallel(engine, jobs, threads) as died:
+            try:
+                _dispatch(free, folder, engine)
+            except died as error:
+                in_vain = 0 if _bury(free, folder, deaths) else in_vain + 1
+                if in_vain == DEATHS:
+                    raise RuntimeError(
+                        f"Processes of engine {engine!r} ended {DEATHS} times before they had "
+                        f"begun a run: {error}"
+                    ) from error
+
+
+def _dispatch(free: Sequence[Run], folder: Path, engine: str) -> None:
     backend = keras.backend.backend()
-    tasks = (joblib.delayed(work)(r.config, r.name, folder, backend, os.getpid()) for r in free)
-    # A list: joblib 1.6 waits for ever for the generator of a pool that follows a broken one.
-    given = "generator" if jobs == 1 else "list"
-    for outcome in joblib.Parallel(batch_size=1, pre_dispatch="all", return_as=given)(tasks):
-        if outcome["outcome"] == "unwritable":
-            raise OSError(f"{outcome['message']} What is finished is kept: call it again to go on.")
+    tasks = [(portable(run.config, engine), run.name, folder, backend) for run in free]
+    # As a list: joblib 1.6 waits for ever for the generator of a pool that follows a broken one.
+    parallel = joblib.Parallel(batch_size=1, pre_dispatch="all")
+    if engine == "ray":  # its pool deals tasks out in turn, even to who is busy
+        workers = parallel._effective_n_jobs()
+        parallel(joblib.delayed(sweep)(tasks[i:] + tasks[:i]) for i in range(workers))
+    else:
+        parallel(joblib.delayed(work)(*task) for task in tasks)
+
+
+def portable(config: Config, engine: str = "local") -> Config:
+    """Return a configuration whose paths hold in any directory; it still names the same run."""
+    data, data_dir = config.data, config.data_dir
+    if data not in DATASETS:
+        data = str(Path(data).absolute())
+    if data_dir is None and engine != "local":  # a worker elsewhere may not have it
+        data_dir = os.environ.get("KERAS_DISENT_DATA")
+    if data_dir is not None:
+        data_dir = str(Path(data_dir).absolute())
+    return dataclasses.replace(config, data=data, data_dir=data_dir)
 
 
 def _held(folder: Path, run: Run) -> bool:
@@ -127,17 +164,23 @@ def _held(folder: Path, run: Run) -> bool:
 
 def _bury(
     among: Sequence[Run], folder: Path, deaths: collections.Counter[tuple[str, float]]
-) -> None:
-    """Count whose process has died; a run that does so again and again has failed."""
+) -> bool:
+    """Count whose process has died; a run that does so again and again has failed.
+
+    Return whether any had begun a run.
+    """
+    found = False
     time.sleep(POLL)  # the others of the pool are ending
     for run in among:
         place = folder / RUNS / run.name
         if (folder / LOCKS / f"{run.name}.json").exists() and not _held(folder, run):
+            found = True
             model = place / MODEL
             key = run.name, model.stat().st_mtime if model.exists() else 0.0
             deaths[key] += 1
             if deaths[key] >= DEATHS and not ended(place):
                 fail(place, f"The process of this run was killed {DEATHS} times.")
+    return found
 
 
 @contextlib.contextmanager
@@ -162,47 +205,81 @@ def _told(watch: Watch, changed: Callable[[Status], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _parallel(
-    engine: str, jobs: int, environment: dict[str, str]
+    engine: str, jobs: int | None, threads: int
 ) -> Iterator[tuple[type[BaseException], ...]]:
     """Choose joblib's backend for the block; give the errors of a worker that was killed."""
+    environment = {"KERAS_BACKEND": keras.backend.backend(), **variables(threads)}
     if engine == "ray":
-        try:
-            import ray
-            from ray.util.joblib import register_ray
-        except ImportError as error:
-            raise ImportError(f"The engine 'ray' needs Ray: pip install ray. {error}.") from None
-        if not ray.is_initialized():
-            ray.init(
-                address=os.environ.get("RAY_ADDRESS", "auto"),
-                runtime_env={"env_vars": environment},
-                log_to_driver=False,
-            )
-        register_ray()
-        with joblib.parallel_config("ray", n_jobs=jobs):
+        with _ray(environment) as ray, joblib.parallel_config("ray", n_jobs=jobs or -1):
             yield (ray.exceptions.RayError,)
     elif engine == "dask":
-        try:
-            from dask import distributed
-        except ImportError as error:
-            raise ImportError(
-                f"The engine 'dask' needs Dask: pip install 'dask[distributed]'. {error}."
-            ) from None
-        with distributed.Client(os.environ.get("DASK_SCHEDULER_ADDRESS")):
-            with joblib.parallel_config("dask", n_jobs=jobs):
-                yield (distributed.KilledWorker,)
+        with _dask() as distributed, joblib.parallel_config("dask", n_jobs=jobs or -1):
+            yield (distributed.KilledWorker,)
     elif jobs == 1:
         with joblib.parallel_config("sequential"):
             yield ()
     else:
-        threads = int(environment["OMP_NUM_THREADS"])
         before = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)  # for the processes that are started
         try:
-            with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=threads):
+            with joblib.parallel_config(
+                "loky",
+                n_jobs=jobs or _processors(),
+                inner_max_num_threads=threads,
+                initializer=end_with,
+                initargs=(os.getpid(),),
+            ):
                 yield (BrokenProcessPool,)
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _ray(environment: dict[str, str]) -> Iterator[Any]:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise ImportError(
+            f"The engine 'ray' needs Ray: pip install 'keras-disent[ray]'. {error}."
+        ) from None
+    if not ray.is_initialized():
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "auto"),
+            runtime_env={"env_vars": environment},
+            log_to_driver=False,
+        )
+    register_ray()
+    yield ray
+
+
+@contextlib.contextmanager
+def _dask() -> Iterator[Any]:
+    try:
+        import dask
+        from dask import distributed
+    except ImportError as error:
+        raise ImportError(
+            f"The engine 'dask' needs Dask: pip install 'keras-disent[dask]'. {error}."
+        ) from None
+    with contextlib.ExitStack() as stack:
+        try:
+            client = distributed.default_client()
+        except ValueError:
+            address = dask.config.get("scheduler-address", None)
+            if address is None:
+                raise ValueError(
+                    "The engine 'dask' needs a cluster: set DASK_SCHEDULER_ADDRESS to that of its "
+                    "scheduler, or make a `distributed.Client`."
+                ) from None
+            client = stack.enter_context(distributed.Client(address))
+        if any(threads > 1 for threads in client.nthreads().values()):
+            raise ValueError(
+                "A Dask worker does one run at a time: start the workers with --nthreads 1. Got "
+                f"{client.nthreads()}."
+            )
+        yield distributed
 
 
 def _processors() -> int:

@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 def claim(plan: Plan, folder: Path) -> None:
-    """Make the folder of a study, or check that it is of this one.
+    """Make the folder of a study, or check that it is of this one, or of one with fewer runs.
 
     Raises:
         ValueError: if it holds something else, or cannot be written; nothing is changed then.
@@ -41,13 +41,56 @@ def claim(plan: Plan, folder: Path) -> None:
                     write(folder / STUDY, _described(plan))
         except OSError as error:
             raise ValueError(f"Cannot write into {str(folder)!r}: {error.strerror}.") from None
-    there, here = _stored(folder), json.loads(_described(plan))
-    for name in ("study", "backend"):
-        if there[name] != here[name]:
-            raise ValueError(
-                f"{str(folder)!r} holds another study: {name} is {there[name]!r} there, "
-                f"{here[name]!r} here. Choose another folder."
-            )
+    stored = _stored(folder)
+    backend = keras.backend.backend()
+    if stored["backend"] != backend:
+        raise ValueError(
+            f"{str(folder)!r} holds a study on {stored['backend']}; this is one on {backend}. "
+            "Choose another folder."
+        )
+    try:
+        with guarded(folder / LOCKS):
+            grown = _grown(plan, folder)
+        if grown:
+            plan.check()
+        with guarded(folder / LOCKS):
+            if _grown(plan, folder):  # another process may have been quicker
+                write(folder / STUDY, _described(plan))
+            if not _holds(folder, plan):
+                write(folder / FILE, plan.text)
+    except OSError as error:
+        raise ValueError(f"Cannot write into {str(folder)!r}: {error.strerror}.") from None
+
+
+def _grown(plan: Plan, folder: Path) -> bool:
+    """Return whether a plan has more runs than the study in a folder.
+
+    Raises:
+        ValueError: if it lacks some of them.
+    """
+    if _stored(folder)["study"] == plan.digest:
+        return False
+    if _holds(folder, plan):  # the stored file itself was made longer
+        before = {path.name: path.name for path in (folder / RUNS).iterdir()}
+    else:
+        before = {run.name: f"{run.label}, seed {run.config.seed}" for run in read(folder).runs}
+    names = {run.name for run in plan.runs}
+    gone = [label for name, label in before.items() if name not in names]
+    if gone:
+        raise ValueError(
+            f"{str(folder)!r} holds another study: {len(gone)} of its {len(before)} runs are not "
+            f"in this one; the first is {gone[0]!r}. A study may grow by seeds and methods: add "
+            f"them to its {FILE}, or choose another folder."
+        )
+    return True
+
+
+def _holds(folder: Path, plan: Plan) -> bool:
+    """Return whether the stored file is of a plan."""
+    try:
+        return Plan.read(folder / FILE).digest == plan.digest
+    except ValueError:
+        return False
 
 
 def read(folder: str | Path) -> Plan:
@@ -59,7 +102,10 @@ def read(folder: str | Path) -> Plan:
     folder = Path(folder)
     stored, plan = _stored(folder), Plan.read(folder / FILE)
     if stored["study"] != plan.digest:
-        raise ValueError(f"{str(folder / FILE)!r} was changed: its runs are not those of {STUDY}.")
+        raise ValueError(
+            f"{str(folder / FILE)!r} was changed: its runs are not those of {STUDY}. "
+            "If it has them and more, call `study run` with it."
+        )
     return plan
 
 

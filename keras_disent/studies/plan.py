@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_disent import metrics
 from keras_disent.configuration import Config, options_of
 from keras_disent.models import MODELS
@@ -99,25 +101,47 @@ class Plan:
             raise ValueError(f"{source}: {error}") from None
 
     def check(self) -> None:
-        """Build the first setting of each method, and of every data set it is for.
+        """Build the model of every setting, on its data.
+
+        The first of each kind is built as large as it is, the others with small networks.
 
         Raises:
             ValueError: names the setting, and what the model or the data do not take.
         """
-        built = set()
+        settings: dict[str, Run] = {}
         for run in self.runs:
-            kind = (run.config.model, run.config.data, *run.settings)
-            if kind not in built:
-                built.add(kind)
-                try:
-                    run.config.build(run.config.load_data())
-                except (ValueError, TypeError) as error:
-                    raise ValueError(f"{run.label}: {error}") from None
+            settings.setdefault(_setting(run.config), run)
+        kinds, data, source = set(), None, None
+        for run in sorted(settings.values(), key=lambda run: _source(run.config)):
+            config = run.config
+            kind = (config.model, config.network, config.width, _source(config))
+            if kind in kinds:
+                config = dataclasses.replace(config, network="mlp", width=0.01)
+            kinds.add(kind)
+            try:
+                if source != _source(config):
+                    data, source = config.load_data(), _source(config)
+                config.build(data)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{run.label}: {error}") from None
+            finally:
+                keras.utils.clear_session(free_memory=False)
 
     @property
     def digest(self) -> str:
         """What tells studies apart: their runs in any order, whatever the file looks like."""
         return _hash(sorted(run.name for run in self.runs))
+
+
+def _setting(config: Config) -> str:
+    """Return what is the same for runs that one check is enough for."""
+    return json.dumps(_whole(dataclasses.asdict(dataclasses.replace(config, seed=0, steps=1))))
+
+
+def _source(config: Config) -> str:
+    """Return what sets the data of runs apart."""
+    names = ("data", "data_dir", "subset", "correlate", "image_size", "channels")
+    return json.dumps([getattr(config, name) for name in names])
 
 
 def digest(config: Config) -> str:

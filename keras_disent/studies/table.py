@@ -10,6 +10,7 @@ from typing import Any
 from keras_disent.files import written_whole
 from keras_disent.metrics import METRICS
 from keras_disent.runs import SCORES
+from keras_disent.studies.folder import read
 from keras_disent.studies.locks import guarded
 from keras_disent.studies.plan import Run, text
 from keras_disent.studies.work import DONE, LOCKS, RUNS, ended
@@ -54,10 +55,14 @@ def results(folder: str | Path, among: Sequence[Run]) -> Any:
     return pandas.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns})
 
 
-def write(folder: str | Path, among: Sequence[Run]) -> Any:
-    """Write `results.parquet` and `results.csv`, and return them as `results` does."""
+def write(folder: str | Path, among: Sequence[Run] | None = None) -> Any:
+    """Write `results.parquet` and `results.csv`, and return them as `results` does.
+
+    By default they are of all runs of the study, which may have grown since it was read.
+    """
     folder = Path(folder)
     with guarded(folder / LOCKS):  # the last of several processes sees all that is finished
+        among = read(folder).runs if among is None else among
         table = results(folder, among)
         with written_whole(folder / f"{TABLE}.parquet") as temporary:
             table.to_parquet(temporary, index=False)

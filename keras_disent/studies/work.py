@@ -6,27 +6,23 @@ import contextlib
 import errno
 import json
 import os
-import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from keras_disent import __version__, runs
 from keras_disent.configuration import CONFIG, Config
+from keras_disent.files import UNWRITABLE
 from keras_disent.studies.locks import Lock
 
 DONE, FAILED, PROGRESS = "done.json", "failed.json", "progress.json"
 RUNS, LOCKS = "runs", "locks"
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-
-_watched: set[int] = set()
 
 
-def work(config: Config, name: str, study: Path, backend: str, parent: int | None) -> dict:
+def work(config: Config, name: str, study: Path, backend: str) -> str:
     """Train and score a run, unless it has ended or another process is at it.
 
     Args:
@@ -34,28 +30,32 @@ def work(config: Config, name: str, study: Path, backend: str, parent: int | Non
         name: of its folder.
         study: the study's folder.
         backend: of the study.
-        parent: process to end with, if it is the one that started this one.
 
     Returns:
-        `{"outcome": "done", "failed", "held" or "unwritable", "message": str}`.
+        "done", "failed" or "held".
+
+    Raises:
+        OSError: if the folder cannot be written: it names the file, or the folder.
+        ValueError: if this process is on another backend.
     """
     if keras.backend.backend() != backend:
-        raise RuntimeError(
+        raise ValueError(
             f"The study is on {backend}, this process on {keras.backend.backend()}: set "
             f"KERAS_BACKEND={backend} for the workers."
         )
-    _end_with(parent)
     folder = study / RUNS / name
+    if ended(folder):
+        return "held"
     progress = _Progress(folder)
     lock = Lock(study / LOCKS / f"{name}.json")
     try:
         if not lock.take(progress.write):
-            return {"outcome": "held"}
+            return "held"
     except OSError as error:
-        return _unwritable(study, error)
+        raise _unwritable(lock.path, error) from None
     try:
         if ended(folder):
-            return {"outcome": "held"}
+            return "held"
         folder.mkdir(parents=True, exist_ok=True)
         progress.begin()
         if not (folder / CONFIG).exists():
@@ -72,23 +72,29 @@ def work(config: Config, name: str, study: Path, backend: str, parent: int | Non
         done = {"step": config.steps, "seconds": progress.seconds(), "finished": time.time()}
         made_with = {"keras_disent": __version__, "backend": backend}
         runs.write(folder / DONE, json.dumps({**done, "made_with": made_with}, indent=2))
-        return {"outcome": "done"}
+        return "done"
     except Exception as error:
         if lock.lost:
-            return {"outcome": "held"}
-        if _of_the_disk(error):
-            return _unwritable(folder, error)
+            return "held"
+        if _of_the_disk(error, folder):
+            raise _unwritable(folder, error) from None
         try:
             fail(folder, f"{type(error).__name__}: {error}", traceback.format_exc())
         except OSError as unwritten:
-            return _unwritable(folder, unwritten)
-        return {"outcome": "failed", "message": str(error)}
+            raise _unwritable(folder, unwritten) from None
+        return "failed"
     finally:
         lock.release()
         if (folder / DONE).exists():
             with contextlib.suppress(OSError):
                 (folder / PROGRESS).unlink(missing_ok=True)
         keras.utils.clear_session(free_memory=False)
+
+
+def sweep(tasks: Sequence[tuple]) -> None:
+    """Do what is free of many runs, each given as the arguments of `work`."""
+    for task in tasks:
+        work(*task)
 
 
 def ended(folder: Path) -> str | None:
@@ -133,32 +139,21 @@ class _Progress:
             runs.write(self.folder / PROGRESS, text)
 
 
-def _of_the_disk(error: BaseException | None) -> bool:
-    """Return whether an error is about the place, not the run."""
+def _of_the_disk(error: BaseException | None, folder: Path) -> bool:
+    """Return whether an error is about the folder of a run, not the run."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
-            return True
-        if os.strerror(errno.ENOSPC) in str(error):  # HDF5 has it in the text alone
-            return True
+            return error.filename is None or str(folder) in str(error.filename)
+        if any(os.strerror(n) in str(error) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)):
+            return True  # HDF5 has it in the text alone
         error = error.__cause__ or error.__context__
     return False
 
 
-def _unwritable(folder: Path, error: BaseException) -> dict[str, Any]:
+def _unwritable(path: Path, error: BaseException) -> OSError:
+    named = getattr(error, "filename", None) or path
     reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    return {"outcome": "unwritable", "message": f"Cannot write into {str(folder)!r}: {reason}."}
-
-
-def _end_with(parent: int | None) -> None:
-    """End this process when the one that started it is gone."""
-    if parent is None or parent != os.getppid() or parent in _watched:
-        return
-    _watched.add(parent)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        with contextlib.suppress(Exception):
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return OSError(
+        f"Cannot write {str(named)!r}: {reason}. What is finished is kept: make room, and call "
+        "it again to go on."
+    )
