@@ -3,11 +3,7 @@
 import errno
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -617,100 +613,3 @@ def test_a_run_that_kills_its_process_fails_in_the_end(tmp_path, monkeypatch):
     (path,) = tmp_path.rglob("failed.json")
     assert path.parent.name == run.name
     assert json.loads(path.read_text())["error"] == "The process of this run was killed 5 times."
-
-
-# -- processes that are killed --------------------------------------------------------------------
-
-LONGER = TINY.replace("\nsteps = 3", "\nsteps = 120").replace("epoch_steps = 2", "epoch_steps = 10")
-
-
-def start(*arguments):
-    path = [str(Path(keras_disent.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    command = [sys.executable, "-m", "keras_disent.cli", "study", "run", *map(str, arguments)]
-    return subprocess.Popen(
-        command,
-        env={**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": os.pathsep.join(path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def at_work(place):
-    """Return the processes that train a run now."""
-    found = []
-    for path in (place / "locks").glob("*.json"):
-        holder = locks._read(path)
-        if holder and locks.alive(path):
-            found.append(holder["pid"])
-    return found
-
-
-def killed_and_finished(times, study, tmp_path, seed, parts=1):
-    """Kill the study and its workers by turns, at random moments; then let it finish."""
-    (tmp_path / "a.toml").write_text(study.text)
-    place, chance = tmp_path / "killed", random.Random(seed)
-    command = [tmp_path / "a.toml", "--out", place, "--jobs", 2]
-    process, kills, before = start(*command), 0, {}
-    try:
-        while kills < times:
-            end = time.monotonic() + 240
-            while not (workers := at_work(place)):
-                assert process.poll() is None, process.communicate()[0]
-                assert time.monotonic() < end
-                time.sleep(0.02)
-            time.sleep(chance.uniform(0, 6))
-            before |= {path: path.read_bytes() for path in place.glob("runs/*/done.json")}
-            if kills % 2:
-                process.kill()
-                process.communicate()
-                process = start(*command)
-            else:
-                workers = at_work(place)
-                if not workers:
-                    assert process.poll() is None, "all was done before it was killed"
-                    continue
-                try:
-                    os.kill(chance.choice(workers), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            kills += 1
-        said, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, said
-    finally:
-        process.kill()
-        process.wait()
-    assert {path: path.read_bytes() for path in before} == before  # never again
-    assert_each_run_is_there_once(place, study)
-    return pandas.read_parquet(place / "results.parquet")
-
-
-@on("torch")
-def test_killed_workers_and_studies_leave_every_run_once(tmp_path):
-    study = parsed(LONGER)
-    expected = studies.run(study, tmp_path / "whole", jobs=2)
-    found = killed_and_finished(2, study, tmp_path, seed=1)
-    pandas.testing.assert_frame_equal(scores(found), scores(expected), check_exact=True)
-
-
-@pytest.mark.slow
-@on("torch")
-def test_ten_kills_leave_every_run_once(tmp_path):
-    study = parsed(LONGER.replace("\nsteps = 120", "\nsteps = 400"))
-    expected = studies.run(study, tmp_path / "whole", jobs=2)
-    found = killed_and_finished(10, study, tmp_path, seed=2)
-    pandas.testing.assert_frame_equal(scores(found), scores(expected), check_exact=True)
-
-
-@on("torch")
-def test_two_share_a_folder(tmp_path):
-    study = parsed(LONGER)
-    (tmp_path / "a.toml").write_text(study.text)
-    command = [tmp_path / "a.toml", "--out", tmp_path / "study", "--jobs", 1]
-    both = [start(*command) for _ in range(2)]
-    for process in both:
-        said, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, said
-    assert_each_run_is_there_once(tmp_path / "study", study)
-    found = pandas.read_parquet(tmp_path / "study" / "results.parquet")
-    assert list(found["run"].unique()) == [run.name for run in study.runs]

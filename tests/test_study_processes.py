@@ -1,0 +1,321 @@
+"""Studies in many processes: killed, sharing a folder, on a full disk, on Ray and Dask."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checks import BACKEND
+from test_studies import TINY, assert_each_run_is_there_once, on, parsed, scores
+
+import keras_disent
+from keras_disent import studies
+from keras_disent.studies import locks
+
+pandas = pytest.importorskip("pandas")
+psutil = pytest.importorskip("psutil")
+
+LONGER = TINY.replace("\nsteps = 3", "\nsteps = 120").replace("epoch_steps = 2", "epoch_steps = 20")
+ENDLESS = LONGER.replace("\nsteps = 120", "\nsteps = 1_000_000")
+PATIENCE = 300  # seconds, on a machine that does other things
+
+
+def launch(said, module, *arguments, **environment):
+    """Start a module of Python in the folder of the file that takes what it says."""
+    path = [str(Path(keras_disent.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment |= {"KERAS_BACKEND": BACKEND, "PYTHONPATH": os.pathsep.join(path)}
+    with said.open("w") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", *map(str, [*module.split(), *arguments])],
+            cwd=said.parent,
+            env={**os.environ, **environment},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+
+
+@contextlib.contextmanager
+def ended(*processes):
+    """End processes, and all that they have started, with the block."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+            process.kill()
+            process.wait()
+
+
+class Started:
+    """A study that is run by processes of its own."""
+
+    def __init__(self, text, folder, name="study"):
+        folder.mkdir(exist_ok=True)
+        self.folder, self.place, self.plan = folder, folder / name, None
+        (folder / "a.toml").write_text(text)
+        self.calls = 0
+
+    def run(self, *arguments, **environment):
+        self.calls += 1
+        self.said = self.folder / f"said{self.calls}.txt"
+        command = ["run", "a.toml", "--out", self.place, *arguments]
+        return launch(self.said, "keras_disent.cli study", *command, **environment)
+
+    def at_work(self):
+        """Return which process trains which run now."""
+        paths = [p for p in self.place.glob("locks/*.json") if locks.alive(p)]
+        found = {path.stem: locks._read(path).get("pid") for path in paths}
+        return {name: pid for name, pid in found.items() if pid}
+
+    def wait_for(self, process, happened):
+        end = time.monotonic() + PATIENCE
+        while not (found := happened()):
+            assert process.poll() is None, self.said.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        return found
+
+    def finish(self, process):
+        assert process.wait(2 * PATIENCE) == 0, self.said.read_text()
+        return pandas.read_parquet(self.place / "results.parquet")
+
+
+def assert_equal(found, expected):
+    pandas.testing.assert_frame_equal(scores(found), scores(expected), check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """Return the results of a study that nothing has disturbed."""
+    return studies.run(parsed(LONGER), tmp_path_factory.mktemp("whole") / "study", jobs=1)
+
+
+# -- killed ---------------------------------------------------------------------------------------
+
+
+def killed_and_finished(times, study, seed, most):
+    """Kill workers and the study by turns, at random moments; return the results in the end."""
+    chance, before, kills = random.Random(seed), {}, 0
+    process = study.run("--jobs", 2)
+    try:
+        while kills < times:
+            study.wait_for(process, study.at_work)
+            time.sleep(chance.uniform(0, most))
+            before |= {path: path.read_bytes() for path in study.place.glob("runs/*/done.json")}
+            if kills % 2:
+                process.kill()
+                process.wait()
+                process = study.run("--jobs", 2)
+            else:
+                pids = list(study.at_work().values())
+                assert process.poll() is None, "all was done before it was killed"
+                if not pids:
+                    continue
+                try:
+                    os.kill(chance.choice(pids), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            kills += 1
+        found = study.finish(process)
+    finally:
+        process.kill()
+        process.wait()
+    assert {path: path.read_bytes() for path in before} == before  # never again
+    return found
+
+
+@on("torch")
+def test_a_killed_worker_and_a_killed_study_leave_every_run_once(expected, tmp_path):
+    study = Started(LONGER, tmp_path)
+    assert_equal(killed_and_finished(2, study, seed=1, most=1), expected)
+    assert_each_run_is_there_once(study.place, parsed(LONGER))
+
+
+@pytest.mark.slow
+def test_ten_kills_leave_every_run_once(tmp_path):
+    text = LONGER.replace("\nsteps = 120", "\nsteps = 400")
+    expected = studies.run(parsed(text), tmp_path / "whole", jobs=2)
+    study = Started(text, tmp_path)
+    found = killed_and_finished(10, study, seed=int(os.environ.get("SEED", "2")), most=6)
+    assert_equal(found, expected)
+    assert_each_run_is_there_once(study.place, parsed(text))
+
+
+@pytest.mark.parametrize("moment", ["starting", "at work"])
+@on("torch")
+def test_no_worker_outlives_its_study(moment, tmp_path):
+    study = Started(ENDLESS, tmp_path)
+    process = study.run("--jobs", 2)
+    with ended(process):
+        me = psutil.Process(process.pid)
+        if moment == "starting":
+            study.wait_for(process, lambda: len(me.children()) > 1)
+        else:
+            study.wait_for(process, lambda: len(study.at_work()) == 2)
+        children = me.children(recursive=True)
+        process.kill()
+        process.wait()
+        _, left = psutil.wait_procs(children, timeout=15)
+        for child in left:
+            child.kill()
+        assert not left
+    assert not study.at_work()
+
+
+# -- sharing a folder -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [("1/1", "1/1"), ("1/2", "2/2")])
+@on("torch")
+def test_two_share_a_folder(parts, expected, tmp_path):
+    one, other = Started(LONGER, tmp_path / "a"), Started(LONGER, tmp_path / "b")
+    other.place = one.place
+    both = [
+        study.run("--jobs", 1, "--half", part)
+        for study, part in zip((one, other), parts, strict=True)
+    ]
+    trained = {}
+    with ended(*both):
+        while any(process.poll() is None for process in both):
+            for name, pid in one.at_work().items():
+                trained.setdefault(name, set()).add(pid)
+            time.sleep(0.02)
+        for study, process in zip((one, other), both, strict=True):
+            found = study.finish(process)
+    assert all(len(pids) == 1 for pids in trained.values())
+    assert_equal(found, expected)
+    assert_each_run_is_there_once(one.place, parsed(LONGER))
+
+
+# -- a full disk ----------------------------------------------------------------------------------
+
+
+@on("torch")
+def test_a_full_disk_in_the_middle_of_runs_is_told(expected, tmp_path):
+    resource = pytest.importorskip("resource")
+    study = Started(LONGER, tmp_path)
+    process = study.run("--jobs", 2)
+    with ended(process):
+        study.wait_for(process, lambda: list(study.place.glob("runs/*/done.json")))
+        for pid in study.wait_for(process, study.at_work).values():
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
+        assert process.wait(PATIENCE) == 2, study.said.read_text()
+        told = study.said.read_text()
+        assert f"Error: Cannot write '{study.place / 'runs'}" in told
+        assert "File too large. What is finished is kept: make room, and call it aga" in told
+        assert not list(study.place.rglob("failed.json"))
+        done = {path: path.read_bytes() for path in study.place.rglob("done.json")}
+        assert set(pandas.read_parquet(study.place / "results.parquet")["run"]) == {
+            path.parent.name for path in done
+        }
+        assert_equal(study.finish(study.run("--jobs", 2)), expected)
+    assert {path: path.read_bytes() for path in done} == done
+    assert_each_run_is_there_once(study.place, parsed(LONGER))
+
+
+# -- clusters -------------------------------------------------------------------------------------
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def ray_cluster(folder):
+    """Give the environment of a Ray cluster with two processors, started in another folder."""
+    pytest.importorskip("ray")
+    port, short = free_port(), Path("/tmp") / f"ray-{os.getpid()}"  # sockets have short names
+    options = [f"--port={port}", "--num-cpus=2", "--block", f"--temp-dir={short}"]
+    options += ["--include-dashboard=false", "--disable-usage-stats"]
+    options += ["--object-store-memory=100000000", "--node-ip-address=127.0.0.1"]
+    cluster = launch(folder / "ray.txt", "ray.scripts.scripts start --head", *options)
+    with ended(cluster):
+        answers(cluster, port, folder / "ray.txt")
+        yield {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    shutil.rmtree(short, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def dask_cluster(folder):
+    """Give the environment of a Dask cluster of two processes, started in another folder."""
+    pytest.importorskip("distributed")
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    host = ["--host", "127.0.0.1", "--no-dashboard"]
+    scheduler = launch(folder / "dask.txt", "distributed.cli.dask_scheduler --port", port, *host)
+    with ended(scheduler):
+        answers(scheduler, port, folder / "dask.txt")
+        options = ["--nworkers", 2, "--nthreads", 1, "--no-dashboard", "--local-directory", folder]
+        workers = launch(folder / "workers.txt", "distributed.cli.dask_worker", address, *options)
+        with ended(workers):
+            yield {"DASK_SCHEDULER_ADDRESS": address}
+
+
+def answers(process, port, said):
+    end = time.monotonic() + PATIENCE
+    while True:
+        assert process.poll() is None, said.read_text()
+        assert time.monotonic() < end
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.2)
+
+
+CLUSTERS = {"ray": ray_cluster, "dask": dask_cluster}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", CLUSTERS)
+def test_a_cluster_of_two_processes_does_a_study(engine, tmp_path):
+    """Two workers, in another directory than the pictures; one of them is killed."""
+    images = keras_disent.datasets.load("sprites", image_size=32).images(range(0, 700_000, 7_000))
+    (tmp_path / "mine").mkdir()
+    np.savez(tmp_path / "mine" / "pictures.npz", images=images)
+    text = LONGER.partition("[subset]")[0]
+    text = 'data = "pictures.npz"\n' + text.replace('["mig"]', '["active_units"]')
+    text += "[[methods]]\nmodel = 'beta_vae'\nbeta = [1, 4]\n"
+    study, whole = (Started(text, tmp_path / "mine", name) for name in ("study", "whole"))
+    (tmp_path / "elsewhere").mkdir()
+    expected = whole.finish(whole.run("--jobs", 1))
+    with CLUSTERS[engine](tmp_path / "elsewhere") as environment:
+        process = study.run("--engine", engine, **environment)
+        with ended(process):
+            study.wait_for(process, lambda: len(set(study.at_work().values())) == 2)
+            pids = set(study.at_work().values())
+            assert process.pid not in pids
+            assert {Path(f"/proc/{pid}/cwd").resolve() for pid in pids} != {tmp_path / "mine"}
+            os.kill(min(pids), signal.SIGKILL)
+            found = study.finish(process)
+    assert_equal(found, expected)
+    names = {path.name for path in (whole.place / "runs").iterdir()}
+    assert {path.name for path in (study.place / "runs").iterdir()} == names
+    assert [path.name for path in (study.place / "locks").iterdir()] == [".guard"]
+
+
+@pytest.mark.parametrize(("engine", "environment"), [("ray", {"RAY_ADDRESS": ""}), ("dask", {})])
+@on("torch")
+def test_engines_that_are_not_there(engine, environment, tmp_path):
+    study = Started(TINY, tmp_path)
+    process = study.run("--engine", engine, **environment)
+    assert process.wait(PATIENCE) == 2
+    try:
+        __import__(engine)
+    except ImportError:
+        assert (
+            f"needs {engine.title()}: pip install 'keras-disent[{engine}]'"
+            in study.said.read_text()
+        )
