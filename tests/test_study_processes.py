@@ -306,16 +306,18 @@ def test_a_cluster_of_two_processes_does_a_study(engine, tmp_path):
     assert [path.name for path in (study.place / "locks").iterdir()] == [".guard"]
 
 
-@pytest.mark.parametrize(("engine", "environment"), [("ray", {"RAY_ADDRESS": ""}), ("dask", {})])
+@pytest.mark.parametrize("engine", CLUSTERS)
 @on("torch")
-def test_engines_that_are_not_there(engine, environment, tmp_path):
-    study = Started(TINY, tmp_path)
-    process = study.run("--engine", engine, **environment)
-    assert process.wait(PATIENCE) == 2
-    try:
-        __import__(engine)
-    except ImportError:
-        assert (
-            f"needs {engine.title()}: pip install 'keras-disent[{engine}]'"
-            in study.said.read_text()
-        )
+def test_an_engine_that_is_not_there_is_told_before_any_work(engine, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, engine, None)
+    with pytest.raises(ImportError, match=rf"pip install 'keras-disent\[{engine}\]'"):
+        studies.run(parsed(TINY), tmp_path / "study", engine=engine)
+    assert not (tmp_path / "study").exists()
+
+
+@on("torch")
+def test_dask_needs_an_address(tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(ValueError, match="set DASK_SCHEDULER_ADDRESS to the address"):
+        studies.run(parsed(TINY), tmp_path / "study", engine="dask")
+    assert not (tmp_path / "study").exists()

@@ -69,7 +69,7 @@ def run(
     Raises:
         ValueError: for a folder that cannot be used, or a broken result file, which it names.
         OSError: if a file, which it names, cannot be written; what is finished is kept.
-        RuntimeError: if the processes end again and again before they have begun a run.
+        ChildProcessError: if processes end again and again before they have begun a run.
         ImportError: without pandas, or the package of the engine.
         KeyboardInterrupt: after Ctrl-C; calling it again goes on.
 
@@ -79,6 +79,7 @@ def run(
     'loky'
     """
     lookup(engine, ENGINES, "engine")
+    _check_engine(engine)
     if jobs is not None:
         whole_number("jobs", jobs, at_least=1)
     whole_number("threads", threads, at_least=1)
@@ -127,7 +128,7 @@ def _all(mine: Sequence[Run], folder: Path, engine: str, jobs: int | None, threa
             except died as error:
                 in_vain = 0 if _bury(free, folder, deaths) else in_vain + 1
                 if in_vain == DEATHS:
-                    raise RuntimeError(
+                    raise ChildProcessError(
                         f"Processes of engine {engine!r} ended {DEATHS} times before they had "
                         f"begun a run: {error}"
                     ) from error
@@ -139,8 +140,8 @@ def _dispatch(free: Sequence[Run], folder: Path, engine: str) -> None:
     # As a list: joblib 1.6 waits for ever for the generator of a pool that follows a broken one.
     parallel = joblib.Parallel(batch_size=1, pre_dispatch="all")
     if engine == "ray":  # its pool deals tasks out in turn, even to who is busy
-        workers = parallel._effective_n_jobs()
-        parallel(joblib.delayed(sweep)(tasks[i:] + tasks[:i]) for i in range(workers))
+        workers = range(joblib.effective_n_jobs(None))
+        parallel(joblib.delayed(sweep)(tasks[i:] + tasks[:i]) for i in workers)
     else:
         parallel(joblib.delayed(work)(*task) for task in tasks)
 
@@ -235,20 +236,42 @@ def _parallel(
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-@contextlib.contextmanager
-def _ray(environment: dict[str, str]) -> Iterator[Any]:
+def _check_engine(engine: str) -> None:
+    """Raise ImportError or ValueError if there is no cluster to be found, before any work."""
+    if engine == "local":
+        return
     try:
-        import ray
-        from ray.util.joblib import register_ray
+        if engine == "ray":
+            import ray.util.joblib  # noqa: F401
+        else:
+            import dask
+            import distributed
     except ImportError as error:
         raise ImportError(
-            f"The engine 'ray' needs Ray: pip install 'keras-disent[ray]'. {error}."
+            f"The engine {engine!r} needs {engine.title()}: pip install "
+            f"'keras-disent[{engine}]'. {error}."
         ) from None
+    if engine == "dask" and dask.config.get("scheduler-address", None) is None:
+        try:
+            distributed.default_client()
+        except ValueError:
+            raise ValueError(
+                "The engine 'dask' needs a cluster: set DASK_SCHEDULER_ADDRESS to the address of "
+                "its scheduler, or make a `distributed.Client`."
+            ) from None
+
+
+@contextlib.contextmanager
+def _ray(environment: dict[str, str]) -> Iterator[Any]:
+    import ray
+    from ray.util.joblib import register_ray
+
     if not ray.is_initialized():
         ray.init(
-            address=os.environ.get("RAY_ADDRESS", "auto"),
+            address=os.environ.get("RAY_ADDRESS") or "auto",
             runtime_env={"env_vars": environment},
             log_to_driver=False,
+            logging_level="warning",
         )
     register_ray()
     yield ray
@@ -256,23 +279,14 @@ def _ray(environment: dict[str, str]) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _dask() -> Iterator[Any]:
-    try:
-        import dask
-        from dask import distributed
-    except ImportError as error:
-        raise ImportError(
-            f"The engine 'dask' needs Dask: pip install 'keras-disent[dask]'. {error}."
-        ) from None
+    import dask
+    import distributed
+
     with contextlib.ExitStack() as stack:
         try:
             client = distributed.default_client()
         except ValueError:
-            address = dask.config.get("scheduler-address", None)
-            if address is None:
-                raise ValueError(
-                    "The engine 'dask' needs a cluster: set DASK_SCHEDULER_ADDRESS to that of its "
-                    "scheduler, or make a `distributed.Client`."
-                ) from None
+            address = dask.config.get("scheduler-address")
             client = stack.enter_context(distributed.Client(address))
         if any(threads > 1 for threads in client.nthreads().values()):
             raise ValueError(

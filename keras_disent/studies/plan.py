@@ -115,22 +115,30 @@ class Plan:
         for run in sorted(settings.values(), key=lambda run: _source(run.config)):
             config = run.config
             kind = (config.model, config.network, config.width, _source(config))
-            if kind in kinds:
-                config = dataclasses.replace(config, network="mlp", width=0.01)
-            kinds.add(kind)
             try:
                 if source != _source(config):
                     data, source = config.load_data(), _source(config)
-                config.build(data)
+                if kind not in kinds or not _builds_small(config, data):
+                    config.build(data)
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{run.label}: {error}") from None
             finally:
                 keras.utils.clear_session(free_memory=False)
+            kinds.add(kind)
 
     @property
     def digest(self) -> str:
         """What tells studies apart: their runs in any order, whatever the file looks like."""
         return _hash(sorted(run.name for run in self.runs))
+
+
+def _builds_small(config: Config, data: Any) -> bool:
+    """Return whether a setting is fine with small networks; if not, these may be the reason."""
+    try:
+        dataclasses.replace(config, network="mlp", width=0.01).build(data)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _setting(config: Config) -> str:
