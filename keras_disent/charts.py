@@ -48,7 +48,7 @@ def matrix(
         raise ValueError(f"`values` has two axes, (latents, factors). Got shape {array.shape}.")
     rows = [f"z{i}" for i in range(len(array))] if rows is None else list(rows)
     high = max(float(array.max(initial=0)), 1e-12)
-    return _heat_map(array, rows, list(columns), label, title, "cividis", 0.0, high)
+    return heat_map(array, rows, list(columns), label, title, "cividis", 0.0, high)
 
 
 def rank_correlation(scores: Mapping[str, ArrayLike], *, title: str | None = None) -> Figure:
@@ -74,7 +74,7 @@ def rank_correlation(scores: Mapping[str, ArrayLike], *, title: str | None = Non
         for j in range(i):
             correlations[i, j] = correlations[j, i] = _spearman(table[i], table[j])
     label = f"Spearman's rank correlation over {table.shape[1]} runs"
-    return _heat_map(correlations, names, names, label, title, "PuOr", -1.0, 1.0, "{:+.2f}")
+    return heat_map(correlations, names, names, label, title, "PuOr", -1.0, 1.0, "{:+.2f}")
 
 
 def against(
@@ -269,7 +269,7 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
-def _heat_map(
+def heat_map(
     array: np.ndarray,
     rows: list[str],
     columns: list[str],
@@ -280,6 +280,11 @@ def _heat_map(
     high: float,
     form: str = "{:.2f}",
 ) -> Figure:
+    """Draw a matrix (rows, columns) with its numbers, coloured from `low` to `high`.
+
+    Raises:
+        ValueError: if the names are not as many as rows and columns, or a value is not finite.
+    """
     if array.shape != (len(rows), len(columns)):
         raise ValueError(
             f"A matrix needs one name for each row and column. Got {len(rows)} and "

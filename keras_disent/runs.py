@@ -218,12 +218,17 @@ def example_images(data: Any, n: int = 256) -> np.ndarray:
 
     The first is the one in the middle of the set, which on a grid has every factor at its middle.
     """
+    return data.images(example_indices(data, n))
+
+
+def example_indices(data: Any, n: int = 256) -> np.ndarray:
+    """Return which images `example_images` draws."""
     drawn = np.random.default_rng(0).integers(len(data), size=n - 1)
     if isinstance(data, datasets.GroundTruth):
         (middle,) = data.indices(np.asarray(data.factor_sizes)[None] // 2)
     else:
         middle = 0
-    return data.images(np.concatenate([[middle], drawn]))
+    return np.concatenate([[middle], drawn])
 
 
 def write(path: Path, text: str) -> None:

@@ -94,6 +94,26 @@ def status(
         say(f"Scores, as of the last end of `study run`: {table}")
 
 
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Study folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report. Default: FOLDER.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Metric that stands for all. Default: mig, if it is there.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="How many are encoded to compare seeds.")] = 1000,
+    backend: Backend = None,
+) -> None:
+    """Write report.html, one page with all figures, and report.json, the same numbers."""
+    start(backend)
+    with quiet():
+        from keras_disent import studies
+    made = studies.report(folder, out, score=score, images=images)
+    for sentence in made.findings:
+        say(f"- {sentence}")
+    say(f"Look at {made.html}; the numbers are in {made.json}")
+
+
 def counts(status: Any) -> str:
     """Return how many runs are in which state, in words."""
     states = ("done", "failed", "running", "waiting")

@@ -1,0 +1,169 @@
+"""Parts with numbers and pictures in, one self-contained HTML page out."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from PIL import Image
+
+LONGEST = 250
+"""Rows of a table on the page; a longer one is in the JSON file alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A picture, and the numbers in it.
+
+    Attributes:
+        png: the picture.
+        alt: what it shows, for those who cannot see it.
+        caption: below it.
+        key: where the JSON file has the numbers.
+        rows: the numbers, for a table below the picture.
+        wide: whether it takes the whole width.
+    """
+
+    png: bytes
+    alt: str
+    caption: str
+    key: str
+    rows: Sequence[Mapping[str, Any]]
+    wide: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A section of the report.
+
+    Attributes:
+        key: in the JSON file.
+        title: heading.
+        text: paragraphs.
+        data: all numbers, as JSON knows them.
+        drawn: pictures.
+        tables: rows by heading, shown open.
+    """
+
+    key: str
+    title: str
+    text: Sequence[str]
+    data: Any
+    drawn: Sequence[Drawn] = ()
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+
+
+def page(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str) -> str:
+    """Return the whole page."""
+    style = resources.files(__package__).joinpath("page.css").read_text()
+    links = "".join(f'<li><a href="#{p.key}">{html.escape(p.title)}</a></li>' for p in parts)
+    found = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in findings)
+    body = "".join(map(_section, parts))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{html.escape(title)}</h1>
+<section id="findings"><h2>Findings</h2><ul>{found}</ul></section>
+<nav aria-label="Contents"><ol>{links}</ol></nav>
+{body}
+<footer>{html.escape(foot)}</footer>
+</main>
+</body>
+</html>
+"""
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as an HTML table: text to the left, numbers to the right."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    numeric = {n for n in names if all(_numeric(row.get(n)) for row in rows)}
+    kind = {name: ' class="n"' if name in numeric else "" for name in names}
+    head = "".join(f"<th{kind[n]}>{html.escape(n.replace('_', ' '))}</th>" for n in names)
+    lines = [
+        "<tr>" + "".join(f"<td{kind[n]}>{html.escape(_text(row.get(n)))}</td>" for n in names)
+        for row in rows
+    ]
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON knows: NumPy's numbers and tuples as its own, no NaN or infinity."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _section(part: Part) -> str:
+    text = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in part.text)
+    shown = "".join(f"<h3>{html.escape(h)}</h3>{_rows(r, part.key)}" for h, r in part.tables.items())
+    drawn = "".join(map(_figure, part.drawn))
+    drawn = f'<div class="figures">{drawn}</div>' if drawn else ""
+    title = html.escape(part.title)
+    return f'<section id="{part.key}"><h2>{title}</h2>{text}{shown}{drawn}</section>\n'
+
+
+def _figure(drawn: Drawn) -> str:
+    width, height = _size(drawn.png)
+    kind = ' class="whole"' if drawn.wide else ""
+    least = f' style="min-width:{min(width, 640)}px"' if drawn.wide else ""
+    source = base64.b64encode(drawn.png).decode()
+    return (
+        f'<figure{kind}><div class="wide"><img src="data:image/png;base64,{source}" '
+        f'width="{width}" height="{height}"{least} alt="{html.escape(drawn.alt)}"></div>'
+        f"<figcaption>{html.escape(drawn.caption)}</figcaption>"
+        f"<details><summary>Data</summary>{_rows(drawn.rows, drawn.key)}</details></figure>"
+    )
+
+
+def _rows(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    where = f"In report.json under <code>{html.escape(key)}</code>"
+    if not rows or len(rows) > LONGEST:
+        return f"<p>{where}{f': {len(rows):,} rows' if rows else ''}.</p>"
+    return f"{table(rows)}<p>{where}, in full precision.</p>"
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    """Return width and height in CSS pixels; figures are drawn at 160 dots per inch."""
+    import io
+
+    with Image.open(io.BytesIO(png)) as image:
+        return round(image.width * 96 / 160), round(image.height * 96 / 160)
+
+
+def _numeric(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, Iterable) and not isinstance(value, (str, Mapping)):
+        return " to ".join(map(_text, value))
+    return str(value)

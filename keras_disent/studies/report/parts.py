@@ -1,0 +1,388 @@
+"""The sections of a report that need the table of results alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_disent import charts
+from keras_disent.studies.report import comparisons, figures, statistics
+from keras_disent.studies.report.frame import COST, Frame, higher, title
+from keras_disent.studies.report.page import Drawn, Part, plain
+
+MANY = 60
+"""Beyond so many settings, rows of a figure are methods."""
+BEST = {True: "higher is better", False: "lower is better"}
+
+
+def overview(
+    plan: Any, states: Mapping[str, str], failed: Mapping[str, str], table: Any, frame: Frame
+) -> Part:
+    """What the study was: runs, settings, data, steps, seeds, versions."""
+    configs = {run.name: run.config for run in plan.runs}
+    done = Counter(states.values())
+    labels: dict[str, Counter[str]] = {}
+    for run in plan.runs:
+        labels.setdefault(run.label, Counter())[states[run.name]] += 1
+    settings = [
+        {
+            "method": frame.settings[label].method if label in frame.settings else "",
+            "setting": label,
+            "done": found["done"],
+            "failed": found["failed"],
+            "missing": found.total() - found["done"] - found["failed"],
+        }
+        for label, found in labels.items()
+    ]
+
+    def of(name: str) -> str:
+        values = dict.fromkeys(str(getattr(config, name)) for config in configs.values())
+        return ", ".join(v for v in values if v != "None")
+
+    about = {
+        "runs": len(plan.runs),
+        "done": done["done"],
+        "failed": done["failed"],
+        "missing": len(plan.runs) - done["done"] - done["failed"],
+        "methods": len(frame.methods),
+        "settings": len(labels),
+        "seeds": sorted({config.seed for config in configs.values()}),
+        "steps": of("steps"),
+        "data": of("data"),
+        "image_size": of("image_size"),
+        "subset": of("subset"),
+        "network": of("network"),
+        "width": of("width"),
+        "latents": of("latent_dim"),
+        "likelihood": of("likelihood"),
+        "batch_size": of("batch_size") or "64 for each player's turn",
+        "learning_rate": of("learning_rate") or "the model's own",
+        "backend": ", ".join(sorted(set(table["backend"]))),
+        "keras_disent": ", ".join(sorted(set(table["keras_disent"]))),
+        "hours_of_training": float(table.groupby("run")["seconds"].first().sum() / 3600),
+        "values_not_finite": frame.infinite,
+    }
+    shown = [
+        {"what": name.replace("_", " "), "": _words(value)}
+        for name, value in about.items()
+        if value not in ("", [], 0) or name in ("failed", "missing")
+    ]
+    text = []
+    if about["missing"] or about["failed"]:
+        text.append(
+            f"Of {about['runs']:,} runs, {about['failed']:,} failed and {about['missing']:,} are not "
+            "done yet. They are in none of the figures: if they failed because of their settings, "
+            "what is left looks better than it is."
+        )
+    if frame.infinite:
+        text.append(f"{frame.infinite:,} values that are not finite are left out.")
+    several = [n for n in ("data", "subset", "likelihood") if len({of(n)}) and _differ(configs, n)]
+    if several:
+        text.append(
+            f"Runs differ in {' and '.join(several)}; scores are comparable only within each."
+        )
+    tables = {"The study": shown, "Runs by setting": settings}
+    if failed:
+        tables["Failed runs"] = [
+            {"run": name, "error": message.splitlines()[0][:200]}
+            for name, message in failed.items()
+        ]
+    data = {**about, "by_setting": settings, "failures": dict(failed)}
+    return Part("study", "What the study was", text, plain(data), tables=tables)
+
+
+def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
+    """Every score of every run, by setting."""
+    many = len(frame.settings) > MANY
+    groups = frame.groups("method" if many else "label")
+    data, drawn = {}, []
+    for score in frame.scores:
+        rows = []
+        kept = {name: runs for name, runs in groups.items() if runs[score].notna().any()}
+        for row in statistics.spread(kept, score):
+            name = row.pop("group")
+            setting = None if many else frame.settings[name]
+            head = {
+                "setting": setting.name if setting else name,
+                "method": setting.method if setting else name,
+            }
+            ends = intervals[name][score] if name in intervals else None
+            values = kept[name][score].dropna().tolist()
+            rows.append(plain({**head, **row, "interval_of_mean": ends, "values": values}))
+        data[score] = rows
+        label = f"{title(score)}, {BEST[higher(score)]}"
+        shown = [{k: v for k, v in row.items() if k not in ("values", "method")} for row in rows]
+        drawn.append(
+            Drawn(
+                figures.png(figures.strips(rows, label)),
+                f"{title(score)} of every run, by setting",
+                f"{title(score)}: {sum(row['n'] for row in rows):,} runs.",
+                f"distributions.{score}",
+                shown,
+            )
+        )
+    text = [
+        "One figure a score. Every dot is a run, so a row shows how far seeds alone move a score.",
+    ]
+    if many:
+        text.append(f"With {len(frame.settings)} settings, each row is a method with all of its.")
+    return Part("distributions", "Scores by method and strength", text, data, drawn)
+
+
+def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
+    """Reconstruction against each score."""
+    name = "Reconstruction against disentanglement"
+    if COST not in frame.terms:
+        text = [f"Left out: not all runs have a term {COST!r}."]
+        return Part("tradeoff", name, text, {})
+    groups = frame.groups()
+    data, drawn = {}, []
+    for score in frame.supervised or frame.metrics:
+        rows = []
+        for label, runs in groups.items():
+            if runs[score].notna().any():
+                setting = frame.settings[label]
+                rows.append(
+                    {
+                        "method": setting.method,
+                        "strength": setting.short,
+                        "chain": frame.chain(setting.method),
+                        "n": int(runs[score].notna().sum()),
+                        "x": float(runs[COST].mean()),
+                        "x_interval": intervals[label][COST],
+                        "y": float(runs[score].mean()),
+                        "y_interval": intervals[label][score],
+                    }
+                )
+        data[score] = plain(rows)
+        drawn.append(
+            Drawn(
+                figures.png(figures.tradeoff(data[score], title(COST), title(score))),
+                f"{title(score)} against {title(COST)}",
+                f"{title(score)} ({BEST[higher(score)]}) against what it costs.",
+                f"tradeoff.{score}",
+                [
+                    {
+                        "setting": ", ".join(filter(None, (row["method"], row["strength"]))),
+                        "n": row["n"],
+                        COST: row["x"],
+                        "its_interval": row["x_interval"],
+                        score: row["y"],
+                        "interval": row["y_interval"],
+                    }
+                    for row in data[score]
+                ],
+            )
+        )
+    text = [
+        "Each point is the mean of a setting; its strength is written beside it, and a line leads "
+        "through the strengths of a method. The reconstruction error is the negative "
+        "log-likelihood of images that were not trained on (64 batches), in nats for an image.",
+        "Intervals are of the mean over seeds, 95 %, by drawing seeds again 4,000 times, with the "
+        "ends moved out as Student's t demands for few runs (Hesterberg 2015). They are not given "
+        "for fewer than three runs.",
+    ]
+    return Part("tradeoff", name, text, data, drawn)
+
+
+def agreement(frame: Frame) -> Part:
+    """How the scores rank the runs."""
+    names, matrix, n = statistics.rank_correlations(frame.runs, frame.scores)
+    name = "Do the scores agree?"
+    if len(names) < 2 or n < 3:
+        text = ["Left out: it needs two scores that vary, and three runs."]
+        return Part("rank_correlation", name, text, {})
+    label = f"Spearman's rank correlation, n = {n:,} runs"
+    figure = charts.heat_map(matrix, names, names, label, None, "PuOr", -1, 1, "{:+.2f}")
+    rows = [
+        {"score": one, **{other: float(matrix[i, j]) for j, other in enumerate(names)}}
+        for i, one in enumerate(names)
+    ]
+    drawn = Drawn(
+        figures.png(figure, 256),
+        "Rank correlation of each pair of scores",
+        f"Spearman's rank correlation of each pair of scores over n = {n:,} runs.",
+        "rank_correlation",
+        rows,
+        wide=True,
+    )
+    low = [score for score in names if not higher(score)]
+    text = ["+1: two scores rank the runs the same way; 0: they have nothing to do with each other."]
+    if low:
+        text.append(f"Of {', '.join(low)} low values are the good ones: there, −1 is agreement.")
+    data = {"scores": names, "matrix": matrix, "n": n}
+    return Part("rank_correlation", name, text, plain(data), [drawn])
+
+
+def variance(frame: Frame, resamples: int) -> Part:
+    """What explains the differences between runs."""
+    name = "Method, strength or seed?"
+    rows = []
+    for score in frame.scores:
+        runs = frame.runs[["method", "label", score]].dropna()
+        given = runs[score].to_numpy(), runs["method"].to_numpy(), runs["label"].to_numpy()
+        try:
+            raw, adjusted = statistics.explained(*given)
+        except ValueError:
+            continue
+        ends = statistics.explained_intervals(*given, resamples)
+        named = {f"{n}_interval": e for n, e in zip(raw._fields, ends, strict=True)}
+        rows.append(
+            {
+                "score": score,
+                "n": len(runs),
+                "adjusted": {**adjusted._asdict(), **named},
+                "plain": raw._asdict(),
+            }
+        )
+    if not rows:
+        text = ["Left out: it needs a setting with two runs or more, and a score that varies."]
+        return Part("variance", name, text, {})
+    data = plain(rows)
+    shown = [
+        {
+            "score": row["score"],
+            "n": row["n"],
+            **{
+                f"{n} {what}": row["adjusted"][f"{n}{end}"]
+                for n in figures.SHARES
+                for what, end in (("share", ""), ("interval", "_interval"))
+            },
+            **{f"{n} (plain R²)": row["plain"][n] for n in figures.SHARES},
+        }
+        for row in data
+    ]
+    drawn = Drawn(
+        figures.png(figures.shares(data)),
+        "Share of the variance of each score by method, strength and seed",
+        "Adjusted shares of the variance of each score.",
+        "variance",
+        shown,
+    )
+    text = [
+        "Two least-squares regressions of a score on categories: on the method, and on method and "
+        "strength together, each setting a category of its own. The R² of the first is the share "
+        "of the method; what the second adds is that of the strength within methods; what remains "
+        "is the seed (Locatello et al. 2019, section 5.4). Drawn is the adjusted R², since the "
+        "plain one, in the table, rises with every category by chance alone; a share may then "
+        "come out a little below 0, and is drawn as 0.",
+        f"Intervals are from {resamples:,} draws of runs within their settings, as another choice "
+        "of seeds would give them. The shares depend on which methods and strengths were tried: "
+        "wider grids make the strength matter more.",
+    ]
+    return Part("variance", name, text, data, [drawn])
+
+
+QUESTIONS = {
+    "methods": (
+        "Methods, all their strengths together",
+        "A run of one method against a run of another, whatever strength of its grid it has. All "
+        "pairs of methods are compared (with more than eight methods, each with the baseline).",
+    ),
+    "chosen": (
+        "Each method at its best strength",
+        "Against the baseline only. The strength is chosen for each seed by the mean over the "
+        "other seeds, so that a setting does not win by having been lucky: n is the number of "
+        "seeds.",
+    ),
+    "strength": (
+        "The strongest setting of a method against its weakest",
+        "Does the strength do what it should, for the main score and for reconstruction?",
+    ),
+}
+
+
+def differences(frame: Frame, found: Mapping[str, Sequence[Any]]) -> Part:
+    """What differs by more than chance."""
+    data, drawn, tables = {}, [], {}
+    for family, (heading, _) in QUESTIONS.items():
+        rows = [plain({**one._asdict(), "found": one.found}) for one in found[family]]
+        data[family] = rows
+        scores = list(dict.fromkeys(row["score"] for row in rows))
+        for score in scores:
+            own = [row for row in rows if row["score"] == score]
+            if score not in (frame.main, COST) or (score == COST and family != "strength"):
+                continue
+            drawn.append(
+                Drawn(
+                    figures.png(figures.forest(own, title(score))),
+                    f"{heading}: differences of {score}",
+                    f"{heading}: {title(score)}, {BEST[higher(score)]}.",
+                    f"comparisons.{family}",
+                    [_row(row) for row in own],
+                )
+            )
+        if scores and family != "strength":
+            tables[heading] = [
+                {
+                    "score": score,
+                    "comparisons": len(own),
+                    "more than chance": sum(row["found"] for row in own),
+                    "which": "; ".join(_which(row) for row in own if row["found"]) or "none",
+                }
+                for score in scores
+                if (own := [row for row in rows if row["score"] == score])
+            ]
+    fewest = min((min(row["runs"]) for rows in data.values() for row in rows), default=0)
+    text = [
+        "Differences of means, each with a 95 % interval by drawing runs again, and a two-sided "
+        "permutation test (Welch's test beyond 200 runs). Holm's correction counts the comparisons "
+        "of one figure or one line of a table: one score within one question. It does not count "
+        "that several scores and questions are asked, so one line in twenty may be wrong by "
+        "chance. Not every pair of settings is compared: with few seeds, no p-value would "
+        "survive the correction for so many.",
+        *(f"{heading}: {words}" for heading, words in QUESTIONS.values()),
+    ]
+    if not fewest:
+        text.append("No comparison: it needs two methods or strengths with three runs each.")
+    return Part("comparisons", "What differs by more than chance", text, data, drawn, tables)
+
+
+def compared(frame: Frame, resamples: int) -> dict[str, list[Any]]:
+    """Return the comparisons that `differences` shows."""
+    return comparisons.families(frame, resamples)
+
+
+def _which(row: Mapping[str, Any]) -> str:
+    sign = ">" if row["difference"] > 0 else "<"
+    return f"{row['first']} {sign} {row['second']}"
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "first": row["first"],
+        "second": row["second"],
+        "n": row["runs"],
+        "means": row["means"],
+        "difference": row["difference"],
+        "interval": row["interval"],
+        "test": row["test"],
+        "p": row["p"],
+        "p_after_Holm": row["adjusted"],
+    }
+
+
+def _differ(configs: Mapping[str, Any], name: str) -> bool:
+    values = (str(getattr(config, name)) for config in configs.values())
+    return any(a != b for a, b in itertools.pairwise(values))
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        whole = list(range(value[0], value[0] + len(value)))
+        if value == whole and len(value) > 2:
+            return f"{value[0]} to {value[-1]} (n = {len(value)})"
+        return ", ".join(map(str, value))
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def spearman(rows: Any, one: str, other: str) -> tuple[float, int]:
+    """Return Spearman's correlation of two columns, NaN if one does not vary, and the runs."""
+    both = rows[[one, other]].dropna()
+    if len(both) < 3 or both[one].nunique() < 2 or both[other].nunique() < 2:
+        return float(np.nan), len(both)
+    return float(both.corr(method="spearman").iloc[0, 1]), len(both)

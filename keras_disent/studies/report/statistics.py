@@ -1,0 +1,244 @@
+"""Numbers of a study: spread, intervals over seeds, agreement of scores, shares of variance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from keras_disent.metrics.bootstrap import Interval
+
+LEVEL = 0.95
+FEWEST = 3
+"""Runs from which on an interval is given."""
+AT_ONCE = 2_000_000
+"""Draws held in memory at a time."""
+
+Numbers = NDArray[np.float64]
+
+
+def counts(n: int, resamples: int, rng: np.random.Generator) -> Any:
+    """Yield, in parts of bounded memory, how often each of `n` is drawn: float64 (some, n)."""
+    step = max(1, AT_ONCE // n)
+    for start in range(0, resamples, step):
+        some = min(step, resamples - start)
+        drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n).astype(float)
+
+
+def resampled_means(
+    values: ArrayLike, resamples: int = 4000, rng: np.random.Generator | None = None
+) -> Numbers:
+    """Return the means of runs drawn again, with replacement: (resamples, columns).
+
+    Args:
+        values: (runs, columns), finite; the columns of a run are drawn together.
+        resamples: how often.
+        rng: random stream; default, one of seed 0.
+
+    >>> resampled_means([[1.0], [1.0]], 3).tolist()
+    [[1.0], [1.0], [1.0]]
+    """
+    values = np.asarray(values, float)
+    rng = np.random.default_rng(0) if rng is None else rng
+    parts = [some @ values for some in counts(len(values), resamples, rng)]
+    return np.concatenate(parts) / len(values)
+
+
+def interval(draws: ArrayLike, estimate: float, freedom: float, wider: float = 1.0) -> Interval:
+    """Return the expanded percentile interval of a mean, or of a difference of means.
+
+    The percentile interval of few runs is too narrow. Its ends are moved out to where Student's t
+    has them: Hesterberg (2015), "What Teachers Should Know About the Bootstrap", section 5.3.
+
+    Args:
+        draws: of the estimate, by drawing runs again.
+        estimate: of the runs themselves.
+        freedom: degrees of freedom, for a mean `n - 1`.
+        wider: what the deviations are multiplied by, for a mean `sqrt(n / (n - 1))`.
+    """
+    from scipy.stats import norm, t
+
+    tail = norm.cdf(t.ppf((1 - LEVEL) / 2, freedom))
+    spread = (np.asarray(draws, float) - estimate) * wider
+    low, high = np.quantile(spread, [tail, 1 - tail])
+    return Interval(float(estimate + low), float(estimate + high))
+
+
+def intervals(
+    groups: Mapping[str, Any], names: Sequence[str], resamples: int = 4000, seed: int = 0
+) -> dict[str, dict[str, Interval | None]]:
+    """Return the interval of the mean of each column, by group: None for fewer than three runs.
+
+    Args:
+        groups: name to pandas `DataFrame` of runs.
+        names: of the columns.
+        resamples: how often runs are drawn again.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, dict[str, Interval | None]] = {}
+    for group, rows in groups.items():
+        whole = [name for name in names if rows[name].notna().all()]
+        parts = [whole, *([name] for name in names if name not in whole)]
+        found[group] = dict.fromkeys(names)
+        for part in filter(None, parts):
+            values = rows[part].dropna().to_numpy(float)
+            n = len(values)
+            if n < FEWEST:
+                continue
+            draws = resampled_means(values, resamples, rng)
+            for i, name in enumerate(part):
+                mean, wide = float(values[:, i].mean()), float(np.sqrt(n / (n - 1)))
+                found[group][name] = interval(draws[:, i], mean, n - 1, wide)
+    return found
+
+
+def spread(groups: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return n, mean, standard deviation and quartiles of one column for each group."""
+    rows = []
+    for group, runs in groups.items():
+        values = runs[name].dropna()
+        low, middle, high = values.quantile([0.25, 0.5, 0.75])
+        rows.append(
+            {
+                "group": group,
+                "n": len(values),
+                "mean": float(values.mean()),
+                "sd": float(values.std()),
+                "least": float(values.min()),
+                "quartile_1": float(low),
+                "median": float(middle),
+                "quartile_3": float(high),
+                "most": float(values.max()),
+            }
+        )
+    return rows
+
+
+def rank_correlations(runs: Any, names: Sequence[str]) -> tuple[list[str], Numbers, int]:
+    """Return Spearman's correlation of each pair of columns, over the runs that have all.
+
+    Returns:
+        names of the columns that vary, the matrix, and the number of runs.
+    """
+    whole = runs[list(names)].dropna()
+    kept = [name for name in names if whole[name].nunique() > 1]
+    return kept, whole[kept].corr(method="spearman").to_numpy(), len(whole)
+
+
+class Shares(NamedTuple):
+    """Shares of the variance of a score; they sum to 1.
+
+    Attributes:
+        method: by which method it is.
+        strength: by the settings within methods, beyond that.
+        seed: the rest: what differs between runs of one setting.
+    """
+
+    method: float
+    strength: float
+    seed: float
+
+
+def explained(values: ArrayLike, methods: ArrayLike, labels: ArrayLike) -> tuple[Shares, Shares]:
+    """Return which share of the variance of a score method, strength and seed explain.
+
+    The R² of two least-squares regressions on categories: on the method, and on method and
+    strength together, each setting a category of its own. The first is the share of the method,
+    the difference that of the strength, what the second leaves that of the seed. Locatello et al.
+    (2019), "Challenging Common Assumptions in the Unsupervised Learning of Disentangled
+    Representations", section 5.4. R² rises with every category, by chance alone; the adjusted one
+    compares unbiased variances instead, `1 - (1 - R²) (n - 1) / (n - k)` for k categories.
+
+    Args:
+        values: (n,), finite, not all the same.
+        methods: (n,), names.
+        labels: (n,), names of settings; each is of one method.
+
+    Returns:
+        the shares, and the adjusted ones, of which one may be a little below 0.
+
+    Raises:
+        ValueError: if no setting has two runs, or all values are the same.
+
+    >>> plain, adjusted = explained([1, 1, 3, 3, 5, 7], list("aaaabb"), list("aabbcc"))
+    >>> [round(share, 3) for share in plain]
+    [0.686, 0.229, 0.086]
+    """
+    values = np.asarray(values, float)
+    (_, method), (names, label) = (np.unique(g, return_inverse=True) for g in (methods, labels))
+    if len(names) == len(values):
+        raise ValueError("Shares of variance need a setting with two runs or more.")
+    moments = _moments(values, label, np.ones((1, len(values))))
+    of_method = np.zeros(len(names), int)
+    of_method[label] = method
+    plain, adjusted = _shares(moments, of_method)
+    if not np.isfinite(plain).all():
+        raise ValueError("Shares of variance need values that differ.")
+    return Shares(*plain[0].tolist()), Shares(*adjusted[0].tolist())
+
+
+def explained_intervals(
+    values: ArrayLike, methods: ArrayLike, labels: ArrayLike, resamples: int = 1000, seed: int = 0
+) -> tuple[Interval, Interval, Interval]:
+    """Return intervals of the adjusted shares of `explained`.
+
+    Runs are drawn again within each setting, as another choice of seeds would; the spread of the
+    shares is laid around the shares themselves, whose own centre repeated runs move.
+    """
+    estimate = explained(values, methods, labels)[1]
+    values = np.asarray(values, float) - np.mean(values)
+    (_, method), (names, label) = (np.unique(g, return_inverse=True) for g in (methods, labels))
+    of_method = np.zeros(len(names), int)
+    of_method[label] = method
+    rng = np.random.default_rng(seed)
+    parts: list[list[Numbers]] = [[] for _ in range(3)]
+    for i in range(len(names)):
+        own = values[label == i]
+        sums = [
+            np.stack([some @ own, some @ own**2], axis=-1)
+            for some in counts(len(own), resamples, rng)
+        ]
+        both = np.concatenate(sums)
+        parts[0].append(both[:, 0])
+        parts[1].append(both[:, 1])
+        parts[2].append(np.full(resamples, float(len(own))))
+    moments = tuple(np.stack(part, axis=1) for part in parts)
+    draws = _shares(moments, of_method)[1]
+    draws = draws[np.isfinite(draws).all(axis=1)]
+    low, high = np.quantile(draws - draws.mean(axis=0), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    ends = zip(estimate, low, high, strict=True)
+    one, two, three = (Interval(float(e + a), float(e + b)) for e, a, b in ends)
+    return one, two, three
+
+
+def _moments(values: Numbers, label: Any, weights: Numbers) -> tuple[Numbers, ...]:
+    """Return sums, sums of squares and numbers by setting, each (draws, settings)."""
+    settings = np.eye(label.max() + 1)[label]
+    centred = values - values.mean()
+    return tuple((weights * part) @ settings for part in (centred, centred**2, np.ones_like(values)))
+
+
+def _shares(moments: tuple[Numbers, ...], of_method: Any) -> tuple[Numbers, Numbers]:
+    """Return shares and adjusted shares, each (draws, 3)."""
+    sums, squares, n = moments
+    methods = np.eye(of_method.max() + 1)[of_method]
+    total, runs = squares.sum(1), n[0].sum()
+
+    def left(s: Numbers, many: Numbers) -> Numbers:
+        return total - (s**2 / many).sum(1)
+
+    whole = left(sums.sum(1, keepdims=True), n.sum(1, keepdims=True))
+    within = [left(sums @ methods, n @ methods), left(sums, n)]
+    freedom = [runs - methods.shape[1], runs - n.shape[1]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        plain = [rest / whole for rest in within]
+        adjusted = [
+            rest / free * (runs - 1) / whole for rest, free in zip(within, freedom, strict=True)
+        ]
+    return tuple(  # type: ignore[return-value]
+        np.stack([1 - left[0], left[0] - left[1], left[1]], axis=1) for left in (plain, adjusted)
+    )
