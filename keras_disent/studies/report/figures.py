@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 
 from keras_disent.plots import ACCENT, INK, QUIET, as_png
 
@@ -34,8 +35,9 @@ def strips(rows: Rows, label: str, limits: tuple[float, float] | None = None) ->
         label: what the values are, with the unit.
         limits: of the axis; default, those of the values.
     """
-    figure, axes = _axes(WIDE, ROW * len(rows) + 0.95)
     same = {row["n"] for row in rows}
+    names = [r["setting"] + ("" if len(same) == 1 else f"  (n = {r['n']})") for r in rows]
+    figure, axes = _axes(WIDE, ROW * len(rows) + 0.95, names)
     dots = max(row["n"] for row in rows)
     size, alpha = (16, 0.85) if dots <= 20 else (6, 0.35)
     colours = _colours(rows)
@@ -60,17 +62,17 @@ def strips(rows: Rows, label: str, limits: tuple[float, float] | None = None) ->
         if before not in (None, row["method"]):
             axes.axhline(y - 0.5, color="#dddddd", linewidth=0.8)
         before = row["method"]
-    names = [r["setting"] + ("" if len(same) == 1 else f"  (n = {r['n']})") for r in rows]
-    axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.use_sticky_edges = False
+    axes.margins(x=0.04)
     if limits:
         axes.set_xlim(*limits)
-    axes.set_xlabel(label, fontsize=10, color=INK)
-    each = f"n = {min(same)} runs in each row" if len(same) == 1 else "n runs"
-    axes.set_title(f"dot: run, box: quartiles, bar: median; {each}", **_SMALL)
+    axes.set_xlabel(label, **_LABEL, loc="right")
+    each = f"; n = {min(same)} runs in each row" if len(same) == 1 else ""
+    _note(figure, f"dot: a run, box: quartiles, bar: median{each}")
     axes.grid(axis="x", color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
-    return _done(figure)
+    return figure
 
 
 def tradeoff(rows: Rows, x_label: str, y_label: str) -> Figure:
@@ -103,14 +105,15 @@ def tradeoff(rows: Rows, x_label: str, y_label: str) -> Figure:
                     textcoords="offset points",
                     fontsize=8,
                     color=colour,
+                    path_effects=[Stroke(linewidth=2, foreground="white"), Normal()],
                 )
-    axes.set_xlabel(f"{x_label}, lower is better", fontsize=10, color=INK)
-    axes.set_ylabel(y_label, fontsize=10, color=INK)
+    axes.set_xlabel(f"{x_label}, lower is better", **_LABEL)
+    axes.set_ylabel(y_label, **_LABEL)
     n = sorted({row["n"] for row in rows})
     each = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
     _legend(axes, f"mean of a setting and its 95 % interval; n = {each} seeds each")
     axes.margins(0.08)
-    return _done(figure)
+    return figure
 
 
 def shares(rows: Rows) -> Figure:
@@ -119,7 +122,8 @@ def shares(rows: Rows) -> Figure:
     Args:
         rows: with "score", "n", and under "adjusted" the shares by name and "seed_interval".
     """
-    figure, axes = _axes(WIDE, 0.36 * len(rows) + 1.15)
+    names = [row["score"] for row in rows]
+    figure, axes = _axes(WIDE, 0.36 * len(rows) + 1.25, names)
     for y, row in enumerate(rows):
         left = 0.0
         for name, colour in SHARES.items():
@@ -138,13 +142,12 @@ def shares(rows: Rows) -> Figure:
             left += share
         low, high = row["adjusted"]["seed_interval"]
         axes.plot([1 - high, 1 - low], [y - 0.26] * 2, color=INK, linewidth=1.2)
-    axes.set_yticks(range(len(rows)), [row["score"] for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 6), [f"{100 * t:.0f}" for t in np.linspace(0, 1, 6)])
-    axes.set_xlabel("share of the variance between runs (%)", fontsize=10, color=INK)
+    axes.set_xlabel("share of the variance between runs (%)", **_LABEL, loc="right")
     _legend(axes, f"line: 95 % interval of where the seed's share begins; n = {rows[0]['n']} runs")
-    return _done(figure)
+    return figure
 
 
 def forest(rows: Rows, label: str) -> Figure:
@@ -154,7 +157,8 @@ def forest(rows: Rows, label: str) -> Figure:
         rows: with "first", "second", "runs", "difference", "interval", "adjusted" and "found".
         label: what the difference is of, with the unit.
     """
-    figure, axes = _axes(WIDE + 0.4, 0.3 * len(rows) + 1.05)
+    names = [_pair(row["first"], row["second"]) for row in rows]
+    figure, axes = _axes(WIDE, 0.29 * len(rows) + 1.1, names, right=0.7, top=0.5)
     for y, row in enumerate(rows):
         colour = ACCENT if row["found"] else QUIET
         axes.plot(row["interval"], [y, y], color=colour, linewidth=1.8)
@@ -176,15 +180,14 @@ def forest(rows: Rows, label: str) -> Figure:
             fontsize=9,
             color=INK,
         )
-    axes.text(1.02, -0.9, "p", transform=axes.get_yaxis_transform(), fontsize=9, color=QUIET)
+    axes.text(1.02, -1.0, "p", transform=axes.get_yaxis_transform(), fontsize=9, color=QUIET)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [f"{row['first']} − {row['second']}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel(f"difference of mean {label}", fontsize=10, color=INK)
+    axes.set_xlabel(f"difference of mean {label}", **_LABEL, loc="right")
     n = sorted({number for row in rows for number in row["runs"]})
     each = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
-    axes.set_title(f"filled: p < 0.05 after Holm; n = {each} each", **_SMALL)
-    return _done(figure)
+    _note(figure, f"line: 95 % interval, filled: p < 0.05 after Holm; n = {each} runs each")
+    return figure
 
 
 def scatter(rows: Rows, x_label: str, y_label: str) -> Figure:
@@ -198,10 +201,10 @@ def scatter(rows: Rows, x_label: str, y_label: str) -> Figure:
     for method, (colour, marker) in _colours(rows).items():
         x, y = ([row[axis] for row in rows if row["method"] == method] for axis in "xy")
         axes.scatter(x, y, s=26, color=colour, marker=marker, alpha=0.8, label=method, linewidths=0)
-    axes.set_xlabel(x_label, fontsize=10, color=INK)
-    axes.set_ylabel(y_label, fontsize=10, color=INK)
+    axes.set_xlabel(x_label, **_LABEL)
+    axes.set_ylabel(y_label, **_LABEL)
     _legend(axes, f"a dot for each run; n = {len(rows)}")
-    return _done(figure)
+    return figure
 
 
 def png(figure: Figure, colours: int | None = 128) -> bytes:
@@ -217,7 +220,7 @@ def png(figure: Figure, colours: int | None = 128) -> bytes:
     return stream.getvalue()
 
 
-_SMALL: dict[str, Any] = {"loc": "left", "fontsize": 8.5, "color": QUIET}
+_LABEL: dict[str, Any] = {"fontsize": 10, "color": INK}
 
 
 def _colours(rows: Rows) -> dict[str, tuple[str, str]]:
@@ -230,37 +233,60 @@ def _colours(rows: Rows) -> dict[str, tuple[str, str]]:
     }
 
 
+def _pair(first: str, second: str) -> str:
+    """Return "beta_vae, beta 16 − 4" for two settings of one method."""
+    one, other = first.split(" "), second.split(" ")
+    same = 0
+    while same < min(len(one), len(other)) - 1 and one[same] == other[same]:
+        same += 1
+    return f"{first} − {' '.join(other[same:])}"
+
+
+def _note(figure: Figure, text: str) -> None:
+    """Write a small line at the head of a figure."""
+    height = figure.get_figheight()
+    figure.text(0.02, 1 - 0.08 / height, text, fontsize=8.5, color=QUIET, va="top")
+
+
 def _legend(axes: Any, note: str) -> None:
-    """Put the legend above the axes, in as many lines as it takes, over a small note."""
+    """Put a small note and the legend, in as many lines as it takes, above the axes."""
+    figure = axes.figure
     handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, min(len(labels), int(58 / (max(map(len, labels)) + 4))))
+    columns = max(1, min(len(labels), int(58 / (max(map(len, labels)) + 5))))
     lines = -(-len(labels) // columns)
-    axes.set_title(note, pad=10 + 15 * lines, **_SMALL)
-    axes.legend(
+    height = figure.get_figheight()
+    _note(figure, note)
+    figure.subplots_adjust(top=1 - (0.34 + 0.2 * lines) / height)
+    figure.legend(
         handles,
         labels,
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
+        loc="upper left",
+        bbox_to_anchor=(0.005, 1 - 0.24 / height),
         ncols=columns,
         fontsize=9,
         frameon=False,
         labelcolor=INK,
-        borderaxespad=0.2,
+        borderaxespad=0.0,
         columnspacing=1.2,
         handletextpad=0.5,
         labelspacing=0.3,
     )
 
 
-def _axes(wide: float, tall: float) -> tuple[Figure, Any]:
+def _axes(
+    wide: float, tall: float, names: Sequence[str] = (), right: float = 0.18, top: float = 0.36
+) -> tuple[Figure, Any]:
+    """Return a figure with one pair of axes, rows with names or none; margins in inches."""
     figure = Figure(figsize=(wide, tall), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.tick_params(colors=INK, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
+    left = 0.72
+    if names:
+        longest = max(map(len, names))
+        size = 9 if longest <= 30 else 8
+        axes.set_yticks(range(len(names)), names, fontsize=size)
+        left = min(0.25 + 0.0081 * size * longest, 0.6 * wide)
+    figure.subplots_adjust(left / wide, 0.55 / tall, 1 - right / wide, 1 - top / tall)
     return figure, axes
-
-
-def _done(figure: Figure) -> Figure:
-    figure.tight_layout()
-    return figure

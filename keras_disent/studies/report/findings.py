@@ -24,7 +24,7 @@ def findings(
         *_methods(frame, compared),
         *_variance(frame, parts["variance"].data),
         *_strength(frame, compared["strength"]),
-        *_scores(parts["rank_correlation"].data),
+        *_scores(frame, parts["rank_correlation"].data),
         *_udr(frame, parts["selection"].data),
         *_latents(parts["matching"].data),
     ]
@@ -95,17 +95,19 @@ def _strength(frame: Frame, compared: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
-def _scores(data: Mapping[str, Any]) -> Iterator[str]:
-    if not data:
+def _scores(frame: Frame, data: Mapping[str, Any]) -> Iterator[str]:
+    among = [i for i, name in enumerate(data.get("scores", ())) if name in frame.metrics]
+    if len(among) < 2:
         return
-    names, matrix = data["scores"], np.array(data["matrix"], float)
+    names = [data["scores"][i] for i in among]
+    matrix = np.array(data["matrix"], float)[np.ix_(among, among)]
     signs = np.array([1 if higher(name) else -1 for name in names])
     matrix = matrix * signs * signs[:, None]
     rows, columns = np.triu_indices(len(names), 1)
     values = matrix[rows, columns]
     least = int(np.argmin(values))
     yield (
-        f"Of {_many(len(values), 'pair')} of scores, {int((values > 0.5).sum())} rank the "
+        f"Of {_many(len(values), 'pair')} of metrics, {int((values > 0.5).sum())} rank the "
         f"runs much alike (Spearman above 0.5, the better end of both up) and "
         f"{int((values < 0).sum())} against each other; "
         f"least in agreement: {names[rows[least]]} and {names[columns[least]]} "

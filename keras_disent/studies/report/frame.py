@@ -128,6 +128,13 @@ def title(score: str) -> str:
     return TITLES.get(score, f"{score.replace('_', ' ')} (score)")
 
 
+def direction(score: str) -> str:
+    """Return which values are good; "" for a KL, of which neither more nor less is."""
+    if score in TERMS and score != COST:
+        return ""
+    return "higher is better" if higher(score) else "lower is better"
+
+
 def frame(table: Any, score: str | None = None) -> Frame:
     """Return the runs of a table of results, see `table.results`.
 

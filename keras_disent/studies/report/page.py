@@ -91,7 +91,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as an HTML table: text to the left, numbers to the right."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     numeric = {n for n in names if all(_numeric(row.get(n)) for row in rows)}
-    kind = {name: ' class="n"' if name in numeric else "" for name in names}
+    long = {n for n in names if any(len(_text(row.get(n))) > 40 for row in rows)}
+    kind = {n: ' class="n"' if n in numeric else ' class="t"' if n in long else "" for n in names}
     head = "".join(f"<th{kind[n]}>{html.escape(n.replace('_', ' '))}</th>" for n in names)
     lines = [
         "<tr>" + "".join(f"<td{kind[n]}>{html.escape(_text(row.get(n)))}</td>" for n in names)
@@ -122,7 +123,7 @@ def _section(part: Part) -> str:
     drawn = "".join(map(_figure, part.drawn))
     drawn = f'<div class="figures">{drawn}</div>' if drawn else ""
     title = html.escape(part.title)
-    return f'<section id="{part.key}"><h2>{title}</h2>{text}{shown}{drawn}</section>\n'
+    return f'<section id="{part.key}"><h2>{title}</h2>{text}{drawn}{shown}</section>\n'
 
 
 def _figure(drawn: Drawn) -> str:

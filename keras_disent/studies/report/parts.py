@@ -11,12 +11,11 @@ import numpy as np
 
 from keras_disent import charts
 from keras_disent.studies.report import comparisons, figures, statistics
-from keras_disent.studies.report.frame import COST, Frame, higher, title
+from keras_disent.studies.report.frame import COST, Frame, direction, title
 from keras_disent.studies.report.page import Drawn, Part, plain
 
 MANY = 60
 """Beyond so many settings, rows of a figure are methods."""
-BEST = {True: "higher is better", False: "lower is better"}
 
 
 def overview(
@@ -31,7 +30,7 @@ def overview(
     settings = [
         {
             "method": frame.settings[label].method if label in frame.settings else "",
-            "setting": label,
+            "setting": frame.settings[label].short if label in frame.settings else label,
             "done": found["done"],
             "failed": found["failed"],
             "missing": found.total() - found["done"] - found["failed"],
@@ -114,7 +113,7 @@ def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> P
             values = kept[name][score].dropna().tolist()
             rows.append(plain({**head, **row, "interval_of_mean": ends, "values": values}))
         data[score] = rows
-        label = f"{title(score)}, {BEST[higher(score)]}"
+        label = ", ".join(filter(None, (title(score), direction(score))))
         shown = [{k: v for k, v in row.items() if k not in ("values", "method")} for row in rows]
         drawn.append(
             Drawn(
@@ -163,7 +162,7 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
             Drawn(
                 figures.png(figures.tradeoff(data[score], title(COST), title(score))),
                 f"{title(score)} against {title(COST)}",
-                f"{title(score)} ({BEST[higher(score)]}) against what it costs.",
+                f"{title(score)}, {direction(score)}, against what it costs.",
                 f"tradeoff.{score}",
                 [
                     {
@@ -210,7 +209,7 @@ def agreement(frame: Frame) -> Part:
         rows,
         wide=True,
     )
-    low = [score for score in names if not higher(score)]
+    low = [score for score in names if direction(score) == "lower is better"]
     text = ["+1: two scores rank the runs the same way; 0: they have nothing to do with each other."]
     if low:
         text.append(f"Of {', '.join(low)} low values are the good ones: there, −1 is agreement.")
@@ -311,7 +310,7 @@ def differences(frame: Frame, found: Mapping[str, Sequence[Any]]) -> Part:
                 Drawn(
                     figures.png(figures.forest(own, title(score))),
                     f"{heading}: differences of {score}",
-                    f"{heading}: {title(score)}, {BEST[higher(score)]}.",
+                    f"{heading}: {title(score)}, {direction(score)}.",
                     f"comparisons.{family}",
                     [_row(row) for row in own],
                 )
