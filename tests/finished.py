@@ -16,7 +16,8 @@ METRICS = ("mig", "dci", "sap", "factor_vae", "beta_vae", "modularity", "irs", "
 def scores(run, rng):
     """Return scores that depend on method, strength and seed in about equal parts."""
     method = {"vae": 0.0}.get(run.config.model, 0.1 + len(run.config.model) / 100)
-    strength = float(next(iter(run.settings.values()), 1))
+    numbers = [v for v in run.settings.values() if isinstance(v, (int, float))]
+    strength = float(numbers[0]) if numbers else 1.0
     quality = method + 0.05 * np.log2(strength) + rng.normal(scale=0.08)
     found = {name: 0.2 + quality + rng.normal(scale=0.03) for name in METRICS}
     found["unsupervised"] = 1 - quality

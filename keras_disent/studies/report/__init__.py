@@ -11,10 +11,17 @@ from keras_disent.progress import progress_bar
 from keras_disent.runs import write
 from keras_disent.studies import folder as place
 from keras_disent.studies import table
-from keras_disent.studies.report import agreement, codes, models, parts, statistics
-from keras_disent.studies.report.findings import findings
-from keras_disent.studies.report.frame import Frame, frame
-from keras_disent.studies.report.page import Part, page
+from keras_disent.studies.report import (
+    agreement,
+    codes,
+    findings,
+    models,
+    page,
+    parts,
+    statistics,
+)
+from keras_disent.studies.report.frames import Frame, frame
+from keras_disent.studies.report.page import Part
 from keras_disent.validation import whole_number
 
 HTML, JSON = "report.html", "report.json"
@@ -80,23 +87,23 @@ def report(
     encoded = codes.encode(
         folder, [run for run in plan.runs if run.name in several], out / codes.CODES, images
     )
-    made = _parts(frames, plan, folder, found, states, failed, encoded, groups, resamples)
-    sentences, sections = made
+    known = frames, plan, folder, found, states, failed, encoded, groups, resamples
+    said, sections = _parts(*known)
     name = folder.resolve().name
     foot = f"keras-disent {__version__}. All numbers are in {JSON}."
-    text = page(f"Study {name}", sentences, sections, foot)
+    text = page.render(f"Study {name}", said, sections, foot)
     held = {
         "format": FORMAT,
         "made_with": {"keras_disent": __version__},
         "score": frames.main,
         "baseline": frames.baseline,
-        "findings": sentences,
+        "findings": said,
         "runs": _runs(frames),
         **{part.key: part.data for part in sections},
     }
     write(out / JSON, json.dumps(held, allow_nan=False))
     write(out / HTML, text)
-    return Report(out / HTML, out / JSON, sentences)
+    return Report(out / HTML, out / JSON, said)
 
 
 def _parts(
@@ -131,7 +138,7 @@ def _parts(
         for i, step in enumerate(steps):
             sections.append(step())
             advance(i + 1, len(steps))
-    return findings(frames, {part.key: part for part in sections}, compared), sections
+    return findings.sentences(frames, {part.key: part for part in sections}, compared), sections
 
 
 def _runs(frames: Frame) -> dict[str, list[Any]]:

@@ -87,9 +87,7 @@ def matched(
         if len(names) < 2:
             continue
         active = [np.flatnonzero(codes[n].means.var(axis=0) > ACTIVE) for n in names]
-        ranks = [
-            rankdata(codes[n].means[:, a], axis=0) for n, a in zip(names, active, strict=True)
-        ]
+        ranks = [rankdata(codes[n].means[:, a], axis=0) for n, a in zip(names, active, strict=True)]
         rows = {
             (i, j): np.zeros(len(active[i]))
             for i in range(len(names))

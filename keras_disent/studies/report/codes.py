@@ -97,16 +97,19 @@ def _read(path: Path, stamp: list[int]) -> Codes | None:
         with np.load(path) as file:
             if file["stamp"].tolist() != stamp:
                 return None
-            parts = [file[name] if name in file else None for name in ("kl", "factors")]
-            return Codes(file["means"], *parts, tuple(file["names"].tolist()))
+            kl, factors = file.get("kl"), file.get("factors")
+            return Codes(file["means"], kl, factors, tuple(file["names"].tolist()))
     except Exception:  # missing, cut short or of another form: it is made again
         return None
 
 
 def _write(path: Path, codes: Codes, stamp: list[int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    given = {"kl": codes.kl, "factors": codes.factors}
-    arrays = {name: array for name, array in given.items() if array is not None}
     names = np.array(codes.factor_names, dtype=str)
+    arrays: dict[str, Any] = {"means": codes.means, "names": names, "stamp": stamp}
+    if codes.kl is not None:
+        arrays["kl"] = codes.kl
+    if codes.factors is not None:
+        arrays["factors"] = codes.factors
     with written_whole(path) as temporary:
-        np.savez_compressed(temporary, means=codes.means, names=names, stamp=stamp, **arrays)
+        np.savez_compressed(temporary, **arrays)

@@ -1,4 +1,4 @@
-"""What differs by more than chance: differences of means, tested, and corrected for their number."""
+"""What differs by more than chance: differences of means, tested, corrected for their number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_disent.metrics.bootstrap import Interval
-from keras_disent.studies.report.frame import COST, Frame, higher
+from keras_disent.studies.report.frames import COST, Frame, higher
 from keras_disent.studies.report.statistics import FEWEST, interval, resampled_means
 
 PERMUTED = 200

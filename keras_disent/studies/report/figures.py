@@ -234,12 +234,12 @@ def _colours(rows: Rows) -> dict[str, tuple[str, str]]:
 
 
 def _pair(first: str, second: str) -> str:
-    """Return "beta_vae, beta 16 − 4" for two settings of one method."""
+    """Return "beta_vae, beta 16 - 4" for two settings of one method."""
     one, other = first.split(" "), second.split(" ")
     same = 0
     while same < min(len(one), len(other)) - 1 and one[same] == other[same]:
         same += 1
-    return f"{first} − {' '.join(other[same:])}"
+    return f"{first} \N{MINUS SIGN} {' '.join(other[same:])}"
 
 
 def _note(figure: Figure, text: str) -> None:

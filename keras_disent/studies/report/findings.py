@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from keras_disent.studies.report.comparisons import Comparison
-from keras_disent.studies.report.frame import COST, Frame, higher
+from keras_disent.studies.report.frames import COST, Frame, higher
 from keras_disent.studies.report.page import Part
 
 FEW = 10
 """Seeds below which the reader is warned."""
 
 
-def findings(
+def sentences(
     frame: Frame, parts: Mapping[str, Part], compared: Mapping[str, Sequence[Comparison]]
 ) -> list[str]:
     """Return a few sentences, the most general first."""
@@ -130,10 +130,11 @@ def _udr(frame: Frame, data: Mapping[str, Any]) -> Iterator[str]:
             f"{picked['chosen_by_UDR']:.2f}, where the mean run has {picked['mean_of_all']:.2f} "
             f"and the best {picked['best']:.2f}."
         )
+    low, high = min(known.values()), max(known.values())
     yield (
         f"Without labels, UDR ranks runs as {frame.main} does with a rank correlation of "
-        f"{known[frame.main]:+.2f} (n = {overall['n']:,}; over all scores {min(known.values()):+.2f} "
-        f"to {max(known.values()):+.2f}).{chosen}"
+        f"{known[frame.main]:+.2f} (n = {overall['n']:,}; over all scores {low:+.2f} to "
+        f"{high:+.2f}).{chosen}"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras_disent import charts, plots, runs
 from keras_disent.studies.report import figures
 from keras_disent.studies.report.agreement import FOUND, Matching
-from keras_disent.studies.report.frame import Frame, higher, title
+from keras_disent.studies.report.frames import Frame, higher, title
 from keras_disent.studies.report.page import Drawn, Part, plain
 from keras_disent.studies.report.parts import spearman
 from keras_disent.studies.work import RUNS
@@ -246,4 +246,3 @@ def traversals(frame: Frame, plan: Any, folder: Path) -> Part:
         "stands for one factor, one thing changes along its row.",
     ]
     return Part("traversals", name, text, data, drawn)
-

@@ -58,7 +58,7 @@ class Part:
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
 
 
-def page(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str) -> str:
+def render(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str) -> str:
     """Return the whole page."""
     style = resources.files(__package__).joinpath("page.css").read_text()
     links = "".join(f'<li><a href="#{p.key}">{html.escape(p.title)}</a></li>' for p in parts)
@@ -119,7 +119,9 @@ def plain(value: Any) -> Any:
 
 def _section(part: Part) -> str:
     text = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in part.text)
-    shown = "".join(f"<h3>{html.escape(h)}</h3>{_rows(r, part.key)}" for h, r in part.tables.items())
+    shown = "".join(
+        f"<h3>{html.escape(h)}</h3>{_rows(r, part.key)}" for h, r in part.tables.items()
+    )
     drawn = "".join(map(_figure, part.drawn))
     drawn = f'<div class="figures">{drawn}</div>' if drawn else ""
     title = html.escape(part.title)

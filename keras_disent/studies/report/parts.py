@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_disent import charts
 from keras_disent.studies.report import comparisons, figures, statistics
-from keras_disent.studies.report.frame import COST, Frame, direction, title
+from keras_disent.studies.report.frames import COST, Frame, direction, title
 from keras_disent.studies.report.page import Drawn, Part, plain
 
 MANY = 60
@@ -210,7 +210,9 @@ def agreement(frame: Frame) -> Part:
         wide=True,
     )
     low = [score for score in names if direction(score) == "lower is better"]
-    text = ["+1: two scores rank the runs the same way; 0: they have nothing to do with each other."]
+    text = [
+        "+1: two scores rank the runs the same way; 0: they have nothing to do with each other."
+    ]
     if low:
         text.append(f"Of {', '.join(low)} low values are the good ones: there, −1 is agreement.")
     data = {"scores": names, "matrix": matrix, "n": n}

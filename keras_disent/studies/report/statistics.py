@@ -219,7 +219,9 @@ def _moments(values: Numbers, label: Any, weights: Numbers) -> tuple[Numbers, ..
     """Return sums, sums of squares and numbers by setting, each (draws, settings)."""
     settings = np.eye(label.max() + 1)[label]
     centred = values - values.mean()
-    return tuple((weights * part) @ settings for part in (centred, centred**2, np.ones_like(values)))
+    return tuple(
+        (weights * part) @ settings for part in (centred, centred**2, np.ones_like(values))
+    )
 
 
 def _shares(moments: tuple[Numbers, ...], of_method: Any) -> tuple[Numbers, Numbers]:
