@@ -53,13 +53,13 @@ def udr(codes: Mapping[str, Codes], groups: Mapping[str, Sequence[str]]) -> dict
         codes: of runs, by name.
         groups: label to names of runs.
     """
-    found = {}
+    found: dict[str, float] = {}
     for names in groups.values():
-        known = [name for name in names if name in codes and codes[name].kl is not None]
-        if len(known) < 2:
-            continue
-        scores = metrics.udr([codes[n].means for n in known], [codes[n].kl for n in known])
-        found |= dict(zip(known, scores.model_scores.tolist(), strict=True))
+        known = {n: codes[n] for n in names if n in codes}
+        kls = {n: c.kl for n, c in known.items() if c.kl is not None}
+        if len(kls) >= 2:
+            scores = metrics.udr([known[n].means for n in kls], list(kls.values()))
+            found |= dict(zip(kls, scores.model_scores.tolist(), strict=True))
     return found
 
 

@@ -209,7 +209,8 @@ def traversals(frame: Frame, plan: Any, folder: Path) -> Part:
     ranked = values.sort_values(ascending=not higher(frame.main), kind="stable")
     places_of = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
     configs = {run.name: run.config for run in plan.runs}
-    data, drawn = [], []
+    data: list[dict[str, Any]] = []
+    drawn = []
     for which, place in places_of.items():
         run = ranked.index[place]
         if any(row["run"] == run for row in data):

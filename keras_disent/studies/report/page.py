@@ -162,7 +162,7 @@ def _numeric(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -73,8 +73,8 @@ def overview(
     text = []
     if about["missing"] or about["failed"]:
         text.append(
-            f"Of {about['runs']:,} runs, {about['failed']:,} failed and {about['missing']:,} are not "
-            "done yet. They are in none of the figures: if they failed because of their settings, "
+            f"Of {about['runs']:,} runs, {about['failed']:,} failed and {about['missing']:,} are "
+            "not done yet. They are in none of the figures: if they failed because of their settings, "
             "what is left looks better than it is."
         )
     if frame.infinite:
@@ -84,7 +84,10 @@ def overview(
         text.append(
             f"Runs differ in {' and '.join(several)}; scores are comparable only within each."
         )
-    tables = {"The study": shown, "Runs by setting": settings}
+    tables: dict[str, Sequence[Mapping[str, Any]]] = {
+        "The study": shown,
+        "Runs by setting": settings,
+    }
     if failed:
         tables["Failed runs"] = [
             {"run": name, "error": message.splitlines()[0][:200]}
@@ -210,11 +213,9 @@ def agreement(frame: Frame) -> Part:
         wide=True,
     )
     low = [score for score in names if direction(score) == "lower is better"]
-    text = [
-        "+1: two scores rank the runs the same way; 0: they have nothing to do with each other."
-    ]
+    text = ["+1: two scores rank the runs the same way; 0: they have nothing in common."]
     if low:
-        text.append(f"Of {', '.join(low)} low values are the good ones: there, −1 is agreement.")
+        text.append(f"Of {', '.join(low)} low values are the good ones: there, -1 is agreement.")
     data = {"scores": names, "matrix": matrix, "n": n}
     return Part("rank_correlation", name, text, plain(data), [drawn])
 

@@ -190,14 +190,15 @@ def explained_intervals(
     shares is laid around the shares themselves, whose own centre repeated runs move.
     """
     estimate = explained(values, methods, labels)[1]
-    values = np.asarray(values, float) - np.mean(values)
+    centred = np.asarray(values, float)
+    centred = centred - centred.mean()
     (_, method), (names, label) = (np.unique(g, return_inverse=True) for g in (methods, labels))
     of_method = np.zeros(len(names), int)
     of_method[label] = method
     rng = np.random.default_rng(seed)
     parts: list[list[Numbers]] = [[] for _ in range(3)]
     for i in range(len(names)):
-        own = values[label == i]
+        own = centred[label == i]
         sums = [
             np.stack([some @ own, some @ own**2], axis=-1)
             for some in counts(len(own), resamples, rng)
