@@ -14,7 +14,7 @@ from test_imports import python
 from test_studies import METHODS, SUBSET, TOP, on
 
 from keras_disent import metrics, runs, studies
-from keras_disent.studies.report import agreement, codes, comparisons, findings, frames, statistics
+from keras_disent.studies.report import agreement, codes, comparisons, frames, statistics
 from keras_disent.studies.report.codes import Codes
 
 pandas = pytest.importorskip("pandas")

@@ -182,7 +182,7 @@ def _latents(entry: Mapping[str, Any]) -> Drawn:
     columns = [f"seed {seed}" for seed in entry["others"]][:SHOWN]
     names = entry["latents"][:SHOWN]
     figure = charts.heat_map(
-        matrix, names, columns, "|rank correlation|", None, "cividis", 0.0, 1.0
+        matrix, names, columns, "|rank correlation|", entry["setting"], "cividis", 0.0, 1.0
     )
     rows = [
         {"latent": name, **dict(zip(columns, row, strict=True))}

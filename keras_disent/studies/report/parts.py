@@ -74,8 +74,8 @@ def overview(
     if about["missing"] or about["failed"]:
         text.append(
             f"Of {about['runs']:,} runs, {about['failed']:,} failed and {about['missing']:,} are "
-            "not done yet. They are in none of the figures: if they failed because of their settings, "
-            "what is left looks better than it is."
+            "not done yet. They are in none of the figures: if they failed because of their "
+            "settings, what is left looks better than it is."
         )
     if frame.infinite:
         text.append(f"{frame.infinite:,} values that are not finite are left out.")
