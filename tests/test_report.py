@@ -1,6 +1,7 @@
 """Reports of studies: numbers against other ways to them, and a page that stands for itself."""
 
 import html.parser
+import io
 import itertools
 import json
 import re
@@ -9,12 +10,13 @@ import shutil
 import numpy as np
 import pytest
 from finished import finished
+from PIL import Image
 from test_cli import call, refused  # noqa: F401
 from test_imports import python
 from test_studies import METHODS, SUBSET, TOP, on
 
 from keras_disent import metrics, runs, studies
-from keras_disent.studies.report import agreement, codes, comparisons, frames, statistics
+from keras_disent.studies.report import agreement, codes, comparisons, figures, frames, statistics
 from keras_disent.studies.report.codes import Codes
 
 pandas = pytest.importorskip("pandas")
@@ -61,6 +63,14 @@ def real(tmp_path_factory):
     top = TOP.replace('["mig"]', '["mig", "mcc", "unsupervised"]') + "seeds = 3\n"
     studies.run(studies.Plan.parse(top + SUBSET + METHODS), place, jobs=1)
     return place, studies.report(place, resamples=DRAWN, images=20)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave out what takes longest where the pictures do not matter."""
+    blank = io.BytesIO()
+    Image.new("1", (4, 4)).save(blank, "png")
+    monkeypatch.setattr(figures, "png", lambda figure, colours=None: blank.getvalue())
 
 
 def frame_of(place, score=None):
@@ -166,7 +176,7 @@ def test_settings_are_told_from_methods(made_up):
     assert (frame.main, frame.baseline, frame.terms) == ("mig", "vae", ("reconstruction", "kl"))
 
 
-def test_values_that_are_no_numbers_are_left_out_and_counted(tmp_path):
+def test_values_that_are_no_numbers_are_left_out_and_counted(tmp_path, undrawn):
     def scores(run, rng):
         if run.config.model == "vae" and run.config.seed == 0:
             return {"mig": 0.5, "unsupervised": "inf"}
@@ -181,14 +191,14 @@ def test_values_that_are_no_numbers_are_left_out_and_counted(tmp_path):
     assert data["tradeoff"] == {}  # there is no reconstruction
 
 
-def test_one_method_one_run(tmp_path):
+def test_one_method_one_run(tmp_path, undrawn):
     finished(tmp_path / "study", "metrics = ['mig']\n[[methods]]\nmodel = 'vae'\n")
     data = held(studies.report(tmp_path / "study", resamples=DRAWN))
     assert data["findings"][0].startswith("1 run done: 1 method in 1 setting, 1 seed")
     assert (data["variance"], data["rank_correlation"]["n"]) == ([], 1) or not data["variance"]
 
 
-def test_failed_and_missing_runs_are_told(tmp_path):
+def test_failed_and_missing_runs_are_told(tmp_path, undrawn):
     place = tmp_path / "study"
     plan = finished(place, SCORED)
     for run in plan.runs[:3]:
@@ -308,7 +318,7 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path):
 # -- models ---------------------------------------------------------------------------------------
 
 
-def test_codes_are_encoded_once(real, monkeypatch):
+def test_codes_are_encoded_once(real, monkeypatch, undrawn):
     place, report = real
     before = {path: path.read_bytes() for path in (place / "codes").iterdir()}
     assert len(before) == 9
@@ -362,7 +372,7 @@ def test_matching_finds_what_was_mixed():
 # -- the command, and what goes wrong -------------------------------------------------------------
 
 
-def test_the_command_writes_a_report(made_up, tmp_path, capsys):
+def test_the_command_writes_a_report(made_up, tmp_path, capsys, undrawn):
     out = tmp_path / "out"
     assert call("study", "report", made_up[0], "--out", out, "--score", "sap") == 0
     shown = capsys.readouterr().out

@@ -95,12 +95,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     kind = {n: ' class="n"' if n in numeric else ' class="t"' if n in long else "" for n in names}
     head = "".join(f"<th{kind[n]}>{html.escape(n.replace('_', ' '))}</th>" for n in names)
     lines = [
-        "<tr>" + "".join(f"<td{kind[n]}>{html.escape(_text(row.get(n)))}</td>" for n in names)
+        "".join(f"<td{kind[n]}>{html.escape(_text(row.get(n)))}</td>" for n in names)
         for row in rows
     ]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
