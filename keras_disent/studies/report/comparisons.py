@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from keras_disent.metrics.bootstrap import Interval
 from keras_disent.studies.report.frames import COST, Frame, higher
-from keras_disent.studies.report.statistics import FEWEST, interval, resampled_means
+from keras_disent.studies.report.statistics import FEWEST, deviations, interval, resampled
 
 PERMUTED = 200
 """Up to so many runs, labels are permuted; beyond, Welch's test, which agrees with it by then."""
@@ -73,7 +73,11 @@ def holm(p: ArrayLike) -> np.ndarray:
 
 
 def difference(
-    first: ArrayLike, second: ArrayLike, resamples: int = 4000, seed: int = 0
+    first: ArrayLike,
+    second: ArrayLike,
+    resamples: int = 4000,
+    seed: int = 0,
+    drawn: Sequence[np.ndarray] | None = None,
 ) -> tuple[float, Interval, str, float]:
     """Return a difference of means, its interval, the name of the test and the p-value.
 
@@ -84,6 +88,7 @@ def difference(
         first, second: scores, at least three of each.
         resamples: draws for the interval.
         seed: of the draws.
+        drawn: the `statistics.deviations` of both, if they are known already.
     """
     from scipy import stats
 
@@ -91,12 +96,9 @@ def difference(
     gap = float(a.mean() - b.mean())
     if np.ptp(np.concatenate([a, b])) == 0:
         return 0.0, Interval(0.0, 0.0), "permutation", 1.0
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for values in (a, b):
-        wide = np.sqrt(len(values) / (len(values) - 1))
-        means = resampled_means(values[:, None], resamples, rng)[:, 0]
-        drawn.append((means - values.mean()) * wide)
+    if drawn is None:
+        rng = np.random.default_rng(seed)
+        drawn = [deviations(values[:, None], resamples, rng)[:, 0] for values in (a, b)]
     ends = interval(gap + drawn[0] - drawn[1], gap, _freedom(a, b))
     if len(a) + len(b) > PERMUTED:
         told = [number for v in (a, b) for number in (v.mean(), v.std(ddof=1), len(v))]
@@ -150,10 +152,13 @@ def between_methods(frame: Frame, scores: Sequence[str], resamples: int) -> list
     if len(groups) > ALL_PAIRS:
         pairs = _with_baseline(frame)
     ordered = [(b, a) if a == frame.baseline else (a, b) for a, b in pairs]
+    drawn = {(g, s): d for g, s, _, d in resampled(groups, scores, resamples)}
     found = []
     for score in scores:
         values = {name: rows[score].dropna().to_numpy() for name, rows in groups.items()}
-        found += _family(score, [(a, b, values[a], values[b]) for a, b in ordered], resamples)
+        known = {name: drawn.get((name, score)) for name in groups}
+        given = [(a, b, values[a], values[b]) for a, b in ordered]
+        found += _family(score, given, resamples, known)
     return found
 
 
@@ -214,9 +219,14 @@ def _with_baseline(frame: Frame) -> list[tuple[str, str]]:
     return [(name, frame.baseline) for name in frame.methods if name != frame.baseline]
 
 
-def _family(score: str, pairs: Sequence[Any], resamples: int) -> list[Comparison]:
+def _family(
+    score: str, pairs: Sequence[Any], resamples: int, known: Mapping[str, Any] | None = None
+) -> list[Comparison]:
     tested = [pair for pair in pairs if min(len(pair[2]), len(pair[3])) >= FEWEST]
-    results = [difference(a, b, resamples) for _, _, a, b in tested]
+    results = [
+        difference(a, b, resamples, drawn=None if known is None else [known[first], known[second]])
+        for first, second, a, b in tested
+    ]
     adjusted = holm([result[-1] for result in results])
     return [
         Comparison(

@@ -60,10 +60,10 @@ def _methods(frame: Frame, compared: Mapping[str, Sequence[Comparison]]) -> Iter
     )
     best = [one for one in compared["chosen"] if one.score == main]
     if best:
+        means = ", ".join(f"{one.first} {one.means[0]:.2f}" for one in best)
         yield (
-            f"With the strength of each method chosen by its other seeds, "
-            f"{_told(best)} (mean {main} of {base}: {best[0].means[1]:.2f}; "
-            f"{', '.join(f'{one.first} {one.means[0]:.2f}' for one in best)})."
+            f"With the strength of each method chosen by its other seeds, {_told(best)}. Mean "
+            f"{main}: {base} {best[0].means[1]:.2f}, {means}."
         )
 
 
@@ -160,13 +160,13 @@ def _told(found: Sequence[Comparison]) -> str:
     """Say how many differ, and which way."""
     sure = [one for one in found if one.found]
     if not sure:
-        return f"none of {len(found)} differs by more than chance"
+        return f"none of {len(found)} differs from it by more than chance"
     better = [one.first for one in sure if (one.difference > 0) == higher(one.score)]
     worse = [one.first for one in sure if one.first not in better]
     words = [f"better: {', '.join(better)}"] if better else []
     words += [f"worse: {', '.join(worse)}"] if worse else []
     verb = "differs" if len(sure) == 1 else "differ"
-    return f"{len(sure)} of {len(found)} {verb} by more than chance ({'; '.join(words)})"
+    return f"{len(sure)} of {len(found)} {verb} from it by more than chance ({'; '.join(words)})"
 
 
 def _better(values: Any, than: float, score: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,11 +24,12 @@ def overview(
     configs = {run.name: run.config for run in plan.runs}
     done = Counter(states.values())
     labels: dict[str, Counter[str]] = {}
+    models = {run.label: run.config.model for run in plan.runs}
     for run in plan.runs:
         labels.setdefault(run.label, Counter())[states[run.name]] += 1
     settings = [
         {
-            "method": frame.settings[label].method if label in frame.settings else "",
+            "method": frame.settings[label].method if label in frame.settings else models[label],
             "setting": frame.settings[label].short if label in frame.settings else label,
             "done": found["done"],
             "failed": found["failed"],
@@ -39,8 +39,8 @@ def overview(
     ]
 
     def of(name: str) -> str:
-        values = dict.fromkeys(str(getattr(config, name)) for config in configs.values())
-        return ", ".join(v for v in values if v != "None")
+        values = dict.fromkeys(_words(getattr(config, name)) for config in configs.values())
+        return "; or ".join(v for v in values if v != "None")
 
     about = {
         "runs": len(plan.runs),
@@ -74,12 +74,13 @@ def overview(
     if about["missing"] or about["failed"]:
         text.append(
             f"Of {about['runs']:,} runs, {about['failed']:,} failed and {about['missing']:,} are "
-            "not done yet. They are in none of the figures: if they failed because of their "
-            "settings, what is left looks better than it is."
+            "not done yet. They are in none of the figures."
         )
+    if about["failed"]:
+        text.append("If runs failed because of their settings, what is left looks too good.")
     if frame.infinite:
         text.append(f"{frame.infinite:,} values that are not finite are left out.")
-    several = [n for n in ("data", "subset", "likelihood") if len({of(n)}) and _differ(configs, n)]
+    several = [name for name in ("data", "subset", "likelihood") if "; or " in of(name)]
     if several:
         text.append(
             f"Runs differ in {' and '.join(several)}; scores are comparable only within each."
@@ -368,16 +369,14 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _differ(configs: Mapping[str, Any], name: str) -> bool:
-    values = (str(getattr(config, name)) for config in configs.values())
-    return any(a != b for a, b in itertools.pairwise(values))
-
-
 def _words(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_words(part)}" for name, part in value.items())
+    if isinstance(value, list) and all(isinstance(v, int) for v in value) and value:
         whole = list(range(value[0], value[0] + len(value)))
         if value == whole and len(value) > 2:
             return f"{value[0]} to {value[-1]} (n = {len(value)})"
+    if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ AT_ONCE = 2_000_000
 Numbers = NDArray[np.float64]
 
 
-def counts(n: int, resamples: int, rng: np.random.Generator) -> Any:
+def counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[Numbers]:
     """Yield, in parts of bounded memory, how often each of `n` is drawn: float64 (some, n)."""
     step = max(1, AT_ONCE // n)
     for start in range(0, resamples, step):
@@ -47,7 +47,7 @@ def resampled_means(
     return np.concatenate(parts) / len(values)
 
 
-def interval(draws: ArrayLike, estimate: float, freedom: float, wider: float = 1.0) -> Interval:
+def interval(draws: ArrayLike, estimate: float, freedom: float) -> Interval:
     """Return the expanded percentile interval of a mean, or of a difference of means.
 
     The percentile interval of few runs is too narrow. Its ends are moved out to where Student's t
@@ -57,12 +57,11 @@ def interval(draws: ArrayLike, estimate: float, freedom: float, wider: float = 1
         draws: of the estimate, by drawing runs again.
         estimate: of the runs themselves.
         freedom: degrees of freedom, for a mean `n - 1`.
-        wider: what the deviations are multiplied by, for a mean `sqrt(n / (n - 1))`.
     """
     from scipy.stats import norm, t
 
     tail = norm.cdf(t.ppf((1 - LEVEL) / 2, freedom))
-    spread = (np.asarray(draws, float) - estimate) * wider
+    spread = np.asarray(draws, float) - estimate
     low, high = np.quantile(spread, [tail, 1 - tail])
     return Interval(float(estimate + low), float(estimate + high))
 
@@ -78,22 +77,37 @@ def intervals(
         resamples: how often runs are drawn again.
         seed: of the draws.
     """
+    found: dict[str, dict[str, Interval | None]] = {g: dict.fromkeys(names) for g in groups}
+    for group, name, values, deviations in resampled(groups, names, resamples, seed):
+        mean = float(values.mean())
+        found[group][name] = interval(mean + deviations, mean, len(values) - 1)
+    return found
+
+
+def resampled(
+    groups: Mapping[str, Any], names: Sequence[str], resamples: int, seed: int = 0
+) -> Iterator[tuple[str, str, Numbers, Numbers]]:
+    """Yield group, column, its values, and `deviations` of its mean, for three runs or more."""
     rng = np.random.default_rng(seed)
-    found: dict[str, dict[str, Interval | None]] = {}
     for group, rows in groups.items():
         whole = [name for name in names if rows[name].notna().all()]
         parts = [whole, *([name] for name in names if name not in whole)]
-        found[group] = dict.fromkeys(names)
         for part in filter(None, parts):
             values = rows[part].dropna().to_numpy(float)
-            n = len(values)
-            if n < FEWEST:
-                continue
-            draws = resampled_means(values, resamples, rng)
-            for i, name in enumerate(part):
-                mean, wide = float(values[:, i].mean()), float(np.sqrt(n / (n - 1)))
-                found[group][name] = interval(draws[:, i], mean, n - 1, wide)
-    return found
+            if len(values) >= FEWEST:
+                drawn = deviations(values, resamples, rng)
+                for i, name in enumerate(part):
+                    yield group, name, values[:, i], drawn[:, i]
+
+
+def deviations(values: Numbers, resamples: int, rng: np.random.Generator) -> Numbers:
+    """Return how far means of runs drawn again are from the mean: (resamples, columns).
+
+    Drawn runs vary less than runs do, by (n - 1) / n in variance, which is made up for.
+    """
+    n = len(values)
+    wide = np.sqrt(n / (n - 1))
+    return (resampled_means(values, resamples, rng) - values.mean(axis=0)) * wide
 
 
 def spread(groups: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
