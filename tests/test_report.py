@@ -195,7 +195,8 @@ def test_one_method_one_run(tmp_path, undrawn):
     finished(tmp_path / "study", "metrics = ['mig']\n[[methods]]\nmodel = 'vae'\n")
     data = held(studies.report(tmp_path / "study", resamples=DRAWN))
     assert data["findings"][0].startswith("1 run done: 1 method in 1 setting, 1 seed")
-    assert (data["variance"], data["rank_correlation"]["n"]) == ([], 1) or not data["variance"]
+    assert (data["variance"], data["rank_correlation"]) == ({}, {})
+    assert data["tradeoff"]["mig"][0]["y_interval"] is None
 
 
 def test_failed_and_missing_runs_are_told(tmp_path, undrawn):
@@ -305,14 +306,14 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path):
     def noise(run, rng):
         return {"mig": rng.random(), "reconstruction": rng.random()}
 
-    text = SCORED.replace("seeds = 5", "seeds = 20")
+    text = SCORED.replace("seeds = 5", "seeds = 10")
     wrong = []
-    for seed in range(5):
+    for seed in range(4):
         place = tmp_path / str(seed)
         finished(place, text, seed, noise)
         found = comparisons.families(frame_of(place), DRAWN)
         wrong += [any(c.found and c.score == "mig" for c in f) for f in found.values()]
-    assert sum(wrong) <= 3
+    assert sum(wrong) <= 2
 
 
 # -- models ---------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def _matching(
 ) -> Matching:
     others = [j for j in range(len(names)) if j != i]
     table = np.stack([rows[i, j] for j in others], axis=1)
-    order = np.argsort(-table.mean(axis=1), kind="stable")
+    order = np.argsort(-table.mean(axis=1).round(6), kind="stable")
     stand_for = _factors(codes, ranks)
     return Matching(
         names[i],

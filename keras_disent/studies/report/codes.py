@@ -94,7 +94,7 @@ def _stamp(path: Path, images: int) -> list[int]:
 
 def _read(path: Path, stamp: list[int]) -> Codes | None:
     try:
-        with np.load(path) as file:
+        with path.open("rb") as stream, np.load(stream) as file:
             if file["stamp"].tolist() != stamp:
                 return None
             kl, factors = file.get("kl"), file.get("factors")

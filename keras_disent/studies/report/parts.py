@@ -378,7 +378,7 @@ def _words(value: Any) -> str:
             return f"{value[0]} to {value[-1]} (n = {len(value)})"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
-    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def spearman(rows: Any, one: str, other: str) -> tuple[float, int]:
