@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -242,10 +243,11 @@ def ray_cluster(folder):
     options = [f"--port={port}", "--num-cpus=2", "--block", f"--temp-dir={short}"]
     options += ["--include-dashboard=false", "--disable-usage-stats"]
     options += ["--object-store-memory=100000000", "--node-ip-address=127.0.0.1"]
-    cluster = launch(folder / "ray.txt", "ray.scripts.scripts start --head", *options)
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # nobody else's
+    cluster = launch(folder / "ray.txt", "ray.scripts.scripts start --head", *options, **ours)
     with ended(cluster):
         answers(cluster, port, folder / "ray.txt")
-        yield {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+        yield {"RAY_ADDRESS": f"127.0.0.1:{port}", **ours}
     shutil.rmtree(short, ignore_errors=True)
 
 
