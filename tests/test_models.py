@@ -38,7 +38,7 @@ INHERITED = (
     "mixed_precision_trains_and_loads",
     "seed_fixes_the_initial_weights",
 )
-ONE_OF_EACH = ("vae", "factor_vae", "ada_gvae", "autoencoder", "info_gan", "causal_vae")
+ONE_OF_EACH = ("vae", "factor_vae", "autoencoder", "info_gan")
 
 
 def cases():
