@@ -177,15 +177,15 @@ def of_chosen(frame: Frame, scores: Sequence[str], resamples: int) -> list[Compa
 
 
 def of_strength(frame: Frame, scores: Sequence[str], resamples: int) -> list[Comparison]:
-    """Compare the strongest setting of each method with its weakest one."""
+    """Compare the highest strength of each method with its lowest one."""
     groups = frame.groups()
     found = []
     for score in scores:
         pairs = []
         for method in filter(frame.chain, frame.methods):
-            weak, *_, strong = frame.of(method)
-            both = [groups[label][score].dropna().to_numpy() for label in (strong, weak)]
-            names = [frame.settings[label].name for label in (strong, weak)]
+            low, *_, high = frame.of(method)
+            both = [groups[label][score].dropna().to_numpy() for label in (high, low)]
+            names = [frame.settings[label].name for label in (high, low)]
             pairs.append((names[0], names[1], both[0], both[1]))
         found += _family(score, pairs, resamples)
     return found

@@ -90,7 +90,7 @@ def _strength(frame: Frame, compared: Sequence[Comparison]) -> Iterator[str]:
         against = sum(one.found for one in own if one not in more)
         other = f"; the opposite holds by more than chance in {against}" if against else ""
         yield (
-            f"The strongest setting {words} than the weakest in {len(more)} of "
+            f"The highest strength {words} than the lowest in {len(more)} of "
             f"{_many(len(own), 'method')}, in {sure} of them by more than chance{other}."
         )
 

@@ -104,7 +104,7 @@ class Frame:
         return [label for label, s in self.settings.items() if s.method == method]
 
     def chain(self, method: str) -> bool:
-        """Return whether a method's settings run from weak to strong: all values rise or fall."""
+        """Return whether a method's settings are in one order: each value rises or falls."""
         rows = [tuple(self.settings[label].values.values()) for label in self.of(method)]
         columns = list(zip(*rows, strict=True))
         return len(rows) > 1 and all(

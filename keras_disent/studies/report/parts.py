@@ -293,8 +293,9 @@ QUESTIONS = {
         "seeds.",
     ),
     "strength": (
-        "The strongest setting of a method against its weakest",
-        "Does the strength do what it should, for the main score and for reconstruction?",
+        "The highest strength of a method against its lowest",
+        "Does the strength do what it should, for the main score and for reconstruction? Highest "
+        "is the largest value, which for a capacity is the weakest constraint.",
     ),
 }
 
