@@ -114,7 +114,7 @@ class Page(html.parser.HTMLParser):
 # -- the page and its numbers ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["made_up", "real"])
+@pytest.mark.parametrize("which", ["made_up", pytest.param("real", marks=pytest.mark.slow)])
 def test_the_page_stands_for_itself(which, request):
     _, report = request.getfixturevalue(which)
     text = report.html.read_text()

@@ -33,6 +33,7 @@ def launch(said, module, *arguments, **environment):
     """Start a module of Python in the folder of the file that takes what it says."""
     path = [str(Path(keras_disent.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment |= {"KERAS_BACKEND": BACKEND, "PYTHONPATH": os.pathsep.join(path)}
+    environment["OMP_NUM_THREADS"] = "1"  # sums of PyTorch depend on it in their last bits
     with said.open("w") as file:
         return subprocess.Popen(
             [sys.executable, "-m", *map(str, [*module.split(), *arguments])],
@@ -99,7 +100,6 @@ def assert_equal(found, expected):
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     """Return the results of a study that nothing has disturbed."""
-    # In processes too: sums of PyTorch depend on the number of threads in the last bits.
     study = Started(LONGER, tmp_path_factory.mktemp("whole"))
     return study.finish(study.run("--jobs", 2))
 
@@ -138,6 +138,7 @@ def killed_and_finished(times, study, seed, most):
     return found
 
 
+@pytest.mark.slow
 @on("torch")
 def test_a_killed_worker_and_a_killed_study_leave_every_run_once(expected, tmp_path):
     study = Started(LONGER, tmp_path)
@@ -155,7 +156,7 @@ def test_ten_kills_leave_every_run_once(tmp_path):
     assert_each_run_is_there_once(study.place, parsed(text))
 
 
-@pytest.mark.parametrize("moment", ["starting", "at work"])
+@pytest.mark.parametrize("moment", [pytest.param("starting", marks=pytest.mark.slow), "at work"])
 @on("torch")
 def test_no_worker_outlives_its_study(moment, tmp_path):
     study = Started(ENDLESS, tmp_path)
@@ -179,6 +180,7 @@ def test_no_worker_outlives_its_study(moment, tmp_path):
 # -- sharing a folder -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [("1/1", "1/1"), ("1/2", "2/2")])
 @on("torch")
 def test_two_share_a_folder(parts, expected, tmp_path):
@@ -204,6 +206,7 @@ def test_two_share_a_folder(parts, expected, tmp_path):
 # -- a full disk ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @on("torch")
 def test_a_full_disk_in_the_middle_of_runs_is_told(expected, tmp_path):
     resource = pytest.importorskip("resource")
