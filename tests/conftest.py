@@ -26,10 +26,7 @@ def pytest_configure(config):
 # What these files look at depends little on the backend, and processes start quickest on PyTorch:
 # there all of it is quick, and on the others all but these tests are slow.
 QUICK_ON_EVERY_BACKEND = {
-    "test_runs.py": (
-        "test_a_run_killed_twice_ends_like_one_left_alone",
-        "test_models_of_pairs_get_pairs_and_what_differs",
-    ),
+    "test_runs.py": ("test_models_of_pairs_get_pairs_and_what_differs",),
     "test_cli.py": (
         "test_evaluate_scores_again_and_shows_a_table",
         "test_export_writes_an_artefact_and_shows_its_endpoints",
@@ -37,10 +34,7 @@ QUICK_ON_EVERY_BACKEND = {
     "test_studies.py": ("test_every_run_is_there_once",),
     "test_study_processes.py": (),
     "test_report.py": (),
-    "test_tuning.py": (
-        "test_a_search_leaves_table_picture_and_the_best_run",
-        "test_tuning_needs_no_tensorflow",
-    ),
+    "test_tuning.py": ("test_a_search_leaves_table_picture_and_the_best_run",),
 }
 
 

@@ -58,6 +58,7 @@ def test_quickstart(tmp_path):
     assert (model.latent_dim, model.beta, int(model.steps)) == (6, 4.0, 3)
 
 
+@pytest.mark.slow
 @on("torch")
 def test_own_images_makes_a_folder_if_there_is_none(tmp_path):
     said = example("own_images.py", tmp_path)
@@ -88,6 +89,7 @@ def test_own_method(tmp_path):
     assert "Exported: card.json, model.pt2" in said
 
 
+@pytest.mark.slow
 @on("torch")
 def test_weak_supervision(tmp_path):
     said = example("weak_supervision.py", tmp_path, "--seeds", 1, "--betas", 4, "--samples", 300)
@@ -99,6 +101,7 @@ def test_weak_supervision(tmp_path):
     assert_is_a_picture(tmp_path / "out" / "AdaGVAE_1.png")
 
 
+@pytest.mark.slow
 @on("torch")
 def test_baselines(tmp_path):
     said = example("baselines.py", tmp_path, "--seeds", 1, "--samples", 300)
@@ -133,6 +136,7 @@ def test_info_gan(tmp_path):
     assert load_model(tmp_path / "out" / "info_gan_1.keras").noise_dim == 0
 
 
+@pytest.mark.slow
 @on("torch")
 def test_tune_beta(tmp_path):
     pytest.importorskip("keras_tuner")

@@ -156,7 +156,8 @@ def test_ten_kills_leave_every_run_once(tmp_path):
     assert_each_run_is_there_once(study.place, parsed(text))
 
 
-@pytest.mark.parametrize("moment", [pytest.param("starting", marks=pytest.mark.slow), "at work"])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["starting", "at work"])
 @on("torch")
 def test_no_worker_outlives_its_study(moment, tmp_path):
     study = Started(ENDLESS, tmp_path)
