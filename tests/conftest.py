@@ -31,7 +31,7 @@ QUICK_ON_EVERY_BACKEND = {
         "test_evaluate_scores_again_and_shows_a_table",
         "test_export_writes_an_artefact_and_shows_its_endpoints",
     ),
-    "test_studies.py": ("test_every_run_is_there_once",),
+    "test_studies.py": (),
     "test_study_processes.py": (),
     "test_report.py": (),
     "test_tuning.py": ("test_a_search_leaves_table_picture_and_the_best_run",),

@@ -162,6 +162,7 @@ def _with_batch_normalization(**kwargs):
     return keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Dense(4), normalise])
 
 
+@pytest.mark.slow
 @SEVERAL
 @ON_TENSORFLOW
 def test_replicas_share_a_batch_and_keep_the_same_weights(tmp_path, monkeypatch):
@@ -225,6 +226,7 @@ def go_on_with_two(folder):
         assert model.distribute_strategy.num_replicas_in_sync == 2
 
 
+@pytest.mark.slow
 @SEVERAL
 def test_a_run_of_one_device_goes_on_with_two(tmp_path):
     options = {"image_size": 32, "network": "mlp", "width": 0.02, "latent_dim": 3}
