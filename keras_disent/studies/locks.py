@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,8 +104,6 @@ def alive(path: Path, now: Path | None = None) -> bool:
     try:
         beat = path.stat().st_mtime
         if now is None:
-            import time
-
             return time.time() - beat < PATIENCE
         return now.stat().st_mtime - beat < PATIENCE
     except FileNotFoundError:

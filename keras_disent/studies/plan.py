@@ -112,12 +112,12 @@ class Plan:
         for run in self.runs:
             settings.setdefault(_setting(run.config), run)
         kinds, data, source = set(), None, None
-        for run in sorted(settings.values(), key=lambda run: _source(run.config)):
+        for run in sorted(settings.values(), key=lambda run: source_of(run.config)):
             config = run.config
-            kind = (config.model, config.network, config.width, _source(config))
+            kind = (config.model, config.network, config.width, source_of(config))
             try:
-                if source != _source(config):
-                    data, source = config.load_data(), _source(config)
+                if source != source_of(config):
+                    data, source = config.load_data(), source_of(config)
                 if kind not in kinds or not _builds_small(config, data):
                     config.build(data)
             except (ValueError, TypeError) as error:
@@ -146,7 +146,7 @@ def _setting(config: Config) -> str:
     return json.dumps(_whole(dataclasses.asdict(dataclasses.replace(config, seed=0, steps=1))))
 
 
-def _source(config: Config) -> str:
+def source_of(config: Config) -> str:
     """Return what sets the data of runs apart."""
     names = ("data", "data_dir", "subset", "correlate", "image_size", "channels")
     return json.dumps([getattr(config, name) for name in names])

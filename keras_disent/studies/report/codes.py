@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +12,11 @@ import numpy as np
 from keras_disent import runs
 from keras_disent.files import written_whole
 from keras_disent.progress import progress_bar
-from keras_disent.studies.plan import Run
+from keras_disent.studies.plan import Run, source_of
 from keras_disent.studies.work import RUNS
 
 CODES = "codes"
 """Folder of what is kept, beside the report."""
-_DATA = ("data", "data_dir", "subset", "correlate", "image_size", "channels")
 
 
 class Codes(NamedTuple):
@@ -58,7 +56,7 @@ def encode(folder: Path, among: Sequence[Run], kept: Path, images: int) -> dict[
             path = kept / f"{run.name}.npz"
             codes = _read(path, stamp)
             if codes is None:
-                key = json.dumps([getattr(run.config, name) for name in _DATA])
+                key = source_of(run.config)
                 if key not in drawn:
                     drawn.clear()  # a study has few data sets, and their runs stand together
                     drawn[key] = _draw(run.config.load_data(), images)
