@@ -14,6 +14,8 @@ from keras_disent.studies import table
 from keras_disent.studies.report import (
     agreement,
     codes,
+    comparisons,
+    differences,
     findings,
     models,
     page,
@@ -119,7 +121,7 @@ def _parts(
 ) -> tuple[list[str], list[Part]]:
     """Return the findings and all sections, in the order of the page."""
     ends = statistics.intervals(frames.groups(), frames.scores, resamples)
-    compared = parts.compared(frames, resamples)
+    compared = comparisons.families(frames, resamples)
     udr = agreement.udr(encoded, groups) if encoded else None
     matched = agreement.matched(encoded, groups) if encoded else None
     steps = (
@@ -127,8 +129,8 @@ def _parts(
         lambda: parts.distributions(frames, ends),
         lambda: parts.tradeoffs(frames, ends),
         lambda: parts.agreement(frames),
-        lambda: parts.variance(frames, max(resamples // 4, 100)),
-        lambda: parts.differences(frames, compared),
+        lambda: differences.variance(frames, max(resamples // 4, 100)),
+        lambda: differences.compared(frames, compared),
         lambda: models.selection(frames, udr),
         lambda: models.traversals(frames, plan, folder),
         lambda: models.matching(frames, matched),

@@ -13,7 +13,7 @@ from keras_disent.studies.report import figures
 from keras_disent.studies.report.agreement import FOUND, Matching
 from keras_disent.studies.report.frames import Frame, higher, title
 from keras_disent.studies.report.page import Drawn, Part, plain
-from keras_disent.studies.report.parts import spearman
+from keras_disent.studies.report.statistics import spearman
 from keras_disent.studies.work import RUNS
 
 WITHOUT = "Left out: it needs model files, and there are none in the runs of this study."
@@ -32,7 +32,7 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
     groups = {"all": rows} | dict(iter(rows.groupby("method", sort=False)))
     table = []
     for group, own in groups.items():
-        found = {score: spearman(own, "udr", score)[0] for score in scores}
+        found = {score: spearman(own, "udr", score) for score in scores}
         table.append({"runs": group, "n": len(own), **found})
     picked = _picked(frame, rows)
     points = [
@@ -208,7 +208,6 @@ def traversals(frame: Frame, plan: Any, folder: Path) -> Part:
         return Part("traversals", name, [WITHOUT], {})
     ranked = values.sort_values(ascending=not higher(frame.main), kind="stable")
     places_of = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
-    configs = {run.name: run.config for run in plan.runs}
     data: list[dict[str, Any]] = []
     drawn = []
     for which, place in places_of.items():
@@ -227,7 +226,7 @@ def traversals(frame: Frame, plan: Any, folder: Path) -> Part:
             **{score: float(row[score]) for score in frame.scores},
         }
         model = runs.load_model(places[run])
-        images = runs.example_images(configs[run].load_data())
+        images = runs.example_images(runs.Config.read(places[run]).load_data())
         heading = f"{which}: {setting}, seed {entry['seed']}"
         figure = plots.traversals(model, images, title=heading)
         data.append(plain(entry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -141,6 +142,14 @@ def rank_correlations(runs: Any, names: Sequence[str]) -> tuple[list[str], Numbe
     whole = runs[list(names)].dropna()
     kept = [name for name in names if whole[name].nunique() > 1]
     return kept, whole[kept].corr(method="spearman").to_numpy(), len(whole)
+
+
+def spearman(runs: Any, one: str, other: str) -> float:
+    """Return Spearman's correlation of two columns; NaN if one does not vary, or for few runs."""
+    both = runs[[one, other]].dropna()
+    if len(both) < 3 or both[one].nunique() < 2 or both[other].nunique() < 2:
+        return math.nan
+    return float(both.corr(method="spearman").iloc[0, 1])
 
 
 class Shares(NamedTuple):
