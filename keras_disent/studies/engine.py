@@ -1,4 +1,4 @@
-"""Runs the runs of a study through joblib: in processes here, on Ray or on Dask."""
+"""Does the runs of a study that are not done, whatever happens to the processes that do them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import collections
 import contextlib
 import dataclasses
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,23 +13,19 @@ from typing import Any
 
 import joblib
 import keras
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from keras_disent.beats import every
 from keras_disent.configuration import Config
 from keras_disent.datasets import DATASETS
-from keras_disent.orphans import end_with
-from keras_disent.registry import lookup
+from keras_disent.datasets.catalogue import check_name
 from keras_disent.runs import MODEL
-from keras_disent.studies import table
+from keras_disent.studies import pools, table
 from keras_disent.studies.folder import Status, Watch, claim
 from keras_disent.studies.locks import alive
 from keras_disent.studies.plan import Plan, Run
 from keras_disent.studies.work import FAILED, LOCKS, RUNS, ended, fail, sweep, work
-from keras_disent.threads import variables
 from keras_disent.validation import whole_number
 
-ENGINES = {"local": "loky", "ray": "ray", "dask": "dask"}
-"""Names of joblib's backends."""
 DEATHS = 5
 """A run whose process was killed so often, with no checkpoint in between, has failed."""
 POLL = 0.5  # seconds
@@ -74,16 +69,14 @@ def run(
         KeyboardInterrupt: after Ctrl-C; calling it again goes on.
 
     However it ends, the table holds what is finished.
-
-    >>> lookup("local", ENGINES, "engine")
-    'loky'
     """
-    lookup(engine, ENGINES, "engine")
-    _check_engine(engine)
+    pools.check(engine)
     if jobs is not None:
         whole_number("jobs", jobs, at_least=1)
     whole_number("threads", threads, at_least=1)
     mine = part(plan.runs, half)
+    for data in dict.fromkeys(run.config.data for run in mine):
+        check_name(data)
     table.needed()
     folder = Path(folder).absolute()
     claim(plan, folder)
@@ -122,7 +115,7 @@ def _all(mine: Sequence[Run], folder: Path, engine: str, jobs: int | None, threa
         if not free:  # others are at them
             time.sleep(POLL)
             continue
-        with _parallel(engine, jobs, threads) as died:
+        with pools.parallel(engine, jobs, threads) as died:
             try:
                 _dispatch(free, folder, engine)
             except died as error:
@@ -186,117 +179,14 @@ def _bury(
 
 @contextlib.contextmanager
 def _told(watch: Watch, changed: Callable[[Status], object]) -> Iterator[None]:
-    """Tell, in the block, how far the runs are; once more at its end."""
-    over = threading.Event()
+    """Tell, in the block, how far the runs are; at its start and end too."""
 
     def tell() -> None:
-        while not over.is_set():
-            changed(watch.status())
-            over.wait(POLL)
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
         changed(watch.status())
 
-
-@contextlib.contextmanager
-def _parallel(
-    engine: str, jobs: int | None, threads: int
-) -> Iterator[tuple[type[BaseException], ...]]:
-    """Choose joblib's backend for the block; give the errors of a worker that was killed."""
-    environment = {"KERAS_BACKEND": keras.backend.backend(), **variables(threads)}
-    if engine == "ray":
-        with _ray(environment) as ray, joblib.parallel_config("ray", n_jobs=jobs or -1):
-            yield (ray.exceptions.RayError,)
-    elif engine == "dask":
-        with _dask() as distributed, joblib.parallel_config("dask", n_jobs=jobs or -1):
-            yield (distributed.KilledWorker,)
-    elif jobs == 1:
-        with joblib.parallel_config("sequential"):
-            yield ()
-    else:
-        before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)  # for the processes that are started
-        try:
-            with joblib.parallel_config(
-                "loky",
-                n_jobs=jobs or _processors(),
-                inner_max_num_threads=threads,
-                initializer=end_with,
-                initargs=(os.getpid(),),
-            ):
-                yield (BrokenProcessPool,)
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _check_engine(engine: str) -> None:
-    """Raise ImportError or ValueError if there is no cluster to be found, before any work."""
-    if engine == "local":
-        return
+    tell()
     try:
-        if engine == "ray":
-            import ray.util.joblib  # noqa: F401
-        else:
-            import dask
-            import distributed
-    except ImportError as error:
-        raise ImportError(
-            f"The engine {engine!r} needs {engine.title()}: pip install "
-            f"'keras-disent[{engine}]'. {error}."
-        ) from None
-    if engine == "dask" and dask.config.get("scheduler-address", None) is None:
-        try:
-            distributed.default_client()
-        except ValueError:
-            raise ValueError(
-                "The engine 'dask' needs a cluster: set DASK_SCHEDULER_ADDRESS to the address of "
-                "its scheduler, or make a `distributed.Client`."
-            ) from None
-
-
-@contextlib.contextmanager
-def _ray(environment: dict[str, str]) -> Iterator[Any]:
-    import ray
-    from ray.util.joblib import register_ray
-
-    if not ray.is_initialized():
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS") or "auto",
-            runtime_env={"env_vars": environment},
-            log_to_driver=False,
-            logging_level="warning",
-        )
-    register_ray()
-    yield ray
-
-
-@contextlib.contextmanager
-def _dask() -> Iterator[Any]:
-    import dask
-    import distributed
-
-    with contextlib.ExitStack() as stack:
-        try:
-            client = distributed.default_client()
-        except ValueError:
-            address = dask.config.get("scheduler-address")
-            client = stack.enter_context(distributed.Client(address))
-        if any(threads > 1 for threads in client.nthreads().values()):
-            raise ValueError(
-                "A Dask worker does one run at a time: start the workers with --nthreads 1. Got "
-                f"{client.nthreads()}."
-            )
-        yield distributed
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        with every(POLL, tell):
+            yield
+    finally:
+        tell()

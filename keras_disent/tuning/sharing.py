@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -18,6 +17,7 @@ from typing import Any
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import utils
 
+from keras_disent.beats import every
 from keras_disent.tuning.oracles import Durable
 
 PATIENCE = 60.0
@@ -104,18 +104,11 @@ def alive(client: Any, trial_id: str, tuner_id: str, patience: float = PATIENCE)
     """
     import grpc
 
-    ended = threading.Event()
+    request = protos.get_service().GetTrialRequest(trial_id=trial_id)
 
     def tell() -> None:
-        request = protos.get_service().GetTrialRequest(trial_id=trial_id)
-        while not ended.wait(patience / 10):
-            with contextlib.suppress(grpc.RpcError):  # the chief may be starting again
-                client.stub.GetTrial(request, metadata=(("tuner-id", tuner_id),), timeout=patience)
+        with contextlib.suppress(grpc.RpcError):  # the chief may be starting again
+            client.stub.GetTrial(request, metadata=(("tuner-id", tuner_id),), timeout=patience)
 
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
+    with every(patience / 10, tell):
         yield
-    finally:
-        ended.set()
-        thread.join()
