@@ -12,8 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_disent import __version__, datasets, metrics, models, networks
-from keras_disent.datasets.catalogue import check_name
+from keras_disent import __version__, datasets, metrics, models, networks, schedules
 from keras_disent.models.image_model import ImageModel
 from keras_disent.registry import lookup
 from keras_disent.validation import check_batches, whole_number
@@ -41,7 +40,8 @@ class Config:
         learning_rate: of the model's (not the discriminator's) optimizer; None means its own.
         latent_dim, likelihood: as the model's.
         network, width: name of encoder and decoder, and what multiplies their sizes.
-        options: other arguments of the model, such as `{"beta": 4.0}`.
+        options: other arguments of the model, such as `{"beta": 4.0}`; a schedule as it is stored,
+            or as its call in words, `"Linear(0, 4, steps=1000)"`.
         metrics: names in `METRICS`, for the scores at the end.
     """
 
@@ -70,7 +70,6 @@ class Config:
         lookup(self.network, networks.ENCODERS, "network")
         for name in self.metrics:
             lookup(name, metrics.METRICS, "metric")
-        check_name(self.data)
         for names in self.correlate or {}:
             _pair(names)
         for name in ("steps", "epoch_steps", "latent_dim"):
@@ -87,6 +86,8 @@ class Config:
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if value is not None and not (number and 0 < value < math.inf):
                 raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
+        read = {name: schedules.read(value) for name, value in self.options.items()}
+        object.__setattr__(self, "options", read)
 
     def load_data(self) -> Any:
         """Return the data set."""

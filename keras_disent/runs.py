@@ -22,6 +22,7 @@ import numpy as np
 
 from keras_disent import callbacks, datasets, metrics, parallel, plots
 from keras_disent.configuration import CONFIG, Config
+from keras_disent.datasets.catalogue import check_name
 from keras_disent.files import written_whole
 
 MODEL, HISTORY, SCORES = "model.keras", "history.csv", "scores.json"
@@ -54,9 +55,10 @@ def prepare(config: Config, folder: str | Path) -> None:
     """Make the folder of a new run.
 
     Raises:
-        ValueError: if it holds a run already, or cannot be written.
+        ValueError: if there is no such data, the folder holds a run already, or cannot be written.
     """
     folder = Path(folder)
+    check_name(config.data)
     if (folder / CONFIG).exists():
         raise ValueError(
             f"{str(folder)!r} holds a run already. Go on with it by --resume, or choose another "

@@ -6,13 +6,17 @@ and the two here, which start low and end high. A step is one training step of t
 
 from __future__ import annotations
 
+import ast
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule as Schedule
+
+from keras_disent.registry import lookup
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -86,6 +90,73 @@ class Cyclical(Schedule):
             "period": self.period,
             "rising": self.rising,
         }
+
+
+OWN = (Linear, Cyclical)
+_KNOWN = {
+    **{n: c for n, c in vars(keras.optimizers.schedules).items() if isinstance(c, type)},
+    **{cls.__name__: cls for cls in OWN},
+}
+del _KNOWN["LearningRateSchedule"]
+
+
+def read(text: Any) -> Any:
+    """Return what a schedule's call stands for, as a configuration stores it.
+
+    It is how schedules are written in files and on the command line.
+
+    Args:
+        text: the call of a schedule of this module or of Keras, with numbers, lists and truth
+            values, such as "Linear(0, 25, steps=100)". What is no call is returned as it is.
+
+    Raises:
+        ValueError: if there is no such schedule, or it does not take these arguments.
+
+    >>> read("Linear(0, 25, steps=100)")
+    {'class_name': 'keras_disent>Linear', 'config': {'start': 0.0, 'end': 25.0, 'steps': 100}}
+    >>> read("ii")
+    'ii'
+    """
+    try:
+        call = ast.parse(text.strip(), mode="eval").body if isinstance(text, str) else None
+    except (SyntaxError, ValueError):
+        return text
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        return text
+    cls = lookup(call.func.id, _KNOWN, "schedule")
+    try:
+        given = [_literal(argument) for argument in call.args]
+        made = cls(*given, **{str(word.arg): _literal(word.value) for word in call.keywords})
+        at(made, 0)
+    except Exception as error:
+        raise ValueError(f"{text!r} is not a schedule: {error}") from None
+    own = {} if cls in OWN else {"module": "keras.optimizers.schedules"}
+    name = f"keras_disent>{cls.__name__}" if cls in OWN else cls.__name__
+    return {**own, "class_name": name, "config": made.get_config()}
+
+
+def written(value: Any) -> str | None:
+    """Return a schedule's stored configuration as a call that `read` reads; None for what is none.
+
+    >>> written({"class_name": "keras_disent>Linear", "config": {"start": 0, "end": 25.0}})
+    'Linear(start=0, end=25)'
+    """
+    if not (isinstance(value, Mapping) and {"class_name", "config"} <= set(value)):
+        return None
+    given = {name: v for name, v in value["config"].items() if name != "name"}
+    arguments = ", ".join(f"{name}={_short(v)}" for name, v in given.items())
+    return f"{value['class_name'].rpartition('>')[2]}({arguments})"
+
+
+def _literal(argument: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(argument)
+    except ValueError:
+        raise ValueError("it takes numbers, lists of them and truth values.") from None
+
+
+def _short(value: Any) -> str:
+    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def weight(name: str, value: Any) -> float | Schedule:

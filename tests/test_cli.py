@@ -256,6 +256,7 @@ WRONG = {
     "option of another": (["--model", "beta_vae", "--set", "gamma=3"], "Choose from: beta."),
     "option given twice": (["--model", "beta_vae", "--set", "latent_dim=3"], "'latent_dim' here."),
     "no value": (["--set", "beta"], "--set takes NAME=VALUE. Got 'beta'."),
+    "no schedule": (["--model", "beta_vae", "--set", "beta=Line(0, 1, 2)"], "No schedule 'Line'"),
     "negative weight": (
         ["--model", "beta_vae", "--set", "beta=-1"],
         "at least 0, or a schedule. G",
@@ -353,12 +354,7 @@ def test_commands_on_a_run_tell_mistakes_too(run, refused):
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, refused):
-    config = {
-        "class_name": "InverseTimeDecay",
-        "config": {"initial_learning_rate": 1.0, "decay_steps": 4, "decay_rate": -1.0},
-        "module": "keras.optimizers.schedules",
-    }
-    beta = f"beta={json.dumps(config)}"  # 1 / (1 - step / 4)
+    beta = "beta=InverseTimeDecay(1.0, decay_steps=4, decay_rate=-1.0)"  # 1 / (1 - step / 4)
     line = refused("train", "--out", tmp_path / "run", *QUICK, "--model", "beta_vae", "--set", beta)
     assert "loss not finite at step 5." in line
     assert int(runs.load_model(tmp_path / "run").steps) == 4

@@ -38,12 +38,7 @@ lambda_od = [2, 10]
 [[methods]]
 model = "annealed_vae"
 gamma = 100
-[[methods.capacity]]
-class_name = "keras_disent>Linear"
-config = { start = 0, end = 16, steps = 50 }
-[[methods.capacity]]
-class_name = "keras_disent>Linear"
-config = { start = 0, end = 8, steps = 50 }
+capacity = ["Linear(0, 16, steps=50)", "Linear(0, 8, steps=50)"]
 """
 DRAWN = 300
 
@@ -179,16 +174,24 @@ def test_settings_are_told_from_methods(made_up):
 def test_values_that_are_no_numbers_are_left_out_and_counted(tmp_path, undrawn):
     def scores(run, rng):
         if run.config.model == "vae" and run.config.seed == 0:
-            return {"mig": 0.5, "unsupervised": "inf"}
-        return {"mig": rng.random(), "unsupervised": rng.random()}
+            return {"mig": 0.5, "unsupervised": "inf", "mcc": "nan"}
+        return {"mig": rng.random(), "unsupervised": rng.random(), "mcc": "nan"}
 
-    text = "seeds = 4\nmetrics = ['mig', 'unsupervised']\n" + METHODS
+    text = "seeds = 4\nmetrics = ['mig', 'unsupervised', 'mcc']\n" + METHODS
     finished(tmp_path / "study", text, of_run=scores)
     data = held(studies.report(tmp_path / "study", resamples=DRAWN))
-    assert data["study"]["values_not_finite"] == 1
+    assert data["study"]["values_not_finite"] == 13
+    assert set(data["distributions"]) == {"mig", "unsupervised"}
     assert [row["n"] for row in data["distributions"]["unsupervised"]] == [4, 4, 3]
     assert data["rank_correlation"]["n"] == 11
     assert data["tradeoff"] == {}  # there is no reconstruction
+
+
+def test_no_score_is_a_number(tmp_path):
+    text = "metrics = ['mig', 'mcc']\n" + METHODS
+    finished(tmp_path / "study", text, of_run=lambda run, rng: {"mig": "nan", "mcc": "inf"})
+    with pytest.raises(ValueError, match=r"No run of the study has a finite score of mig, mcc"):
+        studies.report(tmp_path / "study", resamples=DRAWN)
 
 
 def test_one_method_one_run(tmp_path, undrawn):
@@ -383,7 +386,7 @@ def test_the_command_writes_a_report(made_up, tmp_path, capsys, undrawn):
 
 def test_reports_that_cannot_be_made(made_up, tmp_path, refused):  # noqa: F811
     place = made_up[0]
-    assert "No score of this study 'migg' here. Choose from: beta_vae" in refused(
+    assert "No finite score of this study 'migg' here. Choose from: beta_vae" in refused(
         "study", "report", place, "--score", "migg", "--out", tmp_path / "out"
     )
     assert "`images` is a whole number of at least 10. Got 1." in refused(

@@ -253,7 +253,6 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"model": "vea"}, r"No model 'vea' here\. Choose from: ada_gvae, .*vae\."),
         ({"network": "resnet"}, r"No network 'resnet' here\. Choose from: burgess, conv, mlp\."),
         ({"metrics": ("mig", "x")}, r"No metric 'x' here\. Choose from: active_units, "),
-        ({"data": "smile"}, r"No data set 'smile' here\. Choose from: .*sprites.*; or a folder"),
         ({"correlate": {"scale": 0.1}}, "two factors with a comma between. Got 'scale'"),
         ({"steps": 0}, r"`steps` is a whole number of at least 1\. Got 0\."),
         ({"epoch_steps": 2.5}, r"`epoch_steps` is a whole number of at least 1\. Got 2\.5\."),
@@ -269,6 +268,16 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
 def test_wrong_configurations(fields, message):
     with pytest.raises(ValueError, match=message):
         change(**fields)
+
+
+def test_data_that_are_not_there(tmp_path):
+    config = change(data="smile")
+    rule = r"No data set 'smile' here\. Choose from: .*sprites.*; or a folder"
+    with pytest.raises(ValueError, match=rule):
+        config.load_data()
+    with pytest.raises(ValueError, match=rule):
+        runs.prepare(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # -- what a run holds -----------------------------------------------------------------------------

@@ -75,6 +75,38 @@ def test_schedules_go_into_a_configuration_and_back(schedule):
     assert [value(again, step) for step in range(25)] == [value(schedule, s) for s in range(25)]
 
 
+@every_example
+def test_schedules_are_written_as_calls_and_read_back(schedule):
+    stored = json.loads(json.dumps(schedules.config(schedule)))
+    again = schedules.read(schedules.written(stored))
+    assert json.loads(json.dumps(again))["config"] == stored["config"]
+    assert type(schedules.weight("beta", again)) is type(schedule)
+
+
+def test_what_is_no_call_is_no_schedule():
+    for value in ("ii", "4", "a b", "", "x.Linear(0, 1, 2)", "Linear", 4, None, [1, 2]):
+        assert schedules.read(value) == value
+        assert schedules.written(value) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Line(0, 1, 2)", r"No schedule 'Line' here\. Choose from: CosineDecay, .*Linear, "),
+        ("Linear(0, 1)", r"'Linear\(0, 1\)' is not a schedule: .*'steps'"),
+        ("Linear(0, 1, steps=0)", r"is not a schedule: `steps` of a schedule is at least 1"),
+        ("Linear(0, end, 2)", r"is not a schedule: it takes numbers, lists of them and truth"),
+        ("Linear(0, exit(), 2)", r"is not a schedule: it takes numbers"),
+        ("Linear('a', 1, 2)", r"is not a schedule: could not convert"),
+        ("Linear(*[0, 1, 2])", r"is not a schedule"),
+        ("Linear(**{'start': 0})", r"is not a schedule"),
+    ],
+)
+def test_calls_that_are_no_schedules(text, message):
+    with pytest.raises(ValueError, match=message):
+        schedules.read(text)
+
+
 def test_weights_are_numbers_or_schedules():
     for number in (0, 4, 2.5, np.int64(4), np.float32(2.5)):
         kept = schedules.weight("beta", number)

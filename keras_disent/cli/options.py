@@ -52,7 +52,11 @@ def of_a_run(
     network: Annotated[str, typer.Option(help="conv, burgess or mlp.")] = "conv",
     width: Annotated[float, typer.Option(help="Multiplies the sizes of the networks.")] = 1.0,
     option: Annotated[
-        list[str] | None, typer.Option("--set", help="Argument of the model, such as beta=4.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Argument of the model, such as beta=4 or 'beta=Linear(0, 4, steps=5000)'.",
+        ),
     ] = None,
     metrics: Annotated[
         str, typer.Option(help="Scores, with commas; or standard, or all.")

@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from keras_disent.beats import every
 
 PATIENCE = 60.0
 """Seconds without a heartbeat after which a holder on another machine counts as dead."""
@@ -44,8 +45,7 @@ class Lock:
         self.path = Path(path)
         self.token = uuid.uuid4().hex
         self.lost = False
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._held = contextlib.ExitStack()
 
     def take(self, beat: Callable[[], object] = lambda: None) -> bool:
         """Take the lock; return False if another process that lives has it.
@@ -63,8 +63,7 @@ class Lock:
                 os.replace(whole, self.path)
             finally:
                 whole.unlink(missing_ok=True)
-        self._thread = threading.Thread(target=self._beat, args=(beat,), daemon=True)
-        self._thread.start()
+        self._held.enter_context(every(BEAT, lambda: self._beat(beat)))
         return True
 
     def check(self) -> None:
@@ -74,19 +73,15 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._held.close()
         with contextlib.suppress(OSError), guarded(self.path.parent):
             if _read(self.path).get("token") == self.token:
                 self.path.unlink(missing_ok=True)
 
     def _beat(self, beat: Callable[[], object]) -> None:
-        while not self._ended.wait(BEAT):
-            with contextlib.suppress(OSError):  # a full disk is told by the run itself
-                if _read(self.path).get("token") != self.token:
-                    self.lost = True
-                    return
+        with contextlib.suppress(OSError):  # a full disk is told by the run itself
+            self.lost = self.lost or _read(self.path).get("token") != self.token
+            if not self.lost:
                 os.utime(self.path)
                 beat()
 

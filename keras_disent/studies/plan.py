@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_disent import metrics
+from keras_disent import metrics, schedules
 from keras_disent.configuration import Config, options_of
 from keras_disent.models import MODELS
 from keras_disent.registry import lookup
@@ -237,7 +237,7 @@ def _settings(
                 raise ValueError(f"`{name}` is a table. Got {fields[name]!r}.")
         config = Config(**fields, options=options)
         short = min(config.epoch_steps, config.steps)
-        settings = {name: chosen[name] for name in telling}
+        settings = {name: config.options.get(name, chosen[name]) for name in telling}
         label = ", ".join([config.model, *(f"{n} {text(v)}" for n, v in settings.items())])
         yield label, dataclasses.replace(config, epoch_steps=short), settings
 
@@ -251,5 +251,7 @@ def _axis(name: str, value: Any) -> list[Any]:
 
 
 def text(value: Any) -> str:
-    """Return a setting as it is written: text as it is, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """Return a setting as it is written: text as it is, a schedule as a call, all else as JSON."""
+    if isinstance(value, str):
+        return value
+    return schedules.written(value) or json.dumps(value)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_disent import runs
+from keras_disent.configuration import Config
 from keras_disent.files import written_whole
 from keras_disent.progress import progress_bar
 from keras_disent.studies.plan import Run, source_of
@@ -59,7 +60,8 @@ def encode(folder: Path, among: Sequence[Run], kept: Path, images: int) -> dict[
                 key = source_of(run.config)
                 if key not in drawn:
                     drawn.clear()  # a study has few data sets, and their runs stand together
-                    drawn[key] = _draw(run.config.load_data(), images)
+                    config = Config.read(folder / RUNS / run.name)  # with the data's whole path
+                    drawn[key] = _draw(config.load_data(), images)
                 codes = _encode(folder / RUNS / run.name, *drawn[key])
                 _write(path, codes, stamp)
             found[run.name] = codes

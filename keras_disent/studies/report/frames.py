@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from keras_disent import schedules
 from keras_disent.metrics import METRICS
 from keras_disent.metrics.catalogue import LABEL_FREE
 from keras_disent.registry import lookup
@@ -149,14 +150,17 @@ def frame(table: Any, score: str | None = None) -> Frame:
     if not len(table):
         raise ValueError("No run of the study is done: there is nothing to report.")
     kinds = table.drop_duplicates("score").set_index("score")["kind"]
-    found = list(kinds[kinds == "metric"].index)
-    metrics = [n for n in ORDER if n in found] + sorted(n for n in found if n not in ORDER)
-    if not metrics:
+    computed = list(kinds[kinds == "metric"].index)
+    if not computed:
         raise ValueError("The runs of the study have no scores: its `metrics` are empty.")
-    if score is not None:
-        lookup(score, dict.fromkeys(metrics), "score of this study")
     values = table.pivot(index="run", columns="score", values="value")
     finite = values.where(values.abs() < math.inf)
+    found = [name for name in computed if finite[name].notna().any()]
+    if not found:
+        raise ValueError(f"No run of the study has a finite score of {', '.join(computed)}.")
+    metrics = [n for n in ORDER if n in found] + sorted(n for n in found if n not in ORDER)
+    if score is not None:
+        lookup(score, dict.fromkeys(metrics), "finite score of this study")
     terms = [name for name in TERMS if name in values and finite[name].notna().all()]
     about = table.drop_duplicates("run").set_index("run")
     settings = _settings(about)
@@ -166,7 +170,7 @@ def frame(table: Any, score: str | None = None) -> Frame:
     runs = runs.assign(_order=runs["label"].map(order)).sort_values(["_order", "seed"])
     methods = list(dict.fromkeys(s.method for s in settings.values()))
     given = table.groupby("score", sort=False)["value"].size()
-    infinite = int(sum(given[n] - runs[n].notna().sum() for n in [*metrics, *terms]))
+    infinite = int(sum(given[n] - finite[n].notna().sum() for n in [*computed, *terms]))
     return Frame(
         runs.drop(columns="_order"),
         settings,
@@ -218,8 +222,7 @@ def _leaves(row: Mapping[str, Any], columns: list[str]) -> Any:
             try:
                 value = json.loads(value)
             except ValueError:
-                yield name, value
-                continue
+                value = schedules.read(value)
         if isinstance(value, dict):
             for key, part in value.get("config", value).items():
                 yield f"{name} {key}", _plain(part)
