@@ -1,11 +1,11 @@
-"""Files are written under a temporary name, then renamed: whole or not at all."""
+"""Files are written whole or not at all, and one process at a time may be at them."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNWRITABLE = (
@@ -40,3 +40,33 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: str | Path, wait: bool = True) -> Iterator[None]:
+    """Let one process at a time into the block, of all that name the same file.
+
+    The kernel frees what a process that dies has held. Windows knows no such lock: there, nobody
+    is kept out.
+
+    Args:
+        path: of a file that is made if need be, and stays.
+        wait: for the other process, or raise an error.
+
+    Raises:
+        BlockingIOError: if it should not wait, and another process is in the block.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lock"
+    >>> with locked(path), locked(path, wait=False):
+    ...     pass
+    Traceback (most recent call last):
+    ...
+    BlockingIOError: [Errno 11] Resource temporarily unavailable
+    """
+    with Path(path).open("a") as file:
+        with suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield

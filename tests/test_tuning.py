@@ -23,6 +23,7 @@ from test_imports import python
 import keras_disent
 from keras_disent import metrics, models, runs, schedules, tuning
 from keras_disent.configuration import options_of
+from keras_disent.files import locked
 from keras_disent.ranges import Range, Values
 from keras_disent.tuning import objectives, oracles, spaces
 
@@ -397,7 +398,7 @@ def done(tmp_path_factory):
 def test_a_search_leaves_table_picture_and_the_best_run(done):
     folder, found = done
     assert {path.name for path in folder.iterdir()} == {
-        *("search.json", "trials", "trials.csv", "tradeoff.png", "best")
+        *("search.json", ".lock", "trials", "trials.csv", "tradeoff.png", "best")
     }
     assert tuning.Search.read(folder) == search(2, executions=len(found.best.scores))
     with (folder / "trials.csv").open() as file:
@@ -578,6 +579,14 @@ def test_places_that_cannot_be_used_are_told(tmp_path, refused):  # noqa: F811
         assert f"Cannot write into '{place}'" in refused(*TUNE, "--out", place)
     assert "needs a new or empty folder" in refused(*TUNE, "--out", other)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "notes.txt", "other"]
+
+
+def test_one_process_at_a_time_is_at_a_search(tmp_path, refused):  # noqa: F811
+    (tmp_path / "search").mkdir()
+    with locked(tmp_path / "search" / ".lock"):
+        said = refused(*TUNE, "--out", tmp_path / "search")
+    assert f"Another process is at the search in '{tmp_path / 'search'}'. Several share" in said
+    assert [path.name for path in (tmp_path / "search").iterdir()] == [".lock"]
 
 
 # -- processes that are killed --------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keras_disent.beats import every
+from keras_disent.files import locked
 
 PATIENCE = 60.0
 """Seconds without a heartbeat after which a holder on another machine counts as dead."""
@@ -22,14 +23,10 @@ BEAT = 1.0
 def guarded(folder: Path) -> Iterator[Path]:
     """Let one process at a time into the block, of all that share a folder.
 
-    The kernel frees what a process that dies has held. Gives the path of a file that was touched
-    just now, by the clock of the file system.
+    Gives the path of a file that was touched just now, by the clock of the file system.
     """
-    import fcntl  # not on Windows
-
     path = folder / ".guard"
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(path):
         os.utime(path)
         yield path
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from keras_tuner.engine import base_tuner
 
 from keras_disent import __version__, runs
 from keras_disent.configuration import CONFIG, Config
+from keras_disent.files import locked
 from keras_disent.models import MODELS
 from keras_disent.ranges import Range, Values
 from keras_disent.registry import lookup
@@ -28,7 +30,7 @@ from keras_disent.tuning.results import ERROR, TRIALS, Results, Row
 from keras_disent.tuning.spaces import Space, configured, space_of
 from keras_disent.validation import whole_number
 
-SEARCH = "search.json"
+SEARCH, LOCK = "search.json", ".lock"
 POLL = 0.5  # seconds
 
 Changed = Callable[[list[Row]], object]
@@ -140,29 +142,31 @@ class Search:
         if part == "worker":
             _wait_for_chief(folder)
             self._check(folder)
-        else:
-            self._claim(folder)
+            self._tuner(folder, aim, space, changed, advance, patience).work()
+            return Results([], None)
+        with self._claimed(folder):
+            tuner = self._tuner(folder, aim, space, changed, advance, patience)
+            drawn = tuner.durable
+            if drawn.saved():
+                drawn.reload()
+            if part == "alone":
+                for absent in drawn.tuner_ids - {tuner.tuner_id}:
+                    drawn.lose(absent)
+            drawn.save()
+            tuner.tell()
+            if part == "chief":
+                sharing.serve(drawn, tuner.tell, patience)
+            else:
+                tuner.work()
+            return self._finish(folder, tuner, aim)
+
+    def _tuner(self, folder: Path, aim: Objective, space: Space, *told: Any) -> _Tuner:
         epochs = math.ceil(self.config.steps / self.config.epoch_steps)
         judge = keras_tuner.Objective(aim.key, "max" if aim.higher else "min")
         drawn = oracle(
             self.tuner, judge, space, trials=self.trials, epochs=epochs, seed=self.config.seed
         )
-        tuner = _Tuner(self, drawn, folder, aim, space, changed, advance, patience)
-        if part == "worker":
-            tuner.work()
-            return Results([], None)
-        if drawn.saved():
-            drawn.reload()
-        if part == "alone":
-            for absent in drawn.tuner_ids - {tuner.tuner_id}:
-                drawn.lose(absent)
-        drawn.save()
-        tuner.tell()
-        if part == "chief":
-            sharing.serve(drawn, tuner.tell, patience)
-        else:
-            tuner.work()
-        return self._finish(folder, tuner, aim)
+        return _Tuner(self, drawn, folder, aim, space, *told)
 
     def _finish(self, folder: Path, tuner: _Tuner, aim: Objective) -> Results:
         found = tuner.tell()
@@ -184,19 +188,27 @@ class Search:
         """Check that the folder is new or of this search."""
         if (folder / SEARCH).exists():
             self._compare(Search.read(folder), folder)
-        elif folder.is_dir() and any(folder.iterdir()):
+        elif folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"A search needs a new or empty folder. {str(folder)!r} is neither.")
 
-    def _claim(self, folder: Path) -> None:
-        """Make the folder, or note that the search has more trials than before."""
-        self._check(folder)
-        if (folder / SEARCH).exists() and Search.read(folder).trials == self.trials:
-            return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            runs.write(folder / SEARCH, self.to_json())
-        except OSError as error:
-            raise ValueError(f"Cannot write into {str(folder)!r}: {error.strerror}.") from None
+    @contextlib.contextmanager
+    def _claimed(self, folder: Path) -> Iterator[None]:
+        """Make the folder, or note more trials than before; keep others out during the block."""
+        with contextlib.ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder / LOCK, wait=False))
+                self._check(folder)
+                if not ((folder / SEARCH).exists() and Search.read(folder).trials == self.trials):
+                    runs.write(folder / SEARCH, self.to_json())
+            except BlockingIOError:
+                raise ValueError(
+                    f"Another process is at the search in {str(folder)!r}. Several share a search "
+                    "as a chief and its workers."
+                ) from None
+            except OSError as error:
+                raise ValueError(f"Cannot write into {str(folder)!r}: {error.strerror}.") from None
+            yield
 
     def _compare(self, there: Search, folder: Path) -> None:
         mine, theirs = (_flat(json.loads(search.to_json())) for search in (self, there))
