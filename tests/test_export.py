@@ -179,7 +179,8 @@ def learnt(name, network):
     steps, rate = (60, 1e-3) if hasattr(model, "frame") else (1, 1e-5)
     kind = keras.optimizers.Adam if steps > 1 else keras.optimizers.SGD
     compiled(model, partial(kind, rate), run_eagerly=True)
-    model.fit(*learnt_from(model, x), batch_size=16, epochs=steps, verbose=0)
+    strips = x.reshape(len(x), LATENTS, -1).mean(axis=2)  # how bright: top, middle and bottom
+    model.fit(*learnt_from(model, x, strips), batch_size=16, epochs=steps, verbose=0)
     return model
 
 
