@@ -31,6 +31,11 @@ $(VENV)/all: $(BIN)/python pyproject.toml constraints.txt
 demo: $(VENV)/demo
 	$(BIN)/keras-disent demo --backend tensorflow --out runs/demo
 
+# A Ray and a Dask cluster, which only slow tests start.
+$(VENV)/clusters: $(VENV)/all
+	$(INSTALL) '.[ray,dask]'
+	touch $@
+
 # Metrics, charts and data sets work on arrays: their tests run once.
 ARRAYS := tests/metrics tests/datasets
 
@@ -42,7 +47,7 @@ test: lint
 			-m "not slow" $(ARRAYS:%=--ignore %); \
 	done
 
-test-slow: setup
+test-slow: $(VENV)/clusters
 	@echo "== arrays"; KERAS_BACKEND=$(lastword $(BACKENDS)) $(BIN)/python -m pytest -m slow $(ARRAYS)
 	@set -e; for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow $(ARRAYS:%=--ignore %); \
