@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from checks import quick_on_torch
+from checks import on, quick_on_torch
 from keras import ops
 from scipy import stats
 from scipy.special import logsumexp, softmax
@@ -385,6 +385,7 @@ def test_discriminator_finds_the_closed_form():
     ("latent_dim", "rho", "within"),
     [(10, 0.3, 0.1), (10, 0.6, 0.1), (10, 0.9, 0.1), (100, 0.3, 0.15), (100, 0.6, 0.15)],
 )
+@on("jax")  # minutes each
 def test_published_discriminator_finds_the_closed_form(latent_dim, rho, within):
     found, true = total_correlation.estimate(latent_dim, rho, **total_correlation.SETTINGS)
     assert found == pytest.approx(true, rel=within)
