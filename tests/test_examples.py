@@ -124,6 +124,7 @@ def test_own_networks(tmp_path):
     assert between.std(axis=0).max() > 0  # the ends are not alike
 
 
+@pytest.mark.slow
 @on("torch")
 def test_info_gan(tmp_path):
     said = example("info_gan.py", tmp_path, "--seeds", 1, "--models", "info_gan", "vae_profiles")
