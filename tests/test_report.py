@@ -171,6 +171,36 @@ def test_settings_are_told_from_methods(made_up):
     assert (frame.main, frame.baseline, frame.terms) == ("mig", "vae", ("reconstruction", "kl"))
 
 
+def test_schedules_of_several_kinds_are_methods_of_their_own(tmp_path, undrawn):
+    text = """
+    seeds = 3
+    metrics = ["mig"]
+    [[methods]]
+    model = "beta_vae"
+    beta = [1, "Cyclical(0, 4, period=20)", "Linear(0, 4, steps=9)", "Linear(0, 8, steps=9)"]
+    [[methods]]
+    model = "annealed_vae"
+    capacity = ["Linear(0, 4, steps=9)", "Linear(0, 8, steps=9)"]
+    """
+    finished(tmp_path / "study", text, of_run=lambda run, rng: {"mig": rng.random()})
+    settings = frame_of(tmp_path / "study").settings.values()
+    assert {setting.name for setting in settings} == {
+        "beta_vae beta 1",
+        "beta_vae beta Cyclical(start=0, end=4, period=20, rising=0.5)",
+        "beta_vae beta Linear(start=0, end=4, steps=9)",
+        "beta_vae beta Linear(start=0, end=8, steps=9)",
+        "annealed_vae, capacity end 4",
+        "annealed_vae, capacity end 8",
+    }
+    made = studies.report(tmp_path / "study", resamples=DRAWN)
+    shares = held(made)["variance"][0]["adjusted"]
+    assert min(shares["method"], shares["strength"]) < 0 < shares["seed"]
+    (said,) = (text for text in made.findings if "of the variance of mig" in text)
+    assert "-" not in said
+    percents = [int(word) for word in re.findall(r"(\d+) %", said)][:3]
+    assert sum(percents) == pytest.approx(100, abs=1)
+
+
 def test_values_that_are_no_numbers_are_left_out_and_counted(tmp_path, undrawn):
     def scores(run, rng):
         if run.config.model == "vae" and run.config.seed == 0:

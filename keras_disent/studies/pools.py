@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -94,7 +95,7 @@ def _ray(environment: dict[str, str]) -> Iterator[Any]:
             address=os.environ.get("RAY_ADDRESS") or "auto",
             runtime_env={"env_vars": environment},
             log_to_driver=False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
         )
     register_ray()
     yield ray

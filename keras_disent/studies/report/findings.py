@@ -71,11 +71,13 @@ def _variance(frame: Frame, rows: Any) -> Iterator[str]:
     for row in rows or ():
         if row["score"] == frame.main:
             shares = row["adjusted"]
-            low, high = (_percent(end) for end in shares["seed_interval"])
+            # Adjusted shares of what explains nothing are a little below 0.
+            method, strength = max(shares["method"], 0.0), max(shares["strength"], 0.0)
+            low, high = (_percent(min(max(end, 0.0), 1.0)) for end in shares["seed_interval"])
             yield (
-                f"The method explains {_percent(shares['method'])} % of the variance of "
-                f"{frame.main}, the strength within methods {_percent(shares['strength'])} %, and "
-                f"the seed the other {_percent(shares['seed'])} % ({low} to {high} %)."
+                f"The method explains {_percent(method)} % of the variance of {frame.main}, the "
+                f"strength within methods {_percent(strength)} %, and the seed the other "
+                f"{_percent(1 - method - strength)} % ({low} to {high} %)."
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_disent import schedules
@@ -13,6 +13,7 @@ from keras_disent.metrics import METRICS
 from keras_disent.metrics.catalogue import LABEL_FREE
 from keras_disent.registry import lookup
 from keras_disent.studies import table as results
+from keras_disent.studies.plan import text
 
 COST = "reconstruction"
 TERMS = (COST, "kl")
@@ -187,7 +188,7 @@ def _settings(about: Any) -> dict[str, Setting]:
     columns = [c for c in about.columns if c not in (*results.FIRST, *results.LAST)]
     found = []
     for model, rows in about.drop_duplicates("label").groupby("model", sort=False):
-        leaves = [dict(_leaves(row, columns)) for row in rows[columns].to_dict("records")]
+        leaves = _leaves(rows[columns].to_dict("records"), columns)
         names = list(dict.fromkeys(name for leaf in leaves for name in leaf))
         varying = [n for n in names if len({str(leaf.get(n)) for leaf in leaves}) > 1]
         numeric = [
@@ -212,22 +213,42 @@ def _settings(about: Any) -> dict[str, Setting]:
     return {setting.label: setting for setting in kept}
 
 
-def _leaves(row: Mapping[str, Any], columns: list[str]) -> Any:
-    """Yield the settings of a row, those of a schedule one by one; numbers as floats."""
-    for name in columns:
-        value = row[name]
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            continue
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                value = schedules.read(value)
-        if isinstance(value, dict):
-            for key, part in value.get("config", value).items():
-                yield f"{name} {key}", _plain(part)
-        else:
-            yield name, _plain(value)
+def _leaves(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> list[dict[str, Any]]:
+    """Return the settings of each row: numbers as floats, those of a schedule one by one.
+
+    Where the rows have different schedules, or one has a number instead, each is a word.
+    """
+    read = [{name: _read(row[name]) for name in columns} for row in rows]
+    read = [{name: value for name, value in row.items() if value is not None} for row in read]
+    mixed = {name for name in columns if len({_kind(row[name]) for row in read if name in row}) > 1}
+    found: list[dict[str, Any]] = [{} for _ in read]
+    for row, leaf in zip(read, found, strict=True):
+        for name, value in row.items():
+            if name in mixed:
+                leaf[name] = f"{name} {text(value)}"
+            elif isinstance(value, dict):
+                given = value.get("config", value).items()
+                leaf.update({f"{name} {key}": _plain(part) for key, part in given})
+            else:
+                leaf[name] = _plain(value)
+    return found
+
+
+def _read(value: Any) -> Any:
+    """Return a setting as it was before it was written into the table; None if it has none."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return schedules.read(value)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _kind(value: Any) -> Any:
+    """Return what values have in common that differ in numbers alone; None for what is no table."""
+    if not isinstance(value, dict):
+        return None
+    return value.get("class_name"), tuple(value.get("config", value))
 
 
 def _plain(value: Any) -> float | str:
