@@ -58,11 +58,11 @@ def locked(path: str | Path, wait: bool = True) -> Iterator[None]:
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "lock"
-    >>> with locked(path), locked(path, wait=False):
+    >>> with locked(path), locked(path, wait=False):  # doctest: +ELLIPSIS
     ...     pass
     Traceback (most recent call last):
     ...
-    BlockingIOError: [Errno 11] Resource temporarily unavailable
+    BlockingIOError: [Errno ...] Resource temporarily unavailable
     """
     with Path(path).open("a") as file:
         with suppress(ImportError):
