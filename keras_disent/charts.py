@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -296,6 +297,7 @@ def heat_map(
     wide = CELL * len(columns) + 0.085 * longest + 1.7
     tall = CELL * len(rows) * 0.75 + 0.075 * max(map(len, columns)) + (0.9 if title else 0.5)
     figure = _figure(max(wide, 4.2), max(tall, 2.4))
+    of_cells = CELL * len(rows) * 0.75 + max(2.4 - tall, 0.0)  # inches, as the bar's length
     axes = figure.add_subplot()
     picture = axes.imshow(array, cmap=colours, vmin=low, vmax=high, aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
@@ -316,7 +318,7 @@ def heat_map(
             color=INK if light else "white",
         )
     bar: Any = figure.colorbar(picture, ax=axes, fraction=0.05, pad=0.03)
-    bar.set_label(label, fontsize=9, color=INK)
+    bar.set_label(textwrap.fill(label, int(of_cells / 0.055)), fontsize=9, color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, labelsize=8, length=2)
     if title:

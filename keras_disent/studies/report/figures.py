@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
 from keras_disent.plots import ACCENT, INK, QUIET, as_png
+from keras_disent.studies.report.statistics import shown
 
 WIDE = 5.0
 """Inches; a phone shows so much without making the letters too small."""
@@ -126,8 +128,7 @@ def shares(rows: Rows) -> Figure:
     figure, axes = _axes(WIDE, 0.36 * len(rows) + 1.25, names)
     for y, row in enumerate(rows):
         left = 0.0
-        for name, colour in SHARES.items():
-            share = max(row["adjusted"][name], 0.0)
+        for (name, colour), share in zip(SHARES.items(), shown(row["adjusted"]), strict=True):
             axes.barh(y, share, left=left, height=0.68, color=colour, label=None if y else name)
             if share >= 0.07:
                 axes.text(
@@ -284,8 +285,9 @@ def _axes(
     axes.spines[["top", "right"]].set_visible(False)
     left = 0.72
     if names:
-        longest = max(map(len, names))
-        size = 9 if longest <= 30 else 8
+        names = [textwrap.fill(name, 44) for name in names]
+        longest = max(len(line) for name in names for line in name.split("\n"))
+        size = 9 if longest <= 30 else 8 if all("\n" not in name for name in names) else 6.5
         axes.set_yticks(range(len(names)), names, fontsize=size)
         left = min(0.25 + 0.0081 * size * longest, 0.6 * wide)
     figure.subplots_adjust(left / wide, 0.55 / tall, 1 - right / wide, 1 - top / tall)

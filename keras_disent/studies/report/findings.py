@@ -10,6 +10,7 @@ import numpy as np
 from keras_disent.studies.report.comparisons import Comparison
 from keras_disent.studies.report.frames import COST, Frame, higher
 from keras_disent.studies.report.page import Part
+from keras_disent.studies.report.statistics import shown
 
 FEW = 10
 """Seeds below which the reader is warned."""
@@ -71,13 +72,11 @@ def _variance(frame: Frame, rows: Any) -> Iterator[str]:
     for row in rows or ():
         if row["score"] == frame.main:
             shares = row["adjusted"]
-            # Adjusted shares of what explains nothing are a little below 0.
-            method, strength = max(shares["method"], 0.0), max(shares["strength"], 0.0)
+            method, strength, seed = map(_percent, shown(shares))
             low, high = (_percent(min(max(end, 0.0), 1.0)) for end in shares["seed_interval"])
             yield (
-                f"The method explains {_percent(method)} % of the variance of {frame.main}, the "
-                f"strength within methods {_percent(strength)} %, and the seed the other "
-                f"{_percent(1 - method - strength)} % ({low} to {high} %)."
+                f"The method explains {method} % of the variance of {frame.main}, the strength "
+                f"within methods {strength} %, and the seed the other {seed} % ({low} to {high} %)."
             )
 
 

@@ -204,6 +204,16 @@ def explained(values: ArrayLike, methods: ArrayLike, labels: ArrayLike) -> tuple
     return Shares(*plain[0].tolist()), Shares(*adjusted[0].tolist())
 
 
+def shown(adjusted: Mapping[str, float]) -> Shares:
+    """Return adjusted shares as they are shown: none below 0; what is left is the seed's.
+
+    >>> shown({"method": -0.25, "strength": 0.5, "seed": 0.75})
+    Shares(method=0.0, strength=0.5, seed=0.5)
+    """
+    method, strength = max(adjusted["method"], 0.0), max(adjusted["strength"], 0.0)
+    return Shares(method, strength, 1.0 - method - strength)
+
+
 def explained_intervals(
     values: ArrayLike, methods: ArrayLike, labels: ArrayLike, resamples: int = 1000, seed: int = 0
 ) -> tuple[Interval, Interval, Interval]:
