@@ -381,7 +381,7 @@ def test_discriminator_finds_the_closed_form():
 
 
 @pytest.mark.slow
-@on("torch")  # ten minutes of a core each; benchmarks/total_correlation.py does more of them
+@on("torch")  # minutes each; benchmarks/total_correlation.py does more of them
 @pytest.mark.parametrize(("latent_dim", "rho", "within"), [(10, 0.6, 0.1), (100, 0.6, 0.15)])
 def test_published_discriminator_finds_the_closed_form(latent_dim, rho, within):
     found, true = total_correlation.estimate(latent_dim, rho, **total_correlation.SETTINGS)
