@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 UNWRITABLE = (
@@ -46,8 +46,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 def locked(path: str | Path, wait: bool = True) -> Iterator[None]:
     """Let one process at a time into the block, of all that name the same file.
 
-    The kernel frees what a process that dies has held. Windows knows no such lock: there, nobody
-    is kept out.
+    The kernel frees what a process that dies has held.
 
     Args:
         path: of a file that is made if need be, and stays.
@@ -55,6 +54,7 @@ def locked(path: str | Path, wait: bool = True) -> Iterator[None]:
 
     Raises:
         BlockingIOError: if it should not wait, and another process is in the block.
+        ImportError: on Windows, which has no such lock.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "lock"
@@ -64,9 +64,8 @@ def locked(path: str | Path, wait: bool = True) -> Iterator[None]:
     ...
     BlockingIOError: [Errno ...] Resource temporarily unavailable
     """
-    with Path(path).open("a") as file:
-        with suppress(ImportError):
-            import fcntl
+    import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    with Path(path).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield

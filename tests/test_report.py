@@ -201,6 +201,26 @@ def test_schedules_of_several_kinds_are_methods_of_their_own(tmp_path, undrawn):
     assert sum(percents) == pytest.approx(100, abs=1)
 
 
+def test_a_folder_may_be_named_like_a_call(tmp_path, undrawn, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("faces", "faces(1)"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.new("L", (8, 8), 20 * i).save(tmp_path / name / f"{i}.png")
+    text = """
+    data = ["faces", "faces(1)"]
+    image_size = 32
+    batch_size = 2
+    network = "mlp"
+    metrics = ["active_units"]
+    [[methods]]
+    model = "vae"
+    """
+    finished(tmp_path / "study", text, of_run=lambda run, rng: {"active_units": rng.random()})
+    settings = frame_of(tmp_path / "study").settings.values()
+    assert {setting.name for setting in settings} == {"vae faces", "vae faces(1)"}
+
+
 def test_values_that_are_no_numbers_are_left_out_and_counted(tmp_path, undrawn):
     def scores(run, rng):
         if run.config.model == "vae" and run.config.seed == 0:

@@ -197,7 +197,8 @@ class Search:
         with contextlib.ExitStack() as stack:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(folder / LOCK, wait=False))
+                with contextlib.suppress(ImportError):  # Windows has no such lock
+                    stack.enter_context(locked(folder / LOCK, wait=False))
                 self._check(folder)
                 if not ((folder / SEARCH).exists() and Search.read(folder).trials == self.trials):
                     runs.write(folder / SEARCH, self.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -237,10 +238,10 @@ def _leaves(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> list[dict[
 def _read(value: Any) -> Any:
     """Return a setting as it was before it was written into the table; None if it has none."""
     if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return schedules.read(value)
+        for read in (json.loads, schedules.read):
+            with contextlib.suppress(ValueError):  # the data may be a folder named "faces(1)"
+                return read(value)
+        return value
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
