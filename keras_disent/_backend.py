@@ -11,8 +11,11 @@ import contextlib
 import functools
 import math
 import os
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
 
 try:
     import keras
@@ -41,6 +44,7 @@ else:
         f"Got KERAS_BACKEND={BACKEND}."
     )
 
+PREFETCHES = BACKEND == "tensorflow"  # draws batches while the model learns
 Objective = Callable[[], tuple[Any, dict[str, Any]]]
 Play = Callable[[Any, Any], dict[str, Any]]
 
@@ -69,7 +73,7 @@ def gradients(model, objective: Objective, owned: list) -> tuple[dict[str, Any],
             return terms, [g if g is None else tf.identity(g) for g in grads]
     if BACKEND == "torch":
         scalar, terms = objective()
-        grads = torch.autograd.grad(scalar, values, allow_unused=True)
+        grads = torch.autograd.grad(scalar, values, allow_unused=True) if values else ()
         return {name: term.detach() for name, term in terms.items()}, list(grads)
 
     # A scope does not see what the scope around it holds, so the inner one gets every variable.
@@ -78,7 +82,7 @@ def gradients(model, objective: Objective, owned: list) -> tuple[dict[str, Any],
 
     def pure(values):
         mapping = [*everything, *zip(owned, values, strict=True)]
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             scalar, terms = objective()
         return scalar, (terms, [_read(scope, v) for v in assignable])
 
@@ -88,21 +92,119 @@ def gradients(model, objective: Objective, owned: list) -> tuple[dict[str, Any],
     return terms, grads
 
 
-def apply(optimizer, grads: list, owned: list) -> None:
-    """Move the `owned` variables one optimizer step against their gradients."""
-    if BACKEND == "tensorflow":
-        optimizer.apply(grads, owned)
-    elif BACKEND == "torch":
+def apply(reason, optimizer, grads: list, owned: list, moving: list, before: list) -> None:
+    """Move the `owned` variables one optimizer step against their gradients, if there is no reason.
+
+    Args:
+        reason: 0, or why the step is not taken.
+        moving: other variables that the objective has changed.
+        before: what they were, and become again where the step is not taken.
+    """
+    if BACKEND == "torch":
         with torch.no_grad():
-            optimizer.apply(grads, owned)
+            if reason:
+                _assign(moving, before)
+            elif owned:
+                optimizer.apply(grads, owned)
+    elif BACKEND == "tensorflow" and _replicas() > 1:
+        # A strategy merges replicas, which no branch of a graph can do: the gradients are 0.
+        grads = [g if g is None else tf.where(reason == 0, g, tf.zeros_like(g)) for g in grads]
+        optimizer.apply(grads, owned)
+    elif BACKEND == "tensorflow":
+
+        def move():
+            if owned:
+                optimizer.apply(grads, owned)
+            return 0
+
+        def stay():
+            _assign(moving, before)
+            return 0
+
+        tf.cond(reason == 0, move, stay)
     else:
-        new_owned, new_own = optimizer.stateless_apply(
-            [v.value for v in optimizer.variables], grads, [v.value for v in owned]
-        )
-        for variable, value in zip(owned, new_owned, strict=True):
-            variable.assign(value)
-        for variable, value in zip(optimizer.variables, new_own, strict=True):
-            variable.assign(value)
+        taken = reason == 0
+        if owned:
+            new_owned, new_own = optimizer.stateless_apply(
+                [v.value for v in optimizer.variables], grads, [v.value for v in owned]
+            )
+            # The compiler makes this part of the optimizer's own pass over its arrays.
+            for variable, value in zip(
+                [*owned, *optimizer.variables], [*new_owned, *new_own], strict=True
+            ):
+                variable.assign(jax.numpy.where(taken, value, variable.value))
+        for variable, value in zip(moving, before, strict=True):
+            variable.assign(jax.numpy.where(taken, variable.value, value))
+
+
+def _assign(variables: list, values: list) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+# -- whether a step is taken: a reason is 0, or the number of what speaks against it; on PyTorch,
+# -- which computes step by step, a Python integer, elsewhere an int32 scalar ----------------------
+
+
+def first_reason(reason, fine, number: int):
+    """Return `reason`, or if it is 0 and not `fine`, a scalar, the number."""
+    if BACKEND == "torch":
+        return int(reason) or (0 if bool(fine) else number)
+    fine = keras.ops.logical_or(fine, keras.ops.not_equal(reason, 0))
+    return _agreed(keras.ops.where(fine, reason, number))
+
+
+def not_finite(reason, scalars: list, numbers: list[int]):
+    """Return `reason`, or if it is 0 the number of the first scalar that is not finite."""
+    ops = keras.ops
+    values = ops.isfinite(ops.stack([ops.cast(x, "float32") for x in scalars]))
+    if BACKEND == "torch":
+        if int(reason):
+            return int(reason)
+        return next((n for n, fine in zip(numbers, values.tolist(), strict=True) if not fine), 0)
+    first = ops.argmin(ops.cast(values, "int32"))
+    number = ops.take(ops.convert_to_tensor(numbers, "int32"), first)
+    fine = ops.logical_or(ops.all(values), ops.not_equal(reason, 0))
+    return _agreed(ops.where(fine, reason, number))
+
+
+def _agreed(reason):
+    """Return the same reason on all replicas."""
+    if _replicas() == 1:
+        return reason
+    return tf.reduce_max(whole(tf.reshape(reason, [1])))
+
+
+def nan_if(reason, terms: dict[str, Any]) -> dict[str, Any]:
+    """Return the terms, all of them NaN if there is a reason."""
+    if BACKEND == "torch":
+        return dict.fromkeys(terms, float("nan")) if reason else terms
+    return {name: keras.ops.where(reason == 0, x, float("nan")) for name, x in terms.items()}
+
+
+def count(reason, steps, fault) -> None:
+    """Count a step that was taken; else note down the first that was not, and why."""
+    ops = keras.ops
+    if BACKEND != "torch":
+        taken = ops.equal(reason, 0)
+        known = ops.logical_or(taken, ops.not_equal(fault[1], 0))
+        fault.assign(ops.where(known, fault.value, ops.stack([steps.value, reason])))
+        steps.assign_add(ops.cast(taken, "int32"))
+    elif not reason:
+        steps.assign_add(1)
+    elif not int(fault.value[1]):
+        fault.assign([int(steps.value), int(reason)])
+
+
+def total(gradients: list, learning_rate):
+    """Return a scalar that is finite if all gradients and the learning rate are."""
+    gradients = [g for g in gradients if g is not None]
+    if BACKEND == "torch":
+        return torch.nn.utils.get_total_norm(gradients, 1.0) + 0.0 * float(learning_rate)
+    if BACKEND == "tensorflow":
+        gradients = [tf.convert_to_tensor(g) for g in gradients]  # some are rows of an embedding
+    sums = [keras.ops.cast(keras.ops.sum(g), "float32") for g in gradients]
+    return sum(sums, 0.0 * keras.ops.cast(learning_rate, "float32"))
 
 
 def prepare(optimizer) -> None:
@@ -207,23 +309,23 @@ def _step(play: Play, lists: tuple[str, ...]) -> Callable:
             for group, values in zip(groups, state, strict=True)
             for pair in zip(group, values, strict=True)
         ]
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             logs = play(self, data)
         return logs, tuple([_read(scope, v) for v in group] for group in groups)
 
     return step
 
 
-def with_rows(batch, at_least: int, model: str):
-    """Return a batch whose size TensorFlow checks only when it runs, not knowing it before."""
-    enough = tf.debugging.assert_greater_equal(
-        tf.shape(tf.nest.flatten(batch)[0])[0],
-        at_least,
-        f"A batch must hold at least {at_least} images for {model}. Choose another `batch_size`, "
-        "or leave the remainder out.",
-    )
-    with tf.control_dependencies([enough]):
-        return tf.nest.map_structure(tf.identity, batch)
+def with_rows(batch, at_least: int) -> tuple[Any, Any]:
+    """Return a batch whose size TensorFlow does not know before it runs, and whether it is enough.
+
+    One that is too small has its rows repeated, so that whatever is computed of it can be. (XLA
+    drops TensorFlow's assertions.)
+    """
+    size = tf.shape(tf.nest.flatten(batch)[0])[0]
+    rows = tf.range(tf.maximum(size, at_least)) % tf.maximum(size, 1)
+    taken = keras.tree.map_structure(lambda x: tf.gather(x, rows), batch, none_is_leaf=False)
+    return taken, size >= at_least
 
 
 # -- running a method on NumPy arrays -------------------------------------------------------------
@@ -232,31 +334,58 @@ def with_rows(batch, at_least: int, model: str):
 def compiled(model, function: Callable) -> Callable:
     """Return `function` (arrays to a tensor or a tuple of tensors) compiled, without gradients.
 
-    The returned callable sees the model's variables as they are at each call.
+    The returned callable sees the model's variables as they are at each call, and changes none.
     """
+    if BACKEND == "jax":
+
+        @jax.jit
+        def pure(values, *arrays):
+            mapping = list(zip(model.variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return function(*arrays)
+
+        def run(*arrays):
+            model.sync()
+            return pure([v.value for v in model.variables], *arrays)
+
+        return run
     if BACKEND == "tensorflow":
         traced = tf.function(function)
 
-        def any_length(*arrays):
+        def observe(*arrays):
             specs = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in arrays]
             return traced.get_concrete_function(*specs)(*arrays)
 
-        return any_length
-    if BACKEND == "torch":
+    else:
 
-        def run(*arrays):
+        def observe(*arrays):
             with torch.no_grad():
                 return function(*arrays)
 
-        return run
+    own = model.noise.seed_generator.state  # not drawn from outside of training
+    seeds = [v for v in model.non_trainable_variables if v.name == own.name and v is not own]
 
-    @jax.jit
-    def pure(values, *arrays):
-        mapping = list(zip(model.variables, values, strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
-            return function(*arrays)
+    def run_and_put_back(*arrays):
+        before = [v.value * 1 for v in seeds]
+        results = observe(*arrays)
+        _assign(seeds, before)
+        return results
 
-    return lambda *arrays: pure([v.value for v in model.variables], *arrays)
+    return run_and_put_back if seeds else observe
+
+
+@contextlib.contextmanager
+def global_generators_kept() -> Iterator[None]:
+    """Leave the generators of Python, NumPy and the backend as they were."""
+    python, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
+    tensors = torch.random.get_rng_state() if BACKEND == "torch" else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)  # noqa: NPY002
+        if tensors is not None:
+            torch.random.set_rng_state(tensors)
 
 
 # -- distributions --------------------------------------------------------------------------------
@@ -276,11 +405,35 @@ def bernoulli(logits, event_dims: int = 0):
 
 def continuous_bernoulli(logits, event_dims: int = 0):
     """Return independent continuous Bernoulli variables on [0, 1]."""
-    # PyTorch's series around 1/2 is narrow: outside of it the gradient would be off by 1e-3.
-    limits = {"lims": (0.48, 0.52)} if BACKEND == "torch" else {}
-    return _independent(
-        distributions.ContinuousBernoulli(logits=logits, **limits, **_UNCHECKED), event_dims
-    )
+    kind = _ContinuousBernoulli if BACKEND == "torch" else distributions.ContinuousBernoulli
+    return _independent(kind(logits=logits, **_UNCHECKED), event_dims)
+
+
+if BACKEND == "torch":
+
+    class _ContinuousBernoulli(distributions.ContinuousBernoulli):
+        """PyTorch's, with the density in closed form: its own stops at logits of 16."""
+
+        def log_prob(self, value):
+            return continuous_bernoulli_log_density(value, self.logits)
+
+
+def continuous_bernoulli_log_density(pixels, logits):
+    """Return log p of pixels in [0, 1], elementwise, in nats.
+
+    log p = x l - softplus(l) + log(l / tanh(l / 2)). Near l = 0 the last term is a series.
+
+    Source: Loaiza-Ganem & Cunningham 2019, equation 7, written for logits.
+    """
+    ops = keras.ops
+    size = ops.abs(logits)
+    small = size < 0.5
+    far = ops.where(small, ops.ones_like(size), size)
+    # log tanh(l / 2) = log(1 - exp(-l)) - log(1 + exp(-l))
+    normalizer = ops.log(far) - ops.log(-ops.expm1(-far)) + ops.log1p(ops.exp(-far))
+    square = ops.square(ops.where(small, logits, ops.zeros_like(logits)))
+    series = math.log(2) + square * (1 / 12 - square * (7 / 1440 - square * (31 / 90720)))
+    return pixels * logits - ops.softplus(logits) + ops.where(small, series, normalizer)
 
 
 def _independent(distribution, event_dims: int):
@@ -305,6 +458,27 @@ def replica() -> Any:
         return 0
     context = tf.distribute.get_replica_context()
     return 0 if context is None else context.replica_id_in_sync_group
+
+
+def spread(seed):
+    """Return the seed of a draw, (2,): a number and a count, such that no two draws are alike.
+
+    PyTorch's random numbers begin at the sum of the two, so they are scattered first. Under
+    `tf.distribute` each replica has its own.
+    """
+    if BACKEND == "torch":
+        number, count = (int(part) for part in seed)
+        return torch.tensor([_scattered(number << 32 | count), 0])
+    if BACKEND == "jax":
+        return seed
+    return seed + tf.cast(tf.stack([replica() * 7919, 0]), seed.dtype)
+
+
+def _scattered(number: int) -> int:
+    """Return 32 bits that depend on all 64 of a number (the finalizer of SplitMix64)."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        number = (number ^ number >> shift) * factor % 2**64
+    return (number ^ number >> 31) >> 32
 
 
 def whole(tensor):
@@ -338,7 +512,7 @@ def turn(batch, number: int, turns: int):
     """Return every `turns`-th row of a batch, from row `number`, spread as the batch is."""
     if turns == 1:
         return batch
-    rows = keras.tree.map_structure(lambda x: x[number::turns], batch)
+    rows = keras.tree.map_structure(lambda x: x[number::turns], batch, none_is_leaf=False)
     distribution = keras.distribution.distribution() if BACKEND == "jax" else None
     if distribution is None:
         return rows
@@ -346,6 +520,7 @@ def turn(batch, number: int, turns: int):
     return keras.tree.map_structure(
         lambda x: keras.distribution.distribute_tensor(x, distribution.get_data_layout(x.shape)),
         rows,
+        none_is_leaf=False,
     )
 
 
@@ -359,23 +534,6 @@ def replicas_of(model) -> int:
     mesh = distribution.device_mesh
     replicas = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
     return max(1, replicas // jax.process_count())
-
-
-def feed(model, batches) -> Any:
-    """Return the stream of `batches` from the model's step on, for its `fit`."""
-
-    def stream():
-        found = batches.stream(model.steps_taken())
-        return (batch if isinstance(batch, tuple) else (batch,) for batch in found)
-
-    if BACKEND != "tensorflow" or replicas_of(model) == 1:
-        return stream()
-    # Replicas are fed ahead, and what they were fed is lost at the end of an epoch: each begins
-    # anew, at the step that the model has come to.
-    first = batches.at(0)
-    first = first if isinstance(first, tuple) else (first,)
-    kind = keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), first)
-    return tf.data.Dataset.from_generator(stream, output_signature=kind)
 
 
 def compiles(model, jit_compile: bool | str) -> bool | str:

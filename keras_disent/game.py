@@ -10,59 +10,67 @@ A method is written as `terms`, `players` and `objective`, all in `keras.ops`.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_disent import _backend, validation
-from keras_disent.datasets.feeding import Batches
+from keras_disent.trainer import BAD_IMAGES, FEW_IMAGES, Trainer
 from keras_disent.turns import Turns
 
-SEED_STATE = "seed_generator_state"
 
-
-class Game(keras.Model):
+class Game(Trainer):
     """A Keras model whose players minimise their own terms in turn.
 
     Class attributes:
         terms: names of what is tracked and logged, all of them means over the samples of an epoch;
-            `evaluate` returns them in this order.
+            `evaluate` returns them in this order, and the weights of the objective after them.
         players: `{term: names of the parts that its player owns}`, in the order of the turns.
-        samples_per_turn: int, the fewest samples that a player can learn from.
-        labelled: whether it learns from labels: a batch is then the pair (images, labels).
+        lead: the player whose optimizer is the one that `compile(optimizer)` and callbacks of
+            learning rates mean; default the first.
         undecayed: parts of names of variables that no optimizer's weight decay reaches.
+        rows_per_sample: int, images in one row of a batch.
 
-    Attributes:
-        steps: int variable, training steps taken so far; schedules read it.
+    Args:
+        seed: as `Trainer`.
     """
 
-    terms: tuple[str, ...] = ("loss",)
-    players: dict[str, tuple[str, ...]] = {}
-    samples_per_turn = 1
-    labelled = False
+    lead: str | None = None
     undecayed: tuple[str, ...] = ()
+    rows_per_sample = 1
 
-    def __init__(self, terms: tuple[str, ...] = (), **kwargs):
-        super().__init__(**kwargs)
-        self.terms = (*self.terms, *terms)
+    def __init__(self, seed: int | None = None, **kwargs):
+        super().__init__(seed, **kwargs)
         # All trackers exist from birth: made during training, JAX would log only the last batch.
         self._trackers = [keras.metrics.Mean(name=term) for term in self.terms]
-        self.steps = self.add_weight(
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-            name="steps",
-        )
+        self._sample_weight: Any = None
+
+    def add_term(self, name: str) -> None:
+        """Track and log one term more than the class declares; only while the model is made."""
+        if name not in self.terms:
+            self.terms = (*self.terms, name)
+            self._trackers.append(keras.metrics.Mean(name=name))
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         """Return the scalar terms of one player's turn; `player` is one of them.
 
-        Regularizers of the player's weights are added to what it minimises, not to what is logged.
+        What layers add themselves (`add_loss`, activity regularizers) and regularizers of weights
+        are added to the term of the player that owns them.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `objective`.")
+
+    def mean(self, values):
+        """Return the mean over images of what each of them has, (n,): a scalar.
+
+        Where images have weights (`sample_weight`), each counts so many times.
+        """
+        if self._sample_weight is None:
+            return ops.mean(values)
+        rows = ops.reshape(values, (-1, self.rows_per_sample))
+        return ops.mean(rows * ops.cast(self._sample_weight, values.dtype))
 
     def whole(self, *shares) -> tuple:
         """Return tensors (n, ...) of the whole batch, for terms that compare its images.
@@ -74,62 +82,89 @@ class Game(keras.Model):
 
     @property
     def metrics(self) -> list:
-        return self._trackers
-
-    def steps_taken(self) -> int:
-        """Return the number of training steps taken so far."""
-        return int(ops.convert_to_numpy(self.steps))
+        compiled = getattr(self, "_compile_metrics", None)
+        return self._trackers if compiled is None else [*self._trackers, compiled]
 
     def owned_by(self, player: str) -> list:
         """Return the trainable variables of one player, in the model's order."""
-        parts = [getattr(self, part) for part in self.players[player]]
-        owned = {id(v) for part in parts for v in part.trainable_variables}
+        owned = {id(v) for part in self._parts_of(player) for v in part.trainable_variables}
         return [v for v in self.trainable_variables if id(v) in owned]
 
-    # -- learning ---------------------------------------------------------------------------------
+    def _parts_of(self, player: str) -> list:
+        return [getattr(self, part) for part in self.players[player]]
+
+    # -- compile ----------------------------------------------------------------------------------
 
     def compile(
         self,
         optimizer: Any = None,
-        *,
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """Choose the optimizers. The objective is the model's own, so there is no `loss` here.
+        """Choose the optimizers, as `keras.Model.compile`; the objective is the model's own.
 
         Args:
             optimizer: a Keras optimizer or its name, or one of them for each player as
                 `{term: optimizer}`. Default: `default_optimizer`.
+            loss, loss_weights: refused.
+            metrics: Keras metrics of (images, reconstructions), floats in [0, 1], both
+                (n, h, w, c); logged under their own names. They cost a reconstruction each step.
+            weighted_metrics: likewise, with the weights of images (`sample_weight`).
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in Keras.
+
+        Raises:
+            ValueError: for `loss`, an optimizer too few, or a metric with the name of a term.
         """
+        if loss is not None:
+            raise ValueError(
+                f"{type(self).__name__} has an objective of its own, so `loss` is not for it: "
+                "choose how pixels are compared with `likelihood=` when the model is made, or pass "
+                f"it as one of `metrics`. Got {loss!r}."
+            )
+        if loss_weights is not None:
+            raise ValueError(
+                f"{type(self).__name__} has no `loss_weights`: set the weights of its objective "
+                f"({', '.join(self.weight_states) or 'it has none'}). Got {loss_weights!r}."
+            )
         if not isinstance(optimizer, (dict, Turns)):
             optimizer = dict.fromkeys(self.players, optimizer)
         if isinstance(optimizer, dict):
             self._check_one_for_each_player(optimizer)
-            scale = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
+            scale = auto_scale_loss and self.dtype_policy.compute_dtype == "float16"
             optimizer = {
                 player: _optimizer(optimizer[player] or self.default_optimizer(), loss_scale=scale)
                 for player in self.players
             }
             (first, *others) = optimizer.values()
-            optimizer = Turns(optimizer) if others else first
-        self._jit_compile_given = jit_compile
+            optimizer = Turns(optimizer, lead=self.lead) if others else first
         super().compile(
             optimizer,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
             jit_compile=_backend.compiles(self, jit_compile),
             auto_scale_loss=False,
         )
+        self._given_to_compile = {"jit_compile": jit_compile, "auto_scale_loss": auto_scale_loss}
+        self._make_metrics()
         owned = {player: self.owned_by(player) for player in self.players}
         object.__setattr__(self, "_owned", owned)  # or Keras would count the variables twice
+        counters = [self.steps, self._epoch_start, self._fault]
+        still = {id(v) for v in [*counters, *(s.variable for s in self.weight_states.values())]}
+        moving = [v for v in self.non_trainable_variables if id(v) not in still]
+        object.__setattr__(self, "_moving", moving)  # what an objective may change
         for player, variables in owned.items():
             own = self._optimizer_of(player)
             if not own.built:
-                inner = getattr(own, "inner_optimizer", own)
-                inner.exclude_from_weight_decay(var_names=list(self.undecayed))
+                if self.undecayed:
+                    _exclude_from_decay(own, variables, "|".join(self.undecayed))
                 own.build(variables)
             _backend.prepare(own)
 
@@ -151,15 +186,41 @@ class Game(keras.Model):
         if len({id(o) for o in shared}) < len(shared):
             raise ValueError("Two players cannot share one optimizer object. Give each its own.")
 
+    def _make_metrics(self) -> None:
+        """Make the variables of the metrics now: made in training, JAX would lose them."""
+        if self._compile_metrics is None:
+            return
+        image = ops.zeros((1, *self.image_shape), "float32")
+        self._compile_metrics.update_state(image, image)
+        self._compile_metrics.reset_state()
+        taken = {m.name for m in self._compile_metrics.metrics} & set(self.terms)
+        if taken:
+            raise ValueError(
+                f"`metrics` need names that no term of {type(self).__name__} has. Got "
+                f"{', '.join(sorted(taken))}: pass for example keras.metrics.Mean...(name=...)."
+            )
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        optimizer = config["optimizer"]
+        for player, (names, variables) in config.pop("undecayed", {}).items():
+            own = optimizer.by_player[player] if isinstance(optimizer, Turns) else optimizer
+            owned = self.owned_by(player)
+            _exclude_from_decay(own, [owned[i] for i in variables], names, exactly=True)
+        self.compile(**config)
 
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
-        known = ("optimizer", "run_eagerly", "steps_per_execution", "jit_compile")
+        if not config:
+            return config
+        known = ("optimizer", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution")
         config = {key: config[key] for key in known if key in config}
-        if "jit_compile" in config:  # what one backend makes of "auto" is not for another
-            config["jit_compile"] = self._jit_compile_given
+        # What one backend makes of "auto" is not for another.
+        config |= self._given_to_compile
+        config["undecayed"] = {
+            player: _decay_exclusions(self._optimizer_of(player), owned)
+            for player, owned in self._owned.items()
+        }
         return _portable(config)
 
     def _optimizer_of(self, player: str):
@@ -167,41 +228,107 @@ class Game(keras.Model):
             return self.optimizer.by_player[player]
         return self.optimizer
 
+    def _check_owned(self) -> None:
+        for player in self.players:
+            if [id(v) for v in self.owned_by(player)] != [id(v) for v in self._owned[player]]:
+                raise ValueError(
+                    f"What is trainable of {', '.join(self.players[player])} has changed since "
+                    f"`compile`. Call `compile` again, with a new optimizer."
+                )
+
+    # -- steps ------------------------------------------------------------------------------------
+
     def _train(self, data) -> dict[str, Any]:
-        batch = self._batch(data)
+        batch, weights = self._batch(data)
         size = keras.tree.flatten(batch)[0].shape[0]
         at_least = self.samples_per_turn * len(self.players)
-        if size is None:
-            batch = _backend.with_rows(batch, at_least, type(self).__name__)
+        reason = self._fault[1] * 1
+        if size is None:  # on TensorFlow a stream tells only when it runs
+            (batch, weights), enough = _backend.with_rows((batch, weights), at_least)
+            reason = _backend.first_reason(reason, enough, FEW_IMAGES)
         else:
             validation.enough(self, size, at_least)
+        valid = self.valid(batch)
+        if valid is not None:
+            reason = _backend.first_reason(reason, valid, BAD_IMAGES)
+        self._measure(batch, weights)
+        before = [v.value * 1 for v in self._moving]
+        weight_terms = {name: self.current(name) for name in self.weight_states}
         for turn, player in enumerate(self.players):
-            share = _backend.turn(batch, turn, len(self.players))
+            share, own_weights = _backend.turn((batch, weights), turn, len(self.players))
             optimizer, owned = self._optimizer_of(player), self._owned[player]
 
-            def objective(player=player, share=share, optimizer=optimizer):
-                terms = self.objective(player, share, training=True)
-                decay = sum(v.regularizer(v) for v in self._owned[player] if v.regularizer)
-                return optimizer.scale_loss(terms[player] + decay), terms
+            def objective(player=player, share=share, weights=own_weights, optimizer=optimizer):
+                with self._weighing(weights):
+                    terms = self._complete(self.objective(player, share, training=True), player)
+                return optimizer.scale_loss(terms[player]), terms
 
             terms, gradients = _backend.gradients(self, objective, owned)
-            _backend.apply(optimizer, gradients, owned)
+            scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+            checked = {name: terms[name] for name in self._causes_first(terms, player)}
+            codes = [self._reason_of(name) for name in checked]
+            scalars = list(checked.values())
+            if gradients and not scaled:  # a scaled one may overflow, until its scale is found
+                codes.append(self._reason_of(player, gradient=True))
+                scalars.append(_backend.total(gradients, optimizer.learning_rate))
+            reason = _backend.not_finite(reason, scalars, codes)
+            _backend.apply(reason, optimizer, gradients, owned, self._moving, before)
+            terms = {**weight_terms, **_backend.nan_if(reason, terms)}
             self._track(terms, share)
-        self.steps.assign_add(1)
+            weight_terms = {}
+        _backend.count(reason, self.steps, self._fault)
         return self.get_metrics_result()
 
     def _test(self, data) -> dict[str, Any]:
-        batch = self._batch(data)
+        batch, weights = self._batch(data)
+        self._measure(batch, weights)
+        weight_terms = {name: self.current(name) for name in self.weight_states}
         for player in self.players:
-            self._track(self.objective(player, batch, training=False), batch)
+            with self._weighing(weights):
+                terms = self._complete(self.objective(player, batch, training=False), player)
+            self._track({**weight_terms, **terms}, batch)
+            weight_terms = {}
         return self.get_metrics_result()
-
-    def _batch(self, data) -> Any:
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return (images, labels) if self.labelled else images
 
     train_step = _backend.train_step(_train)
     test_step = _backend.test_step(_test)
+
+    def _batch(self, data) -> tuple[Any, Any]:
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is not None:
+            self._check_weighting("sample_weight")
+            weights = ops.reshape(weights, (-1, 1))
+        return ((images, labels) if self.labelled else images), weights
+
+    def valid(self, batch):
+        """Return whether a batch is what the model learns from, as a scalar, or None for "yes"."""
+
+    @contextlib.contextmanager
+    def _weighing(self, weights) -> Iterator[None]:
+        self._sample_weight = weights
+        try:
+            yield
+        finally:
+            self._sample_weight = None
+
+    def _complete(self, terms: dict[str, Any], player: str) -> dict[str, Any]:
+        """Add to a player's term what its layers and weights add themselves, each once."""
+        added = {}
+        for part in self._parts_of(player):
+            regularized = sum(v.regularizer is not None for v in part.trainable_variables)
+            added |= {id(x): x for x in part.losses[: len(part.losses) - regularized]}
+        extra = [ops.sum(ops.cast(x, "float32")) for x in added.values()]
+        extra += [v.regularizer(v) for v in self._owned[player] if v.regularizer]
+        return {**terms, player: sum(extra, terms[player])} if extra else terms
+
+    def _causes_first(self, terms: dict[str, Any], player: str) -> list[str]:
+        """Return which terms are logged, with the sum of all at the end."""
+        return [t for t in terms if t in self.terms and t != player] + [player]
+
+    def _reason_of(self, term: str, gradient: bool = False) -> int:
+        if gradient:
+            return BAD_IMAGES + 1 + len(self.terms) + list(self.players).index(term)
+        return BAD_IMAGES + 1 + self.terms.index(term)
 
     def _track(self, terms: dict[str, Any], batch) -> None:
         samples = ops.shape(keras.tree.flatten(batch)[0])[0]
@@ -209,74 +336,40 @@ class Game(keras.Model):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name], sample_weight=samples)
 
-    # -- fit, evaluate, predict: check first, then as in Keras ------------------------------------
+    def _measure(self, batch, weights) -> None:
+        """Update the metrics of `compile` by images and their reconstructions."""
+        if self._compile_metrics is None:
+            return
+        images = self.preprocess(keras.tree.flatten(batch)[0])
+        if weights is not None:
+            weights = ops.reshape(ops.repeat(weights, self.rows_per_sample, axis=1), (-1,))
+        reconstructions = ops.stop_gradient(self(images, training=False))
+        self._compile_metrics.update_state(images, reconstructions, sample_weight=weights)
 
-    def fit(self, x=None, y=None, **kwargs):
-        """Train, as in `keras.Model.fit`; `y` is not used by a model that learns without labels.
 
-        Batches of our own data sets are read from the step to which the model has been trained.
+def _exclude_from_decay(
+    optimizer: Any, variables: list, names: str | None, exactly: bool = False
+) -> None:
+    """Exclude more variables of a new optimizer from weight decay than its owner has.
 
-        Before the first step the data are checked, and callbacks that add scores to the logs are
-        moved before those that read them.
+    Args:
+        variables: those of the player, or with `exactly` those to exclude.
+        names: regular expression that is searched for in names of variables, or None.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    before, numbers = _decay_exclusions(inner, variables)
+    more = variables if exactly else [variables[i] for i in numbers]
+    patterns = [pattern for pattern in (before, names) if pattern]
+    inner.exclude_from_weight_decay(var_list=more, var_names=patterns)
 
-        Raises:
-            ValueError: if the images are not what the model takes (shape, dtype, range, NaN), the
-                data are empty, a batch is too small for the objective, or labels are missing or
-            malformed.
-        """
-        x = validation.check_batches(
-            self,
-            x,
-            kwargs.get("batch_size"),
-            training=True,
-            left_out=kwargs.get("validation_split") or 0.0,
-            labels=y,
-        )
-        if isinstance(x, Batches):
-            kwargs.setdefault("steps_per_epoch", len(x))
-            kwargs["shuffle"] = False
-            x = _backend.feed(self, x)
-        if kwargs.get("validation_data") is not None:
-            held_out, *rest = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
-            batch_size = kwargs.get("validation_batch_size") or kwargs.get("batch_size")
-            held_out = validation.check_batches(
-                self, held_out, batch_size, name="validation_data", labels=rest[0]
-            )
-            kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(held_out, *rest)
-        callbacks = kwargs.get("callbacks")
-        if isinstance(callbacks, (list, tuple)):
-            kwargs["callbacks"] = sorted(callbacks, key=lambda c: not getattr(c, "scores", False))
-        return super().fit(x, y, **kwargs)
 
-    def evaluate(self, x=None, y=None, **kwargs):
-        """Return the model's terms on `x`, as in `keras.Model.evaluate`.
-
-        Every player sees every sample: nothing is learnt, so no batch is shared out.
-        """
-        if not kwargs.get("_use_cached_eval_dataset"):
-            x = validation.check_batches(self, x, kwargs.get("batch_size"), labels=y)
-        return super().evaluate(x, y, **kwargs)
-
-    def predict(self, x, **kwargs):
-        """Return the reconstructions of `x`, as in `keras.Model.predict`."""
-        x = validation.check_batches(self, x, kwargs.get("batch_size"), only_images=True)
-        return super().predict(x, **kwargs)
-
-    # -- files: Keras does not store the state of seeds, and resuming must be exact ---------------
-
-    def save_own_variables(self, store) -> None:
-        super().save_own_variables(store)
-        for i, seed in enumerate(self._seeds()):
-            store[f"seed_{i}"] = keras.ops.convert_to_numpy(seed)
-
-    def load_own_variables(self, store) -> None:
-        names = [name for name in store.keys() if not name.startswith("seed_")]  # noqa: SIM118
-        super().load_own_variables({name: store[name] for name in names})
-        for i, seed in enumerate(self._seeds()):
-            seed.assign(store[f"seed_{i}"])
-
-    def _seeds(self) -> list:
-        return [v for v in self.non_trainable_variables if v.name == SEED_STATE]
+def _decay_exclusions(optimizer: Any, variables: list) -> tuple[str | None, list[int]]:
+    """Return what an optimizer does not decay: a pattern of names, and numbers of variables."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
+    keys = getattr(inner, "_exclude_from_weight_decay", None) or set()
+    numbers = [i for i, v in enumerate(variables) if inner._var_key(v) in keys]
+    return (pattern.pattern if pattern else None), numbers
 
 
 def _portable(config: Any) -> Any:

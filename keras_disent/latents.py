@@ -20,12 +20,23 @@ register = keras.saving.register_keras_serializable("keras_disent")
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
-class ReplicaSeeds(keras.random.SeedGenerator):
-    """Seeds that differ between the replicas of a distribution strategy."""
+LEAST_SCALE = 1 / (255 * math.sqrt(12))  # standard deviation of rounding a pixel to a byte
+MOST_LOG_VARIANCE = 40.0  # up to here also squares of variances are float32
+
+
+class Seeds(keras.random.SeedGenerator):
+    """Seeds of independent draws: any seed of at least 0, any draw, any replica.
+
+    Args:
+        seed: int of at least 0, of any size.
+    """
+
+    def __init__(self, seed: int, **kwargs):
+        # Keras keeps 32 bits of a seed, or fewer: spread what was given over all of them.
+        super().__init__(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1), **kwargs)
 
     def next(self, ordered=True):
-        seed = super().next(ordered)
-        return seed + ops.cast(ops.stack([_backend.replica() * 7919, 0]), seed.dtype)
+        return _backend.spread(super().next(ordered))
 
 
 class Noise(keras.layers.Layer):
@@ -48,7 +59,7 @@ class Noise(keras.layers.Layer):
     def __init__(self, seed: int, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.seed = seed
-        self.seed_generator = ReplicaSeeds(seed)
+        self.seed_generator = Seeds(seed)
         self.enabled = True
         self.built = True
 
@@ -102,7 +113,8 @@ class GaussianPosterior(keras.layers.Layer):
         latent_dim: int, number of latents D.
         seed: int, of the initial weights (Glorot uniform); None draws one.
 
-    Call: features (n, f) -> (mean, log_variance), each (n, D) float32.
+    Call: features (n, f) -> (mean, log_variance), each (n, D) float32; log-variances from -40 to 40
+    (beyond, squares of variances would be no float32), with the gradient of what the head gives.
 
     Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", equation 9.
 
@@ -126,7 +138,9 @@ class GaussianPosterior(keras.layers.Layer):
         self.log_variance_head.build(features_shape)
 
     def call(self, features):
-        return self.mean_head(features), self.log_variance_head(features)
+        return self.mean_head(features), bounded(
+            self.log_variance_head(features), -MOST_LOG_VARIANCE, MOST_LOG_VARIANCE
+        )
 
     @staticmethod
     def distribution(mean, log_variance):
@@ -166,6 +180,11 @@ class StandardNormalPrior(keras.layers.Layer):
         Source: Kingma & Welling 2014, appendix B.
         """
         return 0.5 * (ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0)
+
+
+def bounded(values, low: float, high: float):
+    """Return values within bounds, with the gradient of values that have none."""
+    return values + ops.stop_gradient(ops.clip(values, low, high) - values)
 
 
 def gaussian_log_density(codes, mean, log_variance):
@@ -233,6 +252,10 @@ class ContinuousBernoulli(Likelihood):
     def distribution(self, outputs):
         return _backend.continuous_bernoulli(outputs, event_dims=3)
 
+    def negative_log_likelihood(self, images, outputs):
+        density = _backend.continuous_bernoulli_log_density(images, outputs)
+        return -ops.sum(density, axis=(1, 2, 3))
+
     def mean(self, outputs):
         # Equation 8, written for logits; near 0 it is 0/0, and its series is exact enough.
         small = ops.abs(outputs) < 0.3
@@ -248,7 +271,12 @@ class Gaussian(Likelihood):
 
     Args:
         scale: float above 0, standard deviation of a pixel (of an image in [0, 1]).
-        learn_scale: bool, learn the scale with the decoder, starting from `scale`.
+        learn_scale: bool, learn the scale with the decoder, starting from `scale`. It stays above
+            1 / (255 sqrt(12)), what rounding to bytes leaves of a pixel: without a floor, images
+            that can be reconstructed exactly would drive it to 0 and the objective to infinity.
+
+    Attributes:
+        scale: float, the scale now; it may be set between two `fit`.
 
     Raises:
         ValueError: if `scale` is not above 0.
@@ -262,20 +290,31 @@ class Gaussian(Likelihood):
     """
 
     def __init__(self, scale: float = 0.1, learn_scale: bool = False, **kwargs):
-        if not scale > 0:
-            raise ValueError(f"`scale` of a Gaussian likelihood is above 0. Got {scale!r}.")
         super().__init__(**kwargs)
-        self.scale, self.learn_scale = float(scale), bool(learn_scale)
+        self.learn_scale = bool(learn_scale)
         self.log_scale = self.add_weight(
-            shape=(),
-            initializer=keras.initializers.Constant(math.log(scale)),
-            trainable=self.learn_scale,
-            name="log_scale",
+            shape=(), initializer="zeros", trainable=self.learn_scale, name="log_scale"
         )
+        self.scale = scale
+
+    @property
+    def scale(self) -> float:
+        now = math.exp(float(ops.convert_to_numpy(self.log_scale)))
+        now = max(now, LEAST_SCALE) if self.learn_scale else now
+        return self._exact if math.isclose(now, self._exact, rel_tol=1e-6) else now
+
+    @scale.setter
+    def scale(self, value: float) -> None:
+        if not value > 0:
+            raise ValueError(f"`scale` of a Gaussian likelihood is above 0. Got {value!r}.")
+        self._exact = float(value)
+        self.log_scale.assign(math.log(value))
 
     def distribution(self, outputs):
-        mean = ops.sigmoid(outputs)
-        return _backend.normal(mean, ops.exp(self.log_scale) * ops.ones_like(mean), event_dims=3)
+        mean, log_scale = ops.sigmoid(outputs), ops.convert_to_tensor(self.log_scale)
+        if self.learn_scale:
+            log_scale = bounded(log_scale, math.log(LEAST_SCALE), math.inf)
+        return _backend.normal(mean, ops.exp(log_scale) * ops.ones_like(mean), event_dims=3)
 
     def mean(self, outputs):
         return ops.sigmoid(outputs)

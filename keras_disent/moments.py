@@ -45,19 +45,26 @@ class Standardiser(keras.layers.Layer):
         )
         self.built = True
 
-    def update(self, values) -> None:
-        """Take values (n, columns) into account.
+    def update(self, values, weights=None) -> None:
+        """Take values (n, columns) into account, each as often as its weight (n, 1) says.
 
         Source: Chan et al. 1979, "Updating formulae", equation 2.1.
         """
         values = _backend.whole(ops.stop_gradient(values))
-        n = ops.cast(ops.shape(values)[0], "float32")
-        mean, variance = ops.mean(values, axis=0), ops.var(values, axis=0)
+        if weights is None:
+            n = ops.cast(ops.shape(values)[0], "float32")
+            mean, variance = ops.mean(values, axis=0), ops.var(values, axis=0)
+        else:
+            weights = _backend.whole(ops.cast(weights, "float32"))
+            n = ops.sum(weights)
+            parts = weights / ops.maximum(n, 1e-12)
+            mean = ops.sum(parts * values, axis=0)
+            variance = ops.sum(parts * ops.square(values - mean), axis=0)
         count, shift, before = (
             ops.convert_to_tensor(v) for v in (self.count, self.shift, self.variance)
         )
         total = count + n
-        new, gap = n / total, mean - shift
+        new, gap = n / ops.maximum(total, 1e-12), mean - shift
         # Before the first update the variance is not one of values, but `new` is 1.
         after = before + new * (variance - before + (1 - new) * ops.square(gap))
         self.variance.assign(after)

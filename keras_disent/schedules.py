@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
@@ -159,7 +160,94 @@ def _short(value: Any) -> str:
     return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def weight(name: str, value: Any) -> float | Schedule:
+class Weight:
+    """Declare a weight of an objective: a number, or a schedule of the training step.
+
+    As an attribute of a class of models, `beta = Weight()` makes `model.beta` live. It is set in
+    the constructor, and may be set again at any time, between two `fit` or in a callback: the new
+    value counts from the next step on. A number is kept in a variable of the model, so it is part
+    of its files; every weight is logged under its name and is part of the configuration. The
+    objective reads it as a tensor with `self.current("beta")`.
+
+    Args:
+        at_most: float, the largest number that is allowed.
+
+    Raises (when it is set):
+        ValueError: if the value is neither a number from 0 to `at_most` nor a schedule.
+
+    >>> from keras_disent import BetaVAE
+    >>> model = BetaVAE((16, 16, 1), 3, encoder="mlp", decoder="mlp", beta=Linear(0, 4, steps=100))
+    >>> model.beta = 2
+    >>> model.beta, float(model.current("beta")), model.get_config()["beta"]
+    (2.0, 2.0, 2.0)
+    """
+
+    def __init__(self, at_most: float = math.inf):
+        self.at_most = at_most
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        try:
+            state = model.weight_states[self.name]
+        except KeyError:
+            raise AttributeError(f"{type(model).__name__} has no weight {self.name!r}.") from None
+        return state.schedule or state.number()
+
+    def __set__(self, model: Any, value: Any) -> None:
+        value = weight(self.name, value, self.at_most)
+        model.check_weights({**weights(model), self.name: value})
+        schedule = value if isinstance(value, Schedule) else None
+        state = model.weight_states.get(self.name)
+        if state is None:
+            model.weight_states[self.name] = state = _State(model, self.name)
+            model.add_term(self.name)
+        if state.schedule is not schedule:
+            state.schedule = schedule
+            model.retrace()
+        if schedule is None:
+            state.assign(value)
+
+
+class _State:
+    """The value of one weight of one model."""
+
+    def __init__(self, model: Any, name: str):
+        self.schedule: Schedule | None = None
+        self.variable = model.add_weight(
+            shape=(),
+            dtype="float32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+        self._model, self._exact = model, 0.0
+
+    def assign(self, value: float) -> None:
+        self._model.sync()
+        self.variable.assign(value)
+        self._exact = value
+
+    def number(self) -> float:
+        """Return the number as it was set, unless a file has brought another one."""
+        self._model.sync()
+        stored = float(ops.convert_to_numpy(self.variable))
+        return self._exact if stored == np.float32(self._exact) else stored
+
+    def current(self, step) -> Any:
+        return at(self.schedule or self.variable.value, step)
+
+
+def weights(model: Any) -> dict[str, float | Schedule]:
+    """Return the weights of a model's objective, by name."""
+    return {name: getattr(model, name) for name in model.weight_states}
+
+
+def weight(name: str, value: Any, at_most: float = math.inf) -> float | Schedule:
     """Check one weight of an objective: a number of at least 0, or a schedule.
 
     Raises:
@@ -169,15 +257,16 @@ def weight(name: str, value: Any) -> float | Schedule:
         value = keras.saving.deserialize_keras_object(value)
     if isinstance(value, Schedule):
         return value
+    rule = "of at least 0" if at_most == math.inf else f"from 0 to {at_most:g}"
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) < math.inf:
-        raise ValueError(f"`{name}` is a number of at least 0, or a schedule. Got {value!r}.")
+    if not number or not 0 <= float(value) <= min(at_most, np.finfo("float32").max):
+        raise ValueError(f"`{name}` is a number {rule}, or a schedule. Got {value!r}.")
     return float(value)
 
 
-def at(value: float | Schedule, step) -> Any:
+def at(value: Any, step) -> Any:
     """Return the weight at a training step, as a float32 tensor."""
-    return ops.cast(value(step) if callable(value) else value, "float32")
+    return ops.cast(value(step) if isinstance(value, Schedule) else value, "float32")
 
 
 def config(value: float | Schedule) -> Any:

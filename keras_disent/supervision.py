@@ -60,19 +60,31 @@ class Supervision:
         for size in self.factor_sizes or ():
             validation.whole_number("factor_sizes", size, at_least=1)
 
-    def __call__(self, mean, labels):
-        """Return the term, a scalar.
-
-        Args:
-            mean: (n, D), of the posterior.
-            labels: (n, factors), at most D factors, NaN where unknown.
-        """
+    def known(self, labels) -> tuple:
+        """Return labels as floats, 0 where unknown, and a mask of those that are known: (n, F)."""
         labels = ops.cast(labels, "float32")
         known = ops.cast(ops.logical_not(ops.isnan(labels)), "float32")
         labels = ops.where(known > 0, labels, ops.zeros_like(labels))
         if self.factor_sizes is not None:
             labels = labels / ops.convert_to_tensor(self.factor_sizes, "float32")
-        return self._loss(mean[:, : labels.shape[1]], labels, known)
+        return labels, known
+
+    def __call__(self, mean, labels, known, weights=None):
+        """Return the term, a scalar.
+
+        Args:
+            mean: (n, D), of the posterior.
+            labels, known: (n, factors), at most D factors, as `known` gives them.
+            weights: (n, 1), of images, or None.
+        """
+        if weights is not None:
+            if self.kind == "covariance":
+                raise ValueError(
+                    "Supervision by covariance compares the images of a batch, so an image cannot "
+                    "have a weight of its own: leave `sample_weight` out."
+                )
+            weights = ops.cast(weights, "float32")
+        return self._loss(mean[:, : labels.shape[1]], labels, known, weights)
 
     def check(self, labels: Any, latent_dim: int, name: str = "y") -> None:
         """Check labels before training.
@@ -117,21 +129,22 @@ class Supervision:
         return cls(**config)
 
 
-def _per_sample(terms, known):
+def _per_sample(terms, known, weights):
     """Sum over factors, average over samples with any label."""
     labelled = ops.sum(ops.max(known, axis=1))
-    return ops.sum(terms * known) / ops.maximum(labelled, 1.0)
+    terms = terms * known if weights is None else terms * known * weights
+    return ops.sum(terms) / ops.maximum(labelled, 1.0)
 
 
-def _cross_entropy(mean, labels, known):
-    return _per_sample(ops.softplus(mean) - labels * mean, known)
+def _cross_entropy(mean, labels, known, weights):
+    return _per_sample(ops.softplus(mean) - labels * mean, known, weights)
 
 
-def _l2(mean, labels, known):
-    return _per_sample(ops.square(mean - labels), known)
+def _l2(mean, labels, known, weights):
+    return _per_sample(ops.square(mean - labels), known, weights)
 
 
-def _covariance(mean, labels, known):
+def _covariance(mean, labels, known, weights):
     # A covariance needs whole rows.
     whole = ops.min(known, axis=1, keepdims=True)
     count = ops.maximum(ops.sum(whole), 1.0)
@@ -140,7 +153,7 @@ def _covariance(mean, labels, known):
         return (columns - ops.sum(columns * whole, axis=0) / count) * whole
 
     covariance = ops.matmul(ops.transpose(centred(mean)), centred(labels)) / count
-    gap = ops.sum(ops.square(covariance - ops.eye(labels.shape[1])))
+    gap = ops.sum(ops.square(covariance - ops.eye(labels.shape[1], dtype="float32")))
     return ops.where(ops.sum(whole) > 1, gap, 0.0)
 
 

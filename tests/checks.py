@@ -56,7 +56,7 @@ def small(name, shape=SHAPE, latent_dim=LATENTS, **kwargs):
         "encoder": networks.mlp_encoder(shape, width=0.02, seed=1),
         "decoder": networks.mlp_decoder(shape, latent_dim, width=0.01, seed=2),
     }
-    given |= SMALLER.get(name, {})
+    given |= {"seed": 0, **SMALLER.get(name, {})}
     if name == "info_gan":
         kwargs = {"noise_dim": 4, **kwargs}
         categorical = kwargs.get("categorical", ())

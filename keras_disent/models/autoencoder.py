@@ -53,6 +53,7 @@ class Autoencoder(Coder):
     players: dict[str, tuple[str, ...]] = {
         "loss": ("encoder", "code_head", "decoder", "likelihood")
     }
+    weighs_images = True
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Autoencoder(Coder):
         encoder: Any = None,
         decoder: Any = None,
         likelihood: Any = "bernoulli",
-        seed: int = 0,
+        seed: int | None = None,
         **kwargs,
     ):
         super().__init__(image_shape, latent_dim, encoder, decoder, likelihood, seed, **kwargs)
@@ -82,9 +83,9 @@ class Autoencoder(Coder):
         raw = self.raw_codes(images, training)
         codes = self.coded(raw, training)
         if training:
-            self.frame.moments.update(codes)
+            self.frame.moments.update(codes, self._sample_weight)
+        loss, terms = self.penalty(raw, codes)  # first: it may ask the decoder about other codes
         reconstruction = self.reconstruction(images, codes, training)
-        loss, terms = self.penalty(raw, codes)
         return {"loss": reconstruction + loss, "reconstruction": reconstruction, **terms}
 
     def raw_codes(self, images, training: bool):

@@ -100,11 +100,13 @@ class BetaTCVAE(VAE):
 
     Source: Chen et al. 2018, "Isolating sources of disentanglement", equation 4.
 
-    >>> BetaTCVAE((32, 32, 1), latent_dim=4, estimator="mss", dataset_size=1000).terms[-2]
+    >>> BetaTCVAE((32, 32, 1), latent_dim=4, estimator="mss", dataset_size=1000).terms[4]
     'total_correlation_mss'
     """
 
     samples_per_turn = 2
+    beta = schedules.Weight()
+    mutual_information_weight, dimension_wise_kl_weight = schedules.Weight(), schedules.Weight()
     tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
 
     def __init__(
@@ -125,35 +127,36 @@ class BetaTCVAE(VAE):
             raise ValueError(
                 "The estimator 'mss' needs `dataset_size`, the number of training images. Got None."
             )
+        super().__init__(image_shape, latent_dim, **kwargs)
         parts = ("mutual_information", "total_correlation", "dimension_wise_kl")
         self._parts = tuple(f"{part}_{estimator}" for part in parts)
-        self.terms = (*VAE.terms, *self._parts)
-        super().__init__(image_shape, latent_dim, **kwargs)
-        self.beta = schedules.weight("beta", beta)
-        self.mutual_information_weight = schedules.weight(
-            "mutual_information_weight", mutual_information_weight
-        )
-        self.dimension_wise_kl_weight = schedules.weight(
-            "dimension_wise_kl_weight", dimension_wise_kl_weight
-        )
+        for part in self._parts:
+            self.add_term(part)
+        self.beta = beta
+        self.mutual_information_weight = mutual_information_weight
+        self.dimension_wise_kl_weight = dimension_wise_kl_weight
         self.estimator, self.dataset_size = estimator, dataset_size
 
     def penalty(self, codes, mean, log_variance, kl):
         codes, mean, log_variance = self.whole(codes, mean, log_variance)
         log_weights = ESTIMATORS[self.estimator](ops.shape(codes)[0], self.dataset_size)
         parts = decompose(codes, mean, log_variance, log_weights)
-        weights = (self.mutual_information_weight, self.beta, self.dimension_wise_kl_weight)
+        weights = ("mutual_information_weight", "beta", "dimension_wise_kl_weight")
         total = sum(
-            schedules.at(weight, self.steps) * part
-            for weight, part in zip(weights, parts, strict=True)
+            self.current(weight) * part for weight, part in zip(weights, parts, strict=True)
         )
         return total, dict(zip(self._parts, parts, strict=True))
 
+    def check_batch_size(self, size: int) -> None:
+        if self.estimator == "mss" and size > self.dataset_size + 1:
+            raise ValueError(
+                f"The estimator 'mss' is for batches of at most `dataset_size` + 1 images, here "
+                f"{self.dataset_size + 1}: choose a smaller `batch_size`, or 'mws'. Got {size}."
+            )
+
     def get_config(self) -> dict[str, Any]:
-        weights = ("beta", "mutual_information_weight", "dimension_wise_kl_weight")
         return {
             **super().get_config(),
-            **{name: schedules.config(getattr(self, name)) for name in weights},
             "estimator": self.estimator,
             "dataset_size": self.dataset_size,
         }

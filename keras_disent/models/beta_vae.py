@@ -20,8 +20,6 @@ class BetaVAE(VAE):
         beta: number of at least 0, or a schedule of the step (`keras_disent.schedules`).
         Others: as `VAE`.
 
-    Logs, besides those of `VAE`: `beta`, its value.
-
     Raises:
         ValueError: if `beta` is negative; else as `VAE`.
 
@@ -31,19 +29,16 @@ class BetaVAE(VAE):
     8.0
     """
 
-    terms = (*VAE.terms, "beta")
+    weighs_images = True
+    beta = schedules.Weight()
     tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
 
     def __init__(self, image_shape=(64, 64, 1), latent_dim=10, beta: Any = 4.0, **kwargs):
         super().__init__(image_shape, latent_dim, **kwargs)
-        self.beta = schedules.weight("beta", beta)
+        self.beta = beta
 
     def penalty(self, codes, mean, log_variance, kl):
-        beta = schedules.at(self.beta, self.steps)
-        return beta * kl, {"beta": beta}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "beta": schedules.config(self.beta)}
+        return self.current("beta") * kl, {}
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -56,8 +51,6 @@ class AnnealedVAE(VAE):
             100,000 steps.
         Others: as `VAE`.
 
-    Logs, besides those of `VAE`: `capacity` C, in nats.
-
     Raises:
         ValueError: if `gamma` or `capacity` is negative; else as `VAE`.
 
@@ -68,7 +61,7 @@ class AnnealedVAE(VAE):
     1000.0
     """
 
-    terms = (*VAE.terms, "capacity")
+    gamma, capacity = schedules.Weight(), schedules.Weight()
     tunable = {
         "gamma": Range(10.0, 1000.0),
         "capacity": Range(5.0, 100.0, grows=True),
@@ -86,17 +79,7 @@ class AnnealedVAE(VAE):
         super().__init__(image_shape, latent_dim, **kwargs)
         if capacity is None:
             capacity = schedules.Linear(0.0, 25.0, steps=100_000)
-        self.gamma = schedules.weight("gamma", gamma)
-        self.capacity = schedules.weight("capacity", capacity)
+        self.gamma, self.capacity = gamma, capacity
 
     def penalty(self, codes, mean, log_variance, kl):
-        capacity = schedules.at(self.capacity, self.steps)
-        gamma = schedules.at(self.gamma, self.steps)
-        return gamma * ops.abs(kl - capacity), {"capacity": capacity}
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "gamma": schedules.config(self.gamma),
-            "capacity": schedules.config(self.capacity),
-        }
+        return self.current("gamma") * ops.abs(kl - self.current("capacity")), {}

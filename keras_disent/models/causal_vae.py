@@ -21,14 +21,6 @@ from keras_disent.ranges import Range
 from keras_disent.registry import lookup
 
 VARIANTS = ("paper", "public_code")
-_WEIGHTS = (
-    "kl_weight",
-    "concept_kl_weight",
-    "label_weight",
-    "mask_weight",
-    "sparsity",
-    "temperature",
-)
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -121,6 +113,9 @@ class CausalVAE(ConceptVAE):
     players = {"loss": (*VAE.players["loss"], "graph_layer", "mask_layer")}
     samples_per_turn = 2
     labelled = True
+    kl_weight, concept_kl_weight = schedules.Weight(), schedules.Weight()
+    label_weight, mask_weight = schedules.Weight(), schedules.Weight()
+    sparsity, temperature = schedules.Weight(), schedules.Weight()
     tunable = {
         "kl_weight": Range(0.03, 3.0),
         "label_weight": Range(0.1, 10.0),
@@ -181,7 +176,7 @@ class CausalVAE(ConceptVAE):
             "temperature": default(temperature, schedules.Linear(0.5, 0.0, 2400), 0.0),
         }
         for name, value in given.items():
-            setattr(self, name, schedules.weight(name, value))
+            setattr(self, name, value)
         self.concept_scale = _number("concept_scale", default(concept_scale, 0.1, 1.0))
         if self.concept_scale == 0:
             raise ValueError("`concept_scale` is above 0. Got 0.")
@@ -196,7 +191,6 @@ class CausalVAE(ConceptVAE):
         seed = self.part_seed("mask_layer")
         self.mask_layer = Mechanisms(len(names), dim, summed=published, seed=seed)
         self.label_scale = Standardiser(len(names))
-        self._fitting = False
 
     @classmethod
     def with_networks(cls, image_shape, latent_dim, network, width=1.0, seed=0, **options):
@@ -240,10 +234,10 @@ class CausalVAE(ConceptVAE):
         graph_loss, h, count = self._graph_loss(training)
         loss = (
             reconstruction
-            + schedules.at(self.kl_weight, self.steps) * kl
-            + schedules.at(self.concept_kl_weight, self.steps) * concept_kl
-            + schedules.at(self.label_weight, self.steps) * label_loss
-            + schedules.at(self.mask_weight, self.steps) * mask_loss
+            + self.current("kl_weight") * kl
+            + self.current("concept_kl_weight") * concept_kl
+            + self.current("label_weight") * label_loss
+            + self.current("mask_weight") * mask_loss
             + graph_loss
         )
         return {
@@ -264,8 +258,8 @@ class CausalVAE(ConceptVAE):
         if training:  # first: on PyTorch, a variable cannot change after it was used
             self.lagrangian.update(h, self.steps)
         count = ops.sum(ops.abs(adjacency))
-        loss = schedules.at(self.sparsity, self.steps) * count + self.lagrangian(h)
-        loss -= schedules.at(self.temperature, self.steps) * self.graph_layer.entropy()
+        loss = self.current("sparsity") * count + self.lagrangian(h)
+        loss -= self.current("temperature") * self.graph_layer.entropy()
         return loss, h, count
 
     def _mask_loss(self, concepts):
@@ -275,22 +269,11 @@ class CausalVAE(ConceptVAE):
         gaps = ops.square(concepts - self.mask_layer(concepts, edges)) * caused
         return ops.mean(ops.sum(gaps, axis=(1, 2)))
 
-    def fit(self, x=None, y=None, **kwargs):
-        self._fitting = True
-        try:
-            return super().fit(x, y, **kwargs)
-        finally:
-            self._fitting = False
-
-    fit.__doc__ = VAE.fit.__doc__
-
     # -- configuration ----------------------------------------------------------------------------
 
-    def check_batch(self, images, labels=None, name: str = "x") -> None:
-        super().check_batch(images, labels, name)
-        check_labels(
-            labels, self.concept_names, images.shape[0], vary=self._fitting and name == "x"
-        )
+    def check_batch(self, images, labels=None, name="x", training=False) -> None:
+        super().check_batch(images, labels, name, training)
+        check_labels(labels, self.concept_names, images.shape[0], vary=training)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -301,7 +284,6 @@ class CausalVAE(ConceptVAE):
             "concept_dim": self.concept_dim,
             "graph": self.superset.tolist() if self._given else None,
             "variant": self.variant,
-            **{name: schedules.config(getattr(self, name)) for name in _WEIGHTS},
             "concept_scale": self.concept_scale,
             "label_noise": self.label_noise,
             "acyclicity": keras.saving.serialize_keras_object(self.lagrangian),

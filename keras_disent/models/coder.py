@@ -29,7 +29,7 @@ class Coder(ImageModel):
         encoder: Any = None,
         decoder: Any = None,
         likelihood: Any = "bernoulli",
-        seed: int = 0,
+        seed: int | None = None,
         **kwargs,
     ):
         encoder, decoder, likelihood = (
@@ -98,7 +98,7 @@ class Coder(ImageModel):
     def reconstruction(self, images, codes, training: bool):
         """Return -log p(x|z), summed over pixels and averaged over images: a scalar, nats."""
         outputs = ops.cast(self.decoder(codes, training=training), "float32")
-        return ops.mean(self.likelihood.negative_log_likelihood(images, outputs))
+        return self.mean(self.likelihood.negative_log_likelihood(images, outputs))
 
     def decoded(self, codes, training: bool = False):
         return self.likelihood(self.decoder(codes, training=training))

@@ -43,6 +43,7 @@ class DIPVAE(VAE):
     terms = (*VAE.terms, "off_diagonal", "diagonal")
     tunable = {"lambda_od": Range(0.5, 100.0), **VAE.tunable}
     samples_per_turn = 2
+    lambda_od, lambda_d = schedules.Weight(), schedules.Weight()
 
     def __init__(
         self,
@@ -57,12 +58,12 @@ class DIPVAE(VAE):
             raise ValueError(f"`variant` of DIP-VAE is 'i' or 'ii'. Got {variant!r}.")
         super().__init__(image_shape, latent_dim, **kwargs)
         self.variant = variant
-        self.lambda_od = schedules.weight("lambda_od", lambda_od)
+        self.lambda_od = lambda_od
         if lambda_d is None:
-            if callable(self.lambda_od):
+            if isinstance(self.lambda_od, schedules.Schedule):
                 raise ValueError("With a schedule as `lambda_od`, give `lambda_d` too. Got None.")
             lambda_d = self.lambda_od * (10.0 if variant == "i" else 1.0)
-        self.lambda_d = schedules.weight("lambda_d", lambda_d)
+        self.lambda_d = lambda_d
 
     def penalty(self, codes, mean, log_variance, kl):
         mean, log_variance = self.whole(mean, log_variance)
@@ -75,8 +76,7 @@ class DIPVAE(VAE):
             variances = variances + ops.mean(ops.exp(log_variance), axis=0)
         diagonal = ops.sum(ops.square(variances - 1.0))
         penalty = (
-            schedules.at(self.lambda_od, self.steps) * off_diagonal
-            + schedules.at(self.lambda_d, self.steps) * diagonal
+            self.current("lambda_od") * off_diagonal + self.current("lambda_d") * diagonal
         )
         return kl + penalty, {"off_diagonal": off_diagonal, "diagonal": diagonal}
 
@@ -84,6 +84,4 @@ class DIPVAE(VAE):
         return {
             **super().get_config(),
             "variant": self.variant,
-            "lambda_od": schedules.config(self.lambda_od),
-            "lambda_d": schedules.config(self.lambda_d),
         }

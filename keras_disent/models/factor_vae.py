@@ -46,6 +46,7 @@ class FactorVAE(VAE):
     players = {**VAE.players, "discriminator_loss": ("discriminator",)}
     tunable = {"gamma": Range(5.0, 100.0), **VAE.tunable}
     samples_per_turn = 2
+    gamma = schedules.Weight()
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class FactorVAE(VAE):
         **kwargs,
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
-        self.gamma = schedules.weight("gamma", gamma)
+        self.gamma = gamma
         if isinstance(discriminator, dict):
             discriminator = keras.saving.deserialize_keras_object(discriminator)
         self._own_discriminator = discriminator is not None
@@ -67,8 +68,21 @@ class FactorVAE(VAE):
         networks.check_discriminator(discriminator, latent_dim)
         self.discriminator = discriminator
 
-    def compile(self, optimizer: Any = None, discriminator_optimizer: Any = None, **kwargs):
-        """Choose both optimizers.
+    def compile(
+        self,
+        optimizer: Any = None,
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        *,
+        discriminator_optimizer: Any = None,
+    ):
+        """Choose both optimizers, as `Game.compile`.
 
         Args:
             optimizer: of the VAE. Default: Adam with learning rate 1e-4.
@@ -80,7 +94,19 @@ class FactorVAE(VAE):
             if discriminator_optimizer is None:
                 discriminator_optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
             optimizer = {"loss": optimizer, "discriminator_loss": discriminator_optimizer}
-        super().compile(optimizer, **kwargs)
+        elif discriminator_optimizer is not None:
+            raise ValueError("Give `discriminator_optimizer` or one optimizer for each player.")
+        super().compile(
+            optimizer,
+            loss,
+            loss_weights,
+            metrics,
+            weighted_metrics,
+            run_eagerly,
+            steps_per_execution,
+            jit_compile,
+            auto_scale_loss,
+        )
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         if player == "loss":
@@ -105,13 +131,11 @@ class FactorVAE(VAE):
     def penalty(self, codes, mean, log_variance, kl):
         logits = self.discriminator(codes, training=False)
         total_correlation = ops.mean(logits[:, 0] - logits[:, 1])
-        gamma = schedules.at(self.gamma, self.steps)
-        return kl + gamma * total_correlation, {"total_correlation": total_correlation}
+        return kl + self.current("gamma") * total_correlation, {"total_correlation": total_correlation}
 
     def get_config(self) -> dict[str, Any]:
         own = keras.saving.serialize_keras_object(self.discriminator)
         return {
             **super().get_config(),
-            "gamma": schedules.config(self.gamma),
             "discriminator": own if self._own_discriminator else None,
         }

@@ -25,6 +25,7 @@ class PairVAE(BetaVAE):
     """What the four methods have in common. Minimises reconstruction + beta * KL of both images."""
 
     pairs = True
+    rows_per_sample = 2
 
     def __init__(self, image_shape=(64, 64, 1), latent_dim=10, beta: Any = 1.0, **kwargs):
         if kwargs.get("supervision") is not None:
@@ -58,7 +59,7 @@ class PairVAE(BetaVAE):
         """Return images (n, h, w, c) as float32 in [0, 1]; the two of a pair follow each other."""
         return super().preprocess(ops.reshape(images, (-1, *self.image_shape)))
 
-    def check_batch(self, images, labels=None, name: str = "x") -> None:
+    def check_batch(self, images, labels=None, name="x", training=False) -> None:
         shape = tuple(getattr(images, "shape", ()))
         if len(shape) != 5 or shape[1] != 2:
             sides = ", ".join(map(str, self.image_shape))
@@ -81,8 +82,8 @@ class _KnownPairs(PairVAE):
         differs = ops.pad(ops.cast(labels, "int32"), ((0, 0), (0, more)))
         return (differs == 0)[:, None]
 
-    def check_batch(self, images, labels=None, name: str = "x") -> None:
-        super().check_batch(images, labels, name)
+    def check_batch(self, images, labels=None, name="x", training=False) -> None:
+        super().check_batch(images, labels, name, training)
         if labels is None:
             raise ValueError(
                 f"{type(self).__name__} learns from labels of pairs: 1 for each factor that "

@@ -37,13 +37,14 @@ class HFSVAE(BetaVAE):
     Source: Roth et al. 2023, "Disentanglement of correlated factors via Hausdorff factorized
     support", equations 4 and 5; squared distances and the scale as in its code.
 
-    >>> HFSVAE((32, 32, 1), latent_dim=4, gamma=100.0).terms[-2:]
+    >>> HFSVAE((32, 32, 1), latent_dim=4, gamma=100.0).terms[3:5]
     ('support', 'scale')
     """
 
     terms = (*BetaVAE.terms, "support", "scale")
     tunable = {**BetaVAE.tunable, "beta": Range(0.05, 5.0), "gamma": Range(1.0, 1000.0)}
     samples_per_turn = 2
+    gamma, delta = schedules.Weight(), schedules.Weight()
 
     def __init__(
         self,
@@ -59,8 +60,7 @@ class HFSVAE(BetaVAE):
                 "The support of pairs of latents needs `latent_dim` of 2 or more. Got 1."
             )
         super().__init__(image_shape, latent_dim, beta=beta, **kwargs)
-        self.gamma = schedules.weight("gamma", gamma)
-        self.delta = schedules.weight("delta", delta)
+        self.gamma, self.delta = gamma, delta
 
     def penalty(self, codes, mean, log_variance, kl):
         loss, terms = super().penalty(codes, mean, log_variance, kl)
@@ -68,13 +68,9 @@ class HFSVAE(BetaVAE):
         support = factorized_support(codes)
         deviation = ops.sqrt(ops.var(codes, axis=0) + 1e-8)
         scale = ops.sum(ops.relu(1 - deviation))
-        loss = loss + schedules.at(self.gamma, self.steps) * support
-        loss = loss + schedules.at(self.delta, self.steps) * scale
+        loss = loss + self.current("gamma") * support
+        loss = loss + self.current("delta") * scale
         return loss, {**terms, "support": support, "scale": scale}
-
-    def get_config(self) -> dict[str, Any]:
-        weights = {name: schedules.config(getattr(self, name)) for name in ("gamma", "delta")}
-        return {**super().get_config(), **weights}
 
 
 def factorized_support(codes):

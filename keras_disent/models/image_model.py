@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend, latents, validation
+from keras_disent import _backend, latents, schedules, validation
 from keras_disent.game import Game
 from keras_disent.ranges import Range
 
@@ -49,12 +49,11 @@ class ImageModel(Game):
     sample: Callable[..., np.ndarray]
     noise: latents.Noise
 
-    def __init__(self, image_shape: Any, latent_dim: int, seed: int, **kwargs):
+    def __init__(self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs):
         shape = validation.image_shape(image_shape)
         latent_dim = validation.whole_number("latent_dim", latent_dim, at_least=1)
-        seed = validation.whole_number("seed", seed, at_least=0)
-        super().__init__(**kwargs)
-        self.image_shape, self.latent_dim, self.seed = shape, latent_dim, seed
+        super().__init__(seed, **kwargs)
+        self.image_shape, self.latent_dim = shape, latent_dim
 
     def part_seed(self, part: str) -> int:
         """Return the seed of one part's initial weights."""
@@ -62,8 +61,16 @@ class ImageModel(Game):
 
     def preprocess(self, images):
         """Return images as float32 in [0, 1]; uint8 is divided by 255."""
-        scale = 1 / 255 if keras.backend.standardize_dtype(images.dtype) == "uint8" else 1.0
-        return ops.cast(images, "float32") * scale
+        if keras.backend.standardize_dtype(images.dtype) == "uint8":
+            return ops.cast(images, "float32") * (1 / 255)
+        return ops.clip(ops.cast(images, "float32"), 0.0, 1.0)  # of rounding errors
+
+    def valid(self, batch):
+        images = keras.tree.flatten(batch)[0]
+        if keras.backend.standardize_dtype(images.dtype) == "uint8":
+            return None
+        low, high = ops.min(images), ops.max(images)  # NaN compares as false
+        return ops.logical_and(low >= -validation.ROUNDING, high <= 1 + validation.ROUNDING)
 
     # -- tensors ----------------------------------------------------------------------------------
 
@@ -169,14 +176,23 @@ class ImageModel(Game):
 
     # -- what is taken in -------------------------------------------------------------------------
 
-    def check_batch(self, images, labels=None, name: str = "x") -> None:
-        """Raise a ValueError if images and labels are not what the model learns from."""
-        self.check_images(images, name, whole=True)
+    def check_batch(self, images, labels=None, name: str = "x", training: bool = False) -> None:
+        """Raise a ValueError if images and labels are not what the model takes, or learns from."""
+        validation.images(images, self.image_shape, name)
 
     def check_images(self, images, name: str = "images", whole: bool = False) -> None:
         """Raise a ValueError if `images` are not what the model takes; `whole` looks at values."""
-        check = validation.images if whole else validation.batch_form
-        check(images, self.image_shape, name)
+        if whole:
+            validation.images(images, self.image_shape, name, refuse_bits=False)
+        else:
+            validation.batch_form(images, self.image_shape, name)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor: here all that the weights are."""
+        return {
+            **super().get_config(),
+            **{name: schedules.config(value) for name, value in schedules.weights(self).items()},
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -87,6 +87,8 @@ class InfoGAN(ImageModel):
         "mutual_information",
         "discriminator_accuracy",
     )
+    lead = "generator_loss"
+    mutual_information_weight, gradient_penalty_weight = schedules.Weight(), schedules.Weight()
     players = {
         "discriminator_loss": ("discriminator", "verdict_head"),
         "generator_loss": ("generator", "code_head"),
@@ -104,7 +106,7 @@ class InfoGAN(ImageModel):
         mutual_information_weight: Any = 1.0,
         code_stddev: float = 0.5,
         gradient_penalty_weight: Any = 2.0,
-        seed: int = 0,
+        seed: int | None = None,
         **kwargs,
     ):
         generator, discriminator = (
@@ -115,20 +117,13 @@ class InfoGAN(ImageModel):
         number = isinstance(code_stddev, numbers.Real)
         if not number or not 0 < code_stddev < math.inf:
             raise ValueError(f"`code_stddev` is a number above 0. Got {code_stddev!r}.")
-        penalty = schedules.weight("gradient_penalty_weight", gradient_penalty_weight)
-        super().__init__(
-            image_shape,
-            codes.number,
-            seed,
-            terms=() if penalty == 0 else ("gradient_penalty",),
-            **kwargs,
-        )
+        super().__init__(image_shape, codes.number, seed, **kwargs)
         self.codes, self.categorical, self.code_stddev = codes, codes.categorical, code_stddev
         self.noise_dim = validation.whole_number("noise_dim", noise_dim, at_least=0)
-        self.mutual_information_weight = schedules.weight(
-            "mutual_information_weight", mutual_information_weight
-        )
-        self.gradient_penalty_weight = penalty
+        self.mutual_information_weight = mutual_information_weight
+        self.gradient_penalty_weight = gradient_penalty_weight
+        if self.gradient_penalty_weight != 0:
+            self.add_term("gradient_penalty")
         parts = {"generator": generator, "discriminator": discriminator}
         self._names = {name: part for name, part in parts.items() if isinstance(part, str)}
         inputs = self.noise_dim + codes.width
@@ -201,8 +196,21 @@ class InfoGAN(ImageModel):
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = None, discriminator_optimizer: Any = None, **kwargs):
-        """Choose both optimizers.
+    def compile(
+        self,
+        optimizer: Any = None,
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        *,
+        discriminator_optimizer: Any = None,
+    ):
+        """Choose both optimizers, as `Game.compile`.
 
         Args:
             optimizer: of generator and Q. Default: Adam with learning rate 1e-3, beta_1 0.5.
@@ -214,18 +222,27 @@ class InfoGAN(ImageModel):
         if not isinstance(optimizer, (dict, Turns)):
             if discriminator_optimizer is None:
                 discriminator_optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
-            optimizer = {
-                "discriminator_loss": discriminator_optimizer,
-                "generator_loss": optimizer,
-            }
-        super().compile(optimizer, **kwargs)
+            optimizer = {"discriminator_loss": discriminator_optimizer, "generator_loss": optimizer}
+        elif discriminator_optimizer is not None:
+            raise ValueError("Give `discriminator_optimizer` or one optimizer for each player.")
+        super().compile(
+            optimizer,
+            loss,
+            loss_weights,
+            metrics,
+            weighted_metrics,
+            run_eagerly,
+            steps_per_execution,
+            jit_compile,
+            auto_scale_loss,
+        )
 
     def default_optimizer(self, learning_rate: float | None = None):
         """Return a new optimizer for generator and Q: Adam, learning rate 1e-3, beta_1 0.5."""
         return keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate, beta_1=0.5)
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
-        weight = schedules.at(self.mutual_information_weight, self.steps)
+        weight = self.current("mutual_information_weight")
         samples = ops.shape(batch)[0]
         draws = self.noise.uniform(samples, self.noise_dim + self.latent_dim)
         columns = self.codes.of_draws(draws[:, self.noise_dim :])
@@ -238,18 +255,29 @@ class InfoGAN(ImageModel):
                 "mutual_information": information,
             }
         images, made = self.preprocess(batch), ops.stop_gradient(made)
+        penalty = None
+        if "gradient_penalty" in self.terms:  # first: what layers add counts in the last call
+            gradient = _backend.input_gradient(lambda x: self._seen(x, training=False)[0], images)
+            penalty = ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
         logits, belief = self._seen(ops.concatenate([images, made]), training)
         ones = ops.ones((samples,))
         margins = logits * ops.concatenate([ones, -ones])
         information = self.mutual_information(belief[samples:], columns)
         loss = 2 * ops.mean(ops.softplus(-margins)) - weight * information
         terms = {"discriminator_accuracy": ops.mean(ops.cast(margins > 0, "float32"))}
-        if "gradient_penalty" in self.terms:
-            gradient = _backend.input_gradient(lambda x: self._seen(x, training=False)[0], images)
-            penalty = ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
-            loss = loss + 0.5 * schedules.at(self.gradient_penalty_weight, self.steps) * penalty
+        if penalty is not None:
+            loss = loss + 0.5 * self.current("gradient_penalty_weight") * penalty
             terms["gradient_penalty"] = penalty
         return {"discriminator_loss": loss, **terms}
+
+    def check_weights(self, weights: dict[str, Any]) -> None:
+        made = "gradient_penalty_weight" in self.weight_states
+        if made and weights["gradient_penalty_weight"] != 0 and "gradient_penalty" not in self.terms:
+            raise ValueError(
+                "This InfoGAN was made without a gradient penalty. Make one with "
+                "`gradient_penalty_weight` above 0. "
+                f"Got {weights['gradient_penalty_weight']!r}."
+            )
 
     def mutual_information(self, belief, columns):
         """Return L = H(c) + mean log q(c|x), a scalar in nats.
@@ -320,9 +348,7 @@ class InfoGAN(ImageModel):
             **parts,
             "categorical": self.categorical,
             "noise_dim": self.noise_dim,
-            "mutual_information_weight": schedules.config(self.mutual_information_weight),
             "code_stddev": self.code_stddev,
-            "gradient_penalty_weight": schedules.config(self.gradient_penalty_weight),
             "seed": self.seed,
         }
 

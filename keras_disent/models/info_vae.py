@@ -31,19 +31,20 @@ class InfoVAE(VAE):
     Logs, besides those of `VAE`: `mmd`.
 
     Raises:
-        ValueError: if `alpha` is not from 0 to 1, `mmd_weight` is negative, or for another kernel;
-            else as `VAE`.
+        ValueError: if `alpha` is not from 0 to 1, `mmd_weight` is negative, their sum is below 1,
+            or for another kernel; else as `VAE`.
 
     Source: Zhao, Song & Ermon 2019, "InfoVAE: balancing learning and inference in variational
     autoencoders", equation 6; for "imq" Tolstikhin et al. 2018, section 4.
 
     >>> InfoVAE((32, 32, 1), latent_dim=4, alpha=1.0, mmd_weight=100.0).terms[-1]
-    'mmd'
+    'mmd_weight'
     """
 
     terms = (*VAE.terms, "mmd")
     tunable = {"mmd_weight": Range(10.0, 10_000.0), **VAE.tunable}
     samples_per_turn = 2
+    alpha, mmd_weight = schedules.Weight(at_most=1.0), schedules.Weight()
 
     def __init__(
         self,
@@ -56,24 +57,27 @@ class InfoVAE(VAE):
     ):
         lookup(kernel, KERNELS, "kernel")
         super().__init__(image_shape, latent_dim, **kwargs)
-        self.alpha = schedules.weight("alpha", alpha)
-        if not callable(self.alpha) and self.alpha > 1:
-            raise ValueError(f"`alpha` is a number from 0 to 1, or a schedule. Got {alpha!r}.")
-        self.mmd_weight = schedules.weight("mmd_weight", mmd_weight)
+        self.alpha, self.mmd_weight = alpha, mmd_weight
         self.kernel = kernel
 
     def penalty(self, codes, mean, log_variance, kl):
         (codes,) = self.whole(codes)
         prior = self.noise.gaussian(ops.zeros_like(codes), ops.ones_like(codes))
         discrepancy = mmd(codes, prior, self.kernel)
-        alpha = schedules.at(self.alpha, self.steps)
-        weight = alpha + schedules.at(self.mmd_weight, self.steps) - 1
+        alpha = self.current("alpha")
+        weight = alpha + self.current("mmd_weight") - 1
         return (1 - alpha) * kl + weight * discrepancy, {"mmd": discrepancy}
 
+    def check_weights(self, weights: dict[str, Any]) -> None:
+        given = [weights.get(name) for name in ("alpha", "mmd_weight")]
+        if all(isinstance(value, float) for value in given) and sum(given) < 1:
+            raise ValueError(
+                "`alpha` + `mmd_weight` of InfoVAE are at least 1, or a greater discrepancy would "
+                f"be a smaller loss. Got {given[0]:g} + {given[1]:g}."
+            )
+
     def get_config(self) -> dict[str, Any]:
-        weights = {name: getattr(self, name) for name in ("alpha", "mmd_weight")}
-        weights = {name: schedules.config(weight) for name, weight in weights.items()}
-        return {**super().get_config(), **weights, "kernel": self.kernel}
+        return {**super().get_config(), "kernel": self.kernel}
 
 
 def mmd(first, second, kernel: str = "rbf"):

@@ -97,7 +97,9 @@ class QLAE(QuantizedAutoencoder):
         "commit_weight": Range(1e-3, 1.0),
         **Autoencoder.tunable,
     }
-    undecayed = ("bias", "latent_values")
+    undecayed = ("bias", "latent_values", "log_scale")
+    weighs_images = True
+    quantize_weight, commit_weight = schedules.Weight(), schedules.Weight()
 
     def __init__(
         self,
@@ -109,8 +111,7 @@ class QLAE(QuantizedAutoencoder):
         **kwargs,
     ):
         super().__init__(image_shape, latent_dim, values, **kwargs)
-        self.quantize_weight = schedules.weight("quantize_weight", quantize_weight)
-        self.commit_weight = schedules.weight("commit_weight", commit_weight)
+        self.quantize_weight, self.commit_weight = quantize_weight, commit_weight
         self.quantizer = LatentQuantizer(self.latent_dim, self.values)
 
     def default_optimizer(self, learning_rate: float | None = None):
@@ -131,19 +132,14 @@ class QLAE(QuantizedAutoencoder):
 
     def penalty(self, raw, codes):
         values = self.quantizer(raw)
-        quantization = ops.mean(ops.square(values - ops.stop_gradient(raw)))
-        commitment = ops.mean(ops.square(raw - ops.stop_gradient(values)))
-        loss = schedules.at(self.quantize_weight, self.steps) * quantization
-        loss = loss + schedules.at(self.commit_weight, self.steps) * commitment
+        gap = ops.square(values - ops.stop_gradient(raw))
+        quantization = self.mean(ops.mean(gap, axis=1))
+        gap = ops.square(raw - ops.stop_gradient(values))
+        commitment = self.mean(ops.mean(gap, axis=1))
+        loss = self.current("quantize_weight") * quantization
+        loss = loss + self.current("commit_weight") * commitment
         terms = {"quantization": quantization, "commitment": commitment}
         return math.prod(self.image_shape) * loss, terms
-
-    def get_config(self) -> dict[str, Any]:
-        weights = {
-            name: schedules.config(getattr(self, name))
-            for name in ("quantize_weight", "commit_weight")
-        }
-        return {**super().get_config(), **weights}
 
 
 class LatentQuantizer(layers.Layer):

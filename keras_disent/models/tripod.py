@@ -63,6 +63,7 @@ class Tripod(QuantizedAutoencoder):
         **Autoencoder.tunable,
     }
     samples_per_turn = 2
+    information_weight, hessian_weight = schedules.Weight(), schedules.Weight()
 
     def __init__(
         self,
@@ -74,8 +75,7 @@ class Tripod(QuantizedAutoencoder):
         **kwargs,
     ):
         super().__init__(image_shape, latent_dim, values, **kwargs)
-        self.information_weight = schedules.weight("information_weight", information_weight)
-        self.hessian_weight = schedules.weight("hessian_weight", hessian_weight)
+        self.information_weight, self.hessian_weight = information_weight, hessian_weight
         # Not tracked: its layers are those of the decoder.
         object.__setattr__(self, "_hidden", _hidden_layers(self.decoder))
 
@@ -101,8 +101,8 @@ class Tripod(QuantizedAutoencoder):
         scale = ops.sqrt(ops.var(ops.tanh(whole_raw), axis=0) + 1e-12)
         information = multiinformation(whole_codes, scale)
         hessian = self.hessian_penalty(codes, scale)
-        loss = schedules.at(self.information_weight, self.steps) * information
-        loss = loss + schedules.at(self.hessian_weight, self.steps) * hessian
+        loss = self.current("information_weight") * information
+        loss = loss + self.current("hessian_weight") * hessian
         terms = {"multiinformation": information, "hessian": hessian}
         return math.prod(self.image_shape) * loss, terms
 
@@ -133,11 +133,6 @@ class Tripod(QuantizedAutoencoder):
             whole = ops.mean(ops.var(bends[PERTURBATIONS:], axis=0), axis=-1)
             total = total + ops.mean(mixed / (whole + 1e-10))
         return total
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("information_weight", "hessian_weight")
-        weights = {name: schedules.config(getattr(self, name)) for name in names}
-        return {**super().get_config(), **weights}
 
 
 def multiinformation(codes, scale):

@@ -25,14 +25,16 @@ class VAE(Coder):
         decoder: likewise: codes (n, D) to (n, h, w, c) real numbers. Default "conv".
         likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learnt_scale", or a
             `keras_disent.latents.Likelihood`.
-        seed: int, of the initial weights' and the sampling noise's randomness.
+        seed: int of at least 0, of the initial weights' and the sampling noise's randomness, and of
+            the order of arrays in `fit`; None draws one, as Keras does: it is then `model.seed`.
         supervision: a `keras_disent.supervision.Supervision`, to learn from labels too.
 
     Takes images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
     images it gives their reconstructions, floats in [0, 1].
 
     Logs (nats, means over samples): `loss`; `reconstruction`, -log p(x|z) summed over pixels and
-    channels; `kl`, KL(q(z|x) || p(z)) summed over latents.
+    channels; `kl`, KL(q(z|x) || p(z)) summed over latents; and, in all models here, the weights of
+    the objective under their names.
 
     Raises:
         ValueError: names the argument, the rule and what came.
@@ -53,6 +55,8 @@ class VAE(Coder):
     }
     encoding = ("mean", "log_variance")
     unit_of_use = "nats"
+    weighs_images = True
+    supervision_weight = schedules.Weight()
 
     def __init__(
         self,
@@ -61,17 +65,17 @@ class VAE(Coder):
         encoder: Any = None,
         decoder: Any = None,
         likelihood: Any = "bernoulli",
-        seed: int = 0,
+        seed: int | None = None,
         supervision: Any = None,
         **kwargs,
     ):
         if isinstance(supervision, dict):
             supervision = keras.saving.deserialize_keras_object(supervision)
-        terms = () if supervision is None else ("supervision",)
-        super().__init__(
-            image_shape, latent_dim, encoder, decoder, likelihood, seed, terms=terms, **kwargs
-        )
+        super().__init__(image_shape, latent_dim, encoder, decoder, likelihood, seed, **kwargs)
         self.supervision, self.labelled = supervision, self.labelled or supervision is not None
+        if supervision is not None:
+            self.add_term("supervision")
+            self.supervision_weight = supervision.weight
         self.posterior_head = latents.GaussianPosterior(
             self.latent_dim, seed=self.part_seed("head")
         )
@@ -85,11 +89,12 @@ class VAE(Coder):
         images, labels, mean, log_variance = self.inferred(batch, training)
         codes = self.noise.gaussian(mean, ops.exp(0.5 * log_variance))
         reconstruction = self.reconstruction(images, codes, training)
-        kl = ops.mean(ops.sum(self.prior.kl(mean, log_variance), axis=-1))
+        kl = self.mean(ops.sum(self.prior.kl(mean, log_variance), axis=-1))
         loss, terms = self.penalty(codes, mean, log_variance, kl)
         if self.supervision is not None:
-            terms["supervision"] = self.supervision(mean, labels)
-            loss = loss + schedules.at(self.supervision.weight, self.steps) * terms["supervision"]
+            mean, *labels = self.whole(mean, *self.supervision.known(labels))
+            terms["supervision"] = self.supervision(mean, *labels, self._sample_weight)
+            loss = loss + self.current("supervision_weight") * terms["supervision"]
         return {
             "loss": reconstruction + loss,
             "reconstruction": reconstruction,
@@ -155,8 +160,8 @@ class VAE(Coder):
 
     # -- configuration ----------------------------------------------------------------------------
 
-    def check_batch(self, images, labels=None, name: str = "x") -> None:
-        super().check_batch(images, labels, name)
+    def check_batch(self, images, labels=None, name="x", training=False) -> None:
+        super().check_batch(images, labels, name, training)
         if self.supervision is not None:
             self.supervision.check(labels, self.latent_dim)
             if labels.shape[0] != images.shape[0]:
@@ -166,7 +171,7 @@ class VAE(Coder):
                 )
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "supervision": keras.saving.serialize_keras_object(self.supervision),
-        }
+        config = super().get_config()
+        if self.supervision is not None:
+            self.supervision.weight = config.pop("supervision_weight")
+        return {**config, "supervision": keras.saving.serialize_keras_object(self.supervision)}

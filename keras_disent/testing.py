@@ -1,0 +1,577 @@
+"""One check for every model: what "supports everything" means, for ours and for yours.
+
+`check_model` takes a model through the promises of this package, on the backend that runs: what is
+passed, changed or interrupted takes effect or is refused, evaluation leaves no trace, files keep
+everything, and numbers are the same however a step is compiled. It stops at the first promise that
+is broken, and names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_disent import schedules
+from keras_disent.registry import lookup
+
+Make = Callable[[], Any]
+
+
+def check_model(
+    make: Make,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    promises: Iterable[str] | None = None,
+) -> None:
+    """Check that a model keeps the promises of this package.
+
+    Args:
+        make: returns a new, small model, the same each time, not compiled. Its seed is fixed.
+        images: (n, h, w, c), or pairs (n, 2, h, w, c) for a model of pairs; uint8, n at least 16.
+            Large models take long: some promises compile a step anew.
+        labels: (n, k), for a model that learns from labels.
+        promises: names out of `PROMISES`; default all of them.
+
+    Raises:
+        AssertionError: names the promise that is broken, and how.
+        ValueError: if there is no such promise.
+
+    >>> from keras_disent import VAE, networks
+    >>> def make():
+    ...     small = {"width": 0.02, "seed": 1}
+    ...     return VAE(
+    ...         (8, 8, 1),
+    ...         latent_dim=2,
+    ...         encoder=networks.mlp_encoder((8, 8, 1), **small),
+    ...         decoder=networks.mlp_decoder((8, 8, 1), 2, **small),
+    ...         seed=0,
+    ...     )
+    >>> images = np.random.default_rng(0).integers(256, size=(16, 8, 8, 1)).astype("uint8")
+    >>> check_model(make, images, promises=["configuration", "evaluation"])
+    """
+    data = _Data(images, labels)
+    for name in PROMISES if promises is None else promises:
+        check = lookup(name, PROMISES, "promise")
+        try:
+            check(make, data)
+        except Exception as error:
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            raise AssertionError(f"The promise {name!r} is broken. {kind}{error}") from error
+
+
+class _Data:
+    """Images, and labels if there are any, cut into halves where a promise needs two sets."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray | None):
+        if len(images) < 16:
+            raise ValueError(f"`images` must be at least 16. Got {len(images)}.")
+        self.images, self.labels = images, labels
+
+    def __call__(self, rows: slice = slice(16)) -> tuple:
+        labels = () if self.labels is None else (self.labels[rows],)
+        return (self.images[rows], *labels)
+
+
+# -- what the promises share ----------------------------------------------------------------------
+
+
+def compiled(model: Any, optimizer: Callable[[], Any] | None = None, **kwargs) -> Any:
+    """Compile every player with an optimizer of its own, and return `model`.
+
+    Args:
+        optimizer: a function that returns one. Default: Adam(0.01).
+    """
+    new = optimizer or partial(keras.optimizers.Adam, 0.01)
+    model.compile({player: new() for player in model.players}, **kwargs)
+    return model
+
+
+def fitted(model: Any, data: tuple, **kwargs) -> dict[str, list]:
+    """Train in batches of 8, and return the logs."""
+    return model.fit(*data, **{"batch_size": 8, "verbose": 0, **kwargs}).history
+
+
+def arrays(variables: Iterable[Any]) -> list[np.ndarray]:
+    """Return the values of variables."""
+    return [ops.convert_to_numpy(v) for v in variables]
+
+
+def weights_of(model: Any) -> np.ndarray:
+    """Return the trainable weights as one array."""
+    return np.concatenate([a.ravel() for a in arrays(model.trainable_variables)])
+
+
+def state(model: Any) -> list[np.ndarray]:
+    """Return all that training goes on from: weights, seeds, steps and the optimizers' state."""
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+    return arrays([*variables, *model.optimizer.variables])
+
+
+def same(left: list[np.ndarray], right: list[np.ndarray], what: str) -> None:
+    """Assert that two lists of arrays are bit-exact."""
+    assert len(left) == len(right), f"{what}: {len(left)} arrays against {len(right)}."
+    gaps = [
+        float(np.abs(a.astype("float64") - b).max())
+        for a, b in zip(left, right, strict=True)
+        if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    ]
+    assert not gaps, f"{what}: {len(gaps)} of {len(left)} arrays differ, by up to {max(gaps):.3g}."
+
+
+def close(got: Any, expected: Any, what: str, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    """Assert that numbers agree but for rounding."""
+    got, expected = np.asarray(got), np.asarray(expected)
+    fine = np.allclose(got, expected, rtol=rtol, atol=atol)
+    assert fine, f"{what}: differ by up to {np.abs(got - expected).max():.3g}."
+
+
+def refused(call: Callable[[], Any], words: str, what: str) -> str:
+    """Assert that a call raises a ValueError that holds some words, and return its text."""
+    try:
+        call()
+    except (ValueError, AttributeError) as error:
+        assert words in str(error), f"{what} is refused without a word of {words!r}: {error}"
+        return str(error)
+    raise AssertionError(f"{what} is taken without a word.")
+
+
+def reloaded(model: Any) -> Any:
+    """Return the model after a way through a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return keras.saving.load_model(path)
+
+
+def as_text(config: Any) -> str:
+    """Return a configuration as text, in which tuples and lists do not differ."""
+    return json.dumps(config, sort_keys=True, indent=1)
+
+
+@contextlib.contextmanager
+def global_policy(name: str) -> Iterator[None]:
+    """Set Keras's global dtype policy for a while."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class _PowerCut(Exception):
+    """Ends training from outside."""
+
+
+class _Cut(keras.callbacks.Callback):
+    """Raise at the beginning of an epoch, or after a batch of it."""
+
+    def __init__(self, epoch: int, batch: int | None = None):
+        super().__init__()
+        self.epoch, self.batch, self.now = epoch, batch, -1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+        if epoch == self.epoch and self.batch is None:
+            raise _PowerCut
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch and batch == self.batch:
+            raise _PowerCut
+
+
+# -- the promises ---------------------------------------------------------------------------------
+
+
+def _configuration(make: Make, data: _Data) -> None:
+    """`from_config(get_config())` is the same model."""
+    model = make()
+    config = model.get_config()
+    text = as_text(config)
+    for _ in range(2):  # twice, for the configuration is not to be changed
+        again = type(model).from_config(config)
+        assert as_text(again.get_config()) == text, "The configuration does not come back."
+    names = [v.name for v in model.variables]
+    assert [v.name for v in again.variables] == names, "Other variables come back."
+
+
+def _arguments(make: Make, data: _Data) -> None:
+    """Keras's arguments are spelled out, in Keras's order, and those of no use are refused."""
+    model = compiled(make())
+    for name in ("compile", "fit", "evaluate", "predict", "train_on_batch", "test_on_batch"):
+        keras_own = list(inspect.signature(getattr(keras.Model, name)).parameters)
+        own = list(inspect.signature(getattr(type(model), name)).parameters)
+        missing = [argument for argument in keras_own if argument not in own]
+        assert not missing, f"`{name}` does not name {', '.join(missing)}."
+        assert own[: len(keras_own)] == keras_own, f"`{name}` has another order than Keras."
+    before = state(model)
+    refused(lambda: make().compile(loss="mse"), "likelihood", "`compile(loss=...)`")
+    refused(lambda: make().compile(loss_weights=[1.0]), "loss_weights", "`loss_weights`")
+    refused(
+        lambda: fitted(model, data()[:1], class_weight={0: 1.0}), "class", "`class_weight`"
+    )
+    same(state(model), before, "After a refusal the model")
+    with contextlib.suppress(AttributeError):
+        model.seed = model.seed + 1
+        raise AssertionError("A seed that is set later is taken without a word.")
+
+
+def _terms(make: Make, data: _Data) -> None:
+    """Logs have the declared terms, finite, and evaluation gives them in the same order."""
+    model = compiled(make())
+    held_out = keras.utils.pack_x_y_sample_weight(*data(slice(4)))
+    history = fitted(model, data(), epochs=2, validation_data=held_out)
+    expected = {*model.terms, *(f"val_{term}" for term in model.terms)}
+    assert set(history) == expected, f"Logged: {sorted(set(history) ^ expected)} are off."
+    bad = [term for term, values in history.items() if not np.isfinite(values).all()]
+    assert not bad, f"Not finite: {', '.join(bad)}."
+    assert set(model.players) <= set(model.terms), "A player's term is not among the terms."
+    assert model.steps_taken() == 4, f"4 steps count as {model.steps_taken()}."
+    logs = model.evaluate(*data(), batch_size=8, verbose=0, return_dict=True)
+    values = model.evaluate(*data(), batch_size=8, verbose=0)
+    close(values, [logs[term] for term in model.terms], "`evaluate` as a list", rtol=1e-6)
+
+
+def _players(make: Make, data: _Data) -> None:
+    """Each player moves its own parts only, and all weights have an owner."""
+    model = make()
+    owned = [id(v) for player in model.players for v in model.owned_by(player)]
+    every = sorted(id(v) for v in model.trainable_variables)
+    assert sorted(owned) == every, "Some weights have no owner, or two."
+    for player in model.players:
+        model.compile({p: keras.optimizers.SGD(0.01 * (p == player)) for p in model.players})
+        before = arrays(model.trainable_variables)
+        fitted(model, data(), batch_size=16)
+        moved = {
+            v.path
+            for v, old in zip(model.trainable_variables, before, strict=True)
+            if (ops.convert_to_numpy(v) != old).any()
+        }
+        own = {v.path for v in model.owned_by(player)}
+        assert moved <= own, f"{player!r} moves {', '.join(sorted(moved - own))}."
+        assert moved, f"{player!r} moves nothing."
+
+
+def _weights(make: Make, data: _Data) -> None:
+    """Weights of the objective count from the next step on, are logged and kept in files."""
+    model = compiled(make())
+    for name, value in schedules.weights(model).items():
+        number = 0.5 if isinstance(value, schedules.Schedule) else value
+        other = number / 2 if number else 0.125
+        with contextlib.suppress(ValueError):  # not alone: the model says which go together
+            setattr(model, name, other)
+        other = getattr(model, name)
+        history = fitted(model, data(slice(8)))
+        close(history[name], [schedules.at(other, 0)], f"`{name}` set between two fits")
+        assert model.get_config()[name] == schedules.config(other), f"`{name}`: configuration."
+        if not isinstance(other, float):
+            continue
+
+        def set_it(batch, logs, name=name, number=number):
+            setattr(model, name, number)
+
+        setter = keras.callbacks.LambdaCallback(on_train_batch_end=set_it)
+        history = fitted(model, data(), callbacks=[setter], shuffle=False)
+        close(history[name], [(other + number) / 2], f"`{name}` set by a callback")
+        schedule = schedules.Linear(number, number + 8, steps=1)
+        model.steps.assign(0)
+        setattr(model, name, schedule)
+        history = fitted(model, data())
+        close(history[name], [number + 4], f"`{name}` as a schedule")
+        setattr(model, name, number)
+        assert fitted(model, data(slice(8)))[name] == [np.float32(number)], f"`{name}` set back."
+        assert getattr(reloaded(model), name) == number, f"`{name}` after a file."
+
+
+def _evaluation(make: Make, data: _Data) -> None:
+    """Two evaluations give the same numbers, and training does not notice them."""
+    x = data()
+
+    def trained(frequency: int | None) -> Any:
+        keras.utils.set_random_seed(0)
+        model = compiled(make())
+        held_out = keras.utils.pack_x_y_sample_weight(*data(slice(8, 16)))
+        extra = {} if frequency is None else {"validation_data": held_out}
+        fitted(model, x, epochs=2, validation_freq=frequency or 1, **extra)
+        if frequency == 1:
+            numbers = [model.evaluate(*x, batch_size=8, verbose=0) for _ in range(2)]
+            assert numbers[0] == numbers[1], "A second evaluation gives other numbers."
+            images = x[0][:, 0] if x[0].ndim == 5 else x[0]
+            model.predict(images, batch_size=8, verbose=0)
+            model.reconstruct(images)
+        fitted(model, x)
+        return model
+
+    plain = state(trained(None))
+    for frequency in (1, 2):
+        what = f"After training with evaluation every {frequency} epochs, and without, the model"
+        same(state(trained(frequency)), plain, what)
+
+
+def _image_weights(make: Make, data: _Data) -> None:
+    """Images of weight 0 do not matter, weights scale the objective, or they are refused."""
+    x = data()
+    weights = np.repeat([1.0, 0.0], 8).astype("float32")
+    other = x[0].copy()
+    other[8:] = 255 - other[8:]
+
+    def trained(images: np.ndarray) -> Any:
+        model = compiled(make())
+        model.noise.enabled = False
+        fitted(model, (images, *x[1:]), sample_weight=weights, batch_size=16, epochs=2)
+        return model
+
+    model = compiled(make())
+    before = state(model)
+    try:
+        fitted(model, x, sample_weight=weights, batch_size=16)
+    except ValueError as error:
+        assert "weight" in str(error), f"Weights are refused without a word of them: {error}"
+        same(state(model), before, "After a refusal the model")
+        return
+    same(state(trained(x[0])), state(trained(other)), "Images of weight 0: the model")
+    plain, double = (
+        model.evaluate(
+            *x, sample_weight=np.full(16, s, "float32"), batch_size=16, verbose=0, return_dict=True
+        )
+        for s in (1.0, 2.0)
+    )
+    for player in model.players:
+        close(double[player], 2 * plain[player], f"`{player}` of weights that are twice as large")
+
+
+def _layer_losses(make: Make, data: _Data) -> None:
+    """What layers add themselves counts once, for the player that owns them."""
+    x = data()
+
+    def loss(strength: float) -> dict[str, float]:
+        model = make()
+        for player, parts in model.players.items():
+            layers = [
+                layer
+                for part in parts
+                for layer in getattr(model, part)._flatten_layers()
+                if isinstance(layer, keras.layers.Dense)
+            ]
+            (layers or [None])[0].activity_regularizer = keras.regularizers.L2(strength)
+            del player
+        compiled(model)
+        model.noise.enabled = False
+        return model.evaluate(*x, batch_size=16, verbose=0, return_dict=True)
+
+    none, once, twice = (loss(strength) for strength in (0.0, 0.01, 0.02))
+    for player in make().players:
+        added = once[player] - none[player]
+        assert added > 0, f"An activity regularizer does not reach `{player}`."
+        close(twice[player] - none[player], 2 * added, f"`{player}`: the regularizer", rtol=1e-2)
+
+
+def _metrics(make: Make, data: _Data) -> None:
+    """Keras metrics compare images with reconstructions, under their own names."""
+    x = data()
+    new = lambda: keras.metrics.MeanAbsoluteError(name="gap")  # noqa: E731
+    model = compiled(make(), metrics=[new(), "mse"], steps_per_execution=1)
+    images = x[0].reshape(-1, *x[0].shape[-3:])
+    logs = model.evaluate(*x, batch_size=8, verbose=0, return_dict=True)
+    gap = np.abs(model.reconstruct(images) - images / 255)
+    close(logs["gap"], gap.mean(), "The metric")
+    close(logs["mse"], np.square(gap).mean(), "The metric by name")
+    history = fitted(model, x, validation_data=keras.utils.pack_x_y_sample_weight(*x))
+    assert {"gap", "val_gap", "mse"} <= set(history), "A metric is not logged."
+    again = reloaded(model)
+    close(again.evaluate(*x, verbose=0), model.evaluate(*x, verbose=0), "Scores after a file")
+
+
+def _not_finite(make: Make, data: _Data) -> None:
+    """A step that is not finite ends `fit` with an error, and leaves the model as it was."""
+    x = data()
+    for where in ("terms", "gradients"):
+        model = make()
+        if where == "terms":
+            compiled(model)
+            model.trainable_variables[-1].assign(
+                np.full(model.trainable_variables[-1].shape, 3e38, "float32")
+            )
+            model.trainable_variables[0].assign(model.trainable_variables[0] * 1e30)
+        else:
+            compiled(model, lambda: keras.optimizers.SGD(np.inf))
+        before = state(model)
+        try:
+            fitted(model, x, epochs=2)
+        except FloatingPointError as error:
+            assert "finite" in str(error), f"The error does not say it: {error}"
+            assert "step 1" in str(error), f"The error does not name the step: {error}"
+        else:
+            raise AssertionError(f"{where} that are not finite end no training.")
+        finite = [np.isfinite(a).all() for a in arrays(model.variables) if a.dtype.kind == "f"]
+        assert all(finite), "The model holds numbers that are not finite."
+        model._fault.assign([0, 0])  # what the error was made of
+        what = f"After {where} that are not finite the model"
+        same(state(model), before, what)
+    model = compiled(make(), lambda: keras.optimizers.SGD(np.inf))
+    fitted(model, x, callbacks=[keras.callbacks.TerminateOnNaN()])  # ends without an error
+
+
+def _interruption(make: Make, data: _Data) -> None:
+    """Training that is interrupted anywhere leaves a model that can be used, and trained on."""
+    x = data()
+    model = compiled(make())
+    with contextlib.suppress(_PowerCut):
+        fitted(model, x, epochs=3, callbacks=[_Cut(1, batch=0)])
+        raise AssertionError("The interruption did not happen.")
+    assert model.steps_taken() == 3, f"3 steps count as {model.steps_taken()}."
+    model.evaluate(*x, verbose=0)
+    fitted(model, x)
+    assert model.steps_taken() == 5, "Training does not go on."
+
+
+def _backup(make: Make, data: _Data) -> None:
+    """`BackupAndRestore` after a kill ends in the bits of training that was not killed."""
+    x = data()
+    through = compiled(make())
+    fitted(through, x, epochs=3)
+    for frequency, cut in (("epoch", _Cut(2)), (1, _Cut(1, batch=0))):
+        with tempfile.TemporaryDirectory() as folder:
+
+            def backup(folder=folder, frequency=frequency):
+                return keras.callbacks.BackupAndRestore(str(Path(folder) / "b"), frequency)
+
+            with contextlib.suppress(_PowerCut):
+                fitted(compiled(make()), x, epochs=3, callbacks=[backup(), cut])
+                raise AssertionError("The interruption did not happen.")
+            again = compiled(make())
+            fitted(again, x, epochs=3, callbacks=[backup()])
+        steps = again.steps_taken()
+        assert steps == through.steps_taken(), f"{steps} steps, not {through.steps_taken()}."
+        same(state(again), state(through), f"Saved each {frequency}, the restored model")
+
+
+def _files(make: Make, data: _Data) -> None:
+    """A file keeps everything, and training resumes from it bit-exactly."""
+    x = data()
+    model = make()
+    settings = {"run_eagerly": True, "auto_scale_loss": False, "jit_compile": False}
+
+    def optimizer():
+        new = keras.optimizers.AdamW(0.01, weight_decay=0.1)
+        new.exclude_from_weight_decay(var_names=["bias"])
+        return new
+
+    compiled(model, optimizer, **settings)
+    fitted(model, x)
+    again = reloaded(model)
+    assert type(again) is type(model), f"A {type(again).__name__} comes back."
+    assert as_text(again.get_config()) == as_text(model.get_config()), "Another configuration."
+    assert as_text(again.get_compile_config()) == as_text(model.get_compile_config()), (
+        "What was given to `compile` does not come back."
+    )
+    same(state(again), state(model), "After a file the model")
+    for either in (model, again):
+        fitted(either, x)
+    same(state(again), state(model), "After more training the model from the file")
+
+
+def _compilers(make: Make, data: _Data) -> None:
+    """However a step is compiled, the same is learnt."""
+    x = data()
+    modes: dict[str, dict[str, Any]] = {"run_eagerly": {"run_eagerly": True}}
+    if keras.backend.backend() != "torch":
+        modes |= {"XLA": {"jit_compile": True}, "two steps": {"steps_per_execution": 2}}
+    plain = compiled(make(), lambda: keras.optimizers.SGD(1e-3), jit_compile=False)
+    fitted(plain, x)
+    for mode, settings in modes.items():
+        other = compiled(make(), lambda: keras.optimizers.SGD(1e-3), **settings)
+        fitted(other, x)
+        close(weights_of(other), weights_of(plain), f"Weights with {mode} and without")
+
+
+def _learning_rate(make: Make, data: _Data) -> None:
+    """A callback of learning rates scales those of all players by the same ratio."""
+    model = make()
+    rates = {player: 0.01 * 2**i for i, player in enumerate(model.players)}
+    model.compile({player: keras.optimizers.SGD(rate) for player, rate in rates.items()})
+    lead = model.lead or next(iter(model.players))
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 10)
+    history = fitted(model, data(), callbacks=[scheduler])
+    close(history["learning_rate"], [rates[lead] / 10], "The rate that is logged")
+    for player, rate in rates.items():
+        now = float(ops.convert_to_numpy(model._optimizer_of(player).learning_rate))
+        close(now, rate / 10, f"The rate of `{player}`")
+
+
+def _precision(make: Make, data: _Data) -> None:
+    """Mixed precision trains, with finite numbers, and is kept in files."""
+    for name in ("mixed_float16", "mixed_bfloat16"):
+        with global_policy(name):
+            model = compiled(make())
+            history = fitted(model, data(), epochs=3)
+            assert np.isfinite(list(history.values())).all(), f"{name}: logs are not finite."
+            assert np.isfinite(weights_of(model)).all(), f"{name}: weights are not finite."
+        again = reloaded(model)  # where the policy is another one
+        assert again.dtype_policy.name == name, f"{name} comes back as {again.dtype_policy.name}."
+        same(state(again), state(model), f"{name}: after a file the model")
+
+
+def _settings(make: Make, data: _Data) -> None:
+    """Keras's global settings change nothing without a word."""
+    images = data()[0]
+    images = images[:, 0] if images.ndim == 5 else images
+    expected = make().encode(images)
+    before = keras.config.image_data_format()
+    other = "channels_first" if before == "channels_last" else "channels_last"
+    try:
+        keras.config.set_image_data_format(other)
+        codes = make().encode(images)
+    except ValueError as error:
+        assert "channels" in str(error), f"{other} is refused without a word of it: {error}"
+    else:
+        close(codes, expected, f"Codes under {other}")
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+def _seeds(make: Make, data: _Data) -> None:
+    """Any seed from 0 to 2^63 - 1 is taken, and noise of two seeds has nothing in common."""
+    config = make().get_config()
+    kind = type(make())
+    draws = []
+    for seed in (0, 1, 2, 2**31, 2**63 - 1):
+        model = kind.from_config({**config, "seed": seed})
+        zeros = ops.zeros((64, 4), "float32")
+        draws += [ops.convert_to_numpy(model.noise.gaussian(zeros, zeros + 1)) for _ in range(4)]
+    matrix = np.corrcoef([draw.ravel() for draw in draws]) - np.eye(len(draws))
+    assert np.abs(matrix).max() < 0.5, "Two draws are alike."
+    compiled(model)
+    fitted(model, data(), epochs=1)
+
+
+PROMISES: dict[str, Callable[[Make, _Data], None]] = {
+    "configuration": _configuration,
+    "arguments": _arguments,
+    "terms": _terms,
+    "players": _players,
+    "weights": _weights,
+    "evaluation": _evaluation,
+    "image weights": _image_weights,
+    "layer losses": _layer_losses,
+    "metrics": _metrics,
+    "not finite": _not_finite,
+    "interruption": _interruption,
+    "backup": _backup,
+    "files": _files,
+    "compilers": _compilers,
+    "learning rate": _learning_rate,
+    "precision": _precision,
+    "settings": _settings,
+    "seeds": _seeds,
+}

@@ -1,0 +1,25 @@
+"""Every model keeps every promise of `keras_disent.testing`, and a broken one is named."""
+
+import keras
+import pytest
+from checks import BACKEND, images, learnt_from, small
+
+from keras_disent import testing
+from keras_disent.models import MODELS, VAE
+
+# PyTorch compiles nothing, so all promises are quick there. On the other backends they are checked
+# of a model with one player and of one with two, and of the others among the slow tests.
+ONE_OF_EACH = ("vae", "factor_vae")
+
+
+def cases():
+    for name in MODELS:
+        for promise in testing.PROMISES:
+            slow = BACKEND != "torch" and name not in ONE_OF_EACH
+            yield pytest.param(name, promise, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize(("name", "promise"), list(cases()))
+def test_every_model_keeps_every_promise(name, promise):
+    data = learnt_from(small(name), images(16))
+    testing.check_model(lambda: small(name), *data, promises=[promise])
