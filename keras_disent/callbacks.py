@@ -1,11 +1,16 @@
-"""Callbacks that draw what the latents do, and measure how well they are told apart."""
+"""Keras callbacks: traversal pictures, disentanglement metrics, NaN guard, progress.
+
+All of them can be copied (`copy.deepcopy`, as KerasTuner does for each execution of a trial) and
+used again in another `fit`, before and after training.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -14,7 +19,30 @@ from keras_disent import metrics as metrics_module
 from keras_disent import plots, validation
 
 
-class TraversalGrid(keras.callbacks.Callback):
+class _Copyable(keras.callbacks.Callback):
+    """A callback whose deep copy is independent and refers to the same model and data.
+
+    Class attributes:
+        shared: Names of attributes that deep copies share: data, and objects of the caller.
+        reset: Values of the attributes that copies and pickles do not inherit.
+    """
+
+    shared: ClassVar[tuple[str, ...]] = ()
+    reset: ClassVar[Mapping[str, Any]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        state = {**self.__dict__, **self.reset}
+        for name in ("_model", *self.shared):
+            memo[id(state.get(name))] = state.get(name)
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(copy.deepcopy(state, memo))
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, **self.reset, "_model": None}
+
+
+class TraversalGrid(_Copyable):
     """Write a picture of latent traversals every few epochs or steps.
 
     The first rows show originals and reconstructions; then each row turns one latent, those that
@@ -35,6 +63,9 @@ class TraversalGrid(keras.callbacks.Callback):
     >>> TraversalGrid(np.zeros((1, 32, 32, 1), "uint8"), "runs/pictures", every=5).every
     5
     """
+
+    shared = ("images",)
+    reset = {"_writer": None}
 
     def __init__(
         self,
@@ -63,6 +94,7 @@ class TraversalGrid(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._close()  # of a training that ended with an error
         if self.log_dir is not None:
             self._writer = _tensorboard_writer(self.log_dir)
 
@@ -82,8 +114,12 @@ class TraversalGrid(keras.callbacks.Callback):
         self._last = step
 
     def on_train_end(self, logs=None) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+        self._writer = None
 
     def draw(self) -> Path:
         """Write the picture of the model as it is now; return its path."""
@@ -101,29 +137,38 @@ class TraversalGrid(keras.callbacks.Callback):
         return plots.save(figure, self.directory / f"traversal_{step:08d}.png")
 
 
-class DisentanglementMetrics(keras.callbacks.Callback):
+class DisentanglementMetrics(_Copyable):
     """Put disentanglement scores of the model into the logs at the end of an epoch.
 
     Each is logged as `val_NAME`, so that History, CSVLogger, TensorBoard, ModelCheckpoint,
-    EarlyStopping and KerasTuner read it like any other term: `fit` of our models runs this callback
-    before them, wherever it stands in the list. In epochs without scores they are NaN.
+    EarlyStopping and KerasTuner read it like any other term: in `fit` of our models the scores are
+    there for every callback of the epoch, wherever this one stands in the list.
+
+    They are measured in the first epoch of a `fit` and then in every `every`-th. In the epochs
+    between they are absent, so that the patience of other callbacks counts measurements.
 
     Args:
-        data: a ground-truth data set (`keras_disent.datasets`).
-        metrics: names out of `keras_disent.metrics.METRICS`, "standard", "all", or
+        data: Ground-truth data set (`keras_disent.datasets`).
+        metrics: Names out of `keras_disent.metrics.METRICS`, "standard", "all", or
             `{name: settings}`.
-        every: int, epochs between scores.
-        n: images for metrics of arrays.
-        seed: of all random draws: the same images each time.
+        every: int, epochs between scores, at least 1.
+        n: Number of images for metrics of arrays.
+        seed: Random seed: the images are the same each time. No other generator is used.
 
     Attributes:
-        latest: the last `Scores`, with their settings.
+        latest: Last `Scores`, with their settings; None before the first.
 
     Raises:
-        ValueError: before training, for an unknown metric, unlabelled data or too few latents.
+        ValueError: Before training, for an unknown metric, unlabelled data or too few latents.
+
+    >>> from keras_disent.datasets import Sprites
+    >>> data = Sprites(image_size=32).subgrid({"shape": ["heart"], "orientation": [0]})
+    >>> DisentanglementMetrics(data, ["mig"], every=10).every
+    10
     """
 
-    scores = True  # `Game.fit` runs these first
+    scores = True  # `Game.fit` calls `measure` before the callbacks of an epoch
+    shared = ("data",)
 
     def __init__(
         self,
@@ -138,24 +183,41 @@ class DisentanglementMetrics(keras.callbacks.Callback):
         self.metrics = metrics_module.check(metrics, data)
         self.data, self.n, self.seed = data, n, seed
         self.latest: metrics_module.Scores | None = None
+        self._epoch: int | None = None  # the last one that `measure` was called for
+        self._logged: dict[str, float] = {}
 
     def set_model(self, model) -> None:
         super().set_model(model)
         metrics_module.check(self.metrics, self.data, getattr(model, "latent_dim", None))
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
-        values = dict.fromkeys(self.metrics, math.nan)
-        # A NaN that comes first would be the best for ever in ModelCheckpoint and EarlyStopping.
-        if self.latest is None or (epoch + 1) % self.every == 0:
-            self.latest = metrics_module.evaluate(
-                self.model, self.data, self.metrics, n=self.n, seed=self.seed
-            )
-            values.update(self.latest)
+    def on_train_begin(self, logs=None) -> None:
+        self._epoch = None
+
+    def measure(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add the scores of an epoch to its logs, if it is one of those that are measured.
+
+        Called again for the same epoch, it adds the same scores without measuring.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: Logs of the epoch.
+        """
+        if epoch != self._epoch:
+            first, self._epoch, self._logged = self._epoch is None, epoch, {}
+            # The first one is measured too: CSVLogger learns its columns from it.
+            if first or (epoch + 1) % self.every == 0:
+                self.latest = metrics_module.evaluate(
+                    self.model, self.data, self.metrics, n=self.n, seed=self.seed
+                )
+                self._logged = {f"val_{name}": value for name, value in self.latest.items()}
         if logs is not None:
-            logs.update({f"val_{name}": value for name, value in values.items()})
+            logs.update(self._logged)
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        self.measure(epoch, logs)
 
 
-class StopOnNaN(keras.callbacks.Callback):
+class StopOnNaN(_Copyable):
     """Stop training with an error at the first step whose loss is not a number.
 
     Raises (during `fit`):
@@ -179,12 +241,14 @@ class StopOnNaN(keras.callbacks.Callback):
             )
 
 
-class Progress(keras.callbacks.Callback):
-    """Tell how training goes on.
+class Progress(_Copyable):
+    """Report training progress to a function.
 
     Args:
-        advance: called with the number of steps done since the last call, and the logs.
+        advance: Called with the number of steps done since the last call, and the logs.
     """
+
+    shared = ("advance",)
 
     def __init__(self, advance: Callable[[int, Mapping[str, float]], object]):
         super().__init__()

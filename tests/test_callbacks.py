@@ -1,8 +1,11 @@
 """Callbacks in a real `fit`: what the others see of the scores, and what is drawn and when."""
 
+import copy
 import csv
 import io
 import math
+import pickle
+import random
 import re
 import sys
 
@@ -12,7 +15,7 @@ import pytest
 from checks import BACKEND, arrays, assert_same, compiled, images, small
 from PIL import Image
 
-from keras_disent import callbacks, datasets, metrics, plots
+from keras_disent import callbacks, checkpoints, datasets, metrics, plots
 from keras_disent.callbacks import DisentanglementMetrics, Progress, StopOnNaN, TraversalGrid
 
 
@@ -101,6 +104,41 @@ def test_measuring_does_not_change_training():
     assert_same(arrays(models[0].variables), arrays(models[1].variables))
 
 
+def test_measuring_does_not_change_how_arrays_are_shuffled():
+    trained = []
+    for given in ([], [DisentanglementMetrics(DATA, SETTINGS, n=50)]):
+        keras.utils.set_random_seed(7)
+        model = compiled(small("vae"))
+        model.fit(images(32), batch_size=8, epochs=3, shuffle=True, verbose=0, callbacks=given)
+        trained.append(model)
+    assert_same(arrays(trained[0].variables), arrays(trained[1].variables))
+
+
+def generators():
+    """Return the states of all global generators."""
+    states = [random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+    if BACKEND == "torch":
+        import torch
+
+        states.append(torch.random.get_rng_state().tolist())
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        states.append(tf.random.get_global_generator().state.numpy().tolist())
+        # What the next unseeded operation of TensorFlow would draw, and the one after it.
+        states.append(copy.deepcopy(tf.compat.v1.random.get_seed(None)))
+    return states
+
+
+def test_scores_use_no_global_generator():
+    model = compiled(small("vae"))
+    keras.utils.set_random_seed(7)
+    before = generators()
+    keras.utils.set_random_seed(7)
+    metrics.evaluate(model, DATA, {**SETTINGS, "sap": {}, "dci": {}}, n=100)
+    assert generators() == before
+
+
 @pytest.mark.parametrize("place", [0, -1])
 def test_the_best_score_is_kept_and_ends_training(place, tmp_path, scripted):
     scripted += [0.1, 0.5, 0.3, 0.2, 0.9]
@@ -116,26 +154,68 @@ def test_the_best_score_is_kept_and_ends_training(place, tmp_path, scripted):
     assert int(keras.saving.load_model(path).steps) == 2 * 2
 
 
-def test_epochs_between_have_no_score(scripted):
-    scripted += [0.1, 0.2, 0.3, 0.4]
-    order = Order()
-    fit(compiled(small("vae")), order, DisentanglementMetrics(DATA, "mig", every=3), epochs=9)
-    values = [logs["val_mig"] for logs in order.seen]
-    between = [values[i] for i in (1, 3, 4, 6, 7)]
-    measured = [values[i] for i in (2, 5, 8)]
-    assert all(math.isnan(value) for value in between)
-    assert sorted(measured) == measured
-    assert all(math.isfinite(value) for value in measured)
+def test_epochs_between_have_no_score(scripted, tmp_path):
+    scripted += [0.1, 0.2, 0.3, 0.4, 0.5]
+    order, csv_file = Order(), tmp_path / "log.csv"
+    rare = DisentanglementMetrics(DATA, "mig", every=3)
+    model = compiled(small("vae"))
+    given = [rare, order, keras.callbacks.CSVLogger(csv_file)]
+    history = fit(model, *given, epochs=9)
+    values = [logs.get("val_mig") for logs in order.seen]
+    assert values == [0.1, None, 0.2, None, None, 0.3, None, None, 0.4]
+    assert history["val_mig"] == [0.1, 0.2, 0.3, 0.4]
+    with csv_file.open() as file:
+        column = [line["val_mig"] for line in csv.DictReader(file)]
+    assert column == ["0.1", "NA", "0.2", "NA", "NA", "0.3", "NA", "NA", "0.4"]
+    fit(model, *given, epochs=10, initial_epoch=9)  # the first of another `fit` has one too
+    assert order.seen[-1]["val_mig"] == 0.5
 
 
-def test_the_best_of_rare_scores_is_kept(tmp_path, scripted):
-    scripted += [0.1, 0.2, 0.5, 0.3]
+def test_a_score_is_measured_once_for_each_epoch(scripted):
+    scripted += [0.1, 0.2]
+    scores = DisentanglementMetrics(DATA, "mig")
+    scores.set_model(compiled(small("vae")))
+    for epoch, score in ((0, 0.1), (1, 0.2)):
+        for call in (scores.measure, scores.on_epoch_end, scores.measure):
+            logs = {"loss": 1.0}
+            call(epoch, logs)
+            assert logs == {"loss": 1.0, "val_mig": score}
+    assert not scripted
+
+
+def test_patience_counts_measurements(scripted):
+    scripted += [0.5, 0.4, 0.3, 0.2]
+    rare = DisentanglementMetrics(DATA, "mig", every=3)  # epochs 0, 2, 5, 8
+    slower = keras.callbacks.ReduceLROnPlateau("val_mig", 0.5, patience=1, mode="max")
+    stop = keras.callbacks.EarlyStopping("val_mig", mode="max", patience=2)
+    history = fit(compiled(small("vae")), rare, slower, stop, epochs=9)
+    assert len(history["loss"]) == 6
+    rates = np.array(history["learning_rate"])
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.01, 0.005, 0.005, 0.005], rtol=1e-6)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_best_of_rare_scores_is_kept(every, tmp_path, scripted):
+    scripted += {1: [0.1, 0.2, 0.5, 0.3, 0.2, 0.1], 2: [0.1, 0.2, 0.5, 0.3]}[every]
     path = tmp_path / "best.keras"
-    best = keras.callbacks.ModelCheckpoint(path, monitor="val_mig", mode="max", save_best_only=True)
-    rare = DisentanglementMetrics(DATA, "mig", every=2)
-    history = fit(compiled(small("vae")), best, rare, epochs=6)["val_mig"]
-    assert int(keras.saving.load_model(path).steps) == 2 * (1 + int(np.nanargmax(history)))
-    assert best.best == np.nanmax(history)
+    saver = keras.callbacks.ModelCheckpoint(
+        path, monitor="val_mig", mode="max", save_best_only=True
+    )
+    given = [DisentanglementMetrics(DATA, "mig", every=every), saver]
+    with checkpoints.skip_unmeasured(given):
+        fit(compiled(small("vae")), *given, epochs=6)
+    assert int(keras.saving.load_model(path).steps) == 2 * {1: 3, 2: 4}[every]
+    assert saver.best == 0.5
+    assert "on_epoch_end" not in vars(saver)
+
+
+def test_a_checkpoint_of_another_name_is_left_to_keras(tmp_path, scripted):
+    scripted += [0.1, 0.2]
+    path = tmp_path / "best.keras"
+    saver = keras.callbacks.ModelCheckpoint(path, "val_migg", mode="max", save_best_only=True)
+    given = [DisentanglementMetrics(DATA, "mig", every=2), saver]
+    with checkpoints.skip_unmeasured(given), pytest.warns(UserWarning, match="val_migg"):
+        fit(compiled(small("vae")), *given, epochs=2)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +323,70 @@ def test_wrong_pictures_are_refused_before_training(wrong, message, tmp_path):
         fit(model, TraversalGrid(wrong, tmp_path / "pictures"))
     assert int(model.steps) == 0
     assert not (tmp_path / "pictures").exists()
+
+
+# -- copies ---------------------------------------------------------------------------------------
+
+
+def test_callbacks_can_be_copied_and_used_again(tmp_path):
+    given = [
+        DisentanglementMetrics(DATA, {"mig": {"bins": 5}}, n=50),
+        TraversalGrid(images(4), tmp_path / "pictures", at_most=1, log_dir=tmp_path / "logs"),
+        StopOnNaN(),
+        Progress(print),
+    ]
+    copies = [copy.deepcopy(given)]
+    model = compiled(small("vae"))
+    fit(model, *given)
+    copies += [copy.deepcopy(given), pickle.loads(pickle.dumps(given))]
+    for callback in given:
+        callback.on_train_begin()  # what it opens is open now
+    copies += [copy.deepcopy(given), pickle.loads(pickle.dumps(given)), [*map(copy.copy, given)]]
+    for twins in [*copies, given]:
+        assert "val_mig" in fit(model, *twins)
+        assert [type(twin) for twin in twins] == [type(callback) for callback in given]
+        assert all(twin.model is model for twin in twins)
+        assert f"traversal_{model.steps_taken():08d}.png" in names(tmp_path / "pictures")
+
+
+def test_copies_share_the_data_and_nothing_else():
+    scores = DisentanglementMetrics(DATA, SETTINGS, n=50)
+    scores.set_model(compiled(small("vae")))
+    scores.measure(0, {})
+    twin = copy.deepcopy(scores)
+    assert twin.data is scores.data
+    assert twin.model is scores.model
+    assert dict(twin.latest) == dict(scores.latest)
+    twin.metrics["mig"]["bins"] = 2
+    assert scores.metrics["mig"]["bins"] == 5
+    grid = TraversalGrid(images(4), "somewhere")
+    assert copy.deepcopy([grid])[0].images is grid.images
+
+
+def test_progress_shares_what_it_reports_to():
+    class Bar:
+        steps = 0
+
+        def advance(self, steps, logs):
+            self.steps += steps
+
+    bar = Bar()
+    fit(compiled(small("vae")), copy.deepcopy(Progress(bar.advance)), steps=3)
+    assert bar.steps == 3
+
+
+def test_pictures_go_on_after_a_training_that_failed(tmp_path):
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise RuntimeError("power")
+
+    grid = TraversalGrid(images(4), tmp_path / "pictures", log_dir=tmp_path / "logs", at_most=1)
+    model = compiled(small("vae"))
+    with pytest.raises(RuntimeError, match="power"):
+        fit(model, grid, Fail())
+    fit(model, grid)
+    assert names(tmp_path / "pictures") == [f"traversal_{model.steps_taken():08d}.png"]
+    assert grid.draw() == grid.draw()  # no writer is open, and none is needed
 
 
 # -- watching the steps ---------------------------------------------------------------------------
