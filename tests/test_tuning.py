@@ -10,18 +10,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import checks
+import keras
 import keras_tuner
 import numpy as np
 import pytest
-from checks import BACKEND, assert_same, on, state
+from checks import BACKEND, arrays, assert_same, on, state
 from PIL import Image
 from test_cli import call, refused  # noqa: F401
 from test_imports import python
 
 import keras_disent
 from keras_disent import metrics, models, runs, schedules, tuning
+from keras_disent.callbacks import DisentanglementMetrics
 from keras_disent.configuration import options_of
 from keras_disent.files import locked
 from keras_disent.ranges import Range, Values
@@ -508,6 +511,124 @@ def test_executions_of_kerastuner_have_other_seeds(tmp_path):
         hypermodel, hypermodel.objective, executions_per_trial=3, directory=tmp_path
     ).search(verbose=0)
     assert seeds == [1, 2, 3]
+
+
+class Watcher(keras.callbacks.Callback):
+    """Note the logs of each epoch, and stay in `Watcher.all` from the first one on."""
+
+    all: ClassVar[list] = []
+
+    def __init__(self):
+        super().__init__()
+        self.logs, self.seed = [], None
+
+    def on_train_begin(self, logs=None):
+        Watcher.all.append(self)
+        self.seed = self.model.seed
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(logs)
+
+
+@pytest.fixture
+def watched():
+    Watcher.all.clear()
+    return Watcher.all
+
+
+def searched(folder, config=TINY, objective="loss", seeds=1, executions=1, data=None, **given):
+    """Search one trial with KerasTuner's random search; return the tuner."""
+    hypermodel = tuning.HyperModel(config, objective, {"beta": [2.0]}, seeds=seeds, data=data)
+    tuner = keras_tuner.RandomSearch(
+        hypermodel,
+        hypermodel.objective,
+        max_trials=1,
+        seed=1,
+        executions_per_trial=executions,
+        directory=folder,
+    )
+    tuner.search(**{"verbose": 0, **given})
+    return tuner
+
+
+@on("torch")
+def test_early_stopping_ends_a_trial(tmp_path, watched):
+    stop = keras.callbacks.EarlyStopping("loss", patience=1, min_delta=1e9)
+    tuner = searched(tmp_path, change(steps=9), callbacks=[stop, Watcher()])
+    assert [len(watcher.logs) for watcher in watched] == [2]
+    assert tuner.get_best_models(1)[0].steps_taken() == 4
+
+
+@on("torch")
+def test_each_execution_and_seed_has_fresh_callbacks(tmp_path, watched):
+    stop = keras.callbacks.EarlyStopping("loss", patience=1, min_delta=1e9)
+    given = Watcher()
+    searched(tmp_path, change(steps=7), seeds=2, executions=2, callbacks=[stop, given])
+    assert [watcher.seed for watcher in watched] == [1, 2, 3, 4]
+    assert len({id(watcher) for watcher in [given, *watched]}) == 5
+    assert [len(watcher.logs) for watcher in watched] == [2, 2, 2, 2]
+    assert given.logs == []
+
+
+@on("torch")
+def test_callbacks_of_a_trial_share_the_data_of_the_scores(tmp_path, watched):
+    data = TINY.load_data()
+    scores = DisentanglementMetrics(data, {"mig": {"bins": 5}}, every=2, n=100)
+    searched(tmp_path, change(steps=8), data=data, executions=2, callbacks=[scores, Watcher()])
+    for watcher in watched:
+        assert ["val_mig" in logs for logs in watcher.logs] == [True, True, False, True]
+    assert scores.latest is None  # the copies have measured
+
+
+@on("torch")
+def test_what_search_is_given_takes_effect(tmp_path, watched):
+    held_out = TINY.load_data().images(np.arange(16))
+    tuner = searched(
+        tmp_path,
+        epochs=3,
+        validation_data=(held_out,),
+        validation_batch_size=4,
+        validation_freq=3,
+        callbacks=[Watcher()],
+    )
+    (watcher,) = watched
+    assert ["val_loss" in logs for logs in watcher.logs] == [False, False, True]
+    assert tuner.get_best_models(1)[0].steps_taken() == 3 * TINY.epoch_steps  # not `steps`
+
+
+@on("torch")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 4}, r"'batch_size' here: it is `batch_size` of the configuration"),
+        ({"x": 1}, r"'x' here: .*HyperModel\(\.\.\., data="),
+        ({"validation_split": 0.1}, r"'validation_split' here: .* It takes callbacks, epochs"),
+        ({"epochs": 0}, r"`epochs` .* at least 1\. Got 0"),
+        ({"initial_epoch": 2}, r"`initial_epoch` .* leave it out\. Got 2"),
+    ],
+)
+def test_what_search_cannot_do_ends_it_with_one_line(given, message, tmp_path, watched):
+    with pytest.raises(keras_tuner.errors.FatalError, match=message) as error:
+        searched(tmp_path, callbacks=[Watcher()], **given)
+    assert "\n" not in str(error.value)
+    assert not watched
+
+
+@on("torch")
+def test_the_best_seed_of_a_trial_is_kept(tmp_path):
+    config = change(learning_rate=0.05, seed=2)
+    tuner = searched(tmp_path, config, seeds=3)
+    scores, weights = [], []
+    for seed in (2, 3, 4):
+        single = tuning.HyperModel(dataclasses.replace(config, seed=seed), "loss", {"beta": [2.0]})
+        hp = keras_tuner.HyperParameters()
+        model = single.build(hp)
+        scores.append(single.fit(hp, model)["val_loss"])
+        weights.append(arrays(model.trainable_variables))
+    assert np.argmin(scores) == 1  # neither the first nor the last
+    best = tuner.get_best_models(1)[0]
+    assert_same(arrays(best.trainable_variables), weights[1])
+    assert tuner.oracle.get_best_trials(1)[0].score == pytest.approx(np.mean(scores))
 
 
 # -- the command line -----------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import keras_tuner
+from keras_tuner.src.engine.tuner_utils import SaveBestEpoch, TunerCallback
 
 from keras_disent import callbacks as callbacks_module
 from keras_disent.configuration import Config
@@ -22,7 +25,8 @@ class HyperModel(keras_tuner.HyperModel):
 
     `fit` trains for the steps of the configuration on its own batches, and returns, as means over
     the seeds: the last training logs by name, terms on images that were not trained on as
-    `val_NAME`, the score as `val_mig` or whatever `goal.key` is.
+    `val_NAME`, the score as `val_mig` or whatever `goal.key` is. What the tuner keeps of a trial is
+    the model of the seed with the best score.
 
     Args:
         config: of the runs; its metrics are not used.
@@ -79,42 +83,65 @@ class HyperModel(keras_tuner.HyperModel):
         self,
         hp: Any,
         model: Any,
-        *,
-        callbacks: Sequence[Any] = (),
+        *args: Any,
+        callbacks: Sequence[Any] | None = None,
         epochs: int | None = None,
         initial_epoch: int = 0,
         verbose: Any = 0,
+        **kwargs: Any,
     ) -> dict[str, float]:
         """Train and score a trial.
 
+        What is given to `search` of a tuner comes here.
+
         Args:
-            hp: the hyperparameters.
-            model: as `build` gives it for them.
-            callbacks: of KerasTuner, for the first seed.
-            epochs: of `epoch_steps` steps each, in all; default, the steps of the configuration.
-            initial_epoch: how many epochs the model has been trained for.
-            verbose: as in Keras.
+            hp: The hyperparameters.
+            model: As `build` gives it for them.
+            callbacks: For each seed a fresh deep copy of them. Those of KerasTuner itself are
+                shared by all seeds.
+            epochs: Number of epochs in all, each of `epoch_steps` steps. Default: the steps of the
+                configuration.
+            initial_epoch: Epochs that the model has been trained for, as Hyperband tells.
+            verbose: As in Keras; 0 by default.
+            kwargs: `validation_data`, `validation_batch_size`, `validation_steps` and
+                `validation_freq`, as in Keras. They are for callbacks; the score of the trial is
+                computed on the data of the hypermodel.
 
         Raises:
-            FloatingPointError: if a term or the score is not a number.
+            keras_tuner.errors.FatalTypeError: For images or another argument of Keras's `fit`:
+                images and batches are those of the configuration. It ends the search.
+            keras_tuner.errors.FatalValueError: For `epochs` or `initial_epoch` that cannot be.
+            FloatingPointError: If a term or the score is not a number.
         """
+        _check(hp, args, kwargs, epochs, initial_epoch)
         first = self._done(hp)
+        own, shared = _owners(callbacks or ())
+        copies = [own, *(copy.deepcopy(own) for _ in range(self.seeds - 1))]
+        keepers = [c for c in shared if isinstance(c, SaveBestEpoch)]
+        shared = [c for c in shared if not isinstance(c, SaveBestEpoch)]
+        options = {**kwargs, "verbose": verbose}
         trained: list[Any] = []
         found, logs = [], []
-        for execution in range(first, first + self.seeds):
+        for execution, own in zip(range(first, first + self.seeds), copies, strict=True):
             config = self.configured(hp, execution)
             if trained:
-                model, callbacks = config.build(self.data), ()
-            logs.append(_train(config, model, self.data, epochs, callbacks, verbose))
+                model = config.build(self.data)
+            logs.append(_train(config, model, self.data, epochs, [*own, *shared], options))
             measured = objectives.measured(model, config, self.data, self.goal.metrics)
             found.append(objectives.values(measured))
             trained.append(model)
         of_seeds = objectives.agreement(trained, self.data) if self.goal.kind == "udr" else None
         scores = self.goal.scores(found, of_seeds)
         self._fitted[_key(hp)] += self.seeds
-        held_out = [{f"val_{name}": value for name, value in run.items()} for run in found]
-        result = {**_mean(logs), **_mean(held_out)}
-        return {**result, self.goal.key: math.fsum(scores) / len(scores)}
+        results = [
+            {**log, **{f"val_{name}": value for name, value in run.items()}, self.goal.key: score}
+            for log, run, score in zip(logs, found, scores, strict=True)
+        ]
+        for keeper in keepers:
+            for model, result in zip(trained, results, strict=True):
+                keeper.set_model(model)
+                keeper.on_epoch_end(model.steps_taken() // self.config.epoch_steps, result)
+        return _mean(results)
 
     def _done(self, hp: Any) -> int:
         """Return how many seeds of a trial have been trained: KerasTuner does not tell."""
@@ -136,27 +163,83 @@ def _key(hp: Any) -> str:
     return repr(sorted(hp.values.items()))
 
 
+PASSED_ON = ("validation_data", "validation_batch_size", "validation_steps", "validation_freq")
+
+INSTEAD = {
+    "batch_size": "it is `batch_size` of the configuration, and can be tuned",
+    "steps_per_epoch": "it is `epoch_steps` of the configuration",
+    "shuffle": "the batches of a step follow from the seed of the configuration",
+}
+
+
+def _check(hp: Any, args: tuple, kwargs: Mapping, epochs: Any, initial_epoch: Any) -> None:
+    """Refuse what `search` was given and cannot take effect, and end the search."""
+    for name in ("x", "y", *kwargs) if args else kwargs:
+        if name not in PASSED_ON:
+            why = INSTEAD.get(name, "images and labels are those of `HyperModel(..., data=...)`")
+            raise keras_tuner.errors.FatalTypeError(
+                f"`search` of a tuner does not take {name!r} here: {why}. It takes callbacks, "
+                f"epochs, verbose, {', '.join(PASSED_ON)}."
+            )
+    try:
+        if epochs is not None:
+            whole_number("epochs", epochs, at_least=1)
+        whole_number("initial_epoch", initial_epoch, at_least=0)
+    except ValueError as error:
+        raise keras_tuner.errors.FatalValueError(str(error)) from None
+    before = hp.values.get("tuner/initial_epoch", 0)
+    if initial_epoch != before:
+        raise keras_tuner.errors.FatalValueError(
+            f"`initial_epoch` is the number of epochs that a trial has been trained for, {before} "
+            f"here: leave it out. Got {initial_epoch}."
+        )
+
+
+def _owners(callbacks: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the user's callbacks, and KerasTuner's own, which refer to the tuner."""
+    own = [c for c in callbacks if not isinstance(c, (TunerCallback, SaveBestEpoch))]
+    return own, [c for c in callbacks if isinstance(c, (TunerCallback, SaveBestEpoch))]
+
+
+class _StopAt(keras.callbacks.Callback):
+    """End training at a number of steps, in the middle of an epoch too."""
+
+    def __init__(self, last: int):
+        super().__init__()
+        self.last = last
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._left = self.last - self.model.steps_taken()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch + 1 >= self._left:
+            self.model.stop_training = True
+
+
 def _train(
-    config: Config, model: Any, data: Any, epochs: int | None, callbacks: Sequence, verbose: Any
+    config: Config,
+    model: Any,
+    data: Any,
+    epochs: int | None,
+    callbacks: Sequence[Any],
+    options: Mapping[str, Any],
 ) -> dict[str, float]:
-    """Train up to a number of epochs, the last of them short if the steps end there."""
-    batches, size = config.batches(model, data), config.epoch_steps
-    last = config.steps if epochs is None else min(config.steps, epochs * size)
-    logs: dict[str, float] = {}
-    while (done := model.steps_taken()) < last:
-        length = min(size - done % size, last - done)
-        whole = (last - done) // length if length == size else 1
-        history = model.fit(
-            batches,
-            steps_per_epoch=length,
-            initial_epoch=done // size,
-            epochs=done // size + whole,
-            verbose=verbose,
-            callbacks=[callbacks_module.StopOnNaN(), *callbacks],
-        ).history
-        logs = {name: float(values[-1]) for name, values in history.items()}
-    return logs
+    """Train up to a number of epochs, in one `fit`; the last is short if the steps end there."""
+    size, done = config.epoch_steps, model.steps_taken()
+    last = config.steps if epochs is None else epochs * size
+    if done >= last:
+        return {}
+    history = model.fit(
+        config.batches(model, data),
+        steps_per_epoch=size,
+        initial_epoch=done // size,
+        epochs=done // size + math.ceil((last - done) / size),
+        callbacks=[callbacks_module.StopOnNaN(), _StopAt(last), *callbacks],
+        **options,
+    ).history
+    return {name: float(values[-1]) for name, values in history.items()}
 
 
-def _mean(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: math.fsum(run[name] for run in found) / len(found) for name in found[0]}
+def _mean(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = [name for name in results[0] if all(name in result for result in results)]
+    return {name: math.fsum(r[name] for r in results) / len(results) for name in names}
