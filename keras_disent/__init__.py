@@ -9,31 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 from typing import Any
+
+from keras_disent.serialization import CLASSES, register_with_keras
 
 __version__ = "0.1.0"
 
-_MODELS = (
-    "GVAE",
-    "HFSVAE",
-    "MLVAE",
-    "QLAE",
-    "VAE",
-    "AdaGVAE",
-    "AdaMLVAE",
-    "AnnealedVAE",
-    "Autoencoder",
-    "BetaTCVAE",
-    "BetaVAE",
-    "CausalVAE",
-    "DIPVAE",
-    "FactorVAE",
-    "InfoGAN",
-    "InfoVAE",
-    "MODELS",
-    "Tripod",
-)
+_MODELS = (*CLASSES["models"], "MODELS")
 _MODULES = (
     "callbacks",
     "causal",
@@ -79,6 +61,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if "keras" in sys.modules:
-    # Whoever uses Keras already can then `keras.saving.load_model` any file of ours.
-    importlib.import_module(f"{__name__}.models")
+register_with_keras()

@@ -2,16 +2,20 @@
 
 import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-from checks import BACKEND, compiled, images, small
+from checks import BACKEND, LATENTS, compiled, images, small
 
 import keras_disent
+from keras_disent import networks, serialization
 
+CONV = {"shape": (16, 16, 1), "decoder": networks.mlp_decoder((16, 16, 1), LATENTS, 0.01)}
 HEAVY = ("keras", "tensorflow", "jax", "torch")
 
 # Makes packages look as if they were not installed.
@@ -142,3 +146,55 @@ np.save({str(tmp_path / "again.npy")!r}, model.encode(np.load({str(tmp_path / "i
     assert (status, out) == (0, "BetaTCVAE 1\n")
     again = np.load(tmp_path / "again.npy")
     np.testing.assert_allclose(again, np.load(tmp_path / "codes.npy"), atol=1e-6)
+
+
+# A network of ours first, in a file of its own: its layers are looked for before any model.
+IN_ANY_ORDER = [
+    ("import keras_disent; import keras", ("encoder", "model")),
+    ("from keras_disent import datasets, metrics; import keras.saving", ("model", "encoder")),
+    pytest.param("import keras_disent.networks", ("model",), marks=pytest.mark.slow),
+    pytest.param("from keras_disent import schedules", ("encoder",), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("first", "files"), IN_ANY_ORDER)
+def test_keras_loads_files_in_any_order_of_imports(tmp_path, first, files):
+    model = compiled(small("factor_vae", encoder=networks.conv_encoder((16, 16, 1), 0.05), **CONV))
+    model.save(tmp_path / "model.keras")
+    model.encoder.save(tmp_path / "encoder.keras")
+    paths = [str(tmp_path / f"{file}.keras") for file in files]
+    code = f"""
+{first}
+import keras
+for path in {paths}:
+    print(type(keras.saving.load_model(path).layers[1]).__name__)
+"""
+    layers = {"model": type(model.layers[1]).__name__, "encoder": "Downsample"}
+    status, out, last = python(code)
+    assert (status, out.split()) == (0, [layers[file] for file in files]), last
+
+
+def test_every_class_in_a_file_can_be_found():
+    for module in pkgutil.walk_packages(keras_disent.__path__, "keras_disent."):
+        if "cli" not in module.name and "elsewhere" not in module.name:
+            importlib.import_module(module.name)
+    registered = {
+        (name.removeprefix("keras_disent>"), cls)
+        for name, cls in keras.saving.get_custom_objects().items()
+        if name.startswith("keras_disent>")
+    }
+    classes = [name for names in serialization.CLASSES.values() for name in names]
+    assert sorted(classes) == sorted(name for name, _ in registered)
+    for module, names in serialization.CLASSES.items():
+        for name in names:
+            cls = getattr(importlib.import_module(f"keras_disent.{module}"), name)
+            assert (name, cls) in registered
+
+
+def test_keras_of_another_backend_is_left_alone():
+    code = """
+import keras_disent, keras
+from keras_disent import metrics
+print(keras.backend.backend())
+"""
+    assert python(code, KERAS_BACKEND="numpy")[:2] == (0, "numpy\n")
