@@ -10,6 +10,7 @@ from checks import (
     BACKENDS,
     LATENTS,
     SHAPE,
+    arrays,
     assert_same,
     compiled,
     elsewhere,
@@ -19,9 +20,9 @@ from checks import (
     state,
     trained,
 )
-from keras import layers
+from keras import layers, ops
 
-from keras_disent import latents, networks, schedules
+from keras_disent import latents, load_model, networks, schedules
 from keras_disent.models import MODELS
 
 CONV = (16, 16, 3)
@@ -146,3 +147,67 @@ def test_training_resumes_exactly_in_a_new_process(tmp_path):
         there = np.load(tmp_path / f"{name}.npz")
         assert int(model.steps) == 8
         assert_same([there[key] for key in there.files], state(model))
+
+
+# -- what `load_model` is told --------------------------------------------------------------------
+
+
+class Summing(layers.Layer):
+    """An own network of a class that is not registered."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.dense = units, layers.Dense(units)
+
+    def call(self, images):
+        return self.dense(ops.mean(images, axis=(1, 2)))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def test_own_classes_are_found_among_custom_objects(tmp_path):
+    model, x = compiled(small("vae", encoder=Summing(5))), images(8)
+    model.fit(x, batch_size=8, verbose=0)
+    model.save(path := tmp_path / "model.keras")
+    again = load_model(path, custom_objects={"Summing": Summing})
+    assert_same(state(again), state(model))
+    assert_same([again.encode(x)], [model.encode(x)])
+    with keras.saving.custom_object_scope({"Summing": Summing}):
+        assert type(load_model(path).encoder) is Summing
+    rule = r"needs 'Summing', .* or pass custom_objects=\{'Summing': Summing\}\."
+    with pytest.raises(ValueError, match=rule) as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
+
+
+def test_models_are_loaded_without_their_optimizers_if_asked_for(tmp_path):
+    model = compiled(small("vae"))
+    model.save(path := tmp_path / "model.keras")
+    assert load_model(path).compiled
+    again = load_model(path, compile=False)
+    assert not again.compiled
+    assert_same(arrays(again.variables), arrays(model.variables))
+
+
+def test_code_in_a_file_is_run_only_if_asked_for(tmp_path):
+    encoder = keras.Sequential(
+        [keras.Input(SHAPE), layers.Lambda(lambda x: x / 2), layers.Flatten(), layers.Dense(4)]
+    )
+    model, x = small("vae", encoder=encoder), images(4)
+    model.save(path := tmp_path / "model.keras")
+    with pytest.raises(
+        ValueError, match=r"Python code, in a Lambda layer.* safe_mode=False if you"
+    ):
+        load_model(path)
+    assert_same([load_model(path, safe_mode=False).encode(x)], [model.encode(x)])
+
+
+def test_files_that_are_not_there_are_told(tmp_path):
+    with pytest.raises(ValueError, match="There is no file"):
+        load_model(tmp_path)
+    with pytest.raises(ValueError, match="There is no file"):
+        load_model(tmp_path / "model.keras")
+    model = small("vae")
+    keras.saving.save_model(model, tmp_path / "unzipped", zipped=False)
+    assert_same(arrays(load_model(tmp_path / "unzipped").variables), arrays(model.variables))
