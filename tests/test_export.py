@@ -1,5 +1,6 @@
 """Exported models give the model's own numbers where neither Keras nor this package is there."""
 
+import inspect
 import itertools
 import json
 import os
@@ -415,3 +416,26 @@ def test_a_model_of_a_script_is_exported_if_the_script_can_be_imported(tmp_path,
     else:
         assert "in a script whose work stands under `if __name__ == '__main__':`" in done.stderr
         assert not (tmp_path / "out").exists()
+
+
+@here
+def test_export_takes_what_that_of_keras_takes(tmp_path, capsys):
+    model = small("vae")
+    names = {"saved_model": "tf_saved_model"}
+    model.export(tmp_path / "quiet", names.get(OWN[0], OWN[0]))
+    assert capsys.readouterr().out == ""
+    card = export.read_card(tmp_path / "quiet")
+    assert card["format"] == OWN[0]
+    model.export(tmp_path / "told", names.get(OWN[0], OWN[0]), True)
+    said = capsys.readouterr().out
+    assert str(tmp_path / "told") in said
+    assert "endpoints serve, encode, decode, reconstruct, traverse" in said
+    assert inspect.signature(model.export).parameters["format"].default == "tf_saved_model"
+    for wrong in (
+        {"input_signature": [keras.InputSpec(shape=(None, *SHAPE))]},
+        {"opset_version": 18},
+    ):
+        with pytest.raises(TypeError, match=f"`export` takes no {next(iter(wrong))}: ") as error:
+            model.export(tmp_path / "refused", OWN[0], **wrong)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "refused").exists()

@@ -92,7 +92,8 @@ def model(
     Args:
         model: a model of this package, or of one's own class over one of them.
         path: a new or empty folder.
-        format: a name in `FORMATS`: "saved_model", "onnx", "litert", "openvino" or "torch".
+        format: a name in `FORMATS`: "saved_model" (or Keras's "tf_saved_model"), "onnx", "litert",
+            "openvino" or "torch".
         images: dtype of the images that come out: "float32" in [0, 1] or "uint8" in 0..255.
         run, scores: for the card: what made the model, and how well it does.
 
@@ -107,7 +108,7 @@ def model(
     ...
     ValueError: No format 'tflite' here. Choose from: litert, onnx, openvino, saved_model, torch.
     """
-    wanted = lookup(format, FORMATS, "format")
+    format, wanted = _format(format)
     path = Path(path)
     if images not in IMAGES:
         raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
@@ -151,7 +152,7 @@ def run(
 
     folder = Path(folder)
     config = Config.read(folder)
-    lookup(format, FORMATS, "format")
+    _format(format)
     _check_target(Path(path))
     if not (folder / runs.MODEL).exists():
         raise ValueError(f"The run in {str(folder)!r} has no {runs.MODEL} yet: train it first.")
@@ -170,6 +171,12 @@ def run(
         run=json.loads(config.to_json()),
         scores=json.loads(scores.read_text()) if scores.exists() else None,
     )
+
+
+def _format(name: str) -> tuple[str, Format]:
+    """Return a format and its name here; Keras calls a SavedModel "tf_saved_model"."""
+    name = "saved_model" if name == "tf_saved_model" else name
+    return name, lookup(name, FORMATS, "format")
 
 
 def _check_target(path: Path) -> None:

@@ -159,20 +159,44 @@ class ImageModel(Game):
             use.append(255 * np.mean(np.abs(self.decode(without, batch_size) - before)))
         return np.array(use, "float32")
 
-    def export(self, filepath, format: str = "saved_model", *, images: str = "float32") -> None:
+    def export(
+        self,
+        filepath,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        *,
+        images: str = "float32",
+        **options,
+    ) -> None:
         """Write the model with named endpoints, for use without Keras and this package.
 
         Args:
-            filepath: a new or empty folder.
-            format: "saved_model", "onnx", "litert", "openvino" or "torch".
+            filepath: a new or empty folder, in every format.
+            format: "tf_saved_model" (or "saved_model"), "onnx", "litert", "openvino" or "torch".
+            verbose: whether to print what was written. Default: no.
+            input_signature: only None: the endpoints have their own, for any number of images.
             images: dtype of the images that come out, "float32" in [0, 1] or "uint8" in 0..255.
+            options: none; an option of Keras's exporters is refused by name.
 
         Raises:
+            TypeError: if `input_signature` or an unknown option is given.
             ValueError, ImportError: as `keras_disent.export.model`, which this is.
         """
         from keras_disent import export  # it stands above the models
 
-        export.model(self, filepath, format, images=images)
+        if input_signature is not None:
+            options = {"input_signature": input_signature, **options}
+        if options:
+            raise TypeError(
+                f"`export` takes no {', '.join(options)}: endpoints take any number of images "
+                f"{self.image_shape} as bytes. Leave it out; for another signature, wrap the "
+                "model in a Keras model of your own and export that."
+            )
+        folder = export.model(self, filepath, format, images=images)
+        if verbose:
+            endpoints = ", ".join(export.read_card(folder)["endpoints"])
+            print(f"Saved the model as {format} in {str(folder)!r}, with endpoints {endpoints}.")
 
     # -- what is taken in -------------------------------------------------------------------------
 
