@@ -3,7 +3,8 @@
 Two backends are slow at Keras's own on a CPU. XLA runs the gradient of a strided convolution, and a
 transposed one, several times slower than the same sum written as one matrix product over blocks of
 pixels; on PyTorch, Keras copies every tensor to another layout and back. Weights, layout and result
-are those of the Keras layers, so a file goes from one backend to any other.
+are those of the Keras layers, so a file goes from one backend to any other. Arguments and inputs
+that the faster ways do not know are computed by the Keras layer itself.
 """
 
 from __future__ import annotations
@@ -16,17 +17,41 @@ from keras_disent import _backend
 register = keras.saving.register_keras_serializable("keras_disent")
 
 
+def _way(layer, inputs) -> str:
+    """Return how to compute a layer: "keras", or a way of `_backend.strided_convolutions`."""
+    (k, other_k), (s, other_s) = layer.kernel_size, layer.strides
+    fits = (
+        layer.padding == "same"
+        and layer.data_format == "channels_last"
+        and layer.use_bias
+        and layer.dilation_rate == (1, 1)
+        and getattr(layer, "groups", 1) == 1
+        and getattr(layer, "output_padding", None) is None
+        and not getattr(layer, "lora_enabled", False)
+        and k == other_k
+        and s == other_s
+        and (k - s) % 2 == k % s == 0
+        and None not in inputs.shape[1:]
+        and keras.backend.standardize_dtype(inputs.dtype) == layer.compute_dtype
+    )
+    return _backend.strided_convolutions() if fits else "keras"
+
+
 @register
 class Downsample(layers.Conv2D):
-    """A `Conv2D` with square kernels and strides and padding "same"; fast where they divide."""
+    """A `keras.layers.Conv2D`, of any arguments, faster for strides that divide evenly.
+
+    That is: padding "same", channels last, one group, a bias, square kernels and strides, kernels
+    of a whole number of strides and less one of an even number of pixels, and sides of whole
+    strides.
+    """
 
     def call(self, inputs):
-        (k, _), (s, _) = self.kernel_size, self.strides
-        even = (k - s) % 2 == 0 and k % s == 0 and inputs.shape[1] % s == inputs.shape[2] % s == 0
-        how = _backend.strided_convolutions() if even else "keras"
-        if how == "keras":
+        k, s = self.kernel_size[0], self.strides[0]
+        way = _way(self, inputs)
+        if way == "keras" or inputs.shape[1] % s or inputs.shape[2] % s:
             return super().call(inputs)
-        if how == "native":
+        if way == "native":
             return self.activation(_backend.convolution(inputs, self.kernel, self.bias, s))
         low, blocks = (k - s) // 2, k // s
         x = ops.pad(inputs, ((0, 0), (low, k - s - low), (low, k - s - low), (0, 0)))
@@ -49,18 +74,17 @@ class Downsample(layers.Conv2D):
 
 @register
 class Upsample(layers.Conv2DTranspose):
-    """A `Conv2DTranspose` with square kernels and strides and padding "same", likewise.
+    """A `keras.layers.Conv2DTranspose`, of any arguments, faster for those of `Downsample`.
 
-    Where it is faster, it is one matrix product and an overlap-add.
+    There it is one matrix product and an overlap-add.
     """
 
     def call(self, inputs):
-        (k, _), (s, _) = self.kernel_size, self.strides
-        even = (k - s) % 2 == 0 and k % s == 0
-        how = _backend.strided_convolutions() if even else "keras"
-        if how == "keras":
+        k, s = self.kernel_size[0], self.strides[0]
+        way = _way(self, inputs)
+        if way == "keras":
             return super().call(inputs)
-        if how == "native":
+        if way == "native":
             x = _backend.transposed_convolution(inputs, self.kernel, self.bias, s)
             return self.activation(x)
         low, blocks = (k - s) // 2, k // s

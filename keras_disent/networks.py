@@ -19,16 +19,34 @@ from keras import layers
 from keras_disent import validation
 from keras_disent.convolutions import Downsample, Upsample
 
+CHANNELS_LAST = "channels_last"  # of every layer: Keras's global setting changes no network
+PERMUTING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # layers and operations of Keras
+
 
 @contextlib.contextmanager
 def precision(policy) -> Iterator[None]:
-    """Build layers under a dtype policy, whatever the global one is."""
+    """Build layers under a dtype policy, whatever the global one is; None is the global one."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_dtype_policy(keras.dtype_policies.get(policy))
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def part_seed(seed: int, part: str) -> int:
+    """Return the seed of the initial weights of one part of a model with this seed.
+
+    Any two parts of any two models differ.
+
+    Args:
+        seed: int of at least 0, of any size.
+        part: name, such as "encoder".
+
+    >>> part_seed(1, "encoder") == part_seed(0, "decoder")
+    False
+    """
+    return int(np.random.SeedSequence([seed, *part.encode()]).generate_state(1)[0] >> 1)
 
 
 # -- encoders and decoders ------------------------------------------------------------------------
@@ -74,10 +92,11 @@ def conv_encoder(
             kernel,
             strides=2,
             padding="same",
+            data_format=CHANNELS_LAST,
             activation="relu",
             kernel_initializer=next(initial),
         )(x)
-    x = layers.Flatten()(x)
+    x = layers.Flatten(data_format=CHANNELS_LAST)(x)
     x = layers.Dense(_units(width, 256), activation="relu", kernel_initializer=next(initial))(x)
     return keras.Model(images, x, name="encoder")
 
@@ -117,6 +136,7 @@ def conv_decoder(
             4,
             strides=2,
             padding="same",
+            data_format=CHANNELS_LAST,
             activation="relu",
             kernel_initializer=next(initial),
         )(x)
@@ -125,6 +145,7 @@ def conv_decoder(
         4,
         strides=2,
         padding="same",
+        data_format=CHANNELS_LAST,
         dtype="float32",
         kernel_initializer=next(initial),
         name="outputs",
@@ -144,7 +165,7 @@ def mlp_encoder(
     """
     initial = initializers(seed)
     images = keras.Input(validation.image_shape(image_shape), name="images")
-    x = layers.Flatten()(images)
+    x = layers.Flatten(data_format=CHANNELS_LAST)(images)
     for _ in range(2):
         x = layers.Dense(_units(width, 1200), activation="relu", kernel_initializer=next(initial))(
             x
@@ -228,6 +249,7 @@ def check_encoder(encoder: Any, image_shape: tuple[int, int, int], name: str = "
         ValueError: states the rule, then what the network gives.
     """
     got = _output_shape(encoder, name, image_shape)
+    _check_channels_last(encoder, name, "before")
     if len(got) != 2:
         raise ValueError(
             f"`{name}` must give features of shape (n, f), one row per image; the model adds its "
@@ -248,6 +270,7 @@ def check_decoder(
         ValueError: states the rule, then what the network gives.
     """
     got = _output_shape(decoder, name, (latent_dim,))
+    _check_channels_last(decoder, name, "after")
     if got[1:] != image_shape:
         raise ValueError(
             f"`{name}` must give outputs of shape {_with_n((0, *image_shape))}, as `image_shape`. "
@@ -272,13 +295,52 @@ def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tupl
             f"`{name}` must be a Keras model or the name of a network. Got {network!r}."
         )
     try:
-        output = keras.ops.shape(network(keras.ops.zeros((2, *input_shape))))
-        return tuple(int(side) for side in output)
+        output = keras.ops.shape(network(keras.ops.zeros((2, *input_shape), dtype="float32")))
+        shape = tuple(int(side) for side in output)
     except Exception as error:
         raise ValueError(
             f"`{name}` must take inputs of shape {_with_n((0, *input_shape))} and give one tensor. "
             f"It raised {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from error
+    for weight in network.trainable_variables:
+        if weight.dtype == "float16":
+            raise ValueError(
+                f"`{name}` cannot learn in pure float16, which loses small steps: build it under "
+                f"'mixed_float16'. Got float16 in '{weight.path}'."
+            )
+    return shape
+
+
+def _check_channels_last(network: Any, name: str, where: str) -> None:
+    """Check that no layer takes the axes of images in another order than they have.
+
+    Args:
+        where: "before" or "after", where a layer that permutes axes makes up for it.
+    """
+    steps = _steps(network)
+    for step in steps if where == "before" else reversed(steps):
+        if type(step).__name__ in PERMUTING:
+            return
+        if getattr(step, "data_format", CHANNELS_LAST) != CHANNELS_LAST and _has_channels(step):
+            raise ValueError(
+                f"`{name}` must take the axes of images as (n, height, width, channels): give "
+                f"layer '{step.name}' data_format='channels_last', or put a keras.layers.Permute "
+                f"{where} it. Got data_format={step.data_format!r}."
+            )
+
+
+def _steps(network: Any) -> list:
+    """Return the layers and operations of a network in order, those of layers inside layers too."""
+    inside = getattr(network, "operations", None) or getattr(network, "_layers", None)
+    return [step for part in inside for step in _steps(part)] if inside else [network]
+
+
+def _has_channels(layer: Any) -> bool:
+    """Return whether a layer takes more than rows and columns; so it is where nothing is known."""
+    try:
+        return len(layer.input.shape) > 2
+    except (AttributeError, ValueError):
+        return True
 
 
 def _with_n(shape: tuple) -> str:

@@ -1,5 +1,7 @@
 """The published networks: sizes counted by hand, and the same numbers as Keras's own layers."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from keras import layers, ops
 
 from keras_disent import convolutions, networks
 from keras_disent.convolutions import Downsample, Upsample
-from keras_disent.models import VAE
+from keras_disent.models import MODELS, VAE, gan_networks
 
 WAYS = ["keras", "matmul", *(["native"] if BACKEND == "torch" else [])]
 
@@ -21,6 +23,10 @@ def way(request, monkeypatch):
 
 def noise(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def _decoder(build, shape, **kwargs):
+    return build(shape, 5, **kwargs)
 
 
 def numpy(tensor):
@@ -104,6 +110,57 @@ def test_whole_networks_give_what_layers_of_keras_give(shape, way):
     outputs = decoder.predict_on_batch(codes)
     assert outputs.shape == (2, *shape)
     np.testing.assert_allclose(outputs, twin(decoder).predict_on_batch(codes), atol=1e-5)
+
+
+# Of sides 8; the faster ways know the first of each kind and must leave the others to Keras.
+BASE = {"kernel_size": 4, "strides": 2, "padding": "same"}
+ARGUMENTS = [
+    {"padding": "valid"},
+    {"use_bias": False},
+    {"kernel_size": 3},
+    {"kernel_size": (4, 2)},
+    {"strides": (2, 1)},
+    {"strides": 1, "dilation_rate": 2},
+    {"kernel_size": 3, "strides": 1},
+    {"kernel_size": 2, "strides": 4},
+    {"padding": "valid", "use_bias": False, "activation": "relu"},
+    {"data_format": "channels_first"},
+]
+ONLY_DOWN = [{"groups": 2}, {"groups": 2, "use_bias": False}, {"lora_rank": 1}]
+ONLY_UP = [{"output_padding": 1}, {"padding": "valid", "output_padding": 0}]
+
+
+@pytest.mark.parametrize("ours", TWINS)
+def test_strided_layers_take_every_argument_of_those_of_keras(ours, way):
+    own = ONLY_DOWN if ours is Downsample else ONLY_UP
+    x = noise(2, 8, 8, 8)
+    for arguments in [{}, *ARGUMENTS, *own]:
+        if BACKEND == "tensorflow" and "data_format" in arguments:
+            continue  # TensorFlow has no such convolution on a CPU
+        both = [
+            kind(4, **{**BASE, **arguments, "bias_initializer": "glorot_uniform"})
+            for kind in (ours, TWINS[ours])
+        ]
+        for layer in both:
+            layer.build(x.shape)
+        for mine, theirs in zip(*(layer.variables for layer in both), strict=True):
+            theirs.assign(mine.value)
+        outputs = [numpy(layer(x)) for layer in both]
+        assert outputs[0].shape == tuple(both[1].compute_output_shape(x.shape))
+        np.testing.assert_allclose(*outputs, atol=1e-5, err_msg=str(arguments))
+
+
+@pytest.mark.parametrize("ours", TWINS)
+def test_strided_layers_take_inputs_of_free_sides(ours, way):
+    layer = ours(3, **BASE)
+    theirs = TWINS[ours](3, **BASE)
+    for each in (layer, theirs):
+        each.build((None, None, None, 2))
+    theirs.set_weights(layer.get_weights())
+    free = [keras.Input((None, 6, 2)) for _ in range(2)]
+    models = [keras.Model(x, each(x)) for x, each in zip(free, (layer, theirs), strict=True)]
+    x = noise(2, 5, 6, 2)
+    np.testing.assert_allclose(*(m.predict_on_batch(x) for m in models), atol=1e-5)
 
 
 def test_weights_have_the_layout_of_keras():
@@ -266,6 +323,144 @@ def test_initial_weights_are_glorot_uniform():
         limit = np.sqrt(6 / sum(kernel.shape))
         assert 0.99 * limit < abs(kernel).max() <= limit
         assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.02)
+
+
+SEEDS = (0, 1, 2**31, 2**32 - 1, 2**63 - 1)
+
+
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_seeds_are_of_any_size(build):
+    kernels = [next(a for a in arrays(build(seed).variables) if a.ndim > 1) for seed in SEEDS]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(SEEDS)
+
+
+@pytest.mark.parametrize("name", ["vae", "info_gan"])
+def test_no_two_parts_of_models_of_any_seeds_are_alike(name):
+    kind, seen = MODELS[name], []
+    for seed in range(4):
+        parts = kind.with_networks((8, 8, 1), 8 * 8, "mlp", 0.01, seed=seed)
+        for part in ("encoder", "decoder") if name == "vae" else ("generator", "discriminator"):
+            kernels = [a for a in arrays(getattr(parts, part).variables) if a.ndim > 1]
+            seen += [kernel.ravel()[:20].tobytes() for kernel in kernels]
+            # Uniform draws of one stream would be multiples of each other.
+            seen += [
+                (kernel / abs(kernel).max()).ravel()[:20].round(4).tobytes() for kernel in kernels
+            ]
+    assert len(set(seen)) == len(seen)
+
+
+def test_networks_of_any_width_begin_as_those_by_name():
+    by_name = VAE((16, 16, 1), 3, seed=7)
+    wide = VAE.with_networks((16, 16, 1), 3, "conv", seed=7)
+    assert_same(arrays(by_name.variables), arrays(wide.variables))
+
+
+# -- Keras's global settings ----------------------------------------------------------------------
+
+SHAPE = (16, 16, 3)
+EVERY = {
+    **{f"{name}_encoder": build for name, build in networks.ENCODERS.items()},
+    "trunk": gan_networks.trunk,
+    **{
+        f"{name}_decoder": partial(_decoder, build)
+        for name, build in {**networks.DECODERS, **gan_networks.GENERATORS}.items()
+    },
+    "generator": partial(_decoder, gan_networks.generator),
+}
+
+
+@pytest.fixture
+def channels_first():
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("build", EVERY.values(), ids=EVERY)
+def test_no_network_depends_on_the_image_data_format(build, request):
+    expected = build(SHAPE, width=0.1, seed=1)
+    request.getfixturevalue("channels_first")
+    got = build(SHAPE, width=0.1, seed=1)
+    x = noise(2, *expected.input_shape[1:])
+    assert_same([got.predict_on_batch(x)], [expected.predict_on_batch(x)])
+    settings = [layer.data_format for layer in got.layers if hasattr(layer, "data_format")]
+    assert set(settings) <= {"channels_last"}
+
+
+class Subclassed(keras.Model):
+    def __init__(self, kind, **kwargs):
+        super().__init__()
+        self.first, self.flat = kind(**kwargs), layers.Flatten(data_format="channels_last")
+
+    def call(self, images):
+        return self.flat(self.first(images))
+
+
+CHANNELLED = {
+    "conv": lambda: layers.Conv2D(4, 1, name="mine"),
+    "pool": lambda: layers.AveragePooling2D(2, name="mine"),
+    "flatten": lambda: layers.Flatten(name="mine"),
+    "global_pool": lambda: layers.GlobalAveragePooling2D(name="mine"),
+}
+
+
+@pytest.mark.parametrize("kind", ["flatten", "global_pool", "conv", "pool"])
+def test_own_encoders_of_another_data_format_are_refused(kind, channels_first):
+    if BACKEND == "tensorflow" and kind in ("conv", "pool"):
+        pytest.skip("TensorFlow has none on a CPU")
+    inside = keras.Sequential([CHANNELLED[kind](), layers.Flatten(data_format="channels_last")])
+    rule = "`encoder` must take the axes .* 'mine' data_format='channels_last', or put .* before it"
+    for own in (
+        keras.Sequential([keras.Input(SHAPE), CHANNELLED[kind](), layers.Flatten(name="last")]),
+        keras.Sequential([keras.Input(SHAPE), inside]),
+    ):
+        with pytest.raises(ValueError, match=rule) as error:
+            VAE(SHAPE, 3, encoder=own, decoder="mlp")
+        assert "Got data_format='channels_first'." in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_own_subclassed_encoders_of_another_data_format_are_refused(channels_first):
+    rule = "'mine' data_format='channels_last'"
+    with pytest.raises(ValueError, match=rule):
+        VAE(SHAPE, 3, encoder=Subclassed(layers.GlobalMaxPooling2D, name="mine"), decoder="mlp")
+
+
+def test_own_networks_that_permute_the_axes_are_taken(channels_first):
+    images = keras.Input(SHAPE)
+    by_layer = layers.GlobalAveragePooling2D()(layers.Permute((3, 1, 2))(images))
+    by_operation = layers.GlobalAveragePooling2D()(ops.transpose(images, (0, 3, 1, 2)))
+    codes = keras.Input((3,))
+    x = layers.Flatten()(codes)  # of one axis: nothing to reorder
+    x = layers.Reshape((3, 8, 8))(layers.Dense(192)(x))
+    decoder = keras.Model(codes, layers.Permute((2, 3, 1))(layers.UpSampling2D(2)(x)))
+    for pooled in (by_layer, by_operation):
+        VAE(SHAPE, 3, encoder=keras.Model(images, pooled), decoder=decoder)
+    backwards = keras.Model(codes, layers.Reshape(SHAPE)(layers.UpSampling2D(2)(x)))
+    with pytest.raises(ValueError, match=r"`decoder` must take the axes .* after it"):
+        VAE(SHAPE, 3, encoder="mlp", decoder=backwards)
+
+
+def test_pure_float16_is_refused():
+    rule = "cannot learn in pure float16, .* use 'mixed_float16'. Got 'float16'"
+    with pytest.raises(ValueError, match=f"VAE {rule}"):
+        VAE(SHAPE, 3, "mlp", "mlp", dtype="float16")
+    with pytest.raises(ValueError, match="InfoGAN cannot learn in pure float16"):
+        MODELS["info_gan"](SHAPE, 3, "mlp", "mlp", dtype="float16")
+    keras.config.set_dtype_policy("float16")
+    encoder = networks.mlp_encoder(SHAPE, 0.01)
+    with pytest.raises(ValueError, match=rule):
+        VAE.with_networks(SHAPE, 3, "mlp", 0.01)
+    with pytest.raises(ValueError, match="`encoder` cannot learn in pure float16"):
+        VAE(SHAPE, 3, encoder, "mlp", dtype="float32")
+
+
+def test_networks_of_any_width_have_the_precision_of_their_model():
+    for name in ("vae", "info_gan"):
+        model = MODELS[name].with_networks(SHAPE, 3, "mlp", 0.01, dtype="mixed_bfloat16")
+        part = model.discriminator if name == "info_gan" else model.encoder
+        assert {layer.compute_dtype for layer in part.layers[1:]} == {"bfloat16"}
+    assert keras.config.dtype_policy().name == "float32"
 
 
 # -- configuration and precision ------------------------------------------------------------------

@@ -28,7 +28,7 @@ def acyclicity(adjacency):
     0.5
     """
     size = adjacency.shape[0]
-    once = ops.eye(size) + ops.square(adjacency) / size
+    once = ops.eye(size, dtype=adjacency.dtype) + ops.square(adjacency) / size
     power = once
     for _ in range(size - 1):
         power = ops.matmul(power, once)

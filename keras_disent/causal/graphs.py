@@ -22,10 +22,10 @@ def total_effects(edges):
     Source: Yang et al. 2021, equation 1.
     """
     size = edges.shape[0]
-    once = ops.transpose(edges)
-    total = ops.eye(size)
+    once, identity = ops.transpose(edges), ops.eye(size, dtype=edges.dtype)
+    total = identity
     for _ in range(size - 1):
-        total = ops.eye(size) + ops.matmul(once, total)
+        total = identity + ops.matmul(once, total)
     return total
 
 

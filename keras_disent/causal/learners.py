@@ -90,10 +90,10 @@ class AnnealedGraph(keras.layers.Layer):
             shape: how many, such as (copies, n), to get (copies, n, K, K).
             coins: int, so many of the first copies have any edge with probability 1/2.
         """
-        coin = ops.convert_to_tensor(np.arange(shape[0]) < coins)
+        coin = ops.convert_to_tensor(np.arange(shape[0]) < coins, dtype="bool")
         coin = ops.reshape(coin, (-1, *[1] * (len(shape) + 1)))
         probability = ops.where(coin, 0.5, ops.stop_gradient(self.adjacency()))
-        normal = noise.gaussian(ops.zeros((*shape, *self.superset.shape)), 1.0)
+        normal = noise.gaussian(ops.zeros((*shape, *self.superset.shape), dtype="float32"), 1.0)
         drawn = 0.5 * (1.0 + ops.erf(normal / math.sqrt(2))) < probability
         return ops.cast(drawn, "float32") * self._allowed()
 

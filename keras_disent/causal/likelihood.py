@@ -64,7 +64,7 @@ class Likelihood(keras.layers.Layer):
             graphs: (g, K, K), from whose edges the other causes are taken.
         """
         size = graphs.shape[-1]
-        row = ops.reshape(ops.eye(size), (size, 1, size, 1))  # (j, 1, cause, 1)
+        row = ops.reshape(ops.eye(size, dtype="float32"), (size, 1, size, 1))  # (j, 1, cause, 1)
         without = graphs * (1.0 - row)  # (j, g, cause, effect)
         left = (
             self.log_variance(ops.reshape(g, (-1, size, size))) for g in (without, without + row)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import latents, networks
+from keras_disent import latents, networks, validation
 from keras_disent.models.image_model import ImageModel
 from keras_disent.registry import lookup
 
@@ -75,20 +75,18 @@ class Coder(ImageModel):
         Args:
             network: name of both networks.
             width: multiplies every number of filters and units.
+            seed: random seed of the initial weights of all parts and of the sampling noise.
             Others: as the class.
         """
-        encoder = lookup(network, networks.ENCODERS, "network")
-        decoder = lookup(network, networks.DECODERS, "network")
-        return cls(
-            image_shape,
-            latent_dim,
-            encoder=encoder(image_shape, width=width, seed=seed),
-            decoder=decoder(
-                image_shape, cls.decoded_columns(latent_dim, options), width=width, seed=seed + 1
-            ),
-            seed=seed,
-            **options,
-        )
+        build_encoder = lookup(network, networks.ENCODERS, "network")
+        build_decoder = lookup(network, networks.DECODERS, "network")
+        seed = validation.whole_number("seed", seed, at_least=0)
+        columns = cls.decoded_columns(latent_dim, options)
+        seeds = {part: networks.part_seed(seed, part) for part in ("encoder", "decoder")}
+        with networks.precision(options.get("dtype")):
+            encoder = build_encoder(image_shape, width=width, seed=seeds["encoder"])
+            decoder = build_decoder(image_shape, columns, width=width, seed=seeds["decoder"])
+        return cls(image_shape, latent_dim, encoder=encoder, decoder=decoder, seed=seed, **options)
 
     @classmethod
     def decoded_columns(cls, latent_dim: Any, options: Mapping[str, Any]) -> int:

@@ -39,10 +39,11 @@ def trunk(
             4,
             strides=2,
             padding="same",
+            data_format=networks.CHANNELS_LAST,
             kernel_initializer=next(initial),
         )(x)
         x = layers.LeakyReLU(negative_slope=0.2)(x)
-    x = layers.Flatten()(x)
+    x = layers.Flatten(data_format=networks.CHANNELS_LAST)(x)
     x = layers.Dense(_units(width, 256), kernel_initializer=next(initial))(x)
     x = layers.LeakyReLU(negative_slope=0.2)(x)
     return keras.Model(images, x, name="discriminator")
@@ -83,6 +84,7 @@ def generator(
             4,
             strides=2,
             padding="same",
+            data_format=networks.CHANNELS_LAST,
             kernel_initializer=next(initial),
         )(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
@@ -91,6 +93,7 @@ def generator(
         4,
         strides=2,
         padding="same",
+        data_format=networks.CHANNELS_LAST,
         dtype="float32",
         kernel_initializer=next(initial),
         name="outputs",

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend, latents, schedules, validation
+from keras_disent import _backend, latents, networks, schedules, validation
 from keras_disent.game import Game
 from keras_disent.ranges import Range
 
@@ -53,11 +53,16 @@ class ImageModel(Game):
         shape = validation.image_shape(image_shape)
         latent_dim = validation.whole_number("latent_dim", latent_dim, at_least=1)
         super().__init__(seed, **kwargs)
+        if self.variable_dtype == "float16":
+            raise ValueError(
+                f"{type(self).__name__} cannot learn in pure float16, which loses small steps: use "
+                f"'mixed_float16'. Got {self.dtype_policy.name!r}, by `dtype` or Keras's settings."
+            )
         self.image_shape, self.latent_dim = shape, latent_dim
 
     def part_seed(self, part: str) -> int:
-        """Return the seed of one part's initial weights."""
-        return int(np.random.SeedSequence([self.seed, *part.encode()]).generate_state(1)[0] >> 1)
+        """Return the seed of one part's initial weights, as `networks.part_seed`."""
+        return networks.part_seed(self.seed, part)
 
     def preprocess(self, images):
         """Return images as float32 in [0, 1]; uint8 is divided by 255."""

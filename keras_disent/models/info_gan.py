@@ -179,15 +179,22 @@ class InfoGAN(ImageModel):
         """
         if likelihood != "bernoulli":
             raise ValueError(f"{cls.__name__} has no `likelihood`. Got {likelihood!r}.")
-        discriminator = lookup(network, DISCRIMINATORS, "network")
-        generator = lookup(network, GENERATORS, "network")
+        build_discriminator = lookup(network, DISCRIMINATORS, "network")
+        build_generator = lookup(network, GENERATORS, "network")
+        seed = validation.whole_number("seed", seed, at_least=0)
         inputs = validation.whole_number("noise_dim", noise_dim, at_least=0)
         inputs += Codes(latent_dim, categorical).width
+        seeds = {part: networks.part_seed(seed, part) for part in ("generator", "discriminator")}
+        with networks.precision(options.get("dtype")):
+            generator = build_generator(image_shape, inputs, width=width, seed=seeds["generator"])
+            discriminator = build_discriminator(
+                image_shape, width=width, seed=seeds["discriminator"]
+            )
         return cls(
             image_shape,
             latent_dim,
-            generator=generator(image_shape, inputs, width=width, seed=seed + 1),
-            discriminator=discriminator(image_shape, width=width, seed=seed),
+            generator=generator,
+            discriminator=discriminator,
             categorical=categorical,
             noise_dim=noise_dim,
             seed=seed,
@@ -260,7 +267,7 @@ class InfoGAN(ImageModel):
             gradient = _backend.input_gradient(lambda x: self._seen(x, training=False)[0], images)
             penalty = ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
         logits, belief = self._seen(ops.concatenate([images, made]), training)
-        ones = ops.ones((samples,))
+        ones = ops.ones((samples,), dtype="float32")
         margins = logits * ops.concatenate([ones, -ones])
         information = self.mutual_information(belief[samples:], columns)
         loss = 2 * ops.mean(ops.softplus(-margins)) - weight * information
@@ -297,7 +304,7 @@ class InfoGAN(ImageModel):
         return (self.codes.most_probable(belief),)
 
     def decoded(self, codes, training: bool = False):
-        noise = ops.zeros((ops.shape(codes)[0], self.noise_dim))
+        noise = ops.zeros((ops.shape(codes)[0], self.noise_dim), dtype="float32")
         return self._made(noise, self.codes.columns(codes), training)
 
     def _made(self, noise, columns, training: bool):
