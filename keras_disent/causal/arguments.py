@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_disent import validation
+from keras_disent.arrays import to_numpy
 
 
 def names(argument: str, given: Any) -> tuple[str, ...]:
@@ -78,7 +79,7 @@ def interventions(
             raise ValueError(
                 f"`interventions` needs names out of {', '.join(names)}. Got {name!r}."
             )
-        column = np.asarray(value)
+        column = to_numpy(value)
         if column.dtype.kind not in "iuf" or not np.isfinite(column).all():
             raise ValueError(f"`interventions` needs finite numbers for '{name}'. Got {value!r}.")
         if column.shape not in ((), (rows,)):

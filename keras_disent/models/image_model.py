@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_disent import _backend, latents, networks, schedules, validation
+from keras_disent.arrays import to_numpy
 from keras_disent.game import Game
 from keras_disent.ranges import Range
 
@@ -99,19 +101,27 @@ class ImageModel(Game):
 
     @cached_property
     def _decode(self) -> Callable:
-        return _backend.compiled(self, lambda codes: (self.decoded(codes),))
+        return _backend.compiled(self, lambda codes: (self.decoded(ops.cast(codes, "float32")),))
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
     def decode(self, codes, batch_size: int = 256) -> np.ndarray:
         """Return the expected images of codes (n, D): (n, h, w, c) float32 in [0, 1].
 
+        Args:
+            codes: (n, D), an array, a tensor of any backend or a list of rows.
+            batch_size: number of codes that are decoded at a time.
+
         Raises:
-            ValueError: if `codes` is not (n, D).
+            ValueError: if `codes` is not (n, D), n at least 1.
         """
-        codes = np.asarray(codes, "float32")
-        if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
-            raise ValueError(f"`codes` must be (n, {self.latent_dim}). Got shape {codes.shape}.")
+        if not hasattr(codes, "shape"):
+            codes = to_numpy(codes)
+        shape = tuple(codes.shape)
+        if len(shape) != 2 or shape[1] != self.latent_dim or not shape[0]:
+            raise ValueError(
+                f"`codes` must be (n, {self.latent_dim}), n at least 1. Got shape {shape}."
+            )
         return batched(self._decode, codes, batch_size)[0]
 
     def reconstruct(self, images, batch_size: int = 256) -> np.ndarray:
@@ -123,26 +133,33 @@ class ImageModel(Game):
 
         Args:
             images: (n, h, w, c).
-            latents: numbers of the latents to turn, default all in order.
+            latents: indices of the latents to traverse, default all in order.
             values: what each is set to, in standard deviations of the prior.
+            batch_size: number of images that are encoded or decoded at a time.
 
         Returns:
             (n, len(latents), len(values), h, w, c) float32 in [0, 1].
 
         Raises:
-            ValueError: if a latent is not one of 0 .. D - 1.
+            ValueError: if a latent is not one of 0 .. D - 1, a value is not a finite number, or
+                there is none of either.
 
         >>> from keras_disent import VAE
         >>> VAE((32, 32, 1), 4).traverse(np.zeros((1, 32, 32, 1), "uint8"), [2], [-1, 1]).shape
         (1, 1, 2, 32, 32, 1)
         """
-        chosen = list(range(self.latent_dim)) if latents is None else [int(i) for i in latents]
-        if any(not 0 <= i < self.latent_dim for i in chosen):
-            raise ValueError(f"`latents` are numbers 0 to {self.latent_dim - 1}. Got {chosen}.")
+        indices = np.arange(self.latent_dim) if latents is None else to_numpy(latents)
+        if indices.ndim != 1 or not np.isin(indices, np.arange(self.latent_dim)).all():
+            raise ValueError(f"`latents` are numbers 0 to {self.latent_dim - 1}. Got {latents}.")
+        settings = to_numpy(values).astype("float32")
+        if settings.ndim != 1 or not np.isfinite(settings).all():
+            raise ValueError(f"`values` are finite numbers, in one row. Got {values}.")
+        if not indices.size or not settings.size:
+            raise ValueError("`latents` and `values` hold at least one number each. Got none.")
         codes = self.encode(images, batch_size)
-        grid = np.tile(codes[:, None, None], (1, len(chosen), len(values), 1))
-        for row, latent in enumerate(chosen):
-            grid[:, row, :, latent] = values
+        grid = np.tile(codes[:, None, None], (1, len(indices), len(settings), 1))
+        for row, latent in enumerate(indices.astype(int)):
+            grid[:, row, :, latent] = settings
         decoded = self.decode(grid.reshape(-1, self.latent_dim), batch_size)
         return decoded.reshape(*grid.shape[:3], *self.image_shape)
 
@@ -228,17 +245,46 @@ class ImageModel(Game):
         return cls(**copy.deepcopy(config))  # Keras empties the dicts that it reads
 
 
-def batched(function: Callable, rows, batch_size: int) -> tuple[np.ndarray, ...]:
-    """Apply `function` to all rows, batch by batch.
+IN_FLIGHT = 1 << 26  # bytes on a device that wait to be fetched: 64 MiB
 
-    A short batch is filled up to a power of two, so that few shapes are ever compiled.
+
+def batched(function: Callable, rows: Any, batch_size: int) -> tuple[np.ndarray, ...]:
+    """Apply a function of tensors to all rows, batch by batch.
+
+    A short batch is filled up to a power of two, so that few shapes are ever compiled. Results stay
+    on the device while they are few, so that it does not wait for the host between two batches.
+
+    Args:
+        function: (n, ...) tensor, uint8 or float32 -> tuple of (n, ...) tensors.
+        rows: at least one of them, in an array or a tensor of any backend; what is not uint8 is
+            converted to float32.
+        batch_size: int, number of rows at a time.
+
+    Returns:
+        what the function gives for all rows, as NumPy arrays.
     """
     batch_size = validation.whole_number("batch_size", batch_size, at_least=1)
-    parts = []
-    for start in range(0, len(rows), batch_size):
-        batch = np.asarray(rows[start : start + batch_size])
+    fetched: list[list[np.ndarray]] = []
+    waiting: list[tuple[int, tuple]] = []
+    in_flight = 0
+
+    def fetch() -> None:
+        for length, results in waiting:
+            fetched.append([ops.convert_to_numpy(result)[:length] for result in results])
+        waiting.clear()
+
+    for start in range(0, rows.shape[0], batch_size):
+        batch = to_numpy(rows[start : start + batch_size])
+        dtype = "uint8" if batch.dtype == np.uint8 else "float32"
+        batch = batch.astype(dtype, copy=False)
         length = min(batch_size, 1 << (len(batch) - 1).bit_length())
         filled = np.resize(batch, (length, *batch.shape[1:])) if length > len(batch) else batch
-        results = function(ops.convert_to_tensor(filled))
-        parts.append([ops.convert_to_numpy(result)[: len(batch)] for result in results])
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        # With its dtype: where Keras's floatx is bfloat16, JAX would make bytes floats.
+        results = function(ops.convert_to_tensor(filled, dtype=dtype))
+        waiting.append((len(batch), results))
+        in_flight += filled.nbytes + sum(4 * math.prod(result.shape) for result in results)
+        if in_flight > IN_FLIGHT:
+            fetch()
+            in_flight = 0
+    fetch()
+    return tuple(np.concatenate(part) for part in zip(*fetched, strict=True))
