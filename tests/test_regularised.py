@@ -1,10 +1,13 @@
 """InfoVAE and HFS: their regularisers against loops in NumPy, and what they move."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 from checks import LATENTS, SHAPE, compiled, images, small
 from keras import ops
+from scipy.spatial import KDTree
 
 from keras_disent import schedules
 from keras_disent.models.hfs_vae import HFSVAE, factorized_support
@@ -76,12 +79,64 @@ def looped_support(z):
     return total
 
 
-def test_support_is_that_of_the_loops():
-    assert float(factorized_support(ops.convert_to_tensor(CODES))) == pytest.approx(
-        looped_support(CODES), rel=1e-5
-    )
-    grid = np.stack(np.meshgrid([0, 1, 3], [2, 5]), -1).reshape(-1, 2).astype("float32")
-    assert float(factorized_support(ops.convert_to_tensor(grid))) == 0.0
+def correlated(n):
+    """Codes of two latents that nearly agree, one of few values, and one that is constant."""
+    rng = np.random.default_rng(3)
+    first = rng.normal(size=n)
+    few = rng.integers(3, size=n)
+    columns = first, 0.995 * first + 0.1 * rng.normal(size=n), few, np.full(n, 0.7)
+    return np.stack(columns, axis=1).astype("float32")
+
+
+CLOUDS = {
+    "normal": CODES,
+    "uniform": np.random.default_rng(2).uniform(-1, 1, (40, 2)).astype("float32"),
+    "correlated": correlated(20),
+    "two points": np.array([[0, 1, 2], [3, 5, 8]], "float32"),
+    "one point": np.ones((1, 3), "float32"),
+    "all equal": np.ones((5, 3), "float32"),
+    "product": np.stack(np.meshgrid([0, 1, 3], [2, 5]), -1).reshape(-1, 2).astype("float32"),
+}
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_support_is_that_of_the_loops(name):
+    expected = looped_support(CLOUDS[name].astype("float64"))
+    assert (expected == 0) == (name in ("one point", "all equal", "product"))
+    support = float(factorized_support(ops.convert_to_tensor(CLOUDS[name])))
+    assert support == pytest.approx(expected, rel=1e-5, abs=0)
+
+
+def test_support_of_a_large_batch():
+    # All triples of 10 latents would be 3 GB of distances.
+    codes = np.random.default_rng(4).normal(size=(256, 10)).astype("float32")
+    support = float(factorized_support(ops.convert_to_tensor(codes)))
+    assert support == pytest.approx(tree_support(codes.astype("float64")), rel=1e-5)
+
+
+def tree_support(z):
+    """Return what `looped_support` does, by nearest neighbors in a tree."""
+    total = 0.0
+    for i, j in itertools.combinations(range(z.shape[1]), 2):
+        corners = np.stack(np.meshgrid(z[:, i], z[:, j]), axis=-1).reshape(-1, 2)
+        total += KDTree(z[:, [i, j]]).query(corners)[0].max() ** 2
+    return total
+
+
+@pytest.mark.parametrize("log_variance", [-6.0, 0.0])
+def test_switched_off_latents_cost_nothing(log_variance):
+    model = compiled(new(HFSVAE, beta=0.0, gamma=3.0))
+    kernel, bias, log_kernel, log_bias = model.posterior_head.trainable_variables
+    kernel.assign(ops.convert_to_numpy(kernel) * np.array([1, 0, 0], "float32"))
+    bias.assign([0.1, 0.2, 0.3])
+    log_kernel.assign(np.zeros(log_kernel.shape, "float32"))
+    log_bias.assign([log_variance, 0.0, 0.0])
+    x = images(8)
+    mean, _ = model.posterior_parameters(x)
+    assert np.ptp(mean[:, 0]) > 0.1
+    logs = model.evaluate(x, batch_size=8, verbose=0, return_dict=True)
+    assert logs["support"] == pytest.approx(0, abs=1e-6)
+    assert logs["loss"] == pytest.approx(logs["reconstruction"], rel=1e-6)
 
 
 def test_gradient_of_the_support_is_that_of_finite_differences():
@@ -112,7 +167,6 @@ def test_gradient_of_the_support_is_that_of_finite_differences():
 
 def test_hfs_weighs_all_three():
     model = compiled(new(HFSVAE, beta=2.0, gamma=3.0, delta=4.0))
-    model.noise.enabled = False
     x = images(8)
     mean, log_variance = (a.astype("float64") for a in model.posterior_parameters(x))
     kl = 0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1).sum(1).mean()
