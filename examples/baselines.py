@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_disent import QLAE, Autoencoder, BetaVAE, callbacks, metrics, plots
+from keras_disent import QLAE, Autoencoder, BetaVAE, metrics, plots
 from keras_disent.datasets import Sprites
 from keras_disent.runs import example_images
 
@@ -60,7 +60,7 @@ for seed in range(args.seeds):
         model = kind.with_networks(data.image_shape, 8, "conv", 0.5, seed, **options)
         model.compile(model.default_optimizer(1e-3))
         batches = data.batches(64, seed=seed, steps=args.steps)
-        model.fit(batches, callbacks=[callbacks.StopOnNaN()], verbose=2)
+        model.fit(batches, verbose=2)
         score(name, model, seed)
         if kind is Autoencoder:
             model.separate(data.images(data.sample(10_000, np.random.default_rng(seed))))

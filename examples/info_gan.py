@@ -21,7 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_disent import VAE, InfoGAN, callbacks, metrics, networks, plots
+from keras_disent import VAE, InfoGAN, metrics, networks, plots
 from keras_disent.datasets import Sprites
 from keras_disent.models import gan_networks
 from keras_disent.runs import example_images
@@ -90,7 +90,6 @@ def evaluate(name, seed):
     model.fit(
         data.batches(64 * len(model.players), seed=seed, steps=args.steps // epochs),
         epochs=epochs,
-        callbacks=[callbacks.StopOnNaN()],
         verbose=2,
     )
     found = metrics.evaluate(model, data, ["factor_vae", "mig"], seed=seed)

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
-from keras_disent import VAE, callbacks, export, load_model, metrics, plots
+from keras_disent import VAE, callbacks, export, load_model, metrics, plots, schedules
 from keras_disent.datasets import Sprites
 from keras_disent.runs import example_images
 
@@ -28,6 +28,7 @@ class UnpredictableVAE(VAE):
     """
 
     terms = (*VAE.terms, "prediction_error")
+    strength = schedules.Weight()
     players = {**VAE.players, "prediction_error": ("predictor",)}
 
     def __init__(self, image_shape=(64, 64, 1), latent_dim=10, strength=1.0, **kwargs):
@@ -50,10 +51,7 @@ class UnpredictableVAE(VAE):
         return {"prediction_error": self.error(ops.stop_gradient(mean))}
 
     def penalty(self, codes, mean, log_variance, kl):
-        return kl - self.strength * self.error(mean), {}
-
-    def get_config(self):
-        return {**super().get_config(), "strength": self.strength}
+        return kl - self.current("strength") * self.error(mean), {}
 
 
 def main():
@@ -81,7 +79,7 @@ def main():
 
     print("-- trained and measured")
     model = build(strength=1.0)
-    model.fit(batches(), callbacks=[score, callbacks.StopOnNaN()], verbose=2)
+    model.fit(batches(), callbacks=[score], verbose=2)
     print(metrics.evaluate(model, data, ["mig", "factor_vae"], n=2000))
 
     print("-- tuned")

@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_disent import AdaGVAE, BetaVAE, callbacks, metrics, plots
+from keras_disent import AdaGVAE, BetaVAE, metrics, plots
 from keras_disent.datasets import ChangedPairs, Sprites
 from keras_disent.runs import example_images
 
@@ -42,7 +42,7 @@ for seed in range(args.seeds):
             batches = ChangedPairs(data, changed=1).batches(32, seed=seed, steps=args.steps)
         else:
             batches = data.batches(64, seed=seed, steps=args.steps)
-        model.fit(batches, callbacks=[callbacks.StopOnNaN()], verbose=2)
+        model.fit(batches, verbose=2)
         scores = metrics.evaluate(model, data, SCORES, n=args.samples, seed=0)
         for score in SCORES:
             found[name][score].append(float(scores[score]))

@@ -7,7 +7,6 @@ used again in another `fit`, before and after training.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -215,30 +214,6 @@ class DisentanglementMetrics(_Copyable):
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         self.measure(epoch, logs)
-
-
-class StopOnNaN(_Copyable):
-    """Stop training with an error at the first step whose loss is not a number.
-
-    Raises (during `fit`):
-        FloatingPointError: names the terms and the training step.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._epoch_start = 0
-
-    def on_epoch_begin(self, epoch, logs=None) -> None:
-        self._epoch_start = self.model.steps_taken()
-
-    def on_train_batch_end(self, batch, logs=None) -> None:
-        bad = sorted(name for name, value in (logs or {}).items() if not math.isfinite(value))
-        if bad:
-            raise FloatingPointError(
-                f"Training stopped: {', '.join(bad)} not finite at step "
-                f"{self._epoch_start + batch + 1}. A lower learning rate, or a smaller weight, "
-                "may help."
-            )
 
 
 class Progress(_Copyable):

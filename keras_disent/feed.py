@@ -125,7 +125,8 @@ class Arrays(Source):
         number, position = divmod(position, self.passes)
         order, size = self._order(start, number), self.batch_size
         rows = order[position * size : (position + 1) * size]
-        return tuple(None if array is None else array[rows] for array in self.arrays)
+        images = self.arrays[0][rows]  # they stand for labels too: not all streams can hold None
+        return tuple(images if array is None else array[rows] for array in self.arrays)
 
     def _order(self, start: int, number: int) -> np.ndarray:
         if self._known[0] != (start, number):

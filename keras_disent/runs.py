@@ -156,7 +156,6 @@ def _train(
                 epochs=epochs,
                 verbose=0,
                 callbacks=[
-                    callbacks.StopOnNaN(),
                     callbacks.Progress(advance),
                     interruption,
                     keeper,

@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_disent import _backend, feed, schedules, validation
+from keras_disent.arrays import to_numpy
 from keras_disent.datasets.feeding import Batches
 
 SEED_STATE = "seed_generator_state"
@@ -173,7 +174,9 @@ class Trainer(keras.Model):
         arrays = validation.is_array(x)
         if arrays and validation_split:
             (x, y, sample_weight), validation_data = _split((x, y, sample_weight), validation_split)
-        source = self._source(x, y, sample_weight, batch_size, shuffle, class_weight, steps_per_epoch)
+        source = self._source(
+            x, y, sample_weight, batch_size, shuffle, class_weight, steps_per_epoch
+        )
         if source is not None:
             ahead = 2 if isinstance(source, feed.Drawn) and not _backend.PREFETCHES else 0
             x = feed.Feed(source, lambda: self._position(source.epoch_steps), ahead)
@@ -224,7 +227,7 @@ class Trainer(keras.Model):
         if validation.is_array(x):
             if not self.labelled and class_weight is None:
                 y = None
-            rows = [a if a is None else validation.as_numpy(a) for a in (x, y, weights)]
+            rows = [a if a is None else to_numpy(a) for a in (x, y, weights)]
             return feed.Arrays(rows, batch_size or 32, self.seed, shuffle, epoch_steps)
         own_order = isinstance(x, keras.utils.PyDataset) and shuffle and not epoch_steps
         if own_order and x.num_batches and x.workers <= 1 and not x.use_multiprocessing:
@@ -289,9 +292,7 @@ class Trainer(keras.Model):
                 x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
             )
 
-    def train_on_batch(
-        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
-    ):
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """Learn from one batch, as `keras.Model.train_on_batch`.
 
         Raises:
@@ -314,9 +315,7 @@ class Trainer(keras.Model):
         self._assert_compile_called("test_on_batch")
         x, y, sample_weight = self._checked((x, y, sample_weight), len(x))
         with self.observing():
-            return super().test_on_batch(
-                x, y, sample_weight=sample_weight, return_dict=return_dict
-            )
+            return super().test_on_batch(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
     @contextlib.contextmanager
     def observing(self) -> Iterator[None]:
@@ -526,7 +525,6 @@ def _split(arrays: tuple, part: float) -> tuple[tuple, tuple]:
             f"`validation_split` must leave images on both sides of {rows}. Got {part!r}."
         )
     first, last = (
-        tuple(None if a is None else a[cut] for a in arrays)
-        for cut in (slice(at), slice(at, None))
+        tuple(None if a is None else a[cut] for a in arrays) for cut in (slice(at), slice(at, None))
     )
     return first, last

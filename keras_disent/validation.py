@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent.arrays import to_numpy
+
 ROUNDING = 1e-4  # by which floats may lie outside of [0, 1]
 _CHUNK = 1 << 24  # values looked at in one go: checking never needs a second copy of the data
 
@@ -84,7 +86,7 @@ def images(
     bytes_given, highest = "float" not in str(images.dtype), 0.0
     rows = max(1, _CHUNK // int(np.prod(shape)))
     for start in range(0, images.shape[0], rows):
-        chunk = as_numpy(images[start : start + rows])
+        chunk = to_numpy(images[start : start + rows])
         if bytes_given:
             highest = max(highest, float(chunk.max()))
             if highest > 1:
@@ -112,15 +114,6 @@ def images(
 def is_array(x: Any) -> bool:
     """Return whether `x` is an array or tensor, not a stream of batches."""
     return hasattr(x, "shape") and hasattr(x, "dtype")
-
-
-def as_numpy(x: Any) -> np.ndarray:
-    """Return an array or a tensor of any backend, on any device, as a NumPy array."""
-    if isinstance(x, np.ndarray):
-        return x
-    import keras
-
-    return keras.ops.convert_to_numpy(x)
 
 
 def check_batches(
@@ -215,7 +208,7 @@ def unused_labels(model: Any, x: Any, labels: Any, name: str) -> None:
         rows = max(1, _CHUNK // int(np.prod(x.shape[1:])))
         for start in range(0, x.shape[0], rows):
             cut = slice(start, start + rows)
-            if not np.array_equal(as_numpy(x[cut]), as_numpy(labels[cut])):
+            if not np.array_equal(to_numpy(x[cut]), to_numpy(labels[cut])):
                 raise ValueError(
                     f"{kind} reconstructs `{name}` itself. Got other images as its labels: leave "
                     "them out."
@@ -234,7 +227,7 @@ def image_weights(weights: Any, rows: int) -> None:
     Raises:
         ValueError: names the rule and what came.
     """
-    array = as_numpy(weights) if is_array(weights) else np.asarray(weights)
+    array = to_numpy(weights) if is_array(weights) else np.asarray(weights)
     rule = f"`sample_weight` must hold one number of at least 0 for each of {rows} images"
     if array.shape not in ((rows,), (rows, 1)) or array.dtype.kind not in "biuf":
         raise ValueError(f"{rule}. Got shape {array.shape}, {array.dtype}.")

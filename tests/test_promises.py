@@ -1,11 +1,10 @@
 """Every model keeps every promise of `keras_disent.testing`, and a broken one is named."""
 
-import keras
 import pytest
 from checks import BACKEND, images, learnt_from, small
 
 from keras_disent import testing
-from keras_disent.models import MODELS, VAE
+from keras_disent.models import MODELS
 
 # PyTorch compiles nothing, so all promises are quick there. On the other backends they are checked
 # of a model with one player and of one with two, and of the others among the slow tests.

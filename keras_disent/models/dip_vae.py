@@ -75,9 +75,7 @@ class DIPVAE(VAE):
         if self.variant == "ii":
             variances = variances + ops.mean(ops.exp(log_variance), axis=0)
         diagonal = ops.sum(ops.square(variances - 1.0))
-        penalty = (
-            self.current("lambda_od") * off_diagonal + self.current("lambda_d") * diagonal
-        )
+        penalty = self.current("lambda_od") * off_diagonal + self.current("lambda_d") * diagonal
         return kl + penalty, {"off_diagonal": off_diagonal, "diagonal": diagonal}
 
     def get_config(self) -> dict[str, Any]:

@@ -131,7 +131,9 @@ class FactorVAE(VAE):
     def penalty(self, codes, mean, log_variance, kl):
         logits = self.discriminator(codes, training=False)
         total_correlation = ops.mean(logits[:, 0] - logits[:, 1])
-        return kl + self.current("gamma") * total_correlation, {"total_correlation": total_correlation}
+        return kl + self.current("gamma") * total_correlation, {
+            "total_correlation": total_correlation
+        }
 
     def get_config(self) -> dict[str, Any]:
         own = keras.saving.serialize_keras_object(self.discriminator)

@@ -279,7 +279,11 @@ class InfoGAN(ImageModel):
 
     def check_weights(self, weights: dict[str, Any]) -> None:
         made = "gradient_penalty_weight" in self.weight_states
-        if made and weights["gradient_penalty_weight"] != 0 and "gradient_penalty" not in self.terms:
+        if (
+            made
+            and weights["gradient_penalty_weight"] != 0
+            and "gradient_penalty" not in self.terms
+        ):
             raise ValueError(
                 "This InfoGAN was made without a gradient penalty. Make one with "
                 "`gradient_penalty_weight` above 0. "

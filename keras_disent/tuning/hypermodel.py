@@ -12,7 +12,6 @@ import keras
 import keras_tuner
 from keras_tuner.src.engine.tuner_utils import SaveBestEpoch, TunerCallback
 
-from keras_disent import callbacks as callbacks_module
 from keras_disent.configuration import Config
 from keras_disent.tuning import objectives
 from keras_disent.tuning.objectives import Objective
@@ -234,7 +233,7 @@ def _train(
         steps_per_epoch=size,
         initial_epoch=done // size,
         epochs=done // size + math.ceil((last - done) / size),
-        callbacks=[callbacks_module.StopOnNaN(), _StopAt(last), *callbacks],
+        callbacks=[_StopAt(last), *callbacks],
         **options,
     ).history
     return {name: float(values[-1]) for name, values in history.items()}
