@@ -214,9 +214,28 @@ def prepare(optimizer) -> None:
     of FactorVAE's overhead, with its 4 million weights. PyTorch's own kernel goes over them once.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if BACKEND == "jax" and optimizer.use_ema:
+        _separate_averages(optimizer)
     adam_is_known = isinstance(optimizer, keras.optimizers.Adam) and not optimizer.amsgrad
     if BACKEND == "torch" and adam_is_known:
         optimizer._parallel_update_step = functools.partial(_adam, optimizer)
+
+
+def _separate_averages(optimizer) -> None:
+    """Give weights arrays of their own when they take over their averages.
+
+    Keras lets both share one, which the next step would give away twice.
+    """
+    overwrite = optimizer._overwrite_model_variables_with_average_value
+
+    def and_copy(variables):
+        overwrite(variables)
+        for variable in variables:
+            variable.assign(jax.numpy.copy(variable.value))
+
+    if not hasattr(overwrite, "copies"):
+        and_copy.copies = True
+        optimizer._overwrite_model_variables_with_average_value = and_copy
 
 
 def _adam(optimizer, grads: list, variables: list, learning_rate) -> None:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend, feed, schedules, validation
+from keras_disent import _backend, checkpoints, feed, schedules, validation
 from keras_disent.arrays import to_numpy
 from keras_disent.datasets.feeding import Batches
 
@@ -187,7 +187,7 @@ class Trainer(keras.Model):
         self._fault.assign([0, 0])
         self._entered = self.steps_taken()
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), checkpoints.skip_unmeasured(watch.others):
                 # An epoch that was saved in its middle ends early when it is taken up again.
                 warnings.filterwarnings("ignore", "Your input ran out of data") if source else None
                 super().fit(
@@ -454,12 +454,12 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self._terms = set(model.terms)
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            self.callbacks, self._others = callbacks, list(callbacks.callbacks)
+            self.callbacks, self.others = callbacks, list(callbacks.callbacks)
             callbacks.callbacks.insert(0, self)
         else:
-            self._others = keras.tree.flatten(callbacks) if callbacks else []
-            self.callbacks = [self, *self._others]
-        self.tolerant = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in self._others)
+            self.others = keras.tree.flatten(callbacks) if callbacks else []
+            self.callbacks = [self, *self.others]
+        self.tolerant = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in self.others)
 
     def leave(self) -> None:
         """Leave a list that is the caller's own."""
@@ -471,7 +471,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         self._check(logs)
-        for callback in self._others:
+        for callback in self.others:
             if getattr(callback, "scores", False):
                 callback.measure(epoch, logs)
 
