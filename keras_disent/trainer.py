@@ -452,7 +452,7 @@ class _Watch(keras.callbacks.Callback):
 
     def __init__(self, model: Trainer, callbacks: Any):
         super().__init__()
-        self._terms = set(model.terms)
+        self._trained, self._terms = model, set(model.terms)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             self.callbacks, self.others = callbacks, list(callbacks.callbacks)
             callbacks.callbacks.insert(0, self)
@@ -476,11 +476,11 @@ class _Watch(keras.callbacks.Callback):
                 callback.measure(epoch, logs)
 
     def _check(self, logs) -> None:
-        if self.tolerant:
-            return
         for name in self._terms & set(logs or {}):
             if not math.isfinite(logs[name]):
-                raise _NotFinite(f"The mean of `{name}` over the epoch is not finite.")
+                if not self.tolerant:
+                    raise _NotFinite(f"The mean of `{name}` over the epoch is not finite.")
+                self._trained.stop_training = True
 
 
 def _arguments(cls: type) -> frozenset[str]:
