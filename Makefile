@@ -52,6 +52,8 @@ test-slow: $(VENV)/clusters
 	@set -e; for backend in $(BACKENDS); do \
 		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow $(ARRAYS:%=--ignore %); \
 	done
+	@echo "== tensorflow, every step compiled with XLA, as on a GPU"; JIT_COMPILE=1 \
+		KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m "not slow" $(ARRAYS:%=--ignore %)
 
 export-table: setup
 	@set -e; for backend in tensorflow torch; do \

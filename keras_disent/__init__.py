@@ -33,6 +33,7 @@ _MODULES = (
     "schedules",
     "serving",
     "studies",
+    "testing",
     "tuning",
 )
 __all__ = ["__version__", "load_model", *_MODELS, *_MODULES]

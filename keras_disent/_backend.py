@@ -369,11 +369,15 @@ def compiled(model, function: Callable) -> Callable:
 
         return run
     if BACKEND == "tensorflow":
-        traced = tf.function(function)
+        traced: dict[tuple, Any] = {}  # by variables: quantization, say, puts others in their place
 
         def observe(*arrays):
+            variables = tuple(id(v) for v in model.variables)
+            if variables not in traced:
+                traced.clear()
+                traced[variables] = tf.function(function)
             specs = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in arrays]
-            return traced.get_concrete_function(*specs)(*arrays)
+            return traced[variables].get_concrete_function(*specs)(*arrays)
 
     else:
 

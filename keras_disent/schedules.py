@@ -259,7 +259,7 @@ def weight(name: str, value: Any, at_most: float = math.inf) -> float | Schedule
         return value
     rule = "of at least 0" if at_most == math.inf else f"from 0 to {at_most:g}"
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) <= min(at_most, np.finfo("float32").max):
+    if not number or not 0 <= float(value) <= min(at_most, float(np.finfo("float32").max)):
         raise ValueError(f"`{name}` is a number {rule}, or a schedule. Got {value!r}.")
     return float(value)
 

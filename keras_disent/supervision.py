@@ -10,11 +10,12 @@ import numpy as np
 from keras import ops
 
 from keras_disent import schedules, validation
+from keras_disent.fixed import Fixed
 from keras_disent.registry import lookup
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class Supervision:
+class Supervision(Fixed):
     """What the labels of some images ask of their latents: latent i carries factor i.
 
     A VAE made with `supervision=Supervision(...)` learns from `fit(images, labels)`, labels float
@@ -59,6 +60,9 @@ class Supervision:
         self.factor_sizes = None if factor_sizes is None else tuple(map(int, factor_sizes))
         for size in self.factor_sizes or ():
             validation.whole_number("factor_sizes", size, at_least=1)
+
+    def _instead(self, name: str) -> str:
+        return "The weight of a model's supervision is `model.supervision_weight`, which is live."
 
     def known(self, labels) -> tuple:
         """Return labels as floats, 0 where unknown, and a mask of those that are known: (n, F)."""

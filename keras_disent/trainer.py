@@ -7,7 +7,6 @@ is learnt afterwards, and a step that is not finite leaves the model as it was.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 import random
 import warnings
@@ -18,15 +17,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend, checkpoints, feed, schedules, validation
+from keras_disent import _backend, checkpoints, feed, validation
 from keras_disent.arrays import to_numpy
 from keras_disent.datasets.feeding import Batches
+from keras_disent.fixed import Fixed
 
 SEED_STATE = "seed_generator_state"
 FEW_IMAGES, BAD_IMAGES = 1, 2  # reasons for which a step is not taken; those of terms follow
 
 
-class Trainer(keras.Model):
+class Trainer(Fixed, keras.Model):
     """A Keras model with a training step of its own, which keeps what Keras promises.
 
     Class attributes:
@@ -81,14 +81,11 @@ class Trainer(keras.Model):
 
     # -- settings that change while the model lives -----------------------------------------------
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dict__ and name in _arguments(type(self)):
-            raise AttributeError(
-                f"`{name}` of {type(self).__name__} is fixed when the model is made: a change "
-                "would not reach what is traced and stored. Make a new model, such as "
-                f"{type(self).__name__}.from_config({{**model.get_config(), {name!r}: ...}})."
-            )
-        super().__setattr__(name, value)
+    def _instead(self, name: str) -> str:
+        return (
+            f"Make a new model: {type(self).__name__}.from_config"
+            f"({{**model.get_config(), {name!r}: ...}})."
+        )
 
     def current(self, name: str):
         """Return a weight of the objective at the current step, as a float32 tensor."""
@@ -481,16 +478,6 @@ class _Watch(keras.callbacks.Callback):
                 if not self.tolerant:
                     raise _NotFinite(f"The mean of `{name}` over the epoch is not finite.")
                 self._trained.stop_training = True
-
-
-def _arguments(cls: type) -> frozenset[str]:
-    """Return the arguments of a model's constructor that are not weights of its objective."""
-    if "_fixed" not in vars(cls):
-        own = [c for c in cls.__mro__ if issubclass(c, Trainer)]
-        names = {name for c in own for name in inspect.signature(c.__init__).parameters}
-        live = {name for name in names if isinstance(getattr(cls, name, None), schedules.Weight)}
-        type.__setattr__(cls, "_fixed", frozenset(names - live - {"self", "args", "kwargs"}))
-    return vars(cls)["_fixed"]
 
 
 def _weighs_images(cls: type) -> bool:

@@ -50,6 +50,25 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def xla():
+    """Compile every step with XLA if JIT_COMPILE is set: TensorFlow's own choice on a GPU."""
+    if os.environ.get("JIT_COMPILE"):
+        from keras_disent import _backend
+
+        with pytest.MonkeyPatch.context() as patch:
+            chosen = _backend.compiles
+
+            def compiles(model, jit_compile):
+                alone = _backend.replicas_of(model) == 1
+                return True if alone and jit_compile == "auto" else chosen(model, jit_compile)
+
+            patch.setattr(_backend, "compiles", compiles)
+            yield
+    else:
+        yield
+
+
 @pytest.fixture(autouse=True)
 def clean_keras():
     """Give every test Keras as it is after its import."""

@@ -104,7 +104,7 @@ def test_what_cannot_take_effect_is_refused_before_a_weight_moves(what):
 
 COMPARING = sorted(
     set(MODELS)
-    - {"vae", "beta_vae", "autoencoder", "qlae", "ada_gvae", "ada_ml_vae", "gvae", "ml_vae"}
+    - {"vae", "beta_vae", "autoencoder", "qlae", "ada_gvae", "ada_mlvae", "gvae", "mlvae"}
 )
 
 
@@ -244,9 +244,15 @@ def test_more_steps_than_arrays_have_are_taken():
 def test_what_the_constructor_takes_is_fixed():
     model = MODELS["dip_vae"](SHAPE, LATENTS, encoder="mlp", decoder="mlp")
     for name, value in {"variant": "i", "seed": 3, "encoder": model.encoder}.items():
-        with pytest.raises(AttributeError, match=f"`{name}` of DIPVAE is fixed when the model"):
+        with pytest.raises(AttributeError, match=f"`{name}` of DIPVAE is fixed when it is made"):
             setattr(model, name, value)
     model.lambda_od = 3  # a weight is alive
+    supervision = Supervision("l2", 10.0)
+    model = small("vae", supervision=supervision)
+    with pytest.raises(AttributeError, match=r"model\.supervision_weight"):
+        supervision.weight = 5.0
+    model.supervision_weight = 5.0
+    assert VAE.from_config(model.get_config()).supervision_weight == 5.0
 
 
 def test_no_seed_means_one_that_is_drawn_and_recorded():
@@ -276,7 +282,7 @@ def test_weights_that_make_no_objective_are_refused():
 
 
 def test_the_scale_of_pixels_is_alive_and_has_a_floor():
-    x, outputs = np.ones((1, 1, 1, 1), "float32"), np.zeros((1, 1, 1, 1), "float32")
+    x, outputs = ops.ones((1, 1, 1, 1), "float32"), ops.zeros((1, 1, 1, 1), "float32")
     likelihood = latents.Gaussian(0.5)
     wide = float(likelihood.negative_log_likelihood(x, outputs)[0])
     likelihood.scale = 0.1
@@ -287,7 +293,7 @@ def test_the_scale_of_pixels_is_alive_and_has_a_floor():
     assert likelihood.get_config()["scale"] == 0.1
     learnt = latents.Gaussian(0.1, learn_scale=True)
     learnt.log_scale.assign(-50.0)
-    exact = np.full((1, 1, 1, 1), 0.5, "float32")
+    exact = ops.full((1, 1, 1, 1), 0.5, "float32")
     least = 1 / (255 * np.sqrt(12))
     assert learnt.scale == pytest.approx(least)
     expected = np.log(least) + 0.5 * np.log(2 * np.pi)
@@ -305,12 +311,10 @@ def test_the_scale_of_pixels_is_alive_and_has_a_floor():
 )
 def test_continuous_bernoulli_far_out(logit, pixel, expected):
     likelihood = latents.ContinuousBernoulli()
-    x, outputs = (np.full((1, 1, 1, 1), v, "float32") for v in (pixel, logit))
-    loss = float(likelihood.negative_log_likelihood(x, ops.convert_to_tensor(outputs))[0])
+    x, outputs = (ops.full((1, 1, 1, 1), v, "float32") for v in (pixel, logit))
+    loss = float(likelihood.negative_log_likelihood(x, outputs)[0])
     assert loss == pytest.approx(expected, rel=1e-5)
-    density = likelihood.distribution(ops.convert_to_tensor(outputs)).log_prob(
-        ops.convert_to_tensor(x)
-    )
+    density = likelihood.distribution(outputs).log_prob(x)
     assert float(density[0]) == pytest.approx(-expected, rel=1e-4)
 
 
@@ -554,6 +558,16 @@ def test_random_layers_are_left_as_they_are():
     watched.encode(x), watched.predict(x, verbose=0), watched.reconstruct(x)
     quiet(watched, x, epochs=1)
     assert_same(state(watched), state(plain))
+
+
+def test_quantized_weights_are_those_that_encode():
+    model, x = small("vae"), images(8)
+    before = model.encode(x)
+    model.encoder.quantize("int8")
+    features = ops.convert_to_tensor(x.astype("float32") / 255)
+    expected = ops.convert_to_numpy(model.posterior_head(model.encoder(features))[0])
+    np.testing.assert_allclose(model.encode(x), expected, atol=1e-5)
+    assert np.abs(model.encode(x) - before).max() > 1e-6
 
 
 def test_a_schedule_in_a_callback_reaches_the_step_under_way():

@@ -21,6 +21,7 @@ from checks import (
     compiled,
     elsewhere,
     images,
+    labels_of,
     learnt_from,
     small,
     state,
@@ -32,6 +33,7 @@ from test_cli import SMALL, call, process
 from keras_disent import VAE, FactorVAE, networks, parallel, runs
 from keras_disent.datasets.feeding import Batches
 from keras_disent.models import MODELS
+from keras_disent.supervision import Supervision
 
 SEVERAL = pytest.mark.skipif(
     BACKEND == "torch" or (os.cpu_count() or 1) < 2, reason="needs JAX or TensorFlow, and two cores"
@@ -41,13 +43,24 @@ ON_TENSORFLOW = pytest.mark.skipif(BACKEND != "tensorflow", reason="about Tensor
 SGD = partial(keras.optimizers.SGD, 0.001)  # Adam would make much of the rounding of a gradient
 
 
+def new(name):
+    """Return a small model; "vae:l2" is one with supervision of that kind."""
+    name, _, kind = name.partition(":")
+    return small(name, **({"supervision": Supervision(kind, 100.0)} if kind else {}))
+
+
 def fit(name, noise=False):
     """Train a small model for four steps; return it, and what `fit` and `evaluate` logged."""
-    model, x = compiled(small(name), SGD), images(32)
+    model, x = compiled(new(name), SGD), images(32)
     model.noise.enabled = noise
+    labels = None
+    if ":" in name:  # the two devices know labels of different numbers of images
+        labels = labels_of(x) / 255
+        labels[np.arange(32) % 16 > 8] = np.nan
+    data = learnt_from(model, x, labels)
     given = {"batch_size": 16, "verbose": 0}
-    logs = model.fit(*learnt_from(model, x), epochs=2, shuffle=False, **given).history
-    evaluated = model.evaluate(*learnt_from(model, x), return_dict=True, **given)
+    logs = model.fit(*data, epochs=2, shuffle=False, **given).history
+    evaluated = model.evaluate(*data, return_dict=True, **given)
     return model, np.array([*(values[-1] for values in logs.values()), *evaluated.values()])
 
 
@@ -58,7 +71,7 @@ def assert_two_learn_what_one_does(names, noise=False):
         one, logs = fit(name, noise)
         with parallel.devices(2):
             two, logs_of_two = fit(name, noise)
-        assert np.abs(trained(one) - trained(small(name))).max() > 1e-3
+        assert np.abs(trained(one) - trained(new(name))).max() > 1e-3
         # All of it: also the moments of codes and labels, seeds, multipliers and the step.
         for a, b in zip(state(one), state(two), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=name)
@@ -70,12 +83,12 @@ def test_two_devices_learn_what_one_does():
     if BACKEND == "jax":  # one program: also the noise is that of one device
         elsewhere(assert_two_learn_what_one_does, ["vae", "factor_vae"], True)
     else:
-        elsewhere(assert_two_learn_what_one_does, ["autoencoder"])
+        elsewhere(assert_two_learn_what_one_does, ["autoencoder", "vae:l2"])
 
 
 @SEVERAL
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, "vae:l2", "vae:cross_entropy", "vae:covariance"])
 def test_two_devices_learn_what_one_does_with_every_method(name):
     elsewhere(assert_two_learn_what_one_does, [name])
 

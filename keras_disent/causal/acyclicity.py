@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_disent import validation
+from keras_disent.fixed import Fixed
 
 
 def acyclicity(adjacency):
@@ -36,7 +37,7 @@ def acyclicity(adjacency):
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class AugmentedLagrangian(keras.layers.Layer):
+class AugmentedLagrangian(Fixed, keras.layers.Layer):
     """multiplier * h + penalty / 2 * h^2, whose weights rise on a schedule of training steps.
 
     Every `every` steps the multiplier rises by penalty * h, and where h has not fallen to

@@ -32,6 +32,9 @@ class VAE(Coder):
     Takes images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
     images it gives their reconstructions, floats in [0, 1].
 
+    Attributes:
+        supervision_weight: the weight of `supervision`, a number or a schedule.
+
     Logs (nats, means over samples): `loss`; `reconstruction`, -log p(x|z) summed over pixels and
     channels; `kl`, KL(q(z|x) || p(z)) summed over latents; and, in all models here, the weights of
     the objective under their names.
@@ -172,6 +175,7 @@ class VAE(Coder):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        if self.supervision is not None:
-            self.supervision.weight = config.pop("supervision_weight")
-        return {**config, "supervision": keras.saving.serialize_keras_object(self.supervision)}
+        supervision = keras.saving.serialize_keras_object(self.supervision)
+        if supervision is not None:
+            supervision["config"]["weight"] = config.pop("supervision_weight")
+        return {**config, "supervision": supervision}
