@@ -226,16 +226,14 @@ def _separate_averages(optimizer) -> None:
 
     Keras lets both share one, which the next step would give away twice.
     """
-    overwrite = optimizer._overwrite_model_variables_with_average_value
+    kind = type(optimizer)
 
-    def and_copy(variables):
-        overwrite(variables)
+    def overwrite_and_copy(variables):
+        kind._overwrite_model_variables_with_average_value(optimizer, variables)
         for variable in variables:
             variable.assign(jax.numpy.copy(variable.value))
 
-    if not hasattr(overwrite, "copies"):
-        and_copy.copies = True
-        optimizer._overwrite_model_variables_with_average_value = and_copy
+    optimizer._overwrite_model_variables_with_average_value = overwrite_and_copy
 
 
 def _adam(optimizer, grads: list, variables: list, learning_rate) -> None:

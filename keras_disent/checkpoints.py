@@ -21,7 +21,8 @@ def skip_unmeasured(callbacks: Iterable[Any]) -> Iterator[None]:
         callbacks: All callbacks of a `fit`, which runs inside.
     """
     callbacks = list(callbacks)
-    rare = {f"val_{name}" for c in callbacks if getattr(c, "scores", False) for name in getattr(c, "metrics", ())}
+    scorers = [c for c in callbacks if getattr(c, "scores", False) is True]
+    rare = {f"val_{name}" for c in scorers for name in getattr(c, "metrics", ())}
     savers = [c for c in callbacks if _monitored(c) in rare]
     for saver in savers:
         saver.on_epoch_end = _when_measured(saver)

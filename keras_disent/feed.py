@@ -152,7 +152,12 @@ class Items(Source):
 
     def __init__(self, items: Any, seed: int):
         self.items, self.seed = items, seed
-        self.on_epoch_begin, self.on_epoch_end = items.on_epoch_begin, items.on_epoch_end
+
+    def on_epoch_begin(self) -> None:
+        self.items.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.items.on_epoch_end()
 
     @property
     def epoch_steps(self) -> int:  # type: ignore[override]

@@ -21,6 +21,8 @@ from keras_disent import _backend, validation
 from keras_disent.trainer import BAD_IMAGES, FEW_IMAGES, Trainer
 from keras_disent.turns import Turns
 
+LEAST_LOSS_SCALE = 1e-6  # of a loss scaler that begins at 32,768
+
 
 class Game(Trainer):
     """A Keras model whose players minimise their own terms in turn.
@@ -264,13 +266,12 @@ class Game(Trainer):
                 return optimizer.scale_loss(terms[player]), terms
 
             terms, gradients = _backend.gradients(self, objective, owned)
-            scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
             checked = {name: terms[name] for name in self._causes_first(terms, player)}
             codes = [self._reason_of(name) for name in checked]
             scalars = list(checked.values())
-            if gradients and not scaled:  # a scaled one may overflow, until its scale is found
+            if gradients:
                 codes.append(self._reason_of(player, gradient=True))
-                scalars.append(_backend.total(gradients, optimizer.learning_rate))
+                scalars.append(_health(optimizer, gradients))
             reason = _backend.not_finite(reason, scalars, codes)
             _backend.apply(reason, optimizer, gradients, owned, self._moving, before)
             terms = {**weight_terms, **_backend.nan_if(reason, terms)}
@@ -313,7 +314,7 @@ class Game(Trainer):
 
     def _complete(self, terms: dict[str, Any], player: str) -> dict[str, Any]:
         """Add to a player's term what its layers and weights add themselves, each once."""
-        added = {}
+        added: dict[int, Any] = {}
         for part in self._parts_of(player):
             regularized = sum(v.regularizer is not None for v in part.trainable_variables)
             added |= {id(x): x for x in part.losses[: len(part.losses) - regularized]}
@@ -345,6 +346,17 @@ class Game(Trainer):
             weights = ops.reshape(ops.repeat(weights, self.rows_per_sample, axis=1), (-1,))
         reconstructions = ops.stop_gradient(self(images, training=False))
         self._compile_metrics.update_state(images, reconstructions, sample_weight=weights)
+
+
+def _health(optimizer: Any, gradients: list):
+    """Return a scalar that is finite if an optimizer can use the gradients.
+
+    A scaled one may overflow until its scale is found: then the optimizer skips a step and halves
+    the scale. No scale as small as this one is of any use.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return ops.where(optimizer.dynamic_scale.value < LEAST_LOSS_SCALE, float("nan"), 0.0)
+    return _backend.total(gradients, optimizer.learning_rate)
 
 
 def _exclude_from_decay(

@@ -44,8 +44,8 @@ class Supervision(Fixed):
     >>> model.compile()
     >>> labels = np.array([[2, 5], [0, np.nan], [np.nan, np.nan], [1, 1]])
     >>> images = np.zeros((4, 16, 16, 1), "uint8")
-    >>> sorted(model.fit(images, labels, verbose=0).history)[-1]
-    'supervision'
+    >>> sorted(model.fit(images, labels, verbose=0).history)[-2:]
+    ['supervision', 'supervision_weight']
     """
 
     def __init__(

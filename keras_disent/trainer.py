@@ -469,7 +469,7 @@ class _Watch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None) -> None:
         self._check(logs)
         for callback in self.others:
-            if getattr(callback, "scores", False):
+            if getattr(callback, "scores", False) is True:
                 callback.measure(epoch, logs)
 
     def _check(self, logs) -> None:

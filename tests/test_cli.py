@@ -356,7 +356,8 @@ def test_commands_on_a_run_tell_mistakes_too(run, refused):
 def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, refused):
     beta = "beta=InverseTimeDecay(1.0, decay_steps=4, decay_rate=-1.0)"  # 1 / (1 - step / 4)
     line = refused("train", "--out", tmp_path / "run", *QUICK, "--model", "beta_vae", "--set", beta)
-    assert "loss not finite at step 5." in line
+    assert "Training stopped at step 5, " in line
+    assert "`loss` is not finite" in line
     assert int(runs.load_model(tmp_path / "run").steps) == 4
 
 

@@ -478,6 +478,17 @@ def test_the_first_term_that_is_not_finite_is_named():
     model.evaluate(images(8), verbose=0)
 
 
+def test_gradients_that_are_never_finite_end_training_in_mixed_precision():
+    class Broken(VAE):
+        def penalty(self, codes, mean, log_variance, kl):
+            return kl + ops.sqrt(0.0 * ops.sum(ops.square(mean))), {}
+
+    model = Broken(SHAPE, LATENTS, encoder="mlp", decoder="mlp", seed=0, dtype="mixed_float16")
+    with pytest.raises(FloatingPointError, match=r"the gradient of `loss` is not finite"):
+        quiet(compiled(model), images(8), epochs=50)
+    assert np.isfinite(trained(model)).all()
+
+
 def test_images_of_later_batches_are_looked_at():
     x = images(24).astype("float32") / 255
     for bad in (255 * x[8:16], np.full_like(x[:8], np.nan), x[:8] - 0.5):

@@ -40,7 +40,7 @@ def small(cls, **options):
         LATENTS,
         encoder=networks.conv_encoder(SHAPE, 0.1, seed=1),
         decoder=networks.conv_decoder(SHAPE, LATENTS, 0.1, seed=2),
-        **options,
+        **{"seed": 0, **options},
     )
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:

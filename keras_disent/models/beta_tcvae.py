@@ -148,10 +148,11 @@ class BetaTCVAE(VAE):
         return total, dict(zip(self._parts, parts, strict=True))
 
     def check_batch_size(self, size: int) -> None:
-        if self.estimator == "mss" and size > self.dataset_size + 1:
+        most = size if self.dataset_size is None else self.dataset_size + 1
+        if self.estimator == "mss" and size > most:
             raise ValueError(
-                f"The estimator 'mss' is for batches of at most `dataset_size` + 1 images, here "
-                f"{self.dataset_size + 1}: choose a smaller `batch_size`, or 'mws'. Got {size}."
+                "The estimator 'mss' is for batches of at most `dataset_size` + 1 images, here "
+                f"{most}: choose a smaller `batch_size`, or 'mws'. Got {size}."
             )
 
     def get_config(self) -> dict[str, Any]:

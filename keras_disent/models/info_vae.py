@@ -69,11 +69,13 @@ class InfoVAE(VAE):
         return (1 - alpha) * kl + weight * discrepancy, {"mmd": discrepancy}
 
     def check_weights(self, weights: dict[str, Any]) -> None:
-        given = [weights.get(name) for name in ("alpha", "mmd_weight")]
-        if all(isinstance(value, float) for value in given) and sum(given) < 1:
+        alpha, mmd_weight = weights.get("alpha"), weights.get("mmd_weight")
+        if not (isinstance(alpha, float) and isinstance(mmd_weight, float)):
+            return
+        if alpha + mmd_weight < 1:
             raise ValueError(
                 "`alpha` + `mmd_weight` of InfoVAE are at least 1, or a greater discrepancy would "
-                f"be a smaller loss. Got {given[0]:g} + {given[1]:g}."
+                f"be a smaller loss. Got {alpha:g} + {mmd_weight:g}."
             )
 
     def get_config(self) -> dict[str, Any]:
