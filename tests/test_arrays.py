@@ -83,9 +83,11 @@ def test_codes_may_be_lists():
     model = small("vae")
     rows = [[0.0, 1.0, 2.0], [3, 4, 5]]
     np.testing.assert_array_equal(model.decode(rows), model.decode(np.array(rows, "float32")))
-    for wrong in ([[1.0, 2.0]], [1.0, 2.0, 3.0], np.zeros((0, LATENTS))):
-        with pytest.raises(ValueError, match=r"`codes` must be \(n, 3\), n at least 1. Got shape"):
+    for wrong in ([[1.0, 2.0]], [1.0, 2.0, 3.0]):
+        with pytest.raises(ValueError, match=r"`codes` must be \(n, 3\)\. Got shape"):
             model.decode(wrong)
+    with pytest.raises(ValueError, match=r"`codes` must hold at least one row\. Got none\."):
+        model.decode(np.zeros((0, LATENTS)))
 
 
 @pytest.mark.parametrize(

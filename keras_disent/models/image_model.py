@@ -113,15 +113,15 @@ class ImageModel(Game):
             batch_size: number of codes that are decoded at a time.
 
         Raises:
-            ValueError: if `codes` is not (n, D), n at least 1.
+            ValueError: if `codes` is not (n, D), or has no row.
         """
         if not hasattr(codes, "shape"):
             codes = to_numpy(codes)
         shape = tuple(codes.shape)
-        if len(shape) != 2 or shape[1] != self.latent_dim or not shape[0]:
-            raise ValueError(
-                f"`codes` must be (n, {self.latent_dim}), n at least 1. Got shape {shape}."
-            )
+        if len(shape) != 2 or shape[1] != self.latent_dim:
+            raise ValueError(f"`codes` must be (n, {self.latent_dim}). Got shape {shape}.")
+        if shape[0] == 0:
+            raise ValueError("`codes` must hold at least one row. Got none.")
         return batched(self._decode, codes, batch_size)[0]
 
     def reconstruct(self, images, batch_size: int = 256) -> np.ndarray:
