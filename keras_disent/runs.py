@@ -50,9 +50,10 @@ def load_model(
             class that is neither registered nor among `custom_objects`.
     """
     path = Path(path)
-    if (path / MODEL).is_file():
+    unzipped = (path / "metadata.json").is_file()  # by `save_model(..., zipped=False)`
+    if path.is_dir() and not unzipped:
         path = path / MODEL
-    if not (path.is_file() or (path / "metadata.json").is_file()):  # or a file that was unzipped
+    if not (path.is_file() or unzipped):
         raise ValueError(f"There is no file {str(path)!r} to load a model from.")
     try:
         return keras.saving.load_model(
