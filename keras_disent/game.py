@@ -372,6 +372,8 @@ def _exclude_from_decay(
     before, numbers = _decay_exclusions(inner, variables)
     more = variables if exactly else [variables[i] for i in numbers]
     patterns = [pattern for pattern in (before, names) if pattern]
+    if before and names and names in before:  # from a file, with what the model adds
+        patterns = [before]
     inner.exclude_from_weight_decay(var_list=more, var_names=patterns)
 
 
