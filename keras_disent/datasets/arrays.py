@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource, check_indices
+from keras_disent.validation import ROUNDING
 
 
 class Images(ImageSource):
@@ -24,7 +25,8 @@ class Images(ImageSource):
 
     Raises:
         TypeError: neither uint8 nor float.
-        ValueError: another rank, no images or pixels, NaN, or floats out of range.
+        ValueError: another rank, no images or pixels, NaN, floats out of range, or bytes that are
+            only 0 and 1 (in the first 1,000 images).
 
     >>> data = Images(np.zeros((10, 8, 8)))
     >>> len(data), data.image_shape, data.images([3, 4]).dtype
@@ -218,17 +220,23 @@ def check_pixels(images: Any) -> Any:
     if math.prod(pixels.shape) == 0:
         raise ValueError(f"`images` needs at least one pixel. Got shape {tuple(pixels.shape)}.")
     if pixels.dtype == np.uint8:
+        first = np.asarray(pixels[:1000])
+        if first.max() == 1:
+            raise ValueError(
+                "`images` as uint8 needs the range 0..255. Got bytes 0 and 1 only, which would be "
+                "nearly black: pass 255 * images, or images.astype('float32')."
+            )
         return pixels
     if not np.issubdtype(pixels.dtype, np.floating):
         raise TypeError(f"`images` needs uint8, or floats from 0 to 1. Got {pixels.dtype}.")
     pixels = np.asarray(pixels)
     lowest, highest = pixels.min(), pixels.max()
-    if not (lowest >= 0 and highest <= 1):  # NaN fails here too
+    if not (lowest >= -ROUNDING and highest <= 1 + ROUNDING):  # NaN fails here too
         raise ValueError(
             "`images` needs floats from 0 to 1, without NaN. "
             f"Got values from {lowest} to {highest}."
         )
-    return np.rint(pixels * 255).astype(np.uint8)
+    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
 def shape_of(rows: Any) -> tuple[int, int, int]:
