@@ -66,7 +66,7 @@ def passing(model):
 def label_loss_by_hand(model):
     """Without noise half of the graphs are empty, and half have all edges above 1/2."""
     layer, u = model.graph_layer, standardised()
-    if model.variant == "public_code":
+    if model.variant == "fixed_weights":
         told = mechanisms_by_hand(layer.mechanisms, u[:, :, None], model.adjacency())[..., 0]
         return ((told - u) ** 2).mean()
     halves = []
@@ -108,7 +108,7 @@ def by_hand(model):
     }
 
 
-@pytest.mark.parametrize("variant", ["paper", "public_code"])
+@pytest.mark.parametrize("variant", ["paper", "fixed_weights"])
 def test_terms(variant):
     model = model_of(variant=variant, concept_scale=0.5, sparsity=0.7, temperature=0.3)
     logs, expected = evaluated(model), by_hand(model)
@@ -122,9 +122,9 @@ def test_terms(variant):
     assert logs["loss"] == pytest.approx(total, rel=1e-3)
 
 
-def test_weights_of_the_public_code():
+def test_the_fixed_weights():
     cycle = CHAIN + CHAIN.T
-    model = model_of(cycle, variant="public_code")
+    model = model_of(cycle, variant="fixed_weights")
     assert not (model.adjacency() * (1 - cycle)).any()
     assert (model.sparsity, model.label_noise, model.concept_scale) == (0.0, 0.0, 1.0)
     logs = evaluated(model)
@@ -134,7 +134,7 @@ def test_weights_of_the_public_code():
     total += logs["mask_loss"] + 3 * h + 0.5 * h**2
     assert logs["loss"] == pytest.approx(total, rel=1e-3)
     parts = {"encoder": "mlp", "decoder": "mlp"}
-    new = CausalVAE(SHAPE, NAMES, graph=CHAIN, variant="public_code", **parts)
+    new = CausalVAE(SHAPE, NAMES, graph=CHAIN, variant="fixed_weights", **parts)
     assert_same([new.adjacency()], [CHAIN.astype("float32")])  # starts on the given graph
     assert_same([new.graph()], [CHAIN])
 
@@ -184,7 +184,7 @@ def test_by_name_from_the_command_line():
 
 
 @quick_on_torch
-@pytest.mark.parametrize("variant", ["paper", "public_code"])
+@pytest.mark.parametrize("variant", ["paper", "fixed_weights"])
 def test_an_edge_that_is_not_allowed_never_comes(variant):
     model = model_of(CHAIN, variant=variant)
     model.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
@@ -249,7 +249,7 @@ def _mixed(model, codes):
 
 
 def test_a_cycle_is_told():
-    model = model_of(CHAIN + CHAIN.T, variant="public_code")
+    model = model_of(CHAIN + CHAIN.T, variant="fixed_weights")
     with pytest.raises(ValueError, match=r"graph without cycles.* among light, shadow, mood"):
         model.intervene(X, {"light": 0.0})
 
@@ -306,8 +306,8 @@ BAD_MODELS = [
     ({"concepts": 0}, "`concepts` is a whole number of at least 1. Got 0"),
     ({"concepts": "abc"}, "names, or how many. Got 'abc'"),
     ({"concept_dim": 0}, "`concept_dim` is a whole number"),
-    ({"variant": "code"}, "No variant 'code' here. Choose from: paper, public_code"),
-    ({"variant": "public_code"}, "needs a `graph` to start from. Got None"),
+    ({"variant": "code"}, "No variant 'code' here. Choose from: fixed_weights, paper"),
+    ({"variant": "fixed_weights"}, "needs a `graph` to start from. Got None"),
     ({"concept_scale": 0.0}, "`concept_scale` is above 0"),
     ({"label_noise": -1.0}, "`label_noise` is a number of at least 0"),
     ({"mask_weight": -1.0}, "`mask_weight` is a number of at least 0"),

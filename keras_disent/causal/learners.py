@@ -104,8 +104,8 @@ class AnnealedGraph(keras.layers.Layer):
         return ops.convert_to_tensor(self.superset)
 
 
-class PublishedGraph(keras.layers.Layer):
-    """Edges that are real numbers, starting at 1: the graph of the public code.
+class RealGraph(keras.layers.Layer):
+    """Edges that are real numbers, starting at 1.
 
     Args:
         superset: (K, K) of 0 and 1, the edges that may be there.

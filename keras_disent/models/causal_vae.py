@@ -12,7 +12,7 @@ from keras_disent import schedules, validation
 from keras_disent.causal import arguments
 from keras_disent.causal.acyclicity import AugmentedLagrangian, acyclicity
 from keras_disent.causal.labels import check_labels
-from keras_disent.causal.learners import AnnealedGraph, PublishedGraph
+from keras_disent.causal.learners import AnnealedGraph, RealGraph
 from keras_disent.causal.mechanisms import Mechanisms
 from keras_disent.models.concept_vae import ConceptVAE
 from keras_disent.models.vae import VAE
@@ -20,7 +20,7 @@ from keras_disent.moments import Standardiser
 from keras_disent.ranges import Range
 from keras_disent.registry import lookup
 
-VARIANTS = ("paper", "public_code")
+VARIANTS = ("paper", "fixed_weights")
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -59,28 +59,32 @@ class CausalVAE(ConceptVAE):
     - less `temperature` times the entropy of A is minimised. While the temperature falls to 0,
       edges are decided in the order of what they explain (deterministic annealing).
 
-    The variant "public_code" is the published code: A_ji real, starting at 1 on the given graph;
-    f and g see the sum A^T z; the mean squared error of the labels, no noise, no sparsity, and
-    3 h(A) + h(A)^2 / 2 throughout.
+    The variant "fixed_weights" does without all of this: A_ji real, starting at 1 on the given
+    graph; f and g see the sum A^T z; the mean squared error of the labels, no noise, no sparsity,
+    and 3 h(A) + h(A)^2 / 2 throughout. The start, the weights of h and of the KL, and the 32 ELU
+    units of f and g are those of the public code (`mask_vae_pendulum`), which differs in the rest:
+    its posterior has variance 1; its decoder sees f(A^T z) and an attention to z and eps, with
+    noise; its mask term is half the squared gap to the labels, which it takes raw; it learns all of
+    A, not only the given edges; and its reconstruction is averaged over channels and rows.
 
     Args:
         concepts: names, or how many; K of them.
         concept_dim: int, latents k of each concept.
         graph: the edges to start from, no others can come: (K, K) of 0 and 1, 1 at [j, i] if j may
             cause i, or `{cause: effects}` by name. Default: any edge may come, none is there at
-            first. "public_code" needs one.
-        variant: "paper" or "public_code".
+            first. "fixed_weights" needs one.
+        variant: "paper" or "fixed_weights".
         kl_weight, concept_kl_weight, label_weight, mask_weight: numbers of at least 0, or
             schedules.
-        sparsity: likewise, in nats for an edge; default 0.2, in "public_code" 0.
+        sparsity: likewise, in nats for an edge; default 0.2, in "fixed_weights" 0.
         temperature: likewise, in nats ("paper"); default from 0.5 to 0 in 2,400 steps. A graph is
             decided when it is 0: on Pendulum, half as many steps are too few.
         concept_scale: float above 0, standard deviation of p(z_i|u_i) for standardised labels;
-            default 0.1, in "public_code" 1 as published.
+            default 0.1, in "fixed_weights" 1.
         label_noise: float of at least 0, in standard deviations of a label; default 0.1, in
-            "public_code" 0.
+            "fixed_weights" 0.
         acyclicity: a `keras_disent.causal.AugmentedLagrangian`; its default learns, that of
-            "public_code" is fixed.
+            "fixed_weights" is fixed.
         Others: as `VAE`, but without `supervision`.
 
     Logs, besides those of `VAE`: `concept_kl`, nats, summed over concepts; `label_loss`, in
@@ -146,17 +150,15 @@ class CausalVAE(ConceptVAE):
         dim = validation.whole_number("concept_dim", concept_dim, at_least=1)
         lookup(variant, dict.fromkeys(VARIANTS), "variant")
         superset = arguments.superset("graph", graph, names)
-        published = variant == "public_code"
-        if published and graph is None:
-            raise ValueError("The variant 'public_code' needs a `graph` to start from. Got None.")
+        fixed = variant == "fixed_weights"
+        if fixed and graph is None:
+            raise ValueError("The variant 'fixed_weights' needs a `graph` to start from. Got None.")
         if kwargs.pop("supervision", None) is not None:
             raise ValueError("CausalVAE has its own labels: it takes no `supervision`. Got one.")
         if isinstance(acyclicity, dict):
             acyclicity = keras.saving.deserialize_keras_object(acyclicity)
         if acyclicity is None:
-            acyclicity = (
-                AugmentedLagrangian(3.0, 1.0, every=0) if published else AugmentedLagrangian()
-            )
+            acyclicity = AugmentedLagrangian(3.0, 1.0, every=0) if fixed else AugmentedLagrangian()
         elif not isinstance(acyclicity, AugmentedLagrangian):
             raise ValueError(f"`acyclicity` is an AugmentedLagrangian. Got {acyclicity!r}.")
         super().__init__(image_shape, len(names) * dim, **kwargs)
@@ -164,8 +166,8 @@ class CausalVAE(ConceptVAE):
         self.superset, self._given = superset, graph is not None
         self.variant = variant
 
-        def default(value, paper, code):
-            return (code if published else paper) if value is None else value
+        def default(value, paper, when_fixed):
+            return (when_fixed if fixed else paper) if value is None else value
 
         given = {
             "kl_weight": kl_weight,
@@ -184,12 +186,12 @@ class CausalVAE(ConceptVAE):
         self.lagrangian = acyclicity
         seed = self.part_seed("graph_layer")
         self.graph_layer: Any = (
-            PublishedGraph(superset, seed)
-            if published
+            RealGraph(superset, seed)
+            if fixed
             else AnnealedGraph(superset, self._given, self.label_noise, seed)
         )
         seed = self.part_seed("mask_layer")
-        self.mask_layer = Mechanisms(len(names), dim, summed=published, seed=seed)
+        self.mask_layer = Mechanisms(len(names), dim, summed=fixed, seed=seed)
         self.label_scale = Standardiser(len(names))
 
     @classmethod
