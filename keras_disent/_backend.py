@@ -197,13 +197,16 @@ def count(reason, steps, fault) -> None:
 
 
 def total(gradients: list, learning_rate):
-    """Return a scalar that is finite if all gradients and the learning rate are."""
+    """Return a scalar that is finite if all gradients, their squares and the learning rate are.
+
+    Adam takes squares: of a number that is finite they need not be, and then weights become NaN.
+    """
     gradients = [g for g in gradients if g is not None]
     if BACKEND == "torch":
-        return torch.nn.utils.get_total_norm(gradients, 1.0) + 0.0 * float(learning_rate)
+        return torch.nn.utils.get_total_norm(gradients) + 0.0 * float(learning_rate)
     if BACKEND == "tensorflow":
         gradients = [tf.convert_to_tensor(g) for g in gradients]  # some are rows of an embedding
-    sums = [keras.ops.cast(keras.ops.sum(g), "float32") for g in gradients]
+    sums = [keras.ops.cast(keras.ops.sum(keras.ops.square(g)), "float32") for g in gradients]
     return sum(sums, 0.0 * keras.ops.cast(learning_rate, "float32"))
 
 

@@ -47,14 +47,14 @@ class Game(Trainer):
     def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)
         # All trackers exist from birth: made during training, JAX would log only the last batch.
-        self._trackers = [keras.metrics.Mean(name=term) for term in self.terms]
+        self._trackers = [keras.metrics.Mean(name=term, dtype="float32") for term in self.terms]
         self._sample_weight: Any = None
 
     def add_term(self, name: str) -> None:
         """Track and log one term more than the class declares; only while the model is made."""
         if name not in self.terms:
             self.terms = (*self.terms, name)
-            self._trackers.append(keras.metrics.Mean(name=name))
+            self._trackers.append(keras.metrics.Mean(name=name, dtype="float32"))
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         """Return the scalar terms of one player's turn; `player` is one of them.
@@ -138,7 +138,8 @@ class Game(Trainer):
             optimizer = dict.fromkeys(self.players, optimizer)
         if isinstance(optimizer, dict):
             self._check_one_for_each_player(optimizer)
-            scale = auto_scale_loss and self.dtype_policy.compute_dtype == "float16"
+            half = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
+            scale = auto_scale_loss and half
             optimizer = {
                 player: _optimizer(optimizer[player] or self.default_optimizer(), loss_scale=scale)
                 for player in self.players

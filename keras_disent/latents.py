@@ -21,7 +21,7 @@ LOG_TWO_PI = math.log(2 * math.pi)
 
 
 LEAST_SCALE = 1 / (255 * math.sqrt(12))  # standard deviation of rounding a pixel to a byte
-MOST_LOG_VARIANCE = 40.0  # up to here also squares of variances are float32
+MOST_LOG_VARIANCE = 30.0  # with features up to 10,000, squares of its gradients are float32
 
 
 class Seeds(keras.random.SeedGenerator):
@@ -99,10 +99,10 @@ class Noise(keras.layers.Layer):
         else:
             fixed = np.random.default_rng(0).standard_normal((2, each, 1, latents))
             normal = [
-                ops.convert_to_tensor(part.astype("float32")) + ops.zeros((1, rows, 1))
+                ops.convert_to_tensor(part.astype("float32")) + ops.zeros((1, rows, 1), "float32")
                 for part in fixed
             ]
-        return ops.where(normal[0] > 0, 1.0, -1.0), normal[1]
+        return 2 * ops.cast(normal[0] > 0, "float32") - 1, normal[1]
 
 
 @register
@@ -113,8 +113,8 @@ class GaussianPosterior(keras.layers.Layer):
         latent_dim: int, number of latents D.
         seed: int, of the initial weights (Glorot uniform); None draws one.
 
-    Call: features (n, f) -> (mean, log_variance), each (n, D) float32; log-variances from -40 to 40
-    (beyond, squares of variances would be no float32), with the gradient of what the head gives.
+    Call: features (n, f) -> (mean, log_variance), each (n, D) float32; log-variances from -30 to 30
+    (beyond, squares of gradients would be no float32), with the gradient of what the head gives.
 
     Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", equation 9.
 
@@ -170,7 +170,9 @@ class StandardNormalPrior(keras.layers.Layer):
     def distribution(self):
         """Return p(z) as the backend's distribution: event (D,)."""
         return _backend.normal(
-            ops.zeros((self.latent_dim,)), ops.ones((self.latent_dim,)), event_dims=1
+            ops.zeros((self.latent_dim,), "float32"),
+            ops.ones((self.latent_dim,), "float32"),
+            event_dims=1,
         )
 
     @staticmethod

@@ -489,6 +489,14 @@ def test_gradients_that_are_never_finite_end_training_in_mixed_precision():
     assert np.isfinite(trained(model)).all()
 
 
+def test_gradients_whose_squares_overflow_destroy_nothing():
+    encoder = keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Rescaling(1e9)])
+    model = compiled(small("vae", encoder=encoder))
+    with pytest.raises(FloatingPointError, match="is not finite"):
+        quiet(model, images(16), epochs=5)
+    assert np.isfinite(trained(model)).all()
+
+
 def test_images_of_later_batches_are_looked_at():
     x = images(24).astype("float32") / 255
     for bad in (255 * x[8:16], np.full_like(x[:8], np.nan), x[:8] - 0.5):
@@ -507,7 +515,7 @@ def test_rounding_above_one_is_no_error():
 
 
 def test_a_posterior_that_would_overflow_stays_a_number():
-    encoder = keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Rescaling(1e6)])
+    encoder = keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Rescaling(1e4)])
     model = compiled(small("vae", encoder=encoder))
     quiet(model, images(16), epochs=2)
     assert np.isfinite(trained(model)).all()
@@ -515,7 +523,7 @@ def test_a_posterior_that_would_overflow_stays_a_number():
         model.posterior_parameters(images(4))[1].min(),
         model.posterior_parameters(images(4))[1].max(),
     )
-    assert -40 <= low <= high <= 40
+    assert -30 <= low <= high <= 30
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="sizes that are not known exist there only")

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 from checks import (
@@ -19,6 +20,7 @@ from checks import (
     mixed_precision_trains_and_loads,
     plain,
     policy,
+    quick_on_torch,
     reload,
     small,
 )
@@ -132,6 +134,29 @@ def reads_and_moves(graph):
 @pytest.mark.parametrize("name", ["vae", "factor_vae"])
 def test_the_other_half_precision(name):
     mixed_precision_trains_and_loads(lambda **kwargs: small(name, **kwargs), "mixed_bfloat16")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("floatx", ["float64", "bfloat16"])
+@quick_on_torch
+def test_the_type_that_keras_computes_in_by_itself_changes_no_model(name, floatx):
+    def trained(**given):
+        model = compiled(small(name, **given), optimizer=lambda: keras.optimizers.SGD(2**-13))
+        model.noise.enabled = False
+        x = images(16)
+        logs = model.fit(*learnt_from(model, x), batch_size=8, shuffle=False, verbose=0).history
+        return model.encode(x), np.array([values[0] for values in logs.values()])
+
+    codes, logs = trained()
+    policy_of_today = keras.config.dtype_policy()
+    keras.config.set_floatx(floatx)
+    try:
+        keras.config.set_dtype_policy(policy_of_today)
+        codes_there, logs_there = trained()
+    finally:
+        keras.config.set_floatx("float32")
+    np.testing.assert_allclose(codes_there, codes, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(logs_there, logs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", [FactorVAE, Autoencoder])

@@ -20,7 +20,11 @@ def weighted(size, dataset_size: int | None):
 
     Source: Chen et al. 2018, equation 6.
     """
-    return ops.zeros((1, 1)) - math.log(dataset_size or 1) - ops.log(ops.cast(size, "float32"))
+    return (
+        ops.zeros((1, 1), "float32")
+        - math.log(dataset_size or 1)
+        - ops.log(ops.cast(size, "float32"))
+    )
 
 
 def stratified(size, dataset_size: int):

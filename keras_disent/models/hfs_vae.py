@@ -93,7 +93,9 @@ def factorized_support(codes):
     (0.0, 1.0)
     """
     columns = ops.transpose(codes)
-    first, second = np.triu_indices(codes.shape[1], 1)
+    first, second = (
+        ops.convert_to_tensor(part, "int32") for part in np.triu_indices(codes.shape[1], 1)
+    )
     left, right = ops.take(columns, first, axis=0), ops.take(columns, second, axis=0)  # (pairs, n)
     a, b = _farthest(ops.stop_gradient(left), ops.stop_gradient(right))
     return ops.sum(ops.min(_squares(left, a) + _squares(right, b), axis=-1))

@@ -164,7 +164,7 @@ class LatentQuantizer(layers.Layer):
 
     def call(self, raw):
         distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
-        nearest = ops.one_hot(largest(-distances), self.table.shape[1])
+        nearest = ops.one_hot(largest(-distances), self.table.shape[1], dtype="float32")
         # With the axis kept, and dropped afterwards, for OpenVINO (2026.4): it fuses a sum over the
         # last axis with what follows, and then reads wrong numbers for all rows but the first.
         return ops.sum(nearest * self.table[None], axis=-1, keepdims=True)[..., 0]

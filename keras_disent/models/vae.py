@@ -128,7 +128,8 @@ class VAE(Coder):
     def posterior(self, images):
         """Return q(z|x) of one batch as the backend's distribution: batch (n,), event (D,)."""
         self.check_images(images)
-        images = self.preprocess(ops.convert_to_tensor(images))
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        images = self.preprocess(ops.convert_to_tensor(images, dtype=dtype))
         return self.posterior_head.distribution(*self.posterior_head(self.encoder(images)))
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
