@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_disent import validation
+from keras_disent import style_networks, validation
 from keras_disent.convolutions import Downsample, Upsample
 
 CHANNELS_LAST = "channels_last"  # of every layer: Keras's global setting changes no network
@@ -67,6 +68,8 @@ def conv_encoder(
     image_shape: tuple[int, int, int],
     width: float = 1.0,
     kernels: tuple[int, ...] = (4, 4, 2, 2),
+    filters: tuple[int, ...] = (32, 32, 64, 64),
+    units: tuple[int, ...] = (256,),
     seed: int | None = None,
 ) -> keras.Model:
     """Four strided convolutions (32, 32, 64, 64), then 256 features.
@@ -75,7 +78,9 @@ def conv_encoder(
         image_shape: (height, width, channels), sides divisible by 16.
         width: float, multiplies every number of filters and units.
         kernels: kernel side of each convolution; `(4, 4, 2, 2)` as in Locatello et al. 2019,
-            `(4, 4, 4, 4)` as in Burgess et al. 2018.
+            `(4, 4, 4, 4)` as in Higgins et al. 2017 and Burgess et al. 2018.
+        filters: number of filters of each convolution; four times 32 as in Burgess et al. 2018.
+        units: units of each dense layer; `(256, 256)` as in Burgess et al. 2018.
         seed: int, of the initial weights (Glorot uniform); None draws one.
 
     Raises:
@@ -86,9 +91,9 @@ def conv_encoder(
     """
     shape, initial = _sixteenths(image_shape), initializers(seed)
     images = x = keras.Input(shape, name="images")
-    for filters, kernel in zip((32, 32, 64, 64), kernels, strict=True):
+    for count, kernel in zip(filters, kernels, strict=True):
         x = Downsample(
-            _units(width, filters),
+            _units(width, count),
             kernel,
             strides=2,
             padding="same",
@@ -97,7 +102,10 @@ def conv_encoder(
             kernel_initializer=next(initial),
         )(x)
     x = layers.Flatten(data_format=CHANNELS_LAST)(x)
-    x = layers.Dense(_units(width, 256), activation="relu", kernel_initializer=next(initial))(x)
+    for count in units:
+        x = layers.Dense(_units(width, count), activation="relu", kernel_initializer=next(initial))(
+            x
+        )
     return keras.Model(images, x, name="encoder")
 
 
@@ -105,6 +113,8 @@ def conv_decoder(
     image_shape: tuple[int, int, int],
     latent_dim: int,
     width: float = 1.0,
+    filters: tuple[int, ...] = (64, 32, 32),
+    units: tuple[int, ...] = (256,),
     seed: int | None = None,
 ) -> keras.Model:
     """256 units, then four transposed convolutions (64, 32, 32, channels), 4x4, stride 2.
@@ -113,6 +123,9 @@ def conv_decoder(
         image_shape: (height, width, channels), sides divisible by 16.
         latent_dim: int, number of latents.
         width: float, multiplies every number of filters and units.
+        filters: number of filters of each transposed convolution but the last; three times 32 as in
+            Burgess et al. 2018.
+        units: units of each dense layer but the last; `(256, 256)` as in Burgess et al. 2018.
         seed: int, of the initial weights (Glorot uniform); None draws one.
 
     Raises:
@@ -124,15 +137,15 @@ def conv_decoder(
     (None, 32, 32, 3)
     """
     height, columns, channels = _sixteenths(image_shape)
-    rows, columns, filters = height // 16, columns // 16, _units(width, 64)
+    start = height // 16, columns // 16, _units(width, filters[0])
     initial = initializers(seed)
     codes = x = keras.Input((latent_dim,), name="codes")
-    for units in (_units(width, 256), rows * columns * filters):
-        x = layers.Dense(units, activation="relu", kernel_initializer=next(initial))(x)
-    x = layers.Reshape((rows, columns, filters))(x)
-    for filters in (64, 32, 32):
+    for count in (*(_units(width, count) for count in units), math.prod(start)):
+        x = layers.Dense(count, activation="relu", kernel_initializer=next(initial))(x)
+    x = layers.Reshape(start)(x)
+    for count in filters:
         x = Upsample(
-            _units(width, filters),
+            _units(width, count),
             4,
             strides=2,
             padding="same",
@@ -230,10 +243,22 @@ def _sixteenths(image_shape: Any) -> tuple[int, int, int]:
 
 ENCODERS: dict[str, Any] = {
     "conv": conv_encoder,
-    "burgess": functools.partial(conv_encoder, kernels=(4, 4, 4, 4)),
+    "higgins": functools.partial(conv_encoder, kernels=(4, 4, 4, 4)),
+    "burgess": functools.partial(
+        conv_encoder, kernels=(4, 4, 4, 4), filters=(32, 32, 32, 32), units=(256, 256)
+    ),
     "mlp": mlp_encoder,
+    "qlae": style_networks.qlae_encoder,
+    "tripod": style_networks.tripod_encoder,
 }
-DECODERS: dict[str, Any] = {"conv": conv_decoder, "burgess": conv_decoder, "mlp": mlp_decoder}
+DECODERS: dict[str, Any] = {
+    "conv": conv_decoder,
+    "higgins": conv_decoder,
+    "burgess": functools.partial(conv_decoder, filters=(32, 32, 32), units=(256, 256)),
+    "mlp": mlp_decoder,
+    "qlae": style_networks.qlae_decoder,
+    "tripod": style_networks.tripod_decoder,
+}
 
 
 # -- networks of one's own ------------------------------------------------------------------------

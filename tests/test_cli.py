@@ -249,7 +249,10 @@ WRONG = {
     "model": (["--model", "factorvae"], "No model 'factorvae' here. Choose from: ada_gvae, "),
     "data": (["--data", "smile"], "No data set 'smile' here. Choose from: "),
     "metric": (["--metrics", "mig,x"], "No metric 'x' here. Choose from: active_units, "),
-    "network": (["--network", "cnn"], "No network 'cnn' here. Choose from: burgess, conv, mlp."),
+    "network": (
+        ["--network", "cnn"],
+        "No network 'cnn' here. Choose from: burgess, conv, higgins, mlp, qlae, tripod.",
+    ),
     "backend": (["--backend", "numpy"], "No backend 'numpy' here. Choose from: tensorflow, jax, "),
     "likelihood": (["--likelihood", "poisson"], "No likelihood 'poisson' here. Choose from: bern"),
     "option": (["--model", "factor_vae", "--set", "gama=3"], "'gama' here. Choose from: discrimi"),

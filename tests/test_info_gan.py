@@ -333,7 +333,7 @@ BAD = {
     ),
     "unknown network": (
         {"generator": "cnn"},
-        "No generator 'cnn' here. Choose from: burgess, conv, mlp, profiles",
+        "No generator 'cnn' here. Choose from: burgess, conv, higgins, mlp, profiles",
     ),
     "negative seed": ({"seed": -1}, "`seed` is a whole number of at least 0. Got -1"),
 }

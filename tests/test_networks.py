@@ -182,9 +182,12 @@ def dense(before, after):
 
 
 ENCODER = conv(4, 1, 32) + conv(4, 32, 32) + conv(2, 32, 64) + conv(2, 64, 64) + dense(1024, 256)
-BURGESS = conv(4, 1, 32) + conv(4, 32, 32) + conv(4, 32, 64) + conv(4, 64, 64) + dense(1024, 256)
+HIGGINS = conv(4, 1, 32) + conv(4, 32, 32) + conv(4, 32, 64) + conv(4, 64, 64) + dense(1024, 256)
+BURGESS = conv(4, 1, 32) + 3 * conv(4, 32, 32) + dense(512, 256) + dense(256, 256)
 UPWARDS = conv(4, 64, 64) + conv(4, 64, 32) + conv(4, 32, 32) + conv(4, 32, 1)
 DECODER = dense(10, 256) + dense(256, 1024) + UPWARDS
+BURGESS_DECODER = dense(10, 256) + dense(256, 256) + dense(256, 512)
+BURGESS_DECODER += 3 * conv(4, 32, 32) + conv(4, 32, 1)
 MLP_ENCODER = dense(4096, 1200) + dense(1200, 1200)
 MLP_DECODER = dense(10, 1200) + 2 * dense(1200, 1200) + dense(1200, 4096)
 
@@ -193,14 +196,16 @@ MLP_DECODER = dense(10, 1200) + 2 * dense(1200, 1200) + dense(1200, 4096)
     ("name", "encoder", "decoder"),
     [
         ("conv", 304_064, 381_313),
-        ("burgess", 377_792, 381_313),
+        ("higgins", 377_792, 381_313),
+        ("burgess", 246_912, 249_953),
         ("mlp", 6_357_600, 7_814_896),
     ],
 )
 def test_published_sizes(name, encoder, decoder):
     by_hand = {
         "conv": (ENCODER, DECODER),
-        "burgess": (BURGESS, DECODER),
+        "higgins": (HIGGINS, DECODER),
+        "burgess": (BURGESS, BURGESS_DECODER),
         "mlp": (MLP_ENCODER, MLP_DECODER),
     }
     assert by_hand[name] == (encoder, decoder)
@@ -251,7 +256,7 @@ def test_published_layers():
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 1), (48, 48, 3), (32, 64, 1), (64, 16, 3)])
-@pytest.mark.parametrize("name", networks.ENCODERS)
+@pytest.mark.parametrize("name", ["conv", "higgins", "burgess", "mlp"])
 def test_encoders_and_decoders_fit_each_other(name, shape):
     encoder = networks.ENCODERS[name](shape, width=0.05)
     decoder = networks.DECODERS[name](shape, 7, width=0.05)

@@ -251,7 +251,10 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
     ("fields", "message"),
     [
         ({"model": "vea"}, r"No model 'vea' here\. Choose from: ada_gvae, .*vae\."),
-        ({"network": "resnet"}, r"No network 'resnet' here\. Choose from: burgess, conv, mlp\."),
+        (
+            {"network": "resnet"},
+            r"No network 'resnet' here\. Choose from: burgess, conv, higgins, mlp, qlae, tripod\.",
+        ),
         ({"metrics": ("mig", "x")}, r"No metric 'x' here\. Choose from: active_units, "),
         ({"correlate": {"scale": 0.1}}, "two factors with a comma between. Got 'scale'"),
         ({"steps": 0}, r"`steps` is a whole number of at least 1\. Got 0\."),

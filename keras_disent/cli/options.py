@@ -49,7 +49,9 @@ def of_a_run(
     ] = None,
     latent_dim: Annotated[int, typer.Option(help="Number of latents.")] = 10,
     likelihood: Annotated[str, typer.Option(help="Of the pixels.")] = "bernoulli",
-    network: Annotated[str, typer.Option(help="conv, burgess or mlp.")] = "conv",
+    network: Annotated[
+        str, typer.Option(help="conv, higgins, burgess, mlp, qlae or tripod.")
+    ] = "conv",
     width: Annotated[float, typer.Option(help="Multiplies the sizes of the networks.")] = 1.0,
     option: Annotated[
         list[str] | None,

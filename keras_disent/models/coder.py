@@ -70,7 +70,7 @@ class Coder(ImageModel):
         seed: int = 0,
         **options,
     ):
-        """Return a model with one kind of networks ("conv", "burgess", "mlp") of any width.
+        """Return a model with one kind of networks ("conv", "mlp", ...) of any width.
 
         Args:
             network: name of both networks.

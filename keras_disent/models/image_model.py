@@ -31,6 +31,7 @@ class ImageModel(Game):
         tunable: `{name: Range}`, hyperparameters that a search tunes unless told otherwise:
             arguments of the constructor, or `learning_rate` and `width`.
         unit_of_use: what `latent_use` counts in.
+        discrete_codes: whether each latent takes few values.
 
     Attributes:
         image_shape: (height, width, channels).
@@ -47,6 +48,7 @@ class ImageModel(Game):
         "width": Range(0.25, 1.0),
     }
     unit_of_use = "grey levels"
+    discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
     noise: latents.Noise

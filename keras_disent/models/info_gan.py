@@ -44,7 +44,7 @@ class InfoGAN(ImageModel):
     Args:
         image_shape: (height, width, channels).
         latent_dim: int, number of codes D.
-        generator: "conv" or "profiles" (those of `models.gan_networks`), "burgess", "mlp" or a
+        generator: "conv" or "profiles" (those of `models.gan_networks`), "higgins", "mlp" or a
             Keras model: noise, codes and classes one-hot, in as many columns as these are, to
             (n, h, w, c) real numbers, of which the sigmoid is taken. Default "conv".
         discriminator: likewise, the trunk of D and Q: images (n, h, w, c), floats in [0, 1], to
@@ -169,7 +169,7 @@ class InfoGAN(ImageModel):
         """Return a model with one kind of networks of any width.
 
         Args:
-            network: "conv", "burgess" or "mlp", for generator and discriminator.
+            network: name of generator and discriminator, such as "conv" or "mlp".
             width: multiplies every number of filters and units.
             likelihood: only "bernoulli", which stands for none: pixels have no likelihood here.
             Others: as the class.

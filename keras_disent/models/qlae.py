@@ -24,6 +24,7 @@ class QuantizedAutoencoder(Autoencoder):
     """
 
     unit_of_use = "nats"
+    discrete_codes = True
 
     def __init__(self, image_shape, latent_dim, values: int, **kwargs):
         values = validation.whole_number("values", values, at_least=2)
@@ -62,8 +63,11 @@ class QLAE(QuantizedAutoencoder):
         reconstruction + P * (quantize_weight * quantization + commit_weight * commitment)
 
     under strong weight decay, which is part of the method: it comes with the default optimizer,
-    AdamW(1e-3, weight_decay=0.1). Biases and the values of latents are not decayed. The gradient
-    of the reconstruction passes straight through the quantization.
+    AdamW(1e-3, weight_decay=0.1). Biases and the values of latents are not decayed. Decay takes
+    1 / (learning rate * decay) = 10,000 steps to act, and 200,000 steps of 128 images are
+    published. The gradient of the reconstruction passes straight through the quantization.
+
+    The published networks are `encoder="qlae", decoder="qlae"`.
 
     Codes are standardised, as `Autoencoder`'s; what lies between two values is decoded as the
     nearer one.
@@ -97,7 +101,7 @@ class QLAE(QuantizedAutoencoder):
         "commit_weight": Range(1e-3, 1.0),
         **Autoencoder.tunable,
     }
-    undecayed = ("bias", "latent_values", "log_scale")
+    undecayed = ("bias", "beta", "latent_values", "log_scale")
     weighs_images = True
     quantize_weight, commit_weight = schedules.Weight(), schedules.Weight()
 
@@ -115,9 +119,14 @@ class QLAE(QuantizedAutoencoder):
         self.quantizer = LatentQuantizer(self.latent_dim, self.values)
 
     def default_optimizer(self, learning_rate: float | None = None):
-        """Return the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3."""
+        """Return the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3.
+
+        Its epsilon is 1e-8 * P: as published, beside a loss averaged over pixels. Only the
+        published clipping of each number of that gradient to 1 is left out.
+        """
         rate = 1e-3 if learning_rate is None else learning_rate
-        return keras.optimizers.AdamW(rate, weight_decay=0.1)
+        epsilon = 1e-8 * math.prod(self.image_shape)
+        return keras.optimizers.AdamW(rate, weight_decay=0.1, epsilon=epsilon)
 
     def coded(self, raw, training: bool):
         values = self.quantizer(raw)

@@ -20,7 +20,7 @@ class VAE(Coder):
     Args:
         image_shape: (height, width, channels).
         latent_dim: int, number of latents D.
-        encoder: name of a network ("conv", "burgess", "mlp") or a Keras model: images
+        encoder: name of a network in `networks.ENCODERS` or a Keras model: images
             (n, h, w, c), floats in [0, 1], to features (n, f). Default "conv".
         decoder: likewise: codes (n, D) to (n, h, w, c) real numbers. Default "conv".
         likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learnt_scale", or a
