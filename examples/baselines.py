@@ -4,7 +4,8 @@
 
 InfoMEC (Hsu et al. 2023) asks whether a latent tells of one factor only (modularity), a factor is
 in one latent only (compactness), and whether all is there (explicitness). All models see the same
-sprites through the same networks. `KERAS_BACKEND` chooses TensorFlow, JAX or PyTorch.
+sprites through the same networks. The weight decay of QLAE acts within 10,000 steps: the default
+`--steps` is too short for it. `KERAS_BACKEND` chooses TensorFlow, JAX or PyTorch.
 """
 
 import argparse

@@ -26,7 +26,9 @@ class Supervision(Fixed):
         kind: "cross_entropy" between the sigmoid of the latent's mean and the label, "l2" between
             mean and label, or "covariance": squares of the covariances of latents with other
             latents' factors, and of that with their own less 1.
-        weight: of the term in the loss: number of at least 0, or a schedule.
+        weight: of the term in the loss: number of at least 0, or a schedule. The authors' code sums
+            cross-entropy and l2 over the labelled batch (64) instead of averaging: its gamma_sup is
+            64 * gamma_sup here. For "covariance" the two are the same.
         factor_sizes: number of steps of each factor, by which labels are divided, as published;
             None takes labels as they are, for "cross_entropy" from 0 to 1.
 
@@ -37,7 +39,8 @@ class Supervision(Fixed):
         ValueError: an unknown kind, or a size below 1.
 
     Source: Locatello et al. 2020, "Disentangling factors of variations using few labels",
-    section 3.
+    section 3. In its code "covariance" leaves out the covariance of a latent with its own factor,
+    and "l2" either learns a factor for the means or squashes them by a sigmoid; here neither.
 
     >>> from keras_disent import BetaVAE
     >>> model = BetaVAE((16, 16, 1), 4, supervision=Supervision("l2", 10.0, (3, 6)))

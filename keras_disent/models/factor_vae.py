@@ -35,7 +35,9 @@ class FactorVAE(VAE):
     Raises:
         ValueError: if `gamma` is negative, or `discriminator` gives no two logits; else as `VAE`.
 
-    Source: Kim & Mnih 2018, "Disentangling by factorising", algorithm 2.
+    Source: Kim & Mnih 2018, "Disentangling by factorising". In its algorithm 2 the discriminator
+    compares codes of the first half, made before the VAE moved, with shuffled ones of the second;
+    here both are codes of the second half, made after it.
 
     >>> small = networks.discriminator(4, units=50)
     >>> model = FactorVAE((32, 32, 1), latent_dim=4, gamma=10.0, discriminator=small)
