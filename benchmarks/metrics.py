@@ -42,6 +42,9 @@ class Grid:
     def __len__(self):
         return int(np.prod(SIZES))
 
+    def factors(self, indices):
+        return np.stack(np.unravel_index(indices, SIZES), axis=1)
+
     def indices(self, factors):
         return np.ravel_multi_index(factors.T, SIZES)
 

@@ -1,4 +1,4 @@
-"""Gradient boosting of shallow trees, the predictor of DCI: all classes of a round at a time."""
+"""Gradient boosting of shallow trees, the predictors of DCI: all classes of a round at a time."""
 
 from collections.abc import Iterator
 from typing import Any, Self
@@ -14,7 +14,35 @@ BLOCK = (
 )  # residuals worked on at a time, if 16 classes do not make more: 2 MB, to stay in the cache
 
 
-class BoostedTrees:
+class _Boosting:
+    """What trees for classes and trees for numbers have in common."""
+
+    feature_importances_: Floats
+    _prior: Floats
+    _trees: list[tuple[slice, Places, NDArray[np.float32], Floats]]
+
+    def __init__(self, *, rounds: int = 100, learning_rate: float = 0.1, bins: int = 255) -> None:
+        check_at_least(1, rounds=rounds)
+        check_at_least(2, bins=bins)
+        self.rounds = rounds
+        self.learning_rate = learning_rate
+        self.bins = bins
+
+    def _staged_scores(self, codes: ArrayLike) -> Iterator[Floats]:
+        columns = np.ascontiguousarray(check_codes(codes).T, np.float32)
+        if len(columns) != len(self.feature_importances_):
+            raise ValueError(
+                f"`codes` must have {len(self.feature_importances_)} latents, as those fitted. "
+                f"Got {len(columns)}."
+            )
+        scores = np.repeat(self._prior, columns.shape[1], axis=1)
+        for part, latents, thresholds, steps in self._trees:
+            scores[part] += steps[_entries(descend(columns, latents, thresholds))]
+            if part.stop == len(scores):
+                yield scores
+
+
+class BoostedTrees(_Boosting):
     """Classifier that adds up small trees, each fitted to what the others leave unexplained.
 
     The algorithm of Friedman (2001), "Greedy Function Approximation: A Gradient Boosting
@@ -48,15 +76,7 @@ class BoostedTrees:
     """
 
     classes_: NDArray[Any]
-    feature_importances_: Floats
     fitted_: NDArray[Any]
-
-    def __init__(self, *, rounds: int = 100, learning_rate: float = 0.1, bins: int = 255) -> None:
-        check_at_least(1, rounds=rounds)
-        check_at_least(2, bins=bins)
-        self.rounds = rounds
-        self.learning_rate = learning_rate
-        self.bins = bins
 
     def fit(self, codes: ArrayLike, labels: ArrayLike) -> Self:
         """Fit the trees to `codes` `(samples, latents)` and their `labels` `(samples,)`.
@@ -82,7 +102,7 @@ class BoostedTrees:
         number = min(-(-scores.size // BLOCK), -(-len(scores) // 16))
         blocks = np.array_split(np.arange(len(classes)), number)
         gains = np.zeros(codes.shape[1])
-        self._trees: list[tuple[slice, Places, NDArray[np.float32], Floats]] = []
+        self._trees = []
         for _ in range(self.rounds):
             chances = _chances(scores)
             residuals, curvatures = target - chances, chances * (1 - chances)
@@ -118,22 +138,82 @@ class BoostedTrees:
         """Yield what `predict` returns with the trees of 1, 2, ... rounds."""
         return map(self._best, self._staged_scores(codes))
 
-    def _staged_scores(self, codes: ArrayLike) -> Iterator[Floats]:
-        columns = np.ascontiguousarray(check_codes(codes).T, np.float32)
-        if len(columns) != len(self.feature_importances_):
-            raise ValueError(
-                f"`codes` must have {len(self.feature_importances_)} latents, as those fitted. "
-                f"Got {len(columns)}."
-            )
-        scores = np.repeat(self._prior, columns.shape[1], axis=1)
-        for part, latents, thresholds, steps in self._trees:
-            scores[part] += steps[_entries(descend(columns, latents, thresholds))]
-            if part.stop == len(scores):
-                yield scores
-
     def _best(self, scores: Floats) -> NDArray[Any]:
         single = len(scores) == 1
         return self.classes_[(scores[0] >= 0).astype(np.intp) if single else scores.argmax(axis=0)]
+
+
+class BoostedRegression(_Boosting):
+    """Predictor of a number that adds up small trees, as `BoostedTrees` does for classes.
+
+    The settings are those of scikit-learn's `GradientBoostingRegressor`: squared error, trees of
+    depth 3, and in each leaf the mean of what the trees before leave unexplained.
+
+    Args:
+        rounds: number of trees.
+        learning_rate: factor on the step of each tree.
+        bins: as of `BoostedTrees`.
+
+    Attributes:
+        feature_importances_: as of `BoostedTrees`.
+        fitted_: float64 `(samples,)`, the numbers predicted for the samples that `fit` was given.
+
+    Example:
+        >>> codes = np.array([[0, 5], [1, 5], [2, 5], [3, 5]], "float32")
+        >>> trees = BoostedRegression().fit(codes, [0.5, 0.5, 2.5, 2.5])
+        >>> trees.predict(codes + 0.1).round(2), trees.feature_importances_
+        (array([0.5, 0.5, 2.5, 2.5]), array([1., 0.]))
+    """
+
+    fitted_: Floats
+
+    def fit(self, codes: ArrayLike, values: ArrayLike) -> Self:
+        """Fit the trees to `codes` `(samples, latents)` and a number for each, `(samples,)`.
+
+        Raises:
+            ValueError: for malformed codes, not one finite number per code, or all of one value.
+        """
+        codes, values = check_codes(codes), np.asarray(values, np.float64)
+        if values.shape != codes.shape[:1] or not np.isfinite(values).all():
+            raise ValueError(
+                f"`values` must be finite numbers of shape {codes.shape[:1]}. "
+                f"Got shape {values.shape}, {np.isfinite(values).sum()} finite."
+            )
+        if values.min() == values.max():
+            raise ValueError(f"`values` must vary. Got {values[0]} alone.")
+        columns = SortedCodes.of(codes, self.bins)
+        # In units of their deviation, so that nothing depends on the scale of the values.
+        self._mean, self._scale = values.mean(), values.std()
+        residuals = ((values - self._mean) / self._scale)[None]
+        self._prior = np.zeros((1, 1))
+        self._trees = []
+        gains = np.zeros(codes.shape[1])
+        fitted = np.zeros_like(residuals)
+        for _ in range(self.rounds):
+            latents, thresholds, leaves, gain = grow(residuals, columns)
+            entries = _entries(leaves)
+            sums = np.bincount(entries.ravel(), residuals.ravel(), 2**DEPTH)
+            counts = np.bincount(entries.ravel(), minlength=2**DEPTH)
+            steps = self.learning_rate * sums / np.maximum(counts, 1)
+            fitted += steps[entries]
+            residuals = residuals - steps[entries]
+            gains += gain
+            self._trees.append((slice(0, 1), latents, thresholds, steps))
+        self.feature_importances_ = gains / (gains.sum() or 1)
+        self.fitted_ = self._values(fitted)
+        return self
+
+    def predict(self, codes: ArrayLike) -> Floats:
+        """Return the number predicted for each row of `codes`, float64 `(samples,)`."""
+        *_, scores = self._staged_scores(codes)
+        return self._values(scores)
+
+    def staged_predict(self, codes: ArrayLike) -> Iterator[Floats]:
+        """Yield what `predict` returns with the trees of 1, 2, ... rounds."""
+        return map(self._values, self._staged_scores(codes))
+
+    def _values(self, scores: Floats) -> Floats:
+        return self._mean + self._scale * scores[0]
 
 
 def _chances(scores: Floats) -> Floats:

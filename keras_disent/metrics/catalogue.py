@@ -36,6 +36,7 @@ class Metric(NamedTuple):
         latents: the fewest that it can score.
         grid: whether it needs every combination of factors.
         higher: whether a higher score is the better one.
+        continuous: what it does with a continuous factor; settings are filled in.
     """
 
     function: Callable[..., Any]
@@ -43,6 +44,7 @@ class Metric(NamedTuple):
     latents: int = 1
     grid: bool = False
     higher: bool = True
+    continuous: str = ""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -56,28 +58,45 @@ class Metric(NamedTuple):
         return {k: v for k, v in self.arguments.items() if k not in ("test", "jobs")}
 
 
+_BINS = "{bins} bins of equal width"
+
 METRICS: dict[str, Metric] = {
     "active_units": Metric(active_units, takes="codes"),
     "beta_vae": Metric(beta_vae_score, takes="encoder", grid=True),
-    "dci": Metric(dci, takes="arrays", latents=2),
-    "dci_es": Metric(dci_es, takes="arrays", latents=2),
-    "dcimig": Metric(dcimig, takes="arrays"),
-    "downstream": Metric(downstream, takes="arrays"),
-    "explicitness": Metric(explicitness, takes="arrays"),
+    "dci": Metric(dci, takes="arrays", latents=2, continuous="regression trees, R²"),
+    "dci_es": Metric(
+        dci_es, takes="arrays", latents=2, continuous="regression trees, squared error"
+    ),
+    "dcimig": Metric(dcimig, takes="arrays", continuous=_BINS),
+    "downstream": Metric(downstream, takes="arrays", continuous="regression, R²"),
+    "explicitness": Metric(explicitness, takes="arrays", continuous=_BINS),
     "factor_vae": Metric(factor_vae_score, takes="encoder", grid=True),
     "fairness": Metric(fairness, takes="encoder", grid=True, higher=False),
-    "infomec": Metric(infomec, takes="arrays", latents=2),
-    "irs": Metric(irs, takes="arrays", grid=True),
-    "jemmig": Metric(jemmig, takes="posterior", latents=2),
-    "mcc": Metric(mcc, takes="arrays"),
-    "mig": Metric(mig, takes="arrays", latents=2),
-    "mig_sup": Metric(mig_sup, takes="arrays"),
-    "modularity": Metric(modularity, takes="arrays"),
-    "reduced_downstream": Metric(reduced_downstream, takes="arrays", latents=2),
-    "rmig": Metric(rmig, takes="posterior", latents=2),
-    "sap": Metric(sap, takes="arrays", latents=2),
+    "infomec": Metric(
+        infomec, takes="arrays", latents=2, continuous=f"{_BINS}; explicitness: linear regression"
+    ),
+    "irs": Metric(irs, takes="arrays", grid=True, continuous=_BINS),
+    "jemmig": Metric(
+        jemmig, takes="posterior", latents=2, continuous="{factor_bins} bins of equal width"
+    ),
+    "mcc": Metric(mcc, takes="arrays", continuous="correlation with the numbers"),
+    "mig": Metric(mig, takes="arrays", latents=2, continuous=_BINS),
+    "mig_sup": Metric(mig_sup, takes="arrays", continuous=_BINS),
+    "modularity": Metric(modularity, takes="arrays", continuous=_BINS),
+    "reduced_downstream": Metric(
+        reduced_downstream, takes="arrays", latents=2, continuous="regression, R²"
+    ),
+    "rmig": Metric(
+        rmig, takes="posterior", latents=2, continuous="{factor_bins} bins of equal width"
+    ),
+    "sap": Metric(sap, takes="arrays", latents=2, continuous="squared correlation"),
     "strong_downstream": Metric(strong_downstream, takes="encoder", grid=True),
-    "unified": Metric(unified_scores, takes="arrays", latents=2),
+    "unified": Metric(
+        unified_scores,
+        takes="arrays",
+        latents=2,
+        continuous=f"{_BINS}; importance: regression trees; accuracy: squared correlation",
+    ),
     "unsupervised": Metric(unsupervised_scores, takes="codes", latents=2, higher=False),
     "z_max": Metric(z_max_score, takes="encoder", grid=True),
 }

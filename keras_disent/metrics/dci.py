@@ -1,17 +1,30 @@
 """DCI: disentanglement, completeness and informativeness."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.boosting import BoostedTrees
-from keras_disent.metrics.checks import check_at_least, factors_that_vary, train_and_test
+from keras_disent.metrics.checks import (
+    Continuous,
+    check_at_least,
+    factors_that_vary,
+    train_and_test,
+)
+from keras_disent.metrics.predictors import fit_predictor, train_and_test_accuracy
 from keras_disent.registry import lookup
 
 Matrix = NDArray[np.float64]
-Arrays = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
+
+
+class Arrays(NamedTuple):
+    """What predictors are fitted to, and what they are tested on; factors vary, all of them."""
+
+    codes: NDArray[Any]
+    factors: NDArray[Any]
+    test_codes: NDArray[Any]
+    test_factors: NDArray[Any]
+    continuous: NDArray[np.bool_]
 
 
 class DCI(NamedTuple):
@@ -21,9 +34,9 @@ class DCI(NamedTuple):
         disentanglement: how far each latent is important for one factor only, mean weighted by
             importance.
         completeness: how far one latent alone is important for each factor.
-        informativeness_train: accuracy of the predictors, mean over factors, on the samples they
-            were fitted to.
-        informativeness_test: the same on held-out samples.
+        informativeness_train: accuracy of the predictors (of a continuous factor, R², or 0 if it
+            is below), mean over factors, on the samples they were fitted to.
+        informativeness_test: the same on the test samples.
         importance: float64 `(latents, factors used)`; each column adds up to 1.
         factors_used: numbers of the factors that vary; others are skipped.
         estimator: which predictors they were.
@@ -47,6 +60,7 @@ def dci(
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
     estimator: str = "boosting",
+    continuous: Continuous = None,
     seed: int = 0,
     jobs: int = 1,
 ) -> DCI:
@@ -57,7 +71,8 @@ def dci(
     Eastwood & Williams (2018), "A Framework for the Quantitative Evaluation of Disentangled
     Representations", section 2; with the predictors, and accuracy in place of error, of Locatello
     et al. (2019), "Challenging Common Assumptions in the Unsupervised Learning of Disentangled
-    Representations".
+    Representations". Continuous factors have regression trees instead, as Eastwood & Williams
+    have for all.
 
     Factors with a single value are skipped. A constant latent has no importance: it leaves
     disentanglement as it is, but is one more latent over which completeness could be spread. A
@@ -65,12 +80,15 @@ def dci(
 
     Args:
         codes: floats `(samples, latents)`, at least two latents. They are rounded to float32.
-        factors: integers `(samples, factors)`, at least two that vary.
-        test: codes and factors on which to judge the predictors, instead of a third held out.
-        estimator: "boosting", `BoostedTrees`; or "exact", scikit-learn's
-            `GradientBoostingClassifier`, which is about 20 times slower, and takes values closer
-            than 1e-7 for equal, so that scale can matter. Their scores differ by less than 0.01
-            as a rule, up to 0.02.
+        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
+        test: codes and factors on which to judge the predictors, instead of a third of the rows,
+            which are then not used for fitting.
+        estimator: "boosting", `BoostedTrees` or `BoostedRegression`; or "exact", scikit-learn's
+            `GradientBoostingClassifier` or `GradientBoostingRegressor`, which is about 20 times
+            slower, and takes values closer than 1e-7 for equal, so that scale can matter. Their
+            scores differ by less than 0.01 as a rule, up to 0.02.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
         seed: of the split; and of the choice between equally good latents, in "exact" only.
         jobs: number of factors to fit at a time, in threads. It does not change the result.
 
@@ -93,23 +111,21 @@ def dci(
     """
     lookup(estimator, ESTIMATORS, "estimator")
     check_at_least(1, jobs=jobs)
-    arrays, used = prepared(codes, factors, test, seed, "DCI")
+    arrays, used = prepared(codes, factors, test, seed, continuous, "DCI")
     models = fitted(estimator, arrays, seed, jobs)
     importance = np.stack([model.feature_importances_ for model in models], axis=1)
-    train_accuracies = [
-        # Boosted trees need not be asked twice.
-        np.mean((model.fitted_ if estimator == "boosting" else model.predict(arrays[0])) == labels)
-        for model, labels in zip(models, arrays[1].T, strict=True)
+    accuracies = [
+        train_and_test_accuracy(model, arrays.codes, labels, arrays.test_codes, *rest)
+        for model, labels, *rest in zip(
+            models, arrays.factors.T, arrays.test_factors.T, arrays.continuous, strict=True
+        )
     ]
-    test_accuracies = [
-        np.mean(model.predict(arrays[2]) == labels)
-        for model, labels in zip(models, arrays[3].T, strict=True)
-    ]
+    train_accuracy, test_accuracy = np.mean(accuracies, axis=0).tolist()
     return DCI(
         disentanglement(importance)[0],
         completeness(importance)[0],
-        float(np.mean(train_accuracies)),
-        float(np.mean(test_accuracies)),
+        train_accuracy,
+        test_accuracy,
         importance,
         used,
         estimator,
@@ -173,35 +189,35 @@ def prepared(
     factors: ArrayLike,
     test: tuple[ArrayLike, ArrayLike] | None,
     seed: int,
+    continuous: Continuous,
     metric: str,
 ) -> tuple[Arrays, tuple[int, ...]]:
-    """Check and split the data; keep the factors that vary, and tell which these are."""
-    codes, factors, test_codes, test_factors = train_and_test(codes, factors, test, seed)
+    """Check and split the data; return the factors that vary, and which these are."""
+    codes, factors, test_codes, test_factors, mask = train_and_test(
+        codes, factors, test, seed, continuous
+    )
     used = factors_that_vary(factors, metric)
     if codes.shape[1] < 2 or len(used) < 2:
         raise ValueError(
             f"{metric} compares latents, and factors, so there must be at least 2 latents and 2 "
             f"factors that vary. Got {codes.shape[1]} and {len(used)}."
         )
-    return (codes, factors[:, used], test_codes, test_factors[:, used]), tuple(used.tolist())
+    arrays = Arrays(codes, factors[:, used], test_codes, test_factors[:, used], mask[used])
+    return arrays, tuple(used.tolist())
 
 
 def fitted(estimator: str, arrays: Arrays, seed: int, jobs: int) -> list[Any]:
     """Fit one of `ESTIMATORS` to each factor."""
     from joblib import Parallel, delayed
 
-    make = ESTIMATORS[estimator]
-    fits = (delayed(make(seed).fit)(arrays[0], labels) for labels in arrays[1].T)
+    fit = delayed(fit_predictor)
+    name = ESTIMATORS[estimator]
+    fits = (
+        fit(name, arrays.codes, labels, seed, is_continuous)
+        for labels, is_continuous in zip(arrays.factors.T, arrays.continuous, strict=True)
+    )
     return list(Parallel(n_jobs=jobs, prefer="threads")(fits))
 
 
-def _exact(seed: int) -> Any:
-    from sklearn.ensemble import GradientBoostingClassifier
-
-    return GradientBoostingClassifier(random_state=seed)
-
-
-ESTIMATORS: dict[str, Callable[[int], Any]] = {
-    "boosting": lambda seed: BoostedTrees(),
-    "exact": _exact,
-}
+# Names of the predictors.
+ESTIMATORS = {"boosting": "boosting", "exact": "exact_boosting"}

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.checks import check_at_least
+from keras_disent.metrics.checks import Continuous, FactorError, check_at_least
 from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fitted, prepared
+from keras_disent.metrics.predictors import relative_error
 
 
 class DCIES(NamedTuple):
@@ -17,10 +18,11 @@ class DCIES(NamedTuple):
         size: number of factors used for each latent.
         disentanglement: as in DCI, of the probe of largest capacity.
         completeness: as in DCI.
-        informativeness: accuracy of that probe on held-out samples, mean over factors.
+        informativeness: 1 minus the loss of that probe on the test samples, mean over factors.
         explicitness_per_factor: float64 `(factors used,)`.
-        losses: float64 `(factors used, capacities)`, share of held-out samples told wrong by the
-            best probe of at most that capacity.
+        losses: float64 `(factors used, capacities)`, loss on the test samples of the best probe
+            of at most that capacity: the share told wrong or, of a continuous factor, the squared
+            error in units of the variance.
         capacities: int64, numbers of rounds of boosting.
         baselines: float64 `(factors used,)`, the loss of the best answer without codes.
         factors_used: numbers of the factors that vary; others are skipped.
@@ -46,20 +48,22 @@ def dci_es(
     factors: ArrayLike,
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
+    continuous: Continuous = None,
     seed: int = 0,
     jobs: int = 1,
 ) -> DCIES:
     """Score how explicit codes are: how little capacity a predictor needs to make use of them.
 
     Predictors of growing capacity, or probes, are fitted from all latents to each factor. Their
-    losses on held-out samples, drawn over capacity, enclose an area: explicitness is 1 minus
+    losses on test samples, drawn over capacity, enclose an area: explicitness is 1 minus
     this area, relative to the area below a straight line that falls from the loss without codes,
     at the least capacity, to 0 at the largest. Eastwood et al. (2023), "DCI-ES: An Extended
     Disentanglement Framework with Connections to Identifiability", section 4.
 
     The probes here are `BoostedTrees` of 1 to 100 rounds of trees of depth 3; capacity is the
-    logarithm of the number of rounds, and loss the share of samples told wrong. As no probe needs
-    to be worse than a weaker one, the least loss up to each capacity counts. The area reaches
+    logarithm of the number of rounds, and loss the share of samples told wrong. Continuous factors
+    have `BoostedRegression`, whose loss is the share of the variance not explained. As no probe
+    needs to be worse than a weaker one, the least loss up to each capacity counts. The area reaches
     down to a loss of 0, and not only to the least loss these codes allow, so that knowing nothing
     is not explicit. So scores compare with each other, but not with those of other probes.
 
@@ -67,8 +71,11 @@ def dci_es(
 
     Args:
         codes: floats `(samples, latents)`, at least two latents. They are rounded to float32.
-        factors: integers `(samples, factors)`, at least two that vary.
-        test: codes and factors on which to judge the probes, instead of a third held out.
+        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
+        test: codes and factors on which to judge the probes, instead of a third of the rows,
+            which are then not used for fitting.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
         seed: of the split.
         jobs: number of factors to fit at a time, in threads. It does not change the result.
 
@@ -78,7 +85,7 @@ def dci_es(
 
     Raises:
         ValueError: for malformed arrays, fewer than two latents or two factors that vary, fewer
-            than one job, or held-out samples that share the value of a factor.
+            than one job, or test samples that share the value of a factor.
 
     Example:
         >>> factors = np.indices((4, 5, 3)).reshape(3, -1).T
@@ -87,19 +94,23 @@ def dci_es(
         (1.0, 1.0, array([  1, 100]))
     """
     check_at_least(1, jobs=jobs)
-    arrays, used = prepared(codes, factors, test, seed, "DCI-ES")
-    test_codes, test_factors = arrays[2:]
-    most_frequent = [np.unique(labels, return_counts=True)[1].max() for labels in test_factors.T]
-    baselines = 1 - np.array(most_frequent) / len(test_factors)
-    if not baselines.all():
-        raise ValueError(
-            "Explicitness needs at least 2 values of each factor among the held-out samples. "
-            f"Got 1 of factor {used[int(baselines.argmin())]}."
-        )
+    arrays, used = prepared(codes, factors, test, seed, continuous, "DCI-ES")
+    tests = list(zip(arrays.test_factors.T, arrays.continuous, strict=True))
+    for number, (labels, _) in zip(used, tests, strict=True):
+        if labels.min() == labels.max():
+            raise FactorError(
+                "Explicitness needs at least 2 values of each factor among the test samples. "
+                "Got 1 of {factor}.",
+                number,
+            )
+    baselines = np.array([1.0 if real else 1 - _most_frequent(labels) for labels, real in tests])
     models = fitted("boosting", arrays, seed, jobs)
     errors = [
-        [np.mean(told != labels) for told in model.staged_predict(test_codes)]
-        for model, labels in zip(models, test_factors.T, strict=True)
+        [
+            relative_error(answers, labels) if real else np.mean(answers != labels)
+            for answers in model.staged_predict(arrays.test_codes)
+        ]
+        for model, (labels, real) in zip(models, tests, strict=True)
     ]
     losses = np.minimum.accumulate(np.minimum(errors, baselines[:, None]), axis=1)
     capacities = np.arange(1, losses.shape[1] + 1)
@@ -108,13 +119,18 @@ def dci_es(
     importance = np.stack([model.feature_importances_ for model in models], axis=1)
     return DCIES(
         float(per_factor.mean()),
-        len(used) / test_codes.shape[1],
+        len(used) / arrays.codes.shape[1],
         disentanglement(importance)[0],
         completeness(importance)[0],
-        1 - float(np.mean([row[-1] for row in errors])),
+        1 - float(np.mean([min(row[-1], 1.0) for row in errors])),
         per_factor,
         losses,
         capacities,
         baselines,
         used,
     )
+
+
+def _most_frequent(labels: NDArray[np.int64]) -> float:
+    """Return the share of the most frequent label."""
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))

@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.checks import check_at_least, factors_that_vary, train_and_test
+from keras_disent.metrics.checks import (
+    Continuous,
+    check_at_least,
+    factors_that_vary,
+    train_and_test,
+)
 from keras_disent.metrics.predictors import (
     check_predictor,
     fit_predictor,
@@ -20,8 +25,9 @@ class Downstream(NamedTuple):
 
     Attributes:
         sizes: numbers of training samples, ascending.
-        train_accuracy: share of the training samples told right, `(sizes, factors)`.
-        test_accuracy: share of the test samples told right, `(sizes, factors)`.
+        train_accuracy: share of the training samples told right (of a continuous factor, R², or 0
+            if it is below), `(sizes, factors)`.
+        test_accuracy: the same for the test samples, `(sizes, factors)`.
         factors_used: numbers of the factors, those that vary.
     """
 
@@ -61,11 +67,13 @@ def downstream(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     predictor: str = "boosting",
     sizes: Sequence[int] = (10, 100, 1000, 10_000),
+    continuous: Continuous = None,
     seed: int = 0,
 ) -> Downstream:
     """Score how well a classifier tells each factor from the codes, after few samples and many.
 
-    One classifier for every factor and training size, on the codes as they are. Locatello et
+    One classifier for every factor and training size, on the codes as they are; regressors for
+    continuous factors. Locatello et
     al. (2019), "Challenging Common Assumptions in the Unsupervised Learning of Disentangled
     Representations", section 5.5.
 
@@ -75,13 +83,16 @@ def downstream(
 
     Args:
         codes: floats `(samples, latents)`.
-        factors: integers `(samples, factors)`.
-        test: codes and factors that judge the classifiers, instead of a third held out.
+        factors: numbers `(samples, factors)`, whole unless continuous.
+        test: codes and factors that judge the predictors, instead of a third of the rows, which
+            are then not used for fitting.
         predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
             "logistic".
         sizes: numbers of training samples. As many are taken from the start of the training
             samples, which are in random order if they were split off, or else as given. A size
             beyond all samples means all of them; `sizes` of the result says what was used.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
         seed: of the split, and of ties in the classifier.
 
     Returns:
@@ -101,16 +112,18 @@ def downstream(
     check_predictor(predictor)
     if not sizes or min(sizes) < 1:
         raise ValueError(f"`sizes` are numbers of samples, at least 1 each. Got {tuple(sizes)}.")
-    codes, factors, test_codes, test_factors = train_and_test(codes, factors, test, seed)
+    codes, factors, test_codes, test_factors, mask = train_and_test(
+        codes, factors, test, seed, continuous
+    )
     used = factors_that_vary(factors, "A downstream task")
     numbers = sorted({min(int(size), len(codes)) for size in sizes})
     train_accuracy, test_accuracy = np.empty((2, len(numbers), used.size))
     for s, n in enumerate(numbers):
         for i, factor in enumerate(used):
             seen, labels = codes[:n], factors[:n, factor]
-            model = fit_predictor(predictor, seen, labels, seed)
+            model = fit_predictor(predictor, seen, labels, seed, mask[factor])
             train_accuracy[s, i], test_accuracy[s, i] = train_and_test_accuracy(
-                model, seen, labels, test_codes, test_factors[:, factor]
+                model, seen, labels, test_codes, test_factors[:, factor], mask[factor]
             )
     return Downstream(tuple(numbers), train_accuracy, test_accuracy, tuple(used.tolist()))
 
@@ -119,8 +132,9 @@ class ReducedDownstream(NamedTuple):
     """Accuracies without the latents of one factor; `float()` is the gap they leave.
 
     Attributes:
-        train_accuracy: share of the training samples told right, `(factors, factors)`: rows by
-            the factor whose latents are removed, columns by the factor that is told.
+        train_accuracy: share of the training samples told right (of a continuous factor, R², or 0
+            if it is below), `(factors, factors)`: rows by the factor whose latents are removed,
+            columns by the factor that is told.
         test_accuracy: the same for the test samples.
         removed: numbers of the latents removed for each factor, in order, `(factors, removed)`.
         factors_used: numbers of the factors, those that vary.
@@ -152,13 +166,15 @@ def reduced_downstream(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     predictor: str = "boosting",
     removed: int = 1,
+    continuous: Continuous = None,
     seed: int = 0,
 ) -> ReducedDownstream:
     """Score how much of one factor, and of no other, is lost with the latents most important to it.
 
     For every factor, the latent most important to boosted trees that tell it is removed, then
-    the next one, trained again on what remains, up to `removed`. Classifiers then tell all
-    factors from the remaining latents. This is `reduced_downstream_task` of disentanglement_lib.
+    the next one, trained again on what remains, up to `removed`. Classifiers, and regressors for
+    continuous factors, then tell all factors from the remaining latents. This is
+    `reduced_downstream_task` of disentanglement_lib.
 
     Factors with a single value are skipped. A constant latent is removed last. A duplicated
     latent keeps its factor alive until both are removed; which of equally important latents
@@ -166,11 +182,14 @@ def reduced_downstream(
 
     Args:
         codes: floats `(samples, latents)`, more latents than are removed.
-        factors: integers `(samples, factors)`.
-        test: codes and factors that judge the classifiers, instead of a third held out.
+        factors: numbers `(samples, factors)`, whole unless continuous.
+        test: codes and factors that judge the predictors, instead of a third of the rows, which
+            are then not used for fitting.
         predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
             "logistic". The first two say themselves which latents are important.
         removed: number of latents removed for each factor.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
         seed: of the split, and of ties in the classifier.
 
     Returns:
@@ -190,7 +209,9 @@ def reduced_downstream(
     """
     check_predictor(predictor)
     check_at_least(1, removed=removed)
-    codes, factors, test_codes, test_factors = train_and_test(codes, factors, test, seed)
+    codes, factors, test_codes, test_factors, mask = train_and_test(
+        codes, factors, test, seed, continuous
+    )
     if codes.shape[1] <= removed:
         raise ValueError(
             f"`removed` must leave a latent. Got {removed} to remove of {codes.shape[1]}."
@@ -203,7 +224,7 @@ def reduced_downstream(
     # Different factors often lose the same latents, and trees that tell importance tell factors.
     @cache
     def fit(name: str, latents: tuple[int, ...], factor: int) -> Any:
-        return fit_predictor(name, codes[:, latents], factors[:, factor], seed)
+        return fit_predictor(name, codes[:, latents], factors[:, factor], seed, mask[factor])
 
     @cache
     def told(latents: tuple[int, ...], factor: int) -> tuple[float, float]:
@@ -213,6 +234,7 @@ def reduced_downstream(
             factors[:, factor],
             test_codes[:, latents],
             test_factors[:, factor],
+            mask[factor],
         )
 
     gone, scores = [], []

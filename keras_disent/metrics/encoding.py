@@ -1,5 +1,6 @@
 """From indices of a data set to codes, in bounded memory."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -8,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import check_codes
 
-CHUNK = 4096  # images handed to the encoder at once
+CHUNK = 4096  # images drawn and handed to the encoder at once, if they are small
+CHUNK_BYTES = 2**26  # bytes of these as uint8, 64 MiB; a larger image goes by itself
 GRID_LIMIT = 1_000_000  # images whose codes are kept: 40 MB for ten float32 latents
 
 Codes = NDArray[Any]
@@ -23,6 +25,7 @@ class GroundTruth(Protocol):
     @property
     def factor_sizes(self) -> Sequence[int]: ...
     def __len__(self) -> int: ...
+    def factors(self, indices: Indices, /) -> NDArray[np.int64]: ...
     def images(self, indices: Indices, /) -> NDArray[np.uint8]: ...
     def indices(self, factors: NDArray[np.int64], /) -> Indices: ...
     def sample_factors(self, n: int, rng: np.random.Generator, /) -> NDArray[np.int64]: ...
@@ -42,8 +45,9 @@ def codes_by_index(encoder: Encoder, data: GroundTruth, planned: int) -> Callabl
 
     When the whole grid is no larger than the number of images `planned` to be encoded, every
     image is encoded once, and its code looked up from then on. So the encoder has to be
-    deterministic, and to treat each image by itself. Data that show more than one image of an
-    index (`data.stochastic`) are drawn anew each time.
+    deterministic, and to treat each image by itself. Images are drawn and encoded in chunks of at
+    most 4,096 and at most 64 MiB as uint8, which is 256 MiB as float32. Data that show more than
+    one image of an index (`data.stochastic`) are drawn anew each time.
 
     Raises:
         ValueError: if the encoder does not return one row of finite codes per image.
@@ -69,11 +73,7 @@ def posteriors(encoder: Any, data: GroundTruth, indices: Indices) -> tuple[Codes
         ValueError: if the encoder has no method `posterior_parameters`, or it does not return
             two rows of finite numbers per image.
     """
-    if not hasattr(encoder, "posterior_parameters"):
-        raise ValueError(
-            "Scores of posteriors, and sampled codes, need an encoder with a method "
-            f"`posterior_parameters`, such as a VAE. Got {type(encoder).__name__}."
-        )
+    check_posterior(encoder)
     pairs = [
         [_checked(part, images) for part in encoder.posterior_parameters(images)]
         for images in _chunks(data, indices, np.random.default_rng(0))
@@ -82,11 +82,23 @@ def posteriors(encoder: Any, data: GroundTruth, indices: Indices) -> tuple[Codes
     return means, log_variances
 
 
+def check_posterior(encoder: Any) -> None:
+    """Raise ValueError if `encoder` has no method `posterior_parameters`."""
+    if not hasattr(encoder, "posterior_parameters"):
+        raise ValueError(
+            "Scores of posteriors, and sampled codes, need an encoder with a method "
+            f"`posterior_parameters`, such as a VAE. Got {type(encoder).__name__}."
+        )
+
+
 def _chunks(
     data: Any, indices: Indices, random: np.random.Generator
 ) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(indices), CHUNK):
-        chunk = indices[start : start + CHUNK]
+    """Yield images, at most `CHUNK` and `CHUNK_BYTES` of them at a time."""
+    shape = data.image_shape if hasattr(data, "image_shape") else data.images(indices[:1]).shape
+    size = max(1, min(CHUNK, CHUNK_BYTES // max(1, math.prod(shape))))
+    for start in range(0, len(indices), size):
+        chunk = indices[start : start + size]
         if getattr(data, "stochastic", False):
             yield data.observations(chunk, random)
         else:

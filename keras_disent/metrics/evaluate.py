@@ -1,20 +1,31 @@
 """One call that computes several scores of one encoder."""
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_disent.metrics.bootstrap import Interval, bootstrap, check_level, of_accuracy
 from keras_disent.metrics.catalogue import METRICS, Metric, Names, check_data, settings_of
-from keras_disent.metrics.checks import check_arrays, check_at_least, varying
-from keras_disent.metrics.encoding import Encoder, GroundTruth, codes_by_index, posteriors
+from keras_disent.metrics.checks import FactorError, check_arrays, check_at_least, varying
+from keras_disent.metrics.encoding import (
+    Encoder,
+    GroundTruth,
+    check_posterior,
+    codes_by_index,
+    posteriors,
+)
 from keras_disent.metrics.sampling import generator, sample_factors
 from keras_disent.metrics.scores import Scores
 from keras_disent.registry import lookup
+
+MANY_VALUES = 20
+"""Whole numbers of more values than this, on data without a grid, may be meant as continuous."""
 
 
 def evaluate(
@@ -34,19 +45,32 @@ def evaluate(
 ) -> Scores:
     """Compute several scores of one encoder on one data set.
 
-    Metrics of arrays share one sample of images, drawn uniformly over the factors and encoded
-    once, and run side by side. Names and settings are checked before any work is done.
+    Metrics of arrays share one sample of images, encoded once, and run side by side. Names and
+    settings are checked before any work is done. A metric that cannot be computed does not cost
+    the others: a warning says why, and so does `failures` of the result.
+
+    No image is drawn twice, and those on which predictors are tested are not among those they are
+    fitted to. Two kinds of grids are exceptions, and `test_disjoint` in the settings says so: with
+    `legacy_stream`, and where `data.stochastic` gives another image for each draw of an index,
+    combinations of factors are drawn with replacement.
+
+    Factors of the kind "continuous" are scored as real numbers; `continuous_as` in the settings
+    says how. A factor is left out, with a warning, if more than half of the images have a value of
+    it that no other image has: then every latent seems to determine it.
 
     Args:
         encoder: deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`), such as a
-            model. Metrics of posteriors ask for its method `posterior_parameters`.
+            model. Metrics of posteriors ask for its method `posterior_parameters`. If it has a
+            true attribute `discrete_codes`, "infomec" counts distinct codes (`discrete=True`).
         data: a ground-truth data set. Data with labels that are no grid will do for metrics of
             arrays, data without labels for those that need none.
         metrics: "standard" (those of the large studies), "all", names out of `METRICS`, or a dict
             from names to settings that differ from the defaults, such as `{"mig": {"bins": 10}}`.
-        n: number of images for metrics of arrays.
-        test_n: number of further images for those that judge a predictor.
+            The setting `continuous` takes names of factors.
+        n: number of images for metrics of arrays; all images if there are fewer.
+        test_n: number of further images for those that judge a predictor. Of data with fewer than
+            `n + test_n` images, all are divided in this proportion.
         seed: of all random draws.
         representation: codes for the metrics of arrays: the "mean" of the posterior, or one
             "sample" of it.
@@ -62,7 +86,8 @@ def evaluate(
         Scores by name. What 0 and 1 mean is said by the metric's own function.
 
     Raises:
-        ValueError: for an unknown name or setting, unlabelled data, or what a metric raises.
+        ValueError: for an unknown name or setting, an encoder that does not return codes, or if
+            none of the metrics can be computed.
 
     Example:
         >>> from keras_disent.datasets import Sprites
@@ -73,135 +98,349 @@ def evaluate(
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
         >>> scores = evaluate(centre, data, {"mig": {"bins": 10}, "mcc": {}}, n=1000)
         >>> print(scores)
-        mig    0.6104
-        mcc    0.9995
+        mig    0.6523
+        mcc    0.9996
         >>> scores.settings["mig"]["bins"]
         10
     """
     chosen = settings_of(metrics, seed, legacy_stream)
-    check_data(data, chosen)
     check_at_least(2, n=n, test_n=test_n)
     lookup(representation, {"mean": 0, "sample": 1}, "representation")
     if interval is not None:
         check_level(interval)
+    if representation == "sample":
+        check_posterior(encoder)
+    elif getattr(encoder, "discrete_codes", False):
+        options = metrics if isinstance(metrics, Mapping) else {}
+        for name, settings in chosen.items():
+            if "discrete" in settings and "discrete" not in options.get(name, {}):
+                settings["discrete"] = True
+    reasons = {name: _reason(name, encoder, data) for name in chosen}
+    failures = {name: reason for name, reason in reasons.items() if reason}
+    if len(failures) == len(chosen):
+        check_data(data, chosen)
+        raise ValueError(next(iter(failures.values())))
     from joblib import Parallel, delayed
 
     jobs = jobs or os.cpu_count() or 1
-    sampled = {name: s for name, s in chosen.items() if METRICS[name].takes != "encoder"}
-    arrays = _Arrays(encoder, data, sampled, n, test_n, seed, representation, legacy_stream)
+    possible = {name: s for name, s in chosen.items() if name not in failures}
+    sampled = {name: s for name, s in possible.items() if METRICS[name].takes != "encoder"}
+    sample = None
+    if sampled:
+        wanted = [METRICS[name] for name in sampled]
+        sample = _Sample(encoder, data, wanted, n, test_n, seed, representation, legacy_stream)
 
-    def of_arrays(name: str) -> tuple[Any, Interval | None]:
-        rows, extra = arrays.of(METRICS[name])
-        function = partial(METRICS[name].function, **chosen[name])
-        result = function(*rows, **extra)
+    def of_arrays(name: str) -> tuple[Any, Interval | ValueError | None]:
+        assert sample is not None
+        rows, extra = sample.arrays(name, chosen[name])
+        function = partial(METRICS[name].function, **{**chosen[name], **extra})
+        result = function(*rows)
         if interval is None:
             return result, None
-        spread = bootstrap(function, *rows, level=interval, resamples=resamples, seed=seed, **extra)
-        return result, spread
+        test = {key: extra[key] for key in ("test",) if key in extra}
+        rest = {key: value for key, value in {**chosen[name], **extra}.items() if key != "test"}
+        again = partial(METRICS[name].function, **rest)
+        try:
+            ends = bootstrap(again, *rows, level=interval, resamples=resamples, seed=seed, **test)
+        except ValueError as error:  # a draw of the samples has no score
+            return result, error
+        return result, ends
 
-    def of_encoder(name: str) -> tuple[Any, Interval | None]:
+    def of_encoder(name: str) -> tuple[Any, Interval | ValueError | None]:
         result = METRICS[name].function(encoder, data, **chosen[name])
         if interval is None or not hasattr(result, "eval_points"):
             return result, None
         return result, of_accuracy(result.eval_accuracy, result.eval_points, interval)
 
-    found: dict[str, tuple[Any, Interval | None]] = {}
+    def attempt(name: str) -> tuple[Any, Interval | ValueError | None] | ValueError:
+        try:
+            return of_arrays(name) if name in sampled else of_encoder(name)
+        except ValueError as error:
+            return error
 
-    def keep(name: str, outcome: tuple[Any, Interval | None]) -> None:
-        found[name] = outcome
+    outcomes: dict[str, tuple[Any, Interval | ValueError | None]] = {}
+    errors: dict[str, ValueError] = {}
+
+    def keep(name: str, outcome: tuple[Any, Interval | ValueError | None] | ValueError) -> None:
+        if isinstance(outcome, ValueError):
+            errors[name] = outcome
+        else:
+            outcomes[name] = outcome
         if progress:
-            progress(name, len(found), len(chosen))
+            progress(name, len(outcomes) + len(errors), len(possible))
 
     parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-    for name, outcome in zip(sampled, parallel(map(delayed(of_arrays), sampled)), strict=True):
+    for name, outcome in zip(sampled, parallel(map(delayed(attempt), sampled)), strict=True):
         keep(name, outcome)
-    for name in chosen:
-        if name not in found:
-            keep(name, of_encoder(name))
+    for name in possible:
+        if name not in sampled:
+            keep(name, attempt(name))
+
+    factor_names = tuple(getattr(data, "factor_names", ()))
+    for name, error in errors.items():
+        failures[name] = _with_names(error, factor_names)
+        if sample and name in sampled:
+            failures[name] += sample.constants(name)
+    if not outcomes:
+        if len(errors) == 1:
+            name, error = next(iter(errors.items()))
+            raise ValueError(failures[name]) from error
+        raise ValueError(" ".join(f"{name!r}: {why}" for name, why in failures.items()))
+    for warning in sample.warnings if sample else ():
+        warnings.warn(warning, stacklevel=2)
+    for name, why in failures.items():
+        warnings.warn(f"{name!r} has no score: {why}", stacklevel=2)
 
     record = {
-        name: {**settings, **arrays.described(METRICS[name], data), "versions": _versions()}
+        name: {**settings, **_described(name, settings, data, sample), "versions": _versions()}
         for name, settings in chosen.items()
     }
-    results = {name: found[name][0] for name in chosen}
-    spreads = {name: found[name][1] for name in chosen}
-    return Scores(results, record, {name: i for name, i in spreads.items() if i is not None})
+    intervals: dict[str, Interval] = {}
+    for name, (_, ends) in outcomes.items():
+        if isinstance(ends, ValueError):
+            why = _with_names(ends, factor_names)
+            record[name]["interval_error"] = why
+            warnings.warn(f"{name!r} has a score, but no interval: {why}", stacklevel=2)
+        elif ends is not None:
+            intervals[name] = ends
+    results = {name: outcomes[name][0] for name in chosen if name in outcomes}
+    return Scores(results, record, {n: intervals[n] for n in results if n in intervals}, failures)
 
 
-class _Arrays:
-    """The sample that metrics of arrays share, encoded once."""
+class _Draw(NamedTuple):
+    """Indices of images, and which of them are for what."""
 
-    def __init__(self, encoder, data, chosen, n, test_n, seed, representation, legacy_stream):
+    indices: NDArray[np.int64]
+    all: slice  # for metrics that fit nothing
+    fitted: slice
+    tested: slice
+    disjoint: bool
+
+
+def _draw(data: Any, n: int, test_n: int, seed: int, legacy_stream: bool) -> _Draw:
+    """Draw images to fit and to test on."""
+    random = generator(seed, legacy_stream)
+    is_grid = hasattr(data, "sample_factors")
+    if is_grid and (legacy_stream or getattr(data, "stochastic", False)):
+        factors = [sample_factors(data, number, random) for number in (n, test_n)]
+        indices = np.concatenate([data.indices(part) for part in factors])
+        return _Draw(indices, slice(n), slice(n), slice(n, n + test_n), False)
+    total = len(data)
+    indices = np.asarray(random.choice(total, min(total, n + test_n), replace=False))
+    tests = test_n
+    if total < n + test_n:
+        tests = min(max(round(total * test_n / (n + test_n)), 2), total)
+    fitted = min(n, total - tests)
+    return _Draw(indices, slice(min(n, total)), slice(fitted), slice(fitted, fitted + tests), True)
+
+
+class _Sample:
+    """The images that metrics of arrays share, encoded once.
+
+    Attributes:
+        warnings: what is to be said of the factors.
+        skipped: numbers of the factors that are left out because they name the image.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        data: Any,
+        wanted: Sequence[Metric],
+        n: int,
+        test_n: int,
+        seed: int,
+        representation: str,
+        legacy_stream: bool,
+    ) -> None:
         self.settings = {
-            "n": int(n),
             "seed": int(seed),
             "representation": representation,
             "legacy_stream": legacy_stream,
         }
-        self.test_n = int(test_n)
-        if not chosen:
-            return
-        wanted = [METRICS[name] for name in chosen]
-        random = generator(seed, legacy_stream)
-        indices, self.factors = _sample(data, n, random)
-        noise = np.random.default_rng([seed, 1])
-        posterior = representation == "sample" or any(m.takes == "posterior" for m in wanted)
-        tested = any("test" in metric.arguments for metric in wanted)
-        planned = n + tested * test_n
-        codes_of = None if posterior else codes_by_index(encoder, data, planned)
-
-        def encode(indices):
-            if codes_of is not None:
-                return codes_of(indices), None, None
-            means, log_variances = posteriors(encoder, data, indices)
-            codes = means
+        self.data = data
+        self.draw = _draw(data, int(n), int(test_n), seed, legacy_stream)
+        last = self.draw.all.stop
+        if any("test" in metric.arguments for metric in wanted):
+            last = max(last, self.draw.tested.stop)
+        indices = self.draw.indices[:last]
+        if representation == "sample" or any(m.takes == "posterior" for m in wanted):
+            self.means, self.log_variances = posteriors(encoder, data, indices)
+            self.codes = self.means
             if representation == "sample":
-                codes = means + np.exp(0.5 * log_variances) * noise.standard_normal(means.shape)
-            return codes.astype(means.dtype), means, log_variances
+                noise = np.random.default_rng([seed, 1]).standard_normal(self.means.shape)
+                codes = self.means + np.exp(0.5 * self.log_variances) * noise
+                self.codes = codes.astype(self.means.dtype)
+        else:
+            self.codes = codes_by_index(encoder, data, len(indices))(indices)
+        self.warnings: list[str] = []
+        self.names: tuple[str, ...] = ()
+        if len(getattr(data, "factor_sizes", ())):
+            self._label(indices)
 
-        self.codes, self.means, self.log_variances = encode(indices)
-        if self.factors is not None:
-            check_arrays(self.codes, self.factors)
-        if tested:
-            indices, factors = _sample(data, test_n, random)
-            self.test = (encode(indices)[0], factors)
+    def _label(self, indices: NDArray[np.int64]) -> None:
+        """Look up the factors of all images."""
+        self.names = tuple(self.data.factor_names)
+        self.steps = np.asarray(self.data.factors(indices))
+        kinds = getattr(self.data, "factor_kinds", ("",) * len(self.names))
+        self.continuous = np.array([kind == "continuous" for kind in kinds])
+        self.values = self.steps
+        if self.continuous.any():
+            self.values = self.steps.astype(np.float64)
+            for number in np.flatnonzero(self.continuous):
+                numbers = np.asarray(self.data.factor_values[self.names[number]], np.float64)
+                self.values[:, number] = numbers[self.steps[:, number]]
+        check_arrays(self.codes, self.values, np.flatnonzero(self.continuous).tolist())
+        varies = varying(self.steps[self.draw.all])
+        if hasattr(self.data, "sample_factors") and np.sum(varies) > 1:
+            return
+        for number in np.flatnonzero(varies & ~self.continuous):
+            _, counts = np.unique(self.steps[self.draw.all, number], return_counts=True)
+            name, kind = self.names[number], kinds[number]
+            if 2 * np.sum(counts == 1) > self.draw.all.stop:
+                self.steps[:, number] = self.values[:, number] = 0
+                self.warnings.append(
+                    f"Factor {name!r} is left out: {np.sum(counts == 1)} of "
+                    f"{self.draw.all.stop} images have a value of it that no other image has. "
+                    + _REMEDIES["names" if kind == "categorical" else "numbers"].format(name)
+                )
+            elif kind == "ordinal" and len(counts) > MANY_VALUES:
+                self.warnings.append(
+                    f"Factor {name!r} is scored as {len(counts)} separate values. "
+                    + _REMEDIES["numbers"].format(name)
+                )
+        if not varying(self.steps[self.draw.all]).any():
+            raise ValueError(" ".join(self.warnings))
 
-    def of(self, metric: Metric) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arrays(
+        self, name: str, settings: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arrays that a metric takes, and its test set if it takes one."""
-        rows = {
-            "arrays": ("codes", "factors"),
-            "codes": ("codes",),
-            "posterior": ("means", "log_variances", "factors"),
-        }[metric.takes]
-        extra = {"test": self.test} if "test" in metric.arguments else {}
-        return tuple(getattr(self, name) for name in rows), extra
-
-    def described(self, metric: Metric, data: Any) -> dict[str, Any]:
-        """Return what was drawn for a metric, and which factors it used."""
-        settings = dict(self.settings)
-        used = np.asarray(getattr(data, "factor_sizes", ())) > 1
-        if metric.takes == "encoder":
-            settings = {"representation": "mean"}
-        elif metric.takes != "codes":
-            used = varying(self.factors)
-        if "test" in metric.arguments:
-            settings["test_n"] = self.test_n
+        metric = METRICS[name]
+        tested = "test" in metric.arguments
+        rows = self.draw.fitted if tested else self.draw.all
         if metric.takes == "codes":
-            return settings
-        uses = list(zip(data.factor_names, used, strict=True))
-        settings["factors_used"] = [factor for factor, use in uses if use]
-        settings["factors_skipped"] = [factor for factor, use in uses if not use]
-        return settings
+            return (self.codes[rows],), {}
+        extra: dict[str, Any] = {}
+        factors = self.values
+        if "continuous" in metric.arguments:
+            columns = self.columns(settings["continuous"])
+            extra["continuous"] = columns
+            taken = np.isin(np.arange(len(self.names)), columns) & self.continuous
+            factors = np.where(taken, self.values, self.steps) if taken.any() else self.steps
+        else:  # numbers all of them, of which those that are constant are no factors
+            factors = factors[:, varying(factors[rows])]
+        if tested:
+            extra["test"] = self.codes[self.draw.tested], factors[self.draw.tested]
+        if metric.takes == "posterior":
+            return (self.means[rows], self.log_variances[rows], factors[rows]), extra
+        return (self.codes[rows], factors[rows]), extra
+
+    def columns(self, continuous: Any) -> list[int]:
+        """Return the numbers of the factors that the setting `continuous` stands for."""
+        if continuous is None:
+            return np.flatnonzero(self.continuous).tolist()
+        if isinstance(continuous, bool | np.bool_):
+            return list(range(len(self.names))) if continuous else []
+        known = dict(zip(self.names, range(len(self.names)), strict=True))
+        strange = [name for name in continuous if name not in known and name not in known.values()]
+        if isinstance(continuous, str) or strange:
+            raise ValueError(
+                f"`continuous` is True, False, or names out of {', '.join(self.names)}. "
+                f"Got {continuous!r}."
+            )
+        return sorted({known.get(name, name) for name in continuous})
+
+    def described(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was drawn for a metric, and what was done with the factors."""
+        metric, draw = METRICS[name], self.draw
+        tested = "test" in metric.arguments
+        rows = draw.fitted if tested else draw.all
+        described: dict[str, Any] = {**self.settings, "n": rows.stop}
+        if tested:
+            described["test_n"] = draw.tested.stop - draw.tested.start
+            described["test_disjoint"] = draw.disjoint
+        if metric.takes == "codes":
+            return described
+        used = varying(self.steps[rows])
+        described |= _factors_used(self.names, used)
+        columns = np.flatnonzero(self.continuous).tolist()
+        if "continuous" in metric.arguments:
+            columns = self.columns(settings["continuous"])
+            described["continuous"] = [self.names[number] for number in columns]
+        columns = [number for number in columns if used[number]]
+        if columns:
+            how = metric.continuous.format(**settings)
+            described["continuous_as"] = {self.names[number]: how for number in columns}
+        if tested:
+            values = {
+                self.names[number]: self._unfitted(int(number))
+                for number in np.flatnonzero(used)
+                if number not in columns
+            }
+            values = {factor: left for factor, left in values.items() if left}
+            if values:
+                described["test_values_unfitted"] = values
+        return described
+
+    def constants(self, name: str) -> str:
+        """Return a sentence on factors that the images of a metric show one value of, if any."""
+        if METRICS[name].takes == "codes":
+            return ""
+        rows = self.draw.fitted if "test" in METRICS[name].arguments else self.draw.all
+        uses = zip(self.names, varying(self.steps[rows]), strict=True)
+        constant = [repr(factor) for factor, varies in uses if not varies]
+        if not constant:
+            return ""
+        return f" The {rows.stop} images drawn show one value of {', '.join(constant)}."
+
+    def _unfitted(self, number: int) -> list[Any]:
+        """Return the values of a factor that images tested have, and none of those fitted."""
+        fitted, tested = (self.steps[r, number] for r in (self.draw.fitted, self.draw.tested))
+        steps = np.setdiff1d(tested, fitted)
+        table = getattr(self.data, "factor_values", {}).get(self.names[number])
+        return (steps if table is None else np.asarray(table)[steps]).tolist()
 
 
-def _sample(data: Any, n: int, random: Any) -> tuple[Any, Any]:
-    """Draw images: their indices, and their factors if the data have labels."""
-    if not hasattr(data, "sample_factors"):
-        indices = np.asarray(random.choice(len(data), n))
-        labelled = len(getattr(data, "factor_sizes", ())) > 0
-        return indices, data.factors(indices) if labelled else None
-    factors = sample_factors(data, n, random)
-    return data.indices(factors), factors
+_REMEDIES = {
+    "numbers": "If its numbers are quantities, say `labelled(..., kinds={{{0!r}: 'continuous'}})`; "
+    "if they are names, 'categorical'.",
+    "names": "Give its images fewer, common values, or leave it out with `data.only(...)`.",
+}
+
+
+def _reason(name: str, encoder: Any, data: Any) -> str:
+    """Return why a metric cannot be had of this encoder and these data, if so."""
+    try:
+        check_data(data, [name])
+        if METRICS[name].takes == "posterior":
+            check_posterior(encoder)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _with_names(error: ValueError, names: Sequence[str]) -> str:
+    return error.with_names(names) if isinstance(error, FactorError) else str(error)
+
+
+def _described(
+    name: str, settings: Mapping[str, Any], data: Any, sample: _Sample | None
+) -> dict[str, Any]:
+    """Return what was drawn for a metric, and which factors it used."""
+    if METRICS[name].takes != "encoder" and sample is not None:
+        return sample.described(name, settings)
+    sizes = np.asarray(getattr(data, "factor_sizes", ()))
+    names = getattr(data, "factor_names", ())
+    return {"representation": "mean", **_factors_used(names, sizes > 1)}
+
+
+def _factors_used(names: Sequence[str], used: NDArray[np.bool_]) -> dict[str, list[str]]:
+    uses = list(zip(names, used, strict=True))
+    return {
+        "factors_used": [factor for factor, use in uses if use],
+        "factors_skipped": [factor for factor, use in uses if not use],
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -6,12 +6,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import (
+    Continuous,
+    FactorError,
     check_arrays,
     check_at_least,
     factors_that_vary,
+    in_bins,
     train_and_test,
 )
 from keras_disent.metrics.mutual_information import entropy, mutual_information
+from keras_disent.metrics.predictors import FILTERS
 
 
 class InfoMEC(NamedTuple):
@@ -44,6 +48,8 @@ def infomec(
     *,
     neighbours: int = 10,
     discrete: bool = False,
+    bins: int = 20,
+    continuous: Continuous = None,
     test: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> InfoMEC:
     """Score modularity, explicitness and compactness by information: InfoM, InfoE, InfoC.
@@ -62,15 +68,24 @@ def infomec(
     do not change modularity, but halve what compactness finds. Factors with a single value are
     skipped.
 
+    The published code takes every factor for a label. Here information about a continuous factor
+    is that about its bin, of equal width, so that it is a share of an entropy too and weighs as
+    much as that about a label. Its explicitness is that of a linear regression to the number: the
+    share of the variance that is explained.
+
     Args:
         codes: floats `(samples, latents)`, at least two latents.
-        factors: integers `(samples, factors)`, at least two that vary.
+        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
         neighbours: neighbours from which mutual information is estimated, if not `discrete`.
         discrete: whether each distinct value of a code is a symbol, as in quantised latents:
             then information comes from counts, a latent is active if it varies, and the
             regression sees indicators of the values.
+        bins: number of bins for each continuous factor.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
         test: codes and factors `(samples, ...)` that the regression is judged on, in place of
-            those it was fitted to (as published).
+            those it was fitted to (as published). Samples with a value that is not in `factors`
+            are left out of the judgement on that factor.
 
     Returns:
         All 1 if each active latent determines one factor, each factor is in one latent, and a
@@ -79,8 +94,8 @@ def infomec(
         close to 0, from above on the samples fitted, from below on others.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two latents or factors that vary, less than
-            one neighbour, or a value of a factor in `test` that is not in `factors`.
+        ValueError: for malformed arrays, fewer than two latents, bins or factors that vary, less
+            than one neighbour, or a factor of which `test` has no value that is in `factors`.
 
     Example:
         >>> factors = np.indices((4, 5)).reshape(2, -1).T
@@ -89,11 +104,14 @@ def infomec(
         (1.0, 1.0, 1.0)
     """
     if test is None:
-        codes, factors = check_arrays(codes, factors)
+        codes, factors, mask = check_arrays(codes, factors, continuous)
         test_codes, test_factors = codes, factors
     else:
-        codes, factors, test_codes, test_factors = train_and_test(codes, factors, test, seed=0)
+        codes, factors, test_codes, test_factors, mask = train_and_test(
+            codes, factors, test, 0, continuous
+        )
     check_at_least(1, neighbours=neighbours)
+    check_at_least(2, bins=bins)
     if codes.shape[1] < 2:
         raise ValueError(
             f"InfoMEC compares latents, so `codes` needs at least 2. Got {codes.shape[1]}."
@@ -103,26 +121,19 @@ def infomec(
         raise ValueError(
             f"InfoMEC compares factors, so `factors` needs at least 2 that vary. Got {len(used)}."
         )
-    factors, test_factors = factors[:, used], test_factors[:, used]
-    for number, factor, test_factor in zip(used, factors.T, test_factors.T, strict=True):
-        strange = np.setdiff1d(test_factor, factor)
-        if strange.size:
-            raise ValueError(
-                f"Each value of a factor in `test` must be in `factors`. Got {strange[0]} for "
-                f"factor {number}."
-            )
+    labels = in_bins(factors, mask, bins)[:, used]
     if discrete:
-        labels = np.stack([np.unique(code, return_inverse=True)[1] for code in codes.T], axis=1)
-        information = mutual_information(labels, factors)
+        symbols = np.stack([np.unique(code, return_inverse=True)[1] for code in codes.T], axis=1)
+        information = mutual_information(symbols, labels)
         smallest = 0.0
     else:
-        information = nearest_neighbour_information(codes, factors, neighbours)
+        information = nearest_neighbour_information(codes, labels, neighbours)
         smallest = float(np.ptp(codes, axis=0).max()) / 20
-    information /= entropy(factors)
+    information /= entropy(labels)
     active = np.flatnonzero(np.ptp(codes, axis=0) > smallest)
     return InfoMEC(
         modularity=_concentration(information[active]),
-        explicitness=_explicitness(codes, factors, test_codes, test_factors, discrete),
+        explicitness=_explicitness(codes, factors, test_codes, test_factors, discrete, used, mask),
         compactness=_concentration(information[active].T),
         information=information,
         active=tuple(active.tolist()),
@@ -205,16 +216,18 @@ def _concentration(information: NDArray[np.float64]) -> float:
 
 def _explicitness(
     codes: NDArray[Any],
-    factors: NDArray[np.int64],
+    factors: NDArray[Any],
     test_codes: NDArray[Any],
-    test_factors: NDArray[np.int64],
+    test_factors: NDArray[Any],
     discrete: bool,
+    used: NDArray[np.int64],
+    continuous: NDArray[np.bool_],
 ) -> float:
-    """Mean over factors of the information that a logistic regression predicts, as a share."""
+    """Mean over the factors `used` of the information that a linear model predicts, as a share."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LinearRegression, LogisticRegression
     from sklearn.metrics import log_loss
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -222,14 +235,29 @@ def _explicitness(
     inputs = scaler.fit_transform(codes.astype(np.float64))
     test_inputs = scaler.transform(test_codes.astype(np.float64))
     shares = []
-    for factor, test_factor in zip(factors.T, test_factors.T, strict=True):
+    for number in used:
+        factor, test_factor = factors[:, number], test_factors[:, number]
+        if continuous[number]:
+            regression = LinearRegression().fit(inputs, factor)
+            # Without codes, the answer is the mean of the samples fitted.
+            error = np.mean((test_factor - regression.predict(test_inputs)) ** 2)
+            shares.append(1 - error / np.mean((test_factor - factor.mean()) ** 2))
+            continue
+        known = np.isin(test_factor, factor)
+        if not known.any():
+            raise FactorError(
+                "Explicitness is judged on values of a factor that were fitted. "
+                "Got none of {factor} in `test`.",
+                number,
+            )
         # Infinite C is no penalty. Where classes can be told apart without error, the weights
         # grow without end: the published 100 iterations are what stops them.
         model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
-        with warnings.catch_warnings():
+        with FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(inputs, factor)
-        loss = log_loss(test_factor, model.predict_proba(test_inputs), labels=model.classes_)
+        chances = model.predict_proba(test_inputs[known])
+        loss = log_loss(test_factor[known], chances, labels=model.classes_)
         # Without codes, balanced classes are equally likely.
         shares.append(1 - loss / np.log(len(model.classes_)))
     return float(np.mean(shares))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.checks import check_arrays, check_at_least, factors_that_vary
+from keras_disent.metrics.checks import Continuous, discrete_arrays, factors_that_vary
 from keras_disent.metrics.mutual_information import discretize
 
 
@@ -35,7 +35,14 @@ class IRS(NamedTuple):
         return self.score
 
 
-def irs(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, quantile: float = 0.99) -> IRS:
+def irs(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    bins: int = 20,
+    quantile: float = 0.99,
+    continuous: Continuous = None,
+) -> IRS:
     """Score how little each latent moves while its own factor is held: interventional robustness.
 
     Samples that share a value of a factor are one group. The deviations of a latent from its
@@ -45,8 +52,9 @@ def irs(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, quantile: float
     weighted by its largest deviation. Suter et al. (2019), "Robustly Disentangled Causal
     Mechanisms", section 4.
 
-    A factor of more than `bins` values is cut into `bins` equally wide groups of values, so that
-    the order of its values matters; with fewer, each value is a group and labels are only names.
+    A continuous factor, and one of more than `bins` values, is cut into `bins` equally wide groups
+    of values, so that the order of its values matters; with fewer, each value is a group and
+    labels are only names.
     Factors with a single value are no columns of the result, and constant latents no rows; the
     others' scores do not change by them. The weights make the score depend on the scale of one
     latent relative to another. Means are taken in the precision of the codes: with float32,
@@ -54,9 +62,11 @@ def irs(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, quantile: float
 
     Args:
         codes: floats `(samples, latents)`.
-        factors: integers `(samples, factors)`.
+        factors: numbers `(samples, factors)`, whole unless continuous.
         bins: most groups that a factor makes.
         quantile: of the deviations in a group, from 0 to 1; 1 is the largest of them.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
 
     Returns:
         A score of 1 if each latent is constant as long as one factor is. Codes that know nothing
@@ -77,8 +87,7 @@ def irs(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, quantile: float
         array([[1., 0.],
                [0., 1.]])
     """
-    codes, factors = check_arrays(codes, factors)
-    check_at_least(2, bins=bins)
+    codes, factors = discrete_arrays(codes, factors, continuous, bins)
     if not 0 <= quantile <= 1:
         raise ValueError(f"`quantile` must be from 0 to 1. Got {quantile}.")
     used = factors_that_vary(factors, "IRS")

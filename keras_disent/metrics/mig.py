@@ -3,11 +3,13 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.checks import check_arrays, check_at_least, factors_that_vary
+from keras_disent.metrics.checks import Continuous, discrete_arrays, factors_that_vary
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
 
 
-def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
+def mig(
+    codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
+) -> float:
     """Score how far one latent alone informs about each factor: the mutual information gap.
 
     For every factor, the mutual information of the best latent minus that of the second best,
@@ -15,12 +17,18 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
     factors. Chen et al. (2018), "Isolating Sources of Disentanglement in Variational
     Autoencoders", equation 6, with point codes in place of the whole posterior.
 
-    Factors with a single value have no entropy to share and are skipped.
+    Factors with a single value have no entropy to share and are skipped. Continuous factors are
+    sorted into bins of equal width, as latents are, so that a latent which is the factor scores 1
+    however the factor is distributed; Carbonneau et al. (2022), "Measuring Disentanglement: A
+    Review of Metrics", do the same. Extreme values leave few bins to the rest: take ranks first
+    if there are any.
 
     Args:
         codes: floats `(samples, latents)`, at least two latents.
-        factors: integers `(samples, factors)`.
-        bins: number of equally wide bins for each latent.
+        factors: numbers `(samples, factors)`, whole unless continuous.
+        bins: number of equally wide bins for each latent, and for each continuous factor.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
 
     Returns:
         1 if each factor is known from one latent and no other latent tells anything about it;
@@ -38,8 +46,7 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
         >>> mig(factors[:, [0, 0]], factors)
         0.0
     """
-    codes, factors = check_arrays(codes, factors)
-    check_at_least(2, bins=bins)
+    codes, factors = discrete_arrays(codes, factors, continuous, bins)
     if codes.shape[1] < 2:
         raise ValueError(
             "MIG compares the two best latents of a factor, so `codes` needs at least 2 latents. "
@@ -51,7 +58,9 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
     return float(np.mean((first - second) / entropy(factors)))
 
 
-def mig_sup(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
+def mig_sup(
+    codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
+) -> float:
     """Score how far each latent informs about one factor alone: the gap seen from the latents.
 
     Mutual information from histograms, divided by the entropy of the factor; for every latent,
@@ -64,8 +73,8 @@ def mig_sup(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
 
     Args:
         codes: floats `(samples, latents)`.
-        factors: integers `(samples, factors)`, at least two that vary.
-        bins: number of equally wide bins for each latent.
+        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
+        bins, continuous: as `mig`.
 
     Returns:
         1 if each latent determines one factor and tells nothing about others (several latents
@@ -83,12 +92,14 @@ def mig_sup(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
         >>> round(mig_sup(factors.sum(axis=1, keepdims=True), factors), 6)
         0.0
     """
-    information, entropies = _gap_of_latents(codes, factors, bins, "MIG-sup")
+    information, entropies = _gap_of_latents(codes, factors, bins, continuous, "MIG-sup")
     second, first = np.sort(information / entropies, axis=1)[:, -2:].T
     return float(np.mean(first - second))
 
 
-def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
+def dcimig(
+    codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
+) -> float:
     """Score how much of the factors is known from latents that carry one factor alone.
 
     Each latent stands for the factor it informs about most, by the gap of mutual information
@@ -101,8 +112,8 @@ def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
 
     Args:
         codes: floats `(samples, latents)`.
-        factors: integers `(samples, factors)`, at least two that vary.
-        bins: number of equally wide bins for each latent.
+        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
+        bins, continuous: as `mig`.
 
     Returns:
         1 if each factor is determined by a latent that tells nothing about other factors; 0 if
@@ -120,7 +131,7 @@ def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
         >>> round(dcimig(factors[:, :1], factors), 6)
         0.5
     """
-    information, entropies = _gap_of_latents(codes, factors, bins, "DCIMIG")
+    information, entropies = _gap_of_latents(codes, factors, bins, continuous, "DCIMIG")
     second, first = np.sort(information, axis=1)[:, -2:].T
     gaps = np.zeros_like(information)
     gaps[np.arange(len(gaps)), information.argmax(axis=1)] = first - second
@@ -128,11 +139,10 @@ def dcimig(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
 
 
 def _gap_of_latents(
-    codes: ArrayLike, factors: ArrayLike, bins: int, metric: str
+    codes: ArrayLike, factors: ArrayLike, bins: int, continuous: Continuous, metric: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return information `(latents, factors)` and entropies of at least two factors that vary."""
-    codes, factors = check_arrays(codes, factors)
-    check_at_least(2, bins=bins)
+    codes, factors = discrete_arrays(codes, factors, continuous, bins)
     if not codes.shape[1]:
         raise ValueError(f"{metric} needs a latent. Got none in `codes`.")
     factors = factors[:, factors_that_vary(factors, metric)]

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import (
-    check_arrays,
+    Continuous,
+    FactorError,
     check_at_least,
     check_values,
+    discrete_arrays,
     factors_that_vary,
+    in_bins,
     train_and_test,
 )
 from keras_disent.metrics.logistic import fit_softmax
@@ -20,7 +23,7 @@ class Explicitness(NamedTuple):
     """Areas under the receiver operating curve; `float()` of it is `test`.
 
     Attributes:
-        test: mean over factors, on held-out samples, from 0 to 1.
+        test: mean over factors, on the test samples, from 0 to 1.
         train: the same on the samples that the classifiers were fitted to.
         per_factor_test: float64, one number for each of `factors_used`.
         per_factor_train: the same on the samples fitted to.
@@ -37,7 +40,9 @@ class Explicitness(NamedTuple):
         return self.test
 
 
-def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float:
+def modularity(
+    codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
+) -> float:
     """Score how far each latent informs about one factor alone.
 
     For every latent, the squares of its mutual information with each of the K factors are
@@ -49,11 +54,14 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float
     scores 0 and counts in the mean. A latent of pure noise does not: the little information it
     seems to have makes for an arbitrary score. A duplicated latent counts twice. Factors with a
     single value are skipped, and are not among the K (in disentanglement_lib they are).
+    Continuous factors are sorted into bins of equal width, as latents are.
 
     Args:
         codes: floats `(samples, latents)`.
-        factors: integers `(samples, factors)`, of which at least two vary.
-        bins: number of equally wide bins for each latent.
+        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
+        bins: number of equally wide bins for each latent, and for each continuous factor.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
 
     Returns:
         1 if each latent informs about one factor only; 0 if each informs about all factors
@@ -69,8 +77,7 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20) -> float
         >>> modularity(factors @ [[4, 0], [1, 0]], factors)
         0.0
     """
-    codes, factors = check_arrays(codes, factors)
-    check_at_least(2, bins=bins)
+    codes, factors = discrete_arrays(codes, factors, continuous, bins)
     used = factors_that_vary(factors, "Modularity")
     if len(used) < 2:
         raise ValueError(
@@ -89,6 +96,8 @@ def explicitness(
     factors: ArrayLike,
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
+    bins: int = 20,
+    continuous: Continuous = None,
     seed: int = 0,
 ) -> Explicitness:
     """Score how well a linear classifier reads each factor off the codes.
@@ -101,13 +110,18 @@ def explicitness(
 
     Latents are standardized by their mean and deviation in training, so their scale does not
     matter. One that is constant in training becomes 0 and tells nothing; a duplicated one changes
-    little. Factors with a single value in training are skipped.
+    little. Factors with a single value in training are skipped. The values of a continuous factor
+    are bins of equal width over its range in training.
 
     Args:
         codes: floats `(samples, latents)`.
-        factors: integers `(samples, factors)`.
+        factors: numbers `(samples, factors)`, whole unless continuous.
         test: a pair (codes, factors) to judge the classifiers on. The mean is over the values
-            that occur both there and in training. By default, a third of the samples is held out.
+            that occur both there and in training. By default, a third of the rows, which are not
+            used for fitting.
+        bins: number of bins for each continuous factor.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
         seed: of the draw of that third.
 
     Returns:
@@ -126,15 +140,20 @@ def explicitness(
         >>> float(explicitness(np.zeros((300, 1)), factors))
         0.5
     """
-    codes, factors, test_codes, test_factors = train_and_test(codes, factors, test, seed)
+    check_at_least(2, bins=bins)
+    codes, values, test_codes, test_values, mask = train_and_test(
+        codes, factors, test, seed, continuous
+    )
+    factors, test_factors = (in_bins(part, mask, bins, values) for part in (values, test_values))
     used = factors_that_vary(factors, "Explicitness")
     check_values(factors, test_factors, used)
     for number in used:
-        values = np.unique(test_factors[:, number])
-        if len(values) < 2 or not np.isin(values, factors[:, number]).any():
-            raise ValueError(
+        labels = np.unique(test_factors[:, number])
+        if len(labels) < 2 or not np.isin(labels, factors[:, number]).any():
+            raise FactorError(
                 "Explicitness tells the values of a factor apart, so the test samples need 2 of "
-                f"them, with one from training. Got {values.tolist()} of factor {number}."
+                f"them, with one from training. Got {labels.tolist()} of {{factor}}.",
+                number,
             )
     mean, deviation = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
     varies = (codes.max(axis=0) > codes.min(axis=0)) & (deviation > 0)

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def discretize(codes: NDArray[Any], bins: int = 20) -> NDArray[np.int64]:
+def discretize(
+    codes: NDArray[Any], bins: int = 20, ranges: NDArray[Any] | None = None
+) -> NDArray[np.int64]:
     """Sort every column of `codes` into equally wide bins between its own minimum and maximum.
 
     A bin holds its left edge; the last one holds the maximum too. Edges are computed in float64
@@ -16,6 +18,8 @@ def discretize(codes: NDArray[Any], bins: int = 20) -> NDArray[np.int64]:
     Args:
         codes: finite floats `(samples, latents)`.
         bins: number of bins.
+        ranges: array with the same columns, whose minima and maxima are cut into bins and which
+            `codes` do not exceed; default, `codes`.
 
     Returns:
         Bin numbers from 0 to `bins - 1`, of the same shape.
@@ -26,8 +30,9 @@ def discretize(codes: NDArray[Any], bins: int = 20) -> NDArray[np.int64]:
                [0, 0, 0, 0]])
     """
     labels = np.zeros(codes.shape, np.int64)
-    for label, column in zip(labels.T, codes.T, strict=True):
-        edges = np.linspace(float(column.min()), float(column.max()), bins + 1)
+    ends = codes if ranges is None else ranges
+    for label, column, end in zip(labels.T, codes.T, ends.T, strict=True):
+        edges = np.linspace(float(end.min()), float(end.max()), bins + 1)
         edges = edges.astype(codes.dtype)
         if np.all(edges[1:] > edges[:-1]):
             label[:] = np.searchsorted(edges[:-1], column, side="right") - 1

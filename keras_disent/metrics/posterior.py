@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import (
-    check_arrays,
+    Continuous,
     check_at_least,
     check_codes,
+    discrete_arrays,
     factors_that_vary,
 )
 from keras_disent.metrics.mutual_information import entropy
@@ -64,6 +65,8 @@ def rmig(
     *,
     bins: int = 100,
     limits: tuple[float, float] = (-4.0, 4.0),
+    factor_bins: int = 20,
+    continuous: Continuous = None,
 ) -> float:
     """Score how far one latent alone informs about each factor, by the whole posterior.
 
@@ -80,9 +83,12 @@ def rmig(
     Args:
         means: floats `(samples, latents)`, at least two latents.
         log_variances: floats of the same shape, natural logarithms.
-        factors: integers `(samples, factors)`.
-        bins: number of bins.
+        factors: numbers `(samples, factors)`, whole unless continuous.
+        bins: number of bins for each latent.
         limits: lower and upper end of the range that is cut into bins.
+        factor_bins: number of equally wide bins for each continuous factor.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
 
     Returns:
         1 if each factor is known from a draw of one latent and no other latent tells anything
@@ -101,7 +107,10 @@ def rmig(
         >>> round(rmig(means, np.full((20, 2), 0.0), factors), 2)
         0.31
     """
-    information, _, entropies, _ = _posterior(means, log_variances, factors, bins, limits, "RMIG")
+    factor_settings = factor_bins, continuous
+    information, _, entropies, _ = _posterior(
+        means, log_variances, factors, bins, limits, factor_settings, "RMIG"
+    )
     second, first = np.sort(information, axis=0)[-2:]
     return float(np.mean((first - second) / entropies))
 
@@ -113,6 +122,8 @@ def jemmig(
     *,
     bins: int = 100,
     limits: tuple[float, float] = (-4.0, 4.0),
+    factor_bins: int = 20,
+    continuous: Continuous = None,
 ) -> JEMMIG:
     """Score how well each factor has one latent that knows it and knows nothing else.
 
@@ -129,9 +140,12 @@ def jemmig(
     Args:
         means: floats `(samples, latents)`, at least two latents.
         log_variances: floats of the same shape, natural logarithms.
-        factors: integers `(samples, factors)`.
-        bins: number of bins.
+        factors: numbers `(samples, factors)`, whole unless continuous.
+        bins: number of bins for each latent.
         limits: lower and upper end of the range that is cut into bins.
+        factor_bins: number of equally wide bins for each continuous factor.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
 
     Returns:
         A score of 1 if each factor has a latent with one narrow value (within a bin) for each of
@@ -149,8 +163,9 @@ def jemmig(
         >>> round(float(result), 2), round(result.raw, 2)
         (0.95, 0.29)
     """
+    factor_settings = factor_bins, continuous
     information, joint, entropies, used = _posterior(
-        means, log_variances, factors, bins, limits, "JEMMIG"
+        means, log_variances, factors, bins, limits, factor_settings, "JEMMIG"
     )
     second, first = np.sort(information, axis=0)[-2:]
     # Among latents that inform equally much, the one that carries least besides.
@@ -198,6 +213,7 @@ def _posterior(
     factors: ArrayLike,
     bins: int,
     limits: tuple[float, float],
+    factor_settings: tuple[int, Continuous],
     metric: str,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int64]]:
     """Return, in nats, mutual information and joint entropy of every binned latent with every
@@ -210,8 +226,10 @@ def _posterior(
         check_codes(means, "`means`"),
         check_codes(log_variances, "`log_variances`"),
     )
-    means, factors = check_arrays(means, factors)
     check_at_least(2, bins=bins)
+    factor_bins, continuous = factor_settings
+    check_at_least(2, factor_bins=factor_bins)
+    means, factors = discrete_arrays(means, factors, continuous, factor_bins)
     if means.shape != log_variances.shape:
         raise ValueError(
             f"`log_variances` must have the shape of `means`. Got {log_variances.shape} for "

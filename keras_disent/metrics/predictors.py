@@ -1,4 +1,4 @@
-"""Classifiers that metrics train on codes, by name."""
+"""Predictors that metrics train on codes, by name."""
 
 import threading
 import warnings
@@ -8,17 +8,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_disent.metrics.boosting import BoostedTrees
+from keras_disent.metrics.boosting import BoostedRegression, BoostedTrees
 from keras_disent.registry import lookup
 
-_FILTERS = threading.Lock()
+FILTERS = threading.Lock()
 
 
 class Predictor(Protocol):
     """Tells the value of one factor from codes."""
 
-    def fit(self, codes: NDArray[Any], labels: NDArray[np.int64], /) -> Any: ...
-    def predict(self, codes: NDArray[Any], /) -> NDArray[np.int64]: ...
+    def fit(self, codes: NDArray[Any], labels: NDArray[Any], /) -> Any: ...
+    def predict(self, codes: NDArray[Any], /) -> NDArray[Any]: ...
 
 
 class Constant:
@@ -29,13 +29,13 @@ class Constant:
         array([7, 7, 7])
     """
 
-    def fit(self, codes: NDArray[Any], labels: NDArray[np.int64]) -> "Constant":
+    def fit(self, codes: NDArray[Any], labels: NDArray[Any]) -> "Constant":
         self.label = labels[0]
         # No latent helps to tell one label from itself.
         self.feature_importances_ = np.zeros(codes.shape[1])
         return self
 
-    def predict(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+    def predict(self, codes: NDArray[Any]) -> NDArray[Any]:
         return np.full(len(codes), self.label)
 
 
@@ -66,7 +66,7 @@ class Logistic:
             use_legacy_attributes=False,
         )
         # Filters belong to the whole process: one thread at a time changes and restores them.
-        with _FILTERS, warnings.catch_warnings():
+        with FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is the setting
             self.model.fit(codes, labels)
         return self
@@ -75,16 +75,42 @@ class Logistic:
         return self.model.predict(codes)
 
 
-def _exact_boosting(seed: int) -> Predictor:
-    from sklearn.ensemble import GradientBoostingClassifier
+class Linear:
+    """Linear regression whose L2 penalty is chosen by 5 folds, the twin of `Logistic` for numbers.
 
-    return GradientBoostingClassifier(random_state=seed)
+    Example:
+        >>> codes = np.arange(20.0)[:, None]
+        >>> Linear().fit(codes, 3 * np.arange(20.0)).predict(np.array([[30.0]])).round(2)
+        array([90.])
+    """
+
+    def fit(self, codes: NDArray[Any], values: NDArray[Any]) -> "Linear":
+        from sklearn.linear_model import RidgeCV
+        from sklearn.model_selection import KFold
+
+        folds = KFold(min(5, len(codes)))
+        self.model = RidgeCV(
+            alphas=np.logspace(-4, 4, 10), cv=folds, scoring="neg_mean_squared_error"
+        )
+        self.model.fit(codes, values)
+        return self
+
+    def predict(self, codes: NDArray[Any]) -> NDArray[Any]:
+        return self.model.predict(codes)
 
 
-PREDICTORS: dict[str, Callable[[int], Predictor]] = {
-    "boosting": lambda seed: BoostedTrees(),
-    "exact_boosting": _exact_boosting,
-    "logistic": lambda seed: Logistic(),
+def _exact(seed: int, continuous: bool) -> Predictor:
+    from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+
+    make = GradientBoostingRegressor if continuous else GradientBoostingClassifier
+    return make(random_state=seed)
+
+
+# Functions of the seed, and of whether the factor is continuous.
+PREDICTORS: dict[str, Callable[[int, bool], Predictor]] = {
+    "boosting": lambda seed, continuous: BoostedRegression() if continuous else BoostedTrees(),
+    "exact_boosting": _exact,
+    "logistic": lambda seed, continuous: Linear() if continuous else Logistic(),
 }
 
 
@@ -94,16 +120,22 @@ def check_predictor(name: Any) -> None:
 
 
 def fit_predictor(
-    name: str, codes: NDArray[Any], labels: NDArray[np.int64], seed: int = 0
+    name: str,
+    codes: NDArray[Any],
+    labels: NDArray[Any],
+    seed: int = 0,
+    continuous: bool = False,
 ) -> Predictor:
-    """Train a classifier from codes to the values of one factor.
+    """Train a predictor from codes to the values of one factor.
 
     Args:
         name: "boosting", gradient-boosted trees on binned codes; "exact_boosting", the same by
             scikit-learn on the codes themselves, about 20 times slower; or "logistic".
         codes: floats `(samples, latents)`.
-        labels: the factor, integers `(samples,)`. If all are the same, so is every answer.
-        seed: of what the classifier draws: ties between latents, in "exact_boosting" only.
+        labels: the factor `(samples,)`. If all are the same, so is every answer.
+        seed: of what the predictor draws: ties between latents, in "exact_boosting" only.
+        continuous: whether the factor is a number to be predicted rather than a class: by
+            regression trees, or linear regression in place of "logistic".
 
     Raises:
         ValueError: for an unknown name.
@@ -116,17 +148,47 @@ def fit_predictor(
     """
     make = lookup(name, PREDICTORS, "predictor")
     varies = labels.min() < labels.max()
-    return (make(seed) if varies else Constant()).fit(codes, labels)
+    labels = labels if continuous else labels.astype(np.int64)
+    return (make(seed, continuous) if varies else Constant()).fit(codes, labels)
+
+
+def success(predictions: NDArray[Any], labels: NDArray[Any], continuous: bool = False) -> float:
+    """Return how good predictions are, from 0 to 1.
+
+    The share of labels that are right; of a continuous factor, the share of the variance that is
+    explained (R²), or 0 if it is below 0.
+
+    Example:
+        >>> labels = np.array([0.0, 1.0, 2.0])
+        >>> success(labels, labels, True), success(labels[::-1], labels, True)
+        (1.0, 0.0)
+    """
+    if not continuous:
+        return float(np.mean(predictions == labels))
+    return max(0.0, 1 - float(relative_error(predictions, labels)))
+
+
+def relative_error(predictions: NDArray[Any], values: NDArray[Any]) -> float:
+    """Return the mean squared error of predictions in units of the variance of the values.
+
+    It is 1 if the values do not vary.
+    """
+    variance = float(np.var(values))
+    return float(np.mean((predictions - values) ** 2)) / variance if variance else 1.0
 
 
 def train_and_test_accuracy(
     model: Predictor,
     codes: NDArray[Any],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     test_codes: NDArray[Any],
-    test_labels: NDArray[np.int64],
+    test_labels: NDArray[Any],
+    continuous: bool = False,
 ) -> tuple[float, float]:
-    """Return the shares of labels that a model tells: of those it was fitted to, and of others."""
+    """Return the `success` of a model with the samples that it was fitted to, and with others."""
     # Boosted trees remember what they said of the samples they were fitted to.
-    told = model.fitted_ if hasattr(model, "fitted_") else model.predict(codes)
-    return float(np.mean(told == labels)), float(np.mean(model.predict(test_codes) == test_labels))
+    fitted = model.fitted_ if hasattr(model, "fitted_") else model.predict(codes)
+    return (
+        success(fitted, labels, continuous),
+        success(model.predict(test_codes), test_labels, continuous),
+    )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import (
+    Continuous,
     check_arrays,
     check_codes,
     check_values,
@@ -30,7 +31,7 @@ def sap(
     codes: ArrayLike,
     factors: ArrayLike,
     *,
-    continuous: bool = False,
+    continuous: Continuous = None,
     test: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
 ) -> float:
@@ -42,11 +43,13 @@ def sap(
 
     Args:
         codes: floats `(samples, latents)`, at least two latents.
-        factors: integers `(samples, factors)`. Those with a single value in training are skipped.
-        continuous: score a latent by its squared correlation with the factor, instead of the
-            accuracy of a classifier.
+        factors: numbers `(samples, factors)`, whole unless continuous. Those with a single value
+            in training are skipped.
+        continuous: factors for which a latent scores its squared correlation, as published for
+            continuous ones, instead of the accuracy of a classifier: all (True), none (False) or
+            their column numbers; by default, those with numbers that are not whole.
         test: a pair (codes, factors) to judge the classifiers on. By default, a third of the
-            samples is held out. The continuous score has no use for it.
+            rows, which are not used for fitting. The squared correlation has no use for it.
         seed: of the draw of that third.
 
     Returns:
@@ -81,7 +84,7 @@ def sap_matrix(
     codes: ArrayLike,
     factors: ArrayLike,
     *,
-    continuous: bool = False,
+    continuous: Continuous = None,
     test: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
 ) -> Array:
@@ -94,13 +97,13 @@ def sap_matrix(
     latent gets the accuracy of the most frequent class in training. Samples with equal decision
     values for several classes count as that share of a hit.
 
-    With `continuous`, it is the squared correlation of latent and factor over all of `codes`.
-    It is 0 for a latent with a variance of no more than 1e-12; otherwise scale does not matter,
-    but the values of the factor do, not only which are equal.
+    For factors that are `continuous`, it is the squared correlation of latent and factor over all
+    of `codes`. It is 0 for a latent with a variance of no more than 1e-12; otherwise scale does
+    not matter, but the values of the factor do, not only which are equal.
 
     Args:
         codes: floats `(samples, latents)`.
-        factors: integers `(samples, factors)`.
+        factors: numbers `(samples, factors)`, whole unless continuous.
         continuous, test, seed: as in `sap`.
 
     Returns:
@@ -115,22 +118,28 @@ def sap_matrix(
         array([[1., 0.],
                [0., 1.]])
     """
-    if continuous:
-        codes, factors = check_arrays(codes, factors)
+    codes, factors, mask = check_arrays(codes, factors, continuous)
+    if mask.all():
         return _squared_correlations(codes, factors[:, factors_that_vary(factors, "SAP")])
-    codes, factors, test_codes, test_factors = train_and_test(codes, factors, test, seed)
-    used = factors_that_vary(factors, "SAP")
-    check_values(factors, test_factors, used)
-    targets = [_Targets.of(factors[:, number], test_factors[:, number]) for number in used]
-    return np.array(
-        [
-            _accuracies(column.astype(np.float64), test_column.astype(np.float64), targets)
-            for column, test_column in zip(codes.T, test_codes.T, strict=True)
-        ]
+    columns = np.flatnonzero(mask).tolist()
+    train_codes, train_factors, test_codes, test_factors, _ = train_and_test(
+        codes, factors, test, seed, columns
     )
+    used = factors_that_vary(train_factors, "SAP")
+    matrix = np.empty((codes.shape[1], len(used)))
+    matrix[:, mask[used]] = _squared_correlations(codes, factors[:, used[mask[used]]])
+    classes = used[~mask[used]]
+    check_values(train_factors, test_factors, classes)
+    targets = [_Targets.of(train_factors[:, i], test_factors[:, i]) for i in classes]
+    if targets:
+        matrix[:, ~mask[used]] = [
+            _accuracies(column.astype(np.float64), test_column.astype(np.float64), targets)
+            for column, test_column in zip(train_codes.T, test_codes.T, strict=True)
+        ]
+    return matrix
 
 
-def _squared_correlations(codes: NDArray[Any], factors: NDArray[np.int64]) -> Array:
+def _squared_correlations(codes: NDArray[Any], factors: NDArray[Any]) -> Array:
     codes, factors = (x - x.mean(axis=0, dtype=np.float64) for x in (codes, factors))
     scale = len(codes) - 1
     code_variance, factor_variance = (np.sum(x**2, axis=0) / scale for x in (codes, factors))
@@ -150,7 +159,7 @@ class _Targets(NamedTuple):
     negative: Array  # weight of the losses of the rest, in the problem of each class
 
     @classmethod
-    def of(cls, factor: NDArray[np.int64], test_factor: NDArray[np.int64]) -> "_Targets":
+    def of(cls, factor: NDArray[Any], test_factor: NDArray[Any]) -> "_Targets":
         values, labels, counts = np.unique(factor, return_inverse=True, return_counts=True)
         found = np.searchsorted(values, test_factor).clip(max=len(values) - 1)
         test_labels = np.where(values[found] == test_factor, found, -1)

@@ -17,6 +17,7 @@ class Scores(Mapping[str, float]):
         results: what each metric returned, such as a `DCI`.
         settings: what is needed to compute each score again.
         intervals: the confidence interval of each score, where one was asked for.
+        failures: of each metric asked for that has no score, the reason in a line.
     """
 
     def __init__(
@@ -24,12 +25,16 @@ class Scores(Mapping[str, float]):
         results: dict[str, Any],
         settings: dict[str, dict[str, Any]],
         intervals: dict[str, Interval] | None = None,
+        failures: dict[str, str] | None = None,
     ) -> None:
         self.results = results
         self.settings = settings
         self.intervals = intervals or {}
+        self.failures = failures or {}
 
     def __getitem__(self, name: str) -> float:
+        if name in self.failures:
+            raise KeyError(f"{name!r} has no score: {self.failures[name]}")
         return float(self.results[name])
 
     def __iter__(self) -> Iterator[str]:
@@ -42,7 +47,8 @@ class Scores(Mapping[str, float]):
         """Return `{name: {"value": float, "detail": {...}, "settings": {...}}}`.
 
         `detail` holds all parts of a result that has parts, with arrays as nested lists;
-        `interval` the ends of the confidence interval, if one was asked for.
+        `interval` the ends of the confidence interval, if one was asked for. A metric without a
+        score has the value "nan" and the reason as `error`.
         """
         entries = {}
         for name, result in self.results.items():
@@ -52,6 +58,9 @@ class Scores(Mapping[str, float]):
             if hasattr(result, "_asdict"):
                 entry["detail"] = _plain(result)
             entries[name] = {**entry, "settings": _plain(self.settings[name])}
+        for name, reason in self.failures.items():
+            settings = _plain(self.settings[name])
+            entries[name] = {"value": "nan", "error": reason, "settings": settings}
         return entries
 
     def to_json(self) -> str:
@@ -59,7 +68,7 @@ class Scores(Mapping[str, float]):
         return json.dumps(self.as_dict(), indent=2)
 
     def __str__(self) -> str:
-        width = max(map(len, self), default=0)
+        width = max(map(len, [*self, *self.failures]), default=0)
         lines = []
         for name, value in self.items():
             line = f"{name:<{width}}  {value:8.4f}"
@@ -67,6 +76,7 @@ class Scores(Mapping[str, float]):
                 low, high = self.intervals[name]
                 line += f"  [{low:.4f}, {high:.4f}]"
             lines.append(line)
+        lines += [f"{name:<{width}}  no score: {why}" for name, why in self.failures.items()]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -84,5 +94,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list | set | frozenset):
         return [_plain(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no infinity
+        return str(value)  # JSON has neither infinity nor NaN
     return value

@@ -1,15 +1,20 @@
 """All scores that a matrix relating latents to factors can be turned into."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.checks import check_at_least, factors_that_vary, train_and_test
-from keras_disent.metrics.dci import completeness, disentanglement
+from keras_disent.metrics.checks import (
+    Continuous,
+    check_at_least,
+    factors_that_vary,
+    in_bins,
+    train_and_test,
+)
+from keras_disent.metrics.dci import Arrays, completeness, disentanglement, fitted
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
-from keras_disent.metrics.predictors import fit_predictor
 from keras_disent.metrics.sap import sap_matrix
 from keras_disent.registry import lookup
 
@@ -79,6 +84,7 @@ def unified_scores(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     matrices: Sequence[str] = ("importance", "mutual_information", "accuracy"),
     bins: int = 20,
+    continuous: Continuous = None,
     seed: int = 0,
 ) -> UnifiedScores:
     """Score several matrices that relate latents to factors, each in all ways there are.
@@ -93,11 +99,15 @@ def unified_scores(
 
     Args:
         codes: floats `(samples, latents)`, at least two latents.
-        factors: integers `(samples, factors)`, at least two that vary.
-        test: codes and factors that judge classifiers, instead of a third held out.
+        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
+        test: codes and factors that judge classifiers, instead of a third of the rows, which are
+            then not used for fitting.
         matrices: "importance" for boosted trees, as in DCI; "mutual_information", as in MIG; or
             "accuracy" of one latent alone, as in SAP.
-        bins: number of equally wide bins for each latent, in "mutual_information".
+        bins: number of equally wide bins for each latent, in "mutual_information"; and for each
+            continuous factor, there and in the entropies that scale MIG.
+        continuous: which factors are continuous: all (True), none (False) or their column
+            numbers; by default, those with numbers that are not whole.
         seed: of the split.
 
     Returns:
@@ -119,14 +129,16 @@ def unified_scores(
         raise ValueError(f"`matrices` must name at least one. Choose from: {', '.join(MATRICES)}.")
     chosen = {name: lookup(name, MATRICES, "matrix") for name in matrices}
     check_at_least(2, bins=bins)
-    codes, factors, *held_out = train_and_test(codes, factors, test, seed)
+    codes, factors, test_codes, test_factors, mask = train_and_test(
+        codes, factors, test, seed, continuous
+    )
     used = factors_that_vary(factors, "A unified score")
-    factors, held_out[1] = factors[:, used], held_out[1][:, used]
     _check_shape((codes.shape[1], used.size))
-    entropies = entropy(factors)
+    arrays = Arrays(codes, factors[:, used], test_codes, test_factors[:, used], mask[used])
+    labels = in_bins(arrays.factors, arrays.continuous, bins)
+    entropies = entropy(labels)
     scores = {
-        name: aggregate(matrix(codes, factors, held_out, bins), entropies)
-        for name, matrix in chosen.items()
+        name: aggregate(matrix(arrays, labels, bins), entropies) for name, matrix in chosen.items()
     }
     return UnifiedScores(scores, tuple(used.tolist()))
 
@@ -217,15 +229,24 @@ def _connections(matrix: Matrix) -> tuple[float, int, NDArray[np.int64]]:
     return area, int(precision.max()), merges
 
 
-def _importance(codes: Any, factors: Any, test: Any, bins: int) -> Matrix:
-    models: list[Any] = [fit_predictor("boosting", codes, labels) for labels in factors.T]
+def _importance(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
+    models = fitted("boosting", arrays, seed=0, jobs=1)
     return np.stack([model.feature_importances_ for model in models], axis=1)
 
 
-MATRICES: dict[str, Callable[[Any, Any, Any, int], Matrix]] = {
+def _information(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
+    return mutual_information(discretize(arrays.codes, bins), labels)
+
+
+def _accuracy(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
+    test = arrays.test_codes, arrays.test_factors
+    columns = np.flatnonzero(arrays.continuous).tolist()
+    return sap_matrix(arrays.codes, arrays.factors, test=test, continuous=columns)
+
+
+# Functions of the arrays, of factors with bins in place of continuous ones, and of their number.
+MATRICES: dict[str, Callable[[Arrays, NDArray[np.int64], int], Matrix]] = {
     "importance": _importance,
-    "mutual_information": lambda codes, factors, test, bins: mutual_information(
-        discretize(codes, bins), factors
-    ),
-    "accuracy": lambda codes, factors, test, bins: sap_matrix(codes, factors, test=tuple(test)),
+    "mutual_information": _information,
+    "accuracy": _accuracy,
 }

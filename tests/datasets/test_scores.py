@@ -34,8 +34,13 @@ def test_labels_without_a_grid_have_the_scores_of_a_sample():
 
 @pytest.mark.parametrize("name", ["factor_vae", "beta_vae", "irs", "z_max", "fairness"])
 def test_what_needs_a_grid_refuses_by_name(name):
-    with pytest.raises(ValueError, match=f"'{name}' ask.* 'spots' has labels, but no grid"):
-        metrics.evaluate(means, spots(np.arange(60)), ["mig", name])
+    reason = f"'{name}' ask.* 'spots' has labels, but no grid"
+    with pytest.raises(ValueError, match=reason):
+        metrics.evaluate(means, spots(np.arange(60)), [name])
+    with pytest.warns(UserWarning, match=f"'{name}' has no score: {reason}"):
+        scores = metrics.evaluate(means, spots(np.arange(60)), ["mig", name])
+    assert list(scores) == ["mig"]
+    assert "no grid" in scores.failures[name]
     with pytest.raises(ValueError, match="must be labelled"):
         metrics.evaluate(means, Images(np.zeros((9, 4, 4))), [name])
 

@@ -182,7 +182,7 @@ def test_explicitness_can_be_judged_on_other_samples():
         (CODES, FACTORS[:, :1], {}, "InfoMEC compares factors.* Got 1"),
         (CODES, np.ones_like(FACTORS), {}, "InfoMEC needs a factor with more than one value"),
         (CODES, FACTORS, {"neighbours": 0}, "`neighbours` must be at least 1. Got 0"),
-        (CODES, FACTORS, {"test": (CODES, FACTORS + 1)}, "Got 3 for factor 0"),
+        (CODES, FACTORS, {"test": (CODES, FACTORS + 9)}, "Got none of factor 0 in `test`"),
         (CODES, FACTORS, {"test": (CODES[:, :2], FACTORS)}, "`test` needs 4 latents"),
     ],
 )

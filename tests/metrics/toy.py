@@ -20,6 +20,9 @@ class Toy:
         columns = np.unravel_index(indices, self.factor_sizes)
         return np.stack(columns, axis=1).astype("uint8").reshape(-1, *self.image_shape)
 
+    def factors(self, indices):
+        return np.stack(np.unravel_index(indices, self.factor_sizes), axis=1)
+
     def indices(self, factors):
         return np.ravel_multi_index(factors.T, self.factor_sizes)
 

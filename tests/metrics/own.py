@@ -1,0 +1,30 @@
+"""Labelled images of one's own: a table of codes, looked up by a number drawn into each image."""
+
+import numpy as np
+
+from keras_disent.datasets import labelled
+
+
+def numbered(labels, **options):
+    """Return images that show their own number, with `labels`."""
+    n = len(next(iter(labels.values())))
+    images = np.zeros((n, 4, 4, 1), "uint8")
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(n) % 256, np.arange(n) // 256
+    return labelled(images, labels, **options)
+
+
+class Table:
+    """An encoder that looks codes up, with posteriors of small variance; it keeps what it sees."""
+
+    def __init__(self, codes):
+        self.codes, self.shown = np.asarray(codes, "float32"), []
+
+    def encode(self, images):
+        pixels = images.astype(int)
+        numbers = pixels[:, 0, 0, 0] + 256 * pixels[:, 0, 1, 0]
+        self.shown.extend(numbers.tolist())
+        return self.codes[numbers]
+
+    def posterior_parameters(self, images):
+        means = self.encode(images)
+        return means, np.full_like(means, -6.0)
