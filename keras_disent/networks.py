@@ -90,7 +90,7 @@ def conv_encoder(
     (None, 256)
     """
     shape, initial = _sixteenths(image_shape), initializers(seed)
-    images = x = keras.Input(shape, name="images")
+    images = x = keras.Input(shape, dtype="float32", name="images")
     for count, kernel in zip(filters, kernels, strict=True):
         x = Downsample(
             _units(width, count),
@@ -139,7 +139,7 @@ def conv_decoder(
     height, columns, channels = _sixteenths(image_shape)
     start = height // 16, columns // 16, _units(width, filters[0])
     initial = initializers(seed)
-    codes = x = keras.Input((latent_dim,), name="codes")
+    codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
     for count in (*(_units(width, count) for count in units), math.prod(start)):
         x = layers.Dense(count, activation="relu", kernel_initializer=next(initial))(x)
     x = layers.Reshape(start)(x)
@@ -177,7 +177,7 @@ def mlp_encoder(
     (None, 1200)
     """
     initial = initializers(seed)
-    images = keras.Input(validation.image_shape(image_shape), name="images")
+    images = keras.Input(validation.image_shape(image_shape), dtype="float32", name="images")
     x = layers.Flatten(data_format=CHANNELS_LAST)(images)
     for _ in range(2):
         x = layers.Dense(_units(width, 1200), activation="relu", kernel_initializer=next(initial))(
@@ -201,7 +201,7 @@ def mlp_decoder(
     """
     height, columns, channels = validation.image_shape(image_shape)
     initial = initializers(seed)
-    codes = x = keras.Input((latent_dim,), name="codes")
+    codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
     for _ in range(3):
         x = layers.Dense(_units(width, 1200), activation="tanh", kernel_initializer=next(initial))(
             x
@@ -223,7 +223,7 @@ def discriminator(
     (None, 2)
     """
     initial = initializers(seed)
-    codes = x = keras.Input((latent_dim,), name="codes")
+    codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
     for _ in range(depth):
         x = layers.Dense(units, kernel_initializer=next(initial))(x)
         x = layers.LeakyReLU(negative_slope=0.2)(x)

@@ -41,7 +41,7 @@ def qlae_encoder(
     (None, 64)
     """
     new = _Layers(width, seed)
-    images = x = keras.Input(_sides(image_shape), name="images")
+    images = x = keras.Input(_sides(image_shape), dtype="float32", name="images")
     for filters in (32, 64, 128, 256):
         for kernel, stride in ((3, 1), (3, 1), (4, 2)):
             x = new.convolution(x, new.units(filters), kernel, stride, use_bias=False)
@@ -83,7 +83,7 @@ def qlae_decoder(
     """
     new = _Layers(width, seed)
     height, columns, channels = _sides(image_shape)
-    codes = style = keras.Input((latent_dim,), name="codes")
+    codes = style = keras.Input((latent_dim,), dtype="float32", name="codes")
     for _ in range(2):
         style = new.dense(style, new.units(256), activation="relu")
     x = LearnedConstant((height // 16, columns // 16, new.units(256)), 0.1)(codes)
@@ -116,7 +116,7 @@ def tripod_encoder(
     (None, 51)
     """
     new = _Layers(width, seed)
-    images = x = keras.Input(_sides(image_shape), name="images")
+    images = x = keras.Input(_sides(image_shape), dtype="float32", name="images")
     for filters in (32, 64, 128, 256):
         for _ in range(2):
             x = new.residual_block(x, new.units(filters))
@@ -149,7 +149,7 @@ def tripod_decoder(
     """
     new = _Layers(width, seed)
     height, columns, channels = _sides(image_shape)
-    codes = x = keras.Input((latent_dim,), name="codes")
+    codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
     for _ in range(2):
         x = new.normalized_dense(x, new.units(256))
     style = keras.Model(codes, x, name="style")(codes)
@@ -157,7 +157,9 @@ def tripod_decoder(
     for filters in (512, 256, 128, 64):
         last = filters == 64
         # A model of its own is one layer of the decoder.
-        inputs = before, shared = keras.Input(x.shape[1:]), keras.Input(style.shape[1:])
+        inputs = before, shared = [
+            keras.Input(part.shape[1:], dtype="float32") for part in (x, style)
+        ]
         for block in range(2):
             before = new.residual_block(before, new.units(filters), shared, str(block))
         before = layers.UpSampling2D(2, interpolation="nearest", **_LAST)(before)

@@ -32,7 +32,7 @@ def trunk(
     (None, 256)
     """
     initial = networks.initializers(seed)
-    images = x = keras.Input(_eighths(image_shape), name="images")
+    images = x = keras.Input(_eighths(image_shape), dtype="float32", name="images")
     for filters in (32, 64, 128):
         x = Downsample(
             _units(width, filters),
@@ -73,7 +73,7 @@ def generator(
     height, columns, channels = _eighths(image_shape)
     rows, columns = height // 8, columns // 8
     initial = networks.initializers(seed)
-    codes = x = keras.Input((inputs,), name="codes")
+    codes = x = keras.Input((inputs,), dtype="float32", name="codes")
     for units in (_units(width, 256), rows * columns * _units(width, 128)):
         x = layers.Dense(units, use_bias=False, kernel_initializer=next(initial))(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
@@ -124,7 +124,7 @@ def profiles(
     """
     height, columns, channels = validation.image_shape(image_shape)
     initial = networks.initializers(seed)
-    codes = keras.Input((inputs,), name="codes")
+    codes = keras.Input((inputs,), dtype="float32", name="codes")
     said = []
     for side in (height, columns):
         x = Along(side)(codes)

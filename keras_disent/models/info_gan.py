@@ -139,11 +139,12 @@ class InfoGAN(ImageModel):
         self.generator, self.discriminator = generator, discriminator
         initial = networks.initializers(self.part_seed("heads"))
         self.verdict_head = keras.Sequential(
-            [layers.Input((features,)), _dense(1, next(initial))], name="verdict_head"
+            [layers.Input((features,), dtype="float32"), _dense(1, next(initial))],
+            name="verdict_head",
         )
         self.code_head = keras.Sequential(
             [
-                layers.Input((features,)),
+                layers.Input((features,), dtype="float32"),
                 _dense(128, next(initial), activation="leaky_relu"),
                 _dense(codes.width, next(initial)),
             ],
