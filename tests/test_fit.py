@@ -1,6 +1,5 @@
 """Training through Keras's own `fit`: every way to feed, compile and steer it, and bad input."""
 
-import csv
 from functools import partial
 
 import keras
@@ -290,20 +289,6 @@ def test_regularizers_of_own_layers_shrink_their_weights():
 
 # -- compiling ------------------------------------------------------------------------------------
 
-MODES = {"run_eagerly": {"run_eagerly": True}}
-if BACKEND != "torch":
-    MODES |= {"jit_compile": {"jit_compile": True}, "two at once": {"steps_per_execution": 2}}
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_every_way_to_compile_gives_the_same_weights(mode):
-    plain, other = (without_noise(small("factor_vae")) for _ in range(2))
-    compiled(plain, jit_compile=False), compiled(other, **MODES[mode])
-    for model in (plain, other):
-        quiet(model, images(32), epochs=2)
-        assert int(model.steps) == 8
-    np.testing.assert_allclose(trained(other), trained(plain), rtol=1e-4, atol=1e-5)
-
 
 @pytest.mark.skipif(BACKEND != "torch", reason="a limit of Keras on torch")
 def test_several_steps_at_once_are_refused_on_torch():
@@ -432,38 +417,6 @@ def test_moving_averages_of_the_weights_are_taken_over(name):
 # -- callbacks ------------------------------------------------------------------------------------
 
 
-@ONE_AND_TWO_PLAYERS
-def test_callbacks_of_keras_work(name, tmp_path):
-    pytest.importorskip("tensorboard")
-    model, x = compiled(small(name)), images(16)
-    checkpoint = str(tmp_path / "at_{epoch}.keras")
-    c = keras.callbacks
-    callbacks = [
-        c.LearningRateScheduler(lambda epoch, rate: 0.02 if epoch == 0 else rate),
-        c.ReduceLROnPlateau(monitor="val_loss", factor=0.5, patience=1, min_delta=1e9),
-        c.EarlyStopping(monitor="loss", patience=3, min_delta=1e9, restore_best_weights=False),
-        c.ModelCheckpoint(checkpoint),
-        c.CSVLogger(str(tmp_path / "log.csv")),
-        c.TensorBoard(str(tmp_path / "board"), histogram_freq=1),
-        c.TerminateOnNaN(),
-    ]
-    history = quiet(model, x, epochs=9, validation_data=x[:8], callbacks=callbacks)
-    assert len(history["loss"]) == 4  # stopped early
-    assert history["learning_rate"] == pytest.approx([0.02, 0.02, 0.01, 0.005])
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.0025)
-    if name == "factor_vae":
-        other = model._optimizer_of("discriminator_loss")
-        assert float(other.learning_rate) == pytest.approx(0.0025)  # in the same ratio
-    with open(tmp_path / "log.csv") as file:
-        rows = list(csv.DictReader(file))
-    assert [float(row["loss"]) for row in rows] == pytest.approx(history["loss"])
-    assert set(model.terms) <= set(rows[0])
-    assert list((tmp_path / "board").rglob("events*"))
-    kept = keras.saving.load_model(checkpoint.format(epoch=4))
-    weights = [arrays(m.trainable_variables) for m in (kept, model)]
-    assert_same(*weights)
-
-
 def test_best_weights_come_back():
     model, x = compiled(small("vae"), run_eagerly=True), images(8)
     kept = []
@@ -478,29 +431,6 @@ def test_best_weights_come_back():
     quiet(model, x, epochs=9, callbacks=callbacks)
     assert len(kept) == 3
     assert_same([trained(model)], [kept[0]])
-
-
-class Accident(Exception):
-    pass
-
-
-@ONE_AND_TWO_PLAYERS
-def test_interrupted_training_is_taken_up_where_it_was(name, tmp_path):
-    x = images(16)
-
-    def fall(epoch, logs):
-        if epoch == 2:
-            raise Accident
-
-    through, fallen, risen = (compiled(small(name)) for _ in range(3))
-    backup = partial(keras.callbacks.BackupAndRestore, str(tmp_path / "backup"))
-    accident = keras.callbacks.LambdaCallback(on_epoch_begin=fall)
-    with pytest.raises(Accident):
-        quiet(fallen, x, epochs=4, callbacks=[backup(), accident])
-    history = quiet(risen, x, epochs=4, callbacks=[backup()])
-    quiet(through, x, epochs=4)
-    assert len(history["loss"]) == 2
-    assert_same(state(risen), state(through))
 
 
 # -- bad input ------------------------------------------------------------------------------------

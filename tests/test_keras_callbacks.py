@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from checks import arrays, assert_same, images, small
+from checks import BACKEND, arrays, assert_same, images, small
 
 from keras_disent.turns import Turns
 
@@ -52,7 +52,11 @@ def fresh(name):
     return model
 
 
-@pytest.fixture(params=MODELS)
+# A step is compiled for each of the two; on PyTorch nothing is.
+BOTH = [pytest.param("vae", marks=() if BACKEND == "torch" else pytest.mark.slow), "factor_vae"]
+
+
+@pytest.fixture(params=BOTH)
 def model(request):
     return fresh(request.param)
 

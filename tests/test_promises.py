@@ -7,14 +7,15 @@ from keras_disent import testing
 from keras_disent.models import MODELS
 
 # PyTorch compiles nothing, so all promises are quick there. On the other backends they are checked
-# of a model with one player and of one with two, and of the others among the slow tests.
-ONE_OF_EACH = ("vae", "factor_vae")
+# of a model with two players, and of the others among the slow tests; image weights, which that one
+# refuses, of one that takes them.
+QUICK = {("factor_vae", promise) for promise in testing.PROMISES} | {("vae", "image weights")}
 
 
 def cases():
     for name in MODELS:
         for promise in testing.PROMISES:
-            slow = BACKEND != "torch" and name not in ONE_OF_EACH
+            slow = BACKEND != "torch" and (name, promise) not in QUICK
             yield pytest.param(name, promise, marks=[pytest.mark.slow] if slow else [])
 
 
