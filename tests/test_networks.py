@@ -381,11 +381,13 @@ def channels_first():
     keras.config.set_image_data_format("channels_last")
 
 
-@pytest.mark.parametrize("build", EVERY.values(), ids=EVERY)
-def test_no_network_depends_on_the_image_data_format(build, request):
-    expected = build(SHAPE, width=0.1, seed=1)
+@pytest.mark.parametrize("name", EVERY)
+def test_no_network_depends_on_the_image_data_format(name, request):
+    build = EVERY[name]
+    shape = (32, 32, 3) if name.startswith(("qlae", "tripod")) else SHAPE
+    expected = build(shape, width=0.1, seed=1)
     request.getfixturevalue("channels_first")
-    got = build(SHAPE, width=0.1, seed=1)
+    got = build(shape, width=0.1, seed=1)
     x = noise(2, *expected.input_shape[1:])
     assert_same([got.predict_on_batch(x)], [expected.predict_on_batch(x)])
     settings = [layer.data_format for layer in got.layers if hasattr(layer, "data_format")]
