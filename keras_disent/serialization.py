@@ -39,6 +39,7 @@ CLASSES = {
     "convolutions": ("Downsample", "Upsample"),
     "latents": ("Bernoulli", "ContinuousBernoulli", "Gaussian", "GaussianPosterior"),
     "schedules": ("Cyclical", "Linear"),
+    "style_networks": ("LearnedConstant",),
     "supervision": ("Supervision",),
     "turns": ("Turns",),
 }

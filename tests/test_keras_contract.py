@@ -16,6 +16,7 @@ from checks import (
     compiled,
     images,
     labels_of,
+    quick_on_torch,
     reload,
     small,
     state,
@@ -48,6 +49,7 @@ def test_every_argument_is_in_the_documentation(method):
     assert listed == [name for name in own if name not in ("self", "kwargs")]
 
 
+@quick_on_torch
 def test_arguments_may_be_positional():
     x = images(16)
     by_name, by_position = compiled(small("vae")), compiled(small("vae"))
@@ -117,6 +119,7 @@ def test_models_that_compare_images_refuse_weights_by_name(name):
         quiet(model, x, *labels, sample_weight=np.ones(16))
 
 
+@quick_on_torch
 def test_a_penalty_of_ones_own_does_not_take_weights_without_saying_so():
     class Own(VAE):
         def penalty(self, codes, mean, log_variance, kl):
@@ -128,12 +131,14 @@ def test_a_penalty_of_ones_own_does_not_take_weights_without_saying_so():
         quiet(model, images(16), sample_weight=np.ones(16))
 
 
+@quick_on_torch
 def test_unused_labels_are_told():
     model, x = compiled(small("vae")), images(16)
     with pytest.warns(UserWarning, match="VAE learns without labels: those that came with `x`"):
         quiet(model, x, np.arange(16))
 
 
+@quick_on_torch
 def test_class_weights_are_weights_of_images():
     x, classes = images(16), np.arange(16) % 2
     by_class, by_image = compiled(small("vae")), compiled(small("vae"))
@@ -148,26 +153,19 @@ def test_weights_are_those_of_the_gradient():
     for either in (model, twin):
         either.noise.enabled = False
         either.compile(SGD(1e-3))
-    before = trained(model)
+    start, before = arrays(model.trainable_variables), trained(model)
     quiet(model, x, sample_weight=weights)
     moves = []
     for i in range(8):  # the gradient of a mean is the mean of gradients
         quiet(twin, x[i : i + 1])
         moves.append(trained(twin) - before)
-        twin.load_own = [
-            v.assign(a)
-            for v, a in zip(twin.trainable_variables, _split_like(twin, before), strict=True)
-        ]
+        for variable, value in zip(twin.trainable_variables, start, strict=True):
+            variable.assign(value)
     expected = sum(w * move for w, move in zip(weights, moves, strict=True)) / 8
     np.testing.assert_allclose(trained(model) - before, expected, rtol=1e-3, atol=1e-7)
 
 
-def _split_like(model, flat):
-    shapes = [tuple(v.shape) for v in model.trainable_variables]
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), shapes, strict=True)]
-
-
+@quick_on_torch
 def test_weights_reach_supervision_and_moments():
     x, labels = images(16), labels_of(images(16)) / 255
     weights = np.repeat([1.0, 0.0], 8).astype("float32")
@@ -188,6 +186,7 @@ def test_weights_reach_supervision_and_moments():
     assert_same(codes[:1], codes[1:])
 
 
+@quick_on_torch
 def test_labels_of_streams_come_as_weights_too():
     x, weights = images(16), np.repeat([2.0, 0.0], 8).astype("float32")
 
@@ -208,13 +207,10 @@ def test_labels_of_streams_come_as_weights_too():
         refusing.fit(Items(), verbose=0)
 
 
+@quick_on_torch
 def test_epochs_of_arrays_are_permutations_of_their_own():
     model, x = small("vae"), images(12)
     seen = []
-
-    class Watching(type(model)):
-        def check_batch(self, *args, **kwargs):
-            super().check_batch(*args, **kwargs)
 
     model.compile(SGD(0.0), run_eagerly=True)
     original = model.preprocess
@@ -232,6 +228,7 @@ def test_epochs_of_arrays_are_permutations_of_their_own():
     assert (epochs[0] != x).any()
 
 
+@quick_on_torch
 def test_more_steps_than_arrays_have_are_taken():
     model = compiled(small("vae"))
     quiet(model, images(16), steps_per_epoch=5, epochs=2)
@@ -334,6 +331,7 @@ def test_continuous_bernoulli_integrates_to_one():
 # -- compile and files ----------------------------------------------------------------------------
 
 
+@quick_on_torch
 def test_what_an_optimizer_spares_is_spared_also_after_a_file():
     def biases(model):
         return np.concatenate(
@@ -448,6 +446,7 @@ def test_callbacks_keep_their_order_and_scores_come_first():
     assert history["val_score"] == [1.0]
 
 
+@quick_on_torch
 def test_a_restored_epoch_is_for_one_training_only(tmp_path):
     backup = keras.callbacks.BackupAndRestore(str(tmp_path / "b"), delete_checkpoint=False)
     model = compiled(small("vae"))
@@ -478,6 +477,7 @@ def test_the_first_term_that_is_not_finite_is_named():
     model.evaluate(images(8), verbose=0)
 
 
+@quick_on_torch
 def test_gradients_that_are_never_finite_end_training_in_mixed_precision():
     class Broken(VAE):
         def penalty(self, codes, mean, log_variance, kl):
@@ -489,6 +489,7 @@ def test_gradients_that_are_never_finite_end_training_in_mixed_precision():
     assert np.isfinite(trained(model)).all()
 
 
+@quick_on_torch
 def test_gradients_whose_squares_overflow_destroy_nothing():
     encoder = keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Rescaling(1e9)])
     model = compiled(small("vae", encoder=encoder))
@@ -508,6 +509,7 @@ def test_images_of_later_batches_are_looked_at():
         assert np.isfinite(trained(model)).all()
 
 
+@quick_on_torch
 def test_rounding_above_one_is_no_error():
     x = images(8).astype("float32") / 255
     model = compiled(small("vae"))
@@ -527,7 +529,13 @@ def test_a_posterior_that_would_overflow_stays_a_number():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="sizes that are not known exist there only")
-@pytest.mark.parametrize("name", ["factor_vae", "info_vae", "hfs_vae"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "factor_vae",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("info_vae", "hfs_vae")),
+    ],
+)
 def test_small_last_batches_of_streams_under_xla(name):
     import tensorflow as tf
 
@@ -601,6 +609,7 @@ def test_a_schedule_in_a_callback_reaches_the_step_under_way():
     assert logged == pytest.approx([(1 + 1 + 12 + 13) / 4])
 
 
+@quick_on_torch
 def test_models_are_exported_and_optimized_as_keras_does():
     model = BetaVAE(SHAPE, LATENTS, encoder="mlp", decoder="mlp", beta=2.0)
     model.compile("sgd", metrics=["mae"], run_eagerly=True)

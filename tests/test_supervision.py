@@ -80,7 +80,7 @@ def test_labels_move_their_own_latents(name):
     labels = np.column_stack([x.mean((1, 2, 3)) > np.median(x.mean((1, 2, 3)))]).astype("float32")
     labels[8:16] = np.nan
     model = compiled(small(name, supervision=Supervision("cross_entropy", 50.0)))
-    history = model.fit(x, labels, batch_size=16, epochs=60, verbose=0).history
+    history = model.fit(x, labels, batch_size=16, epochs=120, verbose=0).history
     assert history["supervision"][-1] < 0.5 * history["supervision"][0]
     known = ~np.isnan(labels[:, 0])
     told = model.encode(x)[:, 0] > 0
