@@ -156,9 +156,7 @@ class Trainer(Fixed, keras.Model):
         self._check_owned()
         held_out_size = validation_batch_size or batch_size
         if validation_data is not None:
-            validation_data = self._checked(
-                validation_data, held_out_size, steps=validation_steps, name="validation_data"
-            )
+            validation_data = self._checked(validation_data, held_out_size, name="validation_data")
             validation_split = 0.0
         x, y, sample_weight = self._checked(
             (x, y, sample_weight),
@@ -267,7 +265,7 @@ class Trainer(Fixed, keras.Model):
         """
         if not kwargs.get("_use_cached_eval_dataset"):
             self._assert_compile_called("evaluate")
-            x, y, sample_weight = self._checked((x, y, sample_weight), batch_size, steps=steps)
+            x, y, sample_weight = self._checked((x, y, sample_weight), batch_size)
         with self.observing():
             return super().evaluate(
                 x,
@@ -341,7 +339,6 @@ class Trainer(Fixed, keras.Model):
         data: Any,
         batch_size: int | None,
         *,
-        steps: int | None = None,
         training: bool = False,
         left_out: float = 0.0,
         class_weight: Any = None,

@@ -220,7 +220,7 @@ def check_pixels(images: Any) -> Any:
     if math.prod(pixels.shape) == 0:
         raise ValueError(f"`images` needs at least one pixel. Got shape {tuple(pixels.shape)}.")
     if pixels.dtype == np.uint8:
-        first = np.asarray(pixels[:1000])
+        first = np.asarray(pixels[np.arange(min(1000, pixels.shape[0]))])
         if first.max() == 1:
             raise ValueError(
                 "`images` as uint8 needs the range 0..255. Got bytes 0 and 1 only, which would be "
