@@ -132,10 +132,10 @@ class Config:
         check_batches(model, self.batches(model, data), None, training=True, name="data")
         return model
 
-    def batches(self, model: Any, data: Any, held_out: bool = False) -> Any:
-        """Return the stream of training batches, or 64 others to evaluate the objective on."""
-        size = self.batch_size or 64 * (1 if held_out else len(model.players))
-        seed, steps = (self.seed + 1_000_003, 64) if held_out else (self.seed, self.epoch_steps)
+    def batches(self, model: Any, data: Any, evaluation: bool = False) -> Any:
+        """Return the stream of training batches, or 64 other draws for `evaluation`."""
+        size = self.batch_size or 64 * (1 if evaluation else len(model.players))
+        seed, steps = (self.seed + 1_000_003, 64) if evaluation else (self.seed, self.epoch_steps)
         if model.pairs:
             changed = None if self.changed == "random" else int(self.changed)
             pairs = datasets.ChangedPairs(data, changed, labels=model.labelled)

@@ -180,7 +180,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score the model of a run, write `scores.json`, and return what it holds.
 
-    Besides the metrics it has the terms of the objective on 64 batches that were not trained on.
+    Besides the metrics it has the terms of the objective on 64 batches, see `terms`.
 
     Args:
         folder: of the run.
@@ -196,7 +196,8 @@ def evaluate(
     data = config.load_data()
     if names is None:
         names = metrics.applicable(config.metrics, data)
-    metrics.check(names, data)
+    if names not in ("standard", "all"):  # of these, what cannot be computed is left out
+        metrics.check(names, data)
     model = load_model(folder)
     result = terms(model, config, data)
     scores = metrics.evaluate(
@@ -208,15 +209,17 @@ def evaluate(
 
 
 def terms(model: Any, config: Config, data: Any) -> dict[str, Any]:
-    """Return the terms of the objective on 64 batches that were not trained on.
+    """Return the terms of the objective on 64 batches drawn with a seed of their own.
+
+    They are other draws of the same data set, whose images may have been trained on.
 
     Returns:
         `{term: {"value": float, "settings": {...}}}`, as `evaluate` does.
     """
-    held_out = config.batches(model, data, held_out=True)
-    images = 64 * held_out.batch_size * (2 if model.pairs else 1)
-    found = model.evaluate(held_out, verbose=0, return_dict=True)
-    settings = {"images": images, "seed": held_out.seed, "step": model.steps_taken()}
+    batches = config.batches(model, data, evaluation=True)
+    images = 64 * batches.batch_size * (2 if model.pairs else 1)
+    found = model.evaluate(batches, verbose=0, return_dict=True)
+    settings = {"images": images, "seed": batches.seed, "step": model.steps_taken()}
     return {name: {"value": float(value), "settings": settings} for name, value in found.items()}
 
 

@@ -23,7 +23,7 @@ class HyperModel(keras_tuner.HyperModel):
     """Builds, trains and scores the runs of a trial, for any tuner of KerasTuner.
 
     `fit` trains for the steps of the configuration on its own batches, and returns, as means over
-    the seeds: the last training logs by name, terms on images that were not trained on as
+    the seeds: the last training logs by name, terms on other draws of the data set as
     `val_NAME`, the score as `val_mig` or whatever `goal.key` is. What the tuner keeps of a trial is
     the model of the seed with the best score.
 

@@ -135,7 +135,7 @@ class Objective:
 
 
 def measured(model: Any, config: Config, data: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Return terms on images that were not trained on, and metrics.
+    """Return terms on other draws of the data set than those of training, and metrics.
 
     A model without a term `reconstruction` gets one: the squared error summed over pixels.
 

@@ -79,3 +79,63 @@ def test_labels_that_are_no_grid_stay_labels(rows):
 def test_wrong_labels(labels, message):
     with pytest.raises(ValueError, match=message):
         labelled(np.zeros((2, 4, 4)), labels)
+
+
+def test_kinds_of_labels():
+    rng = np.random.default_rng(0)
+    n = 60
+    labels = {
+        "angle": rng.uniform(0, 90, n),
+        "tenths": rng.integers(9, size=n) / 10,  # few values
+        "repeated": np.round(rng.uniform(0, 9, n), 1),
+        "count": rng.integers(1000, size=n),
+        "whole": rng.integers(1000, size=n).astype(float),
+        "name": [f"n{i}" for i in range(n)],
+        "light": np.full(n, 0.3),
+    }
+    data = labelled(np.zeros((n, 4, 4)), labels)
+    expected = ("continuous", "ordinal", "continuous", "ordinal", "ordinal", "categorical")
+    assert data.factor_kinds == (*expected, "constant")
+    assert data.factor_sizes[0] == n  # steps are ranks
+    values = data.factor_values["angle"][data.factors(np.arange(n))[:, 0]]
+    np.testing.assert_array_equal(values, labels["angle"])
+    kinds = {
+        "count": "continuous",
+        "angle": "ordinal",
+        "tenths": "circular",
+        "whole": "categorical",
+    }
+    own = labelled(np.zeros((n, 4, 4)), labels, kinds=kinds)
+    expected = ("ordinal", "circular", "continuous", "continuous", "categorical", "categorical")
+    assert own.factor_kinds == (*expected, "constant")
+    for view in (own.split(0.5)[0], own.resized(2)):
+        assert view.factor_kinds == own.factor_kinds
+    assert own.only("count").factor_kinds == ("continuous",)
+
+
+def test_floats_of_a_grid_are_its_steps():
+    steps = np.stack(np.unravel_index(np.arange(75), (25, 3)), 1)
+    labels = {"x": steps[:, 0] / 7, "y": steps[:, 1]}
+    pixels = np.zeros((75, 4, 4))
+    assert labelled(pixels, labels).factor_kinds == ("ordinal", "ordinal")
+    chosen = labelled(pixels, labels, kinds={"x": "continuous"})
+    assert isinstance(chosen, GroundTruth)
+    assert chosen.factor_kinds == ("continuous", "ordinal")
+    holes = {name: column[:-1] for name, column in labels.items()}
+    assert labelled(pixels[:-1], holes).factor_kinds == ("continuous", "ordinal")
+    alone = labelled(pixels[::3], {"x": labels["x"][::3]})
+    assert alone.factor_kinds == ("continuous",)  # one factor makes no grid to speak of
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ({"b": "ordinal"}, "`kinds` needs names out of a. Got 'b'"),
+        ({"a": "continuous"}, "'a' holds texts, so its kind is categorical. Got 'continuous'"),
+    ],
+)
+def test_wrong_kinds(kinds, message):
+    with pytest.raises(ValueError, match=message):
+        labelled(np.zeros((2, 4, 4)), {"a": ["x", "y"]}, kinds=kinds)
+    with pytest.raises(ValueError, match=r"'a' needs numbers, without NaN and infinity.* Got inf"):
+        labelled(np.zeros((2, 4, 4)), {"a": [1.0, np.inf]})

@@ -182,7 +182,7 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
     text = [
         "Each point is the mean of a setting; its strength is written beside it, and a line leads "
         "through the strengths of a method. The reconstruction error is the negative "
-        "log-likelihood of 64 batches that were not trained on, in nats for an image.",
+        "log-likelihood of 64 other batches of the training data, in nats for an image.",
         "Intervals are of the mean over seeds, 95 %, by drawing seeds again 4,000 times, with the "
         "ends moved out as Student's t demands for few runs (Hesterberg 2015). They are not given "
         "for fewer than three runs.",
