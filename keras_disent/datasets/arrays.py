@@ -13,6 +13,11 @@ from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource, check_indices
 from keras_disent.validation import ROUNDING
 
+MANY_VALUES = 20
+"""Numbers that are not whole are continuous if they are more than this."""
+
+NUMBER_KINDS = ("continuous", "ordinal", "circular")
+
 
 class Images(ImageSource):
     """Unlabelled images.
@@ -65,20 +70,32 @@ class LabelledImages(Images):
         steps: `(n, factors)` integers from 0.
         values: for each factor's name its values, as many as it has steps.
         name: what messages and tables call the data set.
+        kinds: a kind for each factor; by default what the values tell.
     """
 
     def __init__(
-        self, images: Any, steps: np.ndarray, values: Mapping[str, np.ndarray], name: str = "images"
+        self,
+        images: Any,
+        steps: np.ndarray,
+        values: Mapping[str, np.ndarray],
+        name: str = "images",
+        *,
+        kinds: tuple[str, ...] | None = None,
     ):
         super().__init__(images, name)
         self._steps = steps
         self._values = dict(values)
+        self._kinds = kinds
         self.factor_names = tuple(values)
         self.factor_sizes = tuple(len(v) for v in values.values())
 
     @property
     def factor_values(self) -> dict[str, np.ndarray]:
         return dict(self._values)
+
+    @property
+    def factor_kinds(self) -> tuple[str, ...]:
+        return super().factor_kinds if self._kinds is None else self._kinds
 
     def factors(self, indices: ArrayLike) -> np.ndarray:
         """Steps of all factors at some indices, int64 `(n, factors)`."""
@@ -144,43 +161,94 @@ class ImageGrid(GroundTruth):
 
 
 def labelled(
-    images: Any, labels: Mapping[str, ArrayLike], name: str = "images"
+    images: Any,
+    labels: Mapping[str, ArrayLike],
+    name: str = "images",
+    *,
+    kinds: Mapping[str, str] | None = None,
 ) -> LabelledImages | ImageGrid:
     """Images with one label per factor: a `GroundTruth` if every combination is there once.
 
+    The steps of a factor are its different values in sorted order, and its size is their number,
+    whatever its kind: "categorical" for texts, "ordinal" for numbers, "constant" for a single
+    value. A factor is "continuous", a real number that scores do not take for a label, if it has
+    more than 20 different values and one of them is not whole. Floats of a grid of several factors
+    are its steps, and so ordinal.
+
     Args:
         images: as of `Images`.
-        labels: for each factor's name an array `(n,)` of numbers or texts. The steps of a factor
-            are its different values in sorted order.
+        labels: for each factor's name an array `(n,)` of numbers or texts.
         name: what messages and tables call the data set.
+        kinds: for names of factors the kind they have instead: "continuous", "ordinal" or
+            "circular" for numbers, "categorical" for any.
 
     Raises:
-        ValueError: no factor; not one label per image; a label that is NaN.
+        ValueError: no factor; not one label per image; a label that is not finite; an unknown
+            factor or kind in `kinds`, or one that texts cannot have.
 
     >>> data = labelled(np.zeros((4, 8, 8)), {"side": ["r", "l", "r", "l"], "x": [5, 5, 9, 9]})
     >>> type(data).__name__, data.factors([0]), data.factor_values["x"]
     ('ImageGrid', array([[0, 0]]), array([5, 9]))
+    >>> data = labelled(np.zeros((99, 8, 8)), {"angle": np.linspace(0, 1, 99), "n": [1] * 99})
+    >>> data.factor_kinds, data.factor_sizes
+    (('continuous', 'constant'), (99, 1))
     """
     pixels = check_pixels(images)
     if not labels:
         raise ValueError("`labels` needs at least one factor. Got none.")
     values, columns = {}, []
     for factor, column in labels.items():
-        given = np.asarray(column)
-        if given.shape != (pixels.shape[0],):
+        array = np.asarray(column)
+        if array.shape != (pixels.shape[0],):
             raise ValueError(
                 f"'{factor}' needs one label for each of the {pixels.shape[0]} images. "
-                f"Got shape {given.shape}."
+                f"Got shape {array.shape}."
             )
-        if given.dtype.kind not in "biufU" or (given.dtype.kind == "f" and np.isnan(given).any()):
+        if array.dtype.kind not in "biufU":
             raise ValueError(f"'{factor}' needs numbers, without NaN, or texts as labels.")
-        values[factor], column_steps = np.unique(given, return_inverse=True)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            strange = array[~np.isfinite(array)][0]
+            raise ValueError(
+                f"'{factor}' needs numbers, without NaN and infinity, or texts as labels. "
+                f"Got {strange}."
+            )
+        values[factor], column_steps = np.unique(array, return_inverse=True)
         columns.append(column_steps)
     steps = np.stack(columns, axis=1).astype(np.int64)
     rows = grid_rows(steps, [len(v) for v in values.values()])
+    several = rows is not None and sum(len(v) > 1 for v in values.values()) > 1
+    kinds_used = _kinds(values, kinds or {}, floats_are_steps=several)
     if rows is not None:
-        return ImageGrid(pixels, values, name, rows=rows)
-    return LabelledImages(pixels, steps, values, name)
+        return ImageGrid(pixels, values, name, rows=rows, kinds=kinds_used)
+    return LabelledImages(pixels, steps, values, name, kinds=kinds_used)
+
+
+def _kinds(
+    values: Mapping[str, np.ndarray], kinds: Mapping[str, str], floats_are_steps: bool
+) -> tuple[str, ...]:
+    """Return the kind of each factor; see `labelled`."""
+    for factor, kind in kinds.items():
+        if factor not in values:
+            raise ValueError(f"`kinds` needs names out of {', '.join(values)}. Got {factor!r}.")
+        is_text = values[factor].dtype.kind == "U"
+        options = ("categorical",) if is_text else (*NUMBER_KINDS, "categorical")
+        if kind not in options:
+            raise ValueError(
+                f"'{factor}' holds {'texts' if is_text else 'numbers'}, so its kind is "
+                f"{' or '.join(options)}. Got {kind!r}."
+            )
+
+    def kind_of(factor: str, array: np.ndarray) -> str:
+        if len(array) == 1:
+            return "constant"
+        if factor in kinds:
+            return kinds[factor]
+        if array.dtype.kind == "U":
+            return "categorical"
+        is_real = len(array) > MANY_VALUES and bool((array != np.round(array)).any())
+        return "continuous" if is_real and not floats_are_steps else "ordinal"
+
+    return tuple(kind_of(factor, array) for factor, array in values.items())
 
 
 def grid_rows(steps: np.ndarray, sizes: Sequence[int]) -> np.ndarray | None:

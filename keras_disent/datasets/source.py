@@ -59,7 +59,8 @@ class ImageSource(ABC):
         image_shape: `(height, width, channels)`.
         factor_names: one name per factor; empty without labels.
         factor_sizes: number of steps of each factor; 1 for a constant one.
-        factor_kinds: `"categorical"`, `"ordinal"`, `"circular"` or `"constant"` for each factor.
+        factor_kinds: `"categorical"`, `"ordinal"`, `"circular"`, `"continuous"` or `"constant"` for
+            each factor. The steps of a continuous factor are the ranks of its values.
         stochastic: whether `observations` of one index differ from call to call.
     """
 
