@@ -296,7 +296,7 @@ class Trainer(Fixed, keras.Model):
         self._assert_compile_called("train_on_batch")
         self._check_owned()
         x, y, sample_weight = self._checked(
-            (x, y, sample_weight), len(x), training=True, class_weight=class_weight
+            (x, y, sample_weight), _rows(x), training=True, class_weight=class_weight
         )
         self._fault.assign([0, 0])
         logs = super().train_on_batch(
@@ -308,7 +308,7 @@ class Trainer(Fixed, keras.Model):
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the terms on one batch, as `evaluate` does."""
         self._assert_compile_called("test_on_batch")
-        x, y, sample_weight = self._checked((x, y, sample_weight), len(x))
+        x, y, sample_weight = self._checked((x, y, sample_weight), _rows(x))
         with self.observing():
             return super().test_on_batch(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
@@ -347,6 +347,8 @@ class Trainer(Fixed, keras.Model):
     ) -> tuple[Any, Any, Any]:
         """Return images, labels and weights after all checks that can be made before a step."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(weights, (list, tuple)):
+            weights = np.asarray(weights)
         if class_weight is not None:
             _check_class_weight(self, x, y)
         if weights is not None or class_weight is not None:
@@ -421,6 +423,11 @@ class Trainer(Fixed, keras.Model):
         super().load_own_variables({name: store[name] for name in names})
         for i, seed in enumerate(self._seeds()):
             seed.assign(store[f"seed_{i}"])
+
+
+def _rows(x: Any) -> int | None:
+    """Return how many rows a single batch has; what is no array is refused later."""
+    return x.shape[0] if validation.is_array(x) and x.shape else None
 
 
 class _NotFinite(Exception):

@@ -76,6 +76,7 @@ REFUSED = {
         lambda m, x: quiet(m, x, sample_weight=np.full(16, -1.0)),
         "`sample_weight` must hold one number of at least 0 for each of 16 images. Got values from",
     ),
+    "no batch": (lambda m, x: m.train_on_batch(None), "`x` must hold images. Got None"),
     "weights of another length": (
         lambda m, x: quiet(m, x, sample_weight=np.ones(3)),
         r"`sample_weight` must hold one number .* Got shape \(3,\)",
@@ -513,7 +514,18 @@ def test_images_of_later_batches_are_looked_at():
 def test_rounding_above_one_is_no_error():
     x = images(8).astype("float32") / 255
     model = compiled(small("vae"))
-    quiet(model, np.where(x > 0.5, np.float32(1.0000002), x))
+    history = quiet(model, np.where(x > 0.5, np.float32(1.0000002), x))
+    assert np.isfinite(history["loss"]).all()
+    assert model.steps_taken() == 1
+
+
+def test_weights_may_be_a_list():
+    model, x = compiled(small("vae")), images(8)
+    model.noise.enabled = False
+    once, twice = (
+        model.evaluate(x, sample_weight=[weight] * 8, verbose=0)[0] for weight in (1.0, 2.0)
+    )
+    assert twice == pytest.approx(2 * once, rel=1e-5)
 
 
 def test_a_posterior_that_would_overflow_stays_a_number():
