@@ -223,6 +223,22 @@ def labelled(
     return LabelledImages(pixels, steps, values, name, kinds=kinds_used)
 
 
+def with_labels(
+    images: Any,
+    labels: Mapping[str, ArrayLike] | None,
+    name: str,
+    kinds: Mapping[str, str] | None,
+) -> Images | LabelledImages | ImageGrid:
+    """Return images with labels if there are any; kinds are refused where there are none."""
+    if labels:
+        return labelled(images, labels, name, kinds=kinds)
+    if kinds:
+        raise ValueError(
+            f"`kinds` are of factors, and '{name}' has no labels. Got {', '.join(kinds)}."
+        )
+    return Images(images, name)
+
+
 def _kinds(
     values: Mapping[str, np.ndarray], kinds: Mapping[str, str], floats_are_steps: bool
 ) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_disent.datasets.arrays import Images, labelled
+from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.published.files import cache_key
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored import binary, hdf5, npy
@@ -18,7 +19,7 @@ from keras_disent.datasets.stored.rows import Stream
 HDF5 = (".h5", ".hdf5", ".hdf")
 
 
-def open_file(path: str | PathLike[str]) -> ImageSource:
+def open_file(path: str | PathLike[str], *, kinds: Mapping[str, str] | None = None) -> ImageSource:
     """The images of a file, mapped into memory where the file allows it, else cached.
 
     - `.npy`: one array of images, `(n, height, width, channels)` or without channels.
@@ -28,13 +29,15 @@ def open_file(path: str | PathLike[str]) -> ImageSource:
 
     Args:
         path: file.
+        kinds: kinds of factors of a `.npz`, such as `{"age": "continuous"}`, as of `labelled`.
 
     Returns:
         `Images`; with labels `LabelledImages`, or `ImageGrid` where all combinations are there.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is none of these, or broken, or holds no images.
+        ValueError: the file is none of these, or broken, or holds no images, or no factors of
+            which `kinds` could be.
         TypeError: the images are neither uint8 nor floats.
 
     >>> import tempfile
@@ -47,7 +50,7 @@ def open_file(path: str | PathLike[str]) -> ImageSource:
     path = Path(path)
     ending = path.suffix.lower()
     if ending == ".npz":
-        return _archive(path)
+        return _archive(path, kinds)
     if ending == ".npy":
         rows: Any = npy.map_npy(path)
     elif ending in HDF5:
@@ -59,10 +62,10 @@ def open_file(path: str | PathLike[str]) -> ImageSource:
         raise ValueError(
             f"'{path}' needs to be .npy, .npz, .h5, .hdf5 or idx to be read as images."
         )
-    return Images(rows, path.stem)
+    return with_labels(rows, None, path.stem, kinds)
 
 
-def _archive(path: Path) -> ImageSource:
+def _archive(path: Path, kinds: Mapping[str, str] | None) -> ImageSource:
     members = npy.members(path)
     if "images" not in members:
         raise ValueError(f"'{path}' needs an array 'images'. Got {', '.join(members) or 'none'}.")
@@ -76,7 +79,7 @@ def _archive(path: Path) -> ImageSource:
             stream = npy.stream_npz(path, member)
             if stream.shape == rows.shape[:1]:
                 labels[member] = np.concatenate(list(stream.blocks))
-    return labelled(rows, labels, path.stem) if labels else Images(rows, path.stem)
+    return with_labels(rows, labels, path.stem, kinds)
 
 
 def _cached(path: Path, stream: Stream) -> np.ndarray:

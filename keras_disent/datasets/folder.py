@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_disent.datasets.arrays import Images, labelled
+from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pixels import middle_square
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import cache_folder, cached_rows
@@ -33,6 +33,7 @@ def open_folder(
     image_size: int | None = 64,
     channels: int = 3,
     crop: int | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> ImageSource:
     """All png, jpg, jpeg, bmp and webp files under a folder, in the sorted order of their paths.
 
@@ -48,6 +49,7 @@ def open_folder(
         image_size: height and width in pixels; None keeps the files' own, which must then agree.
         channels: 3 for colour, 1 for grey.
         crop: pixels of the square that is cut out; by default as many as fit.
+        kinds: kinds of factors, such as `{"age": "continuous"}`, as of `labelled`.
 
     Returns:
         `Images`, `LabelledImages` or `ImageGrid`.
@@ -55,7 +57,7 @@ def open_folder(
     Raises:
         NotADirectoryError: there is no such folder.
         ValueError: the folder holds no images, or one that cannot be read or is of another
-            size; the table has wrong rows; or a wrong `image_size`, `channels` or `crop`.
+            size; the table has wrong rows; or a wrong `image_size`, `channels`, `crop` or `kinds`.
         OSError: the cache cannot be written.
 
     >>> import tempfile
@@ -92,8 +94,7 @@ def open_folder(
         channels=channels,
         crop=crop,
     )
-    title = folder.resolve().name
-    return Images(rows, title) if labels is None else labelled(rows, labels, title)
+    return with_labels(rows, labels, folder.resolve().name, kinds)
 
 
 def decoded(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_disent.datasets import GroundTruth, Images, load, open_folder
+from keras_disent.datasets import GroundTruth, Images, load, open_file, open_folder
 
 
 @pytest.fixture(autouse=True)
@@ -192,3 +192,24 @@ def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "file"))
     with pytest.raises(OSError, match=r"cache folder '.*file' cannot .* KERAS_DISENT_CACHE"):
         open_folder(tmp_path)
+
+
+def test_kinds_of_a_folder_s_factors(grid):
+    kinds = dict(zip(("side", "lift"), open_folder(grid).factor_kinds, strict=True))
+    assert kinds == {"side": "categorical", "lift": "ordinal"}
+    data = open_folder(grid, kinds={"lift": "continuous"})
+    assert data.factor_kinds == ("categorical", "continuous")
+    (grid / "labels.csv").unlink()
+    with pytest.raises(ValueError, match=r"`kinds` are of factors.*has no labels. Got lift"):
+        open_folder(grid, kinds={"lift": "continuous"})
+
+
+def test_kinds_of_a_file_s_factors(tmp_path):
+    images = np.zeros((30, 4, 4), "uint8")
+    images[:, 0] = 255
+    np.savez(tmp_path / "ages.npz", images=images, age=np.arange(30))
+    assert open_file(tmp_path / "ages.npz").factor_kinds == ("ordinal",)
+    assert load(tmp_path / "ages.npz", kinds={"age": "continuous"}).factor_kinds == ("continuous",)
+    np.save(tmp_path / "plain.npy", images)
+    with pytest.raises(ValueError, match="'plain' has no labels. Got age"):
+        open_file(tmp_path / "plain.npy", kinds={"age": "continuous"})
