@@ -65,7 +65,7 @@ def estimate(
     )
     decay = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     adam = keras.optimizers.Adam(decay, beta_1=0.5, beta_2=0.9)
-    model.compile(keras.optimizers.SGD(0.0), discriminator_optimizer=adam)
+    model.compile({"loss": keras.optimizers.SGD(0.0), "discriminator_loss": adam})
 
     rng = np.random.default_rng(seed)
 

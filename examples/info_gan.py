@@ -63,7 +63,8 @@ def info_gan(seed):
         gradient_penalty_weight=5.0,
         seed=seed,
     )
-    model.compile(adam(2e-3, beta_1=0.5), discriminator_optimizer=adam(1e-3, beta_1=0.5))
+    rates = {"generator_loss": 2e-3, "discriminator_loss": 1e-3}
+    model.compile({player: adam(rate, beta_1=0.5) for player, rate in rates.items()})
     return model
 
 

@@ -112,8 +112,9 @@ class Game(Trainer):
         """Choose the optimizers, as `keras.Model.compile`; the objective is the model's own.
 
         Args:
-            optimizer: a Keras optimizer or its name, or one of them for each player as
-                `{term: optimizer}`. Default: `default_optimizer`.
+            optimizer: a Keras optimizer or its name, for the leading player; or one for each of
+                several players, as `{term: optimizer}`. A player without one gets its
+                `default_optimizer`.
             loss, loss_weights: refused.
             metrics: Keras metrics of (images, reconstructions), floats in [0, 1], both
                 (n, h, w, c); logged under their own names. They cost a reconstruction each step.
@@ -121,7 +122,8 @@ class Game(Trainer):
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in Keras.
 
         Raises:
-            ValueError: for `loss`, an optimizer too few, or a metric with the name of a term.
+            ValueError: for `loss`, an optimizer of no player or of two of them, or a metric with
+                the name of a term.
         """
         if loss is not None:
             raise ValueError(
@@ -135,13 +137,15 @@ class Game(Trainer):
                 f"({', '.join(self.weight_states) or 'it has none'}). Got {loss_weights!r}."
             )
         if not isinstance(optimizer, (dict, Turns)):
-            optimizer = dict.fromkeys(self.players, optimizer)
+            optimizer = {self.lead or next(iter(self.players)): optimizer}
         if isinstance(optimizer, dict):
-            self._check_one_for_each_player(optimizer)
+            self._check_optimizers(optimizer)
             half = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
             scale = auto_scale_loss and half
             optimizer = {
-                player: _optimizer(optimizer[player] or self.default_optimizer(), loss_scale=scale)
+                player: _optimizer(
+                    optimizer.get(player) or self.default_optimizer(player=player), loss_scale=scale
+                )
                 for player in self.players
             }
             (first, *others) = optimizer.values()
@@ -171,7 +175,7 @@ class Game(Trainer):
                 own.build(variables)
             _backend.prepare(own)
 
-    def default_optimizer(self, learning_rate: float | None = None):
+    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
         """Return a new optimizer: Adam, learning rate 1e-4, as in Locatello et al. 2019.
 
         Its epsilon is Keras's 1e-7 instead of 1e-8, which is immaterial beside losses summed over
@@ -179,14 +183,16 @@ class Game(Trainer):
 
         Args:
             learning_rate: another learning rate.
+            player: term of the player that it is for. Default: the leading one.
         """
         return keras.optimizers.Adam(1e-4 if learning_rate is None else learning_rate)
 
-    def _check_one_for_each_player(self, optimizers: dict) -> None:
-        if set(optimizers) != set(self.players):
+    def _check_optimizers(self, optimizers: dict) -> None:
+        unknown = [str(player) for player in optimizers if player not in self.players]
+        if unknown:
             raise ValueError(
-                f"`optimizer` needs one entry for each player: {', '.join(self.players)}. "
-                f"Got {', '.join(map(str, optimizers)) or 'none'}."
+                f"`optimizer` takes optimizers of the players: {', '.join(self.players)}. "
+                f"Got one for {', '.join(unknown)}."
             )
         shared = [o for o in optimizers.values() if isinstance(o, keras.optimizers.Optimizer)]
         if len({id(o) for o in shared}) < len(shared):

@@ -320,7 +320,7 @@ def test_default_optimizers_are_the_published_ones():
 
 def test_discriminator_optimizer_can_be_given():
     model = small("factor_vae")
-    model.compile("sgd", discriminator_optimizer=keras.optimizers.RMSprop(0.5))
+    model.compile({"loss": "sgd", "discriminator_loss": keras.optimizers.RMSprop(0.5)})
     for either in (model, reload(model)):
         first, second = (either._optimizer_of(player) for player in either.players)
         assert isinstance(first, SGD)
@@ -328,10 +328,23 @@ def test_discriminator_optimizer_can_be_given():
         assert float(second.learning_rate) == 0.5
 
 
+def test_players_without_an_optimizer_get_their_own_default():
+    model = small("factor_vae")
+    for optimizer in ("sgd", {"loss": "sgd"}):
+        model.compile(optimizer)
+        first, second = (model._optimizer_of(player) for player in model.players)
+        assert isinstance(first, SGD)
+        assert isinstance(second, keras.optimizers.Adam)
+        assert second.beta_1 == 0.5
+    model.compile({"discriminator_loss": "sgd"})
+    first, second = (model._optimizer_of(player) for player in model.players)
+    assert (first.beta_1, type(second).__name__) == (0.9, "SGD")
+
+
 def test_optimizers_are_one_for_each_player():
     model, adam = small("factor_vae"), keras.optimizers.Adam()
-    with pytest.raises(ValueError, match=r"`optimizer` needs one entry for each player.*Got loss"):
-        model.compile({"loss": adam})
+    with pytest.raises(ValueError, match=r"loss, discriminator_loss. Got one for critic"):
+        model.compile({"critic": adam})
     with pytest.raises(ValueError, match="cannot share one optimizer object"):
         model.compile({"loss": adam, "discriminator_loss": adam})
 

@@ -158,7 +158,11 @@ def test_published_optimizers_are_the_default():
     rates = {p: float(model._optimizer_of(p).learning_rate) for p in model.players}
     assert rates == pytest.approx({"discriminator_loss": 2e-4, "generator_loss": 1e-3})
     assert all(model._optimizer_of(p).beta_1 == 0.5 for p in model.players)
-    model.compile(keras.optimizers.SGD(0.1), discriminator_optimizer=keras.optimizers.SGD(0.2))
+    sgd = {
+        "generator_loss": keras.optimizers.SGD(0.1),
+        "discriminator_loss": keras.optimizers.SGD(0.2),
+    }
+    model.compile(sgd)
     rates = {p: float(model._optimizer_of(p).learning_rate) for p in model.players}
     assert rates == pytest.approx({"discriminator_loss": 0.2, "generator_loss": 0.1})
 

@@ -207,7 +207,7 @@ class CausalVAE(ConceptVAE):
     def decoded_columns(cls, latent_dim, options):
         return len(latent_dim) * options.get("concept_dim", 4)
 
-    def default_optimizer(self, learning_rate: float | None = None):
+    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
         """Return the published optimizer: Adam, learning rate 1e-3."""
         return keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate)
 

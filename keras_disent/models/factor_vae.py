@@ -10,7 +10,6 @@ from keras import ops
 from keras_disent import _backend, networks, schedules
 from keras_disent.models.vae import VAE
 from keras_disent.ranges import Range
-from keras_disent.turns import Turns
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -70,45 +69,15 @@ class FactorVAE(VAE):
         networks.check_discriminator(discriminator, latent_dim)
         self.discriminator = discriminator
 
-    def compile(
-        self,
-        optimizer: Any = None,
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: bool | str = "auto",
-        auto_scale_loss: bool = True,
-        *,
-        discriminator_optimizer: Any = None,
-    ):
-        """Choose both optimizers, as `Game.compile`.
+    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+        """Return a new optimizer: Adam, learning rate 1e-4; of the discriminator betas (0.5, 0.9).
 
-        Args:
-            optimizer: of the VAE. Default: Adam with learning rate 1e-4.
-            discriminator_optimizer: default Adam with learning rate 1e-4, betas (0.5, 0.9), as
-                published.
-            Others: as `Game.compile`.
+        Source: Kim & Mnih 2018, appendix A.
         """
-        if not isinstance(optimizer, (dict, Turns)):
-            if discriminator_optimizer is None:
-                discriminator_optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
-            optimizer = {"loss": optimizer, "discriminator_loss": discriminator_optimizer}
-        elif discriminator_optimizer is not None:
-            raise ValueError("Give `discriminator_optimizer` or one optimizer for each player.")
-        super().compile(
-            optimizer,
-            loss,
-            loss_weights,
-            metrics,
-            weighted_metrics,
-            run_eagerly,
-            steps_per_execution,
-            jit_compile,
-            auto_scale_loss,
-        )
+        if player == "discriminator_loss":
+            rate = 1e-4 if learning_rate is None else learning_rate
+            return keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.9)
+        return super().default_optimizer(learning_rate)
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         if player == "loss":

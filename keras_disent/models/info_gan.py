@@ -18,7 +18,6 @@ from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
 from keras_disent.models.image_model import ImageModel, batched
 from keras_disent.ranges import Range
 from keras_disent.registry import lookup
-from keras_disent.turns import Turns
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -204,50 +203,14 @@ class InfoGAN(ImageModel):
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def compile(
-        self,
-        optimizer: Any = None,
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: bool | str = "auto",
-        auto_scale_loss: bool = True,
-        *,
-        discriminator_optimizer: Any = None,
-    ):
-        """Choose both optimizers, as `Game.compile`.
+    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+        """Return a new optimizer: Adam, beta_1 0.5, learning rate 1e-3; of the discriminator 2e-4.
 
-        Args:
-            optimizer: of generator and Q. Default: Adam with learning rate 1e-3, beta_1 0.5.
-            discriminator_optimizer: default Adam with learning rate 2e-4, beta_1 0.5.
-            Others: as `Game.compile`.
-
-        Source of the defaults: Chen et al. 2016, appendix C.
+        Source: Chen et al. 2016, appendix C.
         """
-        if not isinstance(optimizer, (dict, Turns)):
-            if discriminator_optimizer is None:
-                discriminator_optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
-            optimizer = {"discriminator_loss": discriminator_optimizer, "generator_loss": optimizer}
-        elif discriminator_optimizer is not None:
-            raise ValueError("Give `discriminator_optimizer` or one optimizer for each player.")
-        super().compile(
-            optimizer,
-            loss,
-            loss_weights,
-            metrics,
-            weighted_metrics,
-            run_eagerly,
-            steps_per_execution,
-            jit_compile,
-            auto_scale_loss,
-        )
-
-    def default_optimizer(self, learning_rate: float | None = None):
-        """Return a new optimizer for generator and Q: Adam, learning rate 1e-3, beta_1 0.5."""
-        return keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate, beta_1=0.5)
+        published = 2e-4 if player == "discriminator_loss" else 1e-3
+        rate = published if learning_rate is None else learning_rate
+        return keras.optimizers.Adam(rate, beta_1=0.5)
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         weight = self.current("mutual_information_weight")

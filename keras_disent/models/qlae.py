@@ -118,7 +118,7 @@ class QLAE(QuantizedAutoencoder):
         self.quantize_weight, self.commit_weight = quantize_weight, commit_weight
         self.quantizer = LatentQuantizer(self.latent_dim, self.values)
 
-    def default_optimizer(self, learning_rate: float | None = None):
+    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
         """Return the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3.
 
         Its epsilon is 1e-8 * P: as published, beside a loss averaged over pixels. Only the

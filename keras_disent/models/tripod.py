@@ -84,7 +84,7 @@ class Tripod(QuantizedAutoencoder):
         # Not tracked: its layers are those of the decoder.
         object.__setattr__(self, "_hidden", _hidden_layers(self.decoder))
 
-    def default_optimizer(self, learning_rate: float | None = None):
+    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
         """Return the published optimizer: Adam, learning rate 2e-4, epsilon 1e-8 * P.
 
         Only the published clipping of each number of the gradient is left out, as in `QLAE`.
