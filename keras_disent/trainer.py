@@ -178,6 +178,9 @@ class Trainer(Fixed, keras.Model):
             shuffle, steps_per_epoch = False, None
             if arrays:
                 y = sample_weight = None
+        if validation_data is not None:
+            *held_out, held_out_size = self._in_order((*validation_data,), held_out_size)
+            validation_data = tuple(held_out)
         watch = _Watch(self, callbacks)
         self._fault.assign([0, 0])
         self._entered = self.steps_taken()
@@ -186,7 +189,7 @@ class Trainer(Fixed, keras.Model):
                 # An epoch that was saved in its middle ends early when it is taken up again.
                 warnings.filterwarnings("ignore", "Your input ran out of data") if source else None
                 super().fit(
-                    x,
+                    _backend.unhurried(x) if source else x,
                     y,
                     batch_size=batch_size,
                     epochs=epochs,
@@ -229,6 +232,15 @@ class Trainer(Fixed, keras.Model):
             return feed.Items(x, self.seed)
         return None
 
+    def _in_order(self, data: tuple, batch_size: int | None) -> tuple:
+        """Return arrays and the size of their batches as evaluation reads them without delay."""
+        x, y, weights = data
+        if not _backend.PREFETCHES or not validation.is_array(x):
+            return *data, batch_size
+        rows = [a if a is None else to_numpy(a) for a in (x, y if self.labelled else None, weights)]
+        source = feed.Arrays(rows, batch_size or 32, self.seed, shuffle=False, epoch_steps=None)
+        return _backend.unhurried(feed.Feed(source, lambda: (0, 0))), None, None, None
+
     def _position(self, epoch_steps: int) -> tuple[int, int]:
         """Return at which step the epoch begins that is about to, and what of it is done."""
         step, begun = self.steps_taken(), int(ops.convert_to_numpy(self._epoch_start))
@@ -266,6 +278,7 @@ class Trainer(Fixed, keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):
             self._assert_compile_called("evaluate")
             x, y, sample_weight = self._checked((x, y, sample_weight), batch_size)
+            x, y, sample_weight, batch_size = self._in_order((x, y, sample_weight), batch_size)
         with self.observing():
             return super().evaluate(
                 x,
@@ -282,6 +295,7 @@ class Trainer(Fixed, keras.Model):
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Return the reconstructions of `x`, floats in [0, 1], as `keras.Model.predict`."""
         x = validation.check_batches(self, x, batch_size, only_images=True)
+        x, *_, batch_size = self._in_order((x, None, None), batch_size)
         with self.observing():
             return super().predict(
                 x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
