@@ -3,7 +3,7 @@
     python benchmarks/serving.py --out serving.json
     python benchmarks/serving.py --folder runs/a/export/onnx --clients 16
 
-Exports a convolutional FactorVAE at 64x64x1 (or takes an artefact), serves it on this machine with
+Exports a convolutional FactorVAE at 64x64x1 (or takes an artifact), serves it on this machine with
 batching and without (at most one request at a time), and sends the same requests to both in turns:
 `encode`, `decode` and `reconstruct` of 1 to 4 rows, over connections that are kept open, a few of
 them malformed. Every answer is compared with ONNX Runtime's; a malformed request has to get 4xx.
@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from keras_disent.artefact import read_card
+from keras_disent.artifact import read_card
 
 ENDPOINTS = ("encode", "decode", "reconstruct")
 START = 120  # seconds that a server may take to start
@@ -96,7 +96,7 @@ def main():
 
 
 def exported(folder, images):
-    """Export a model in a process of its own: no backend is needed afterwards."""
+    """Export a model in a process of its own: no backend is needed afterward."""
     code = f"""
 from keras_disent import FactorVAE, export
 export.model(FactorVAE((64, 64, 1), seed=0), {str(folder)!r}, "onnx", images={images!r})

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.neural_network import MLPRegressor
 
 from keras_disent import CausalVAE, causal, networks, plots, schedules
-from keras_disent.causal import plots as causal_plots
 from keras_disent.datasets.rendered.pendulum import Pendulum
+from keras_disent.plots import causal as causal_plots
 
 parser = argparse.ArgumentParser(description="Train CausalVAE on Pendulum.")
 parser.add_argument("--out", type=Path, default=Path("runs/causal_pendulum"))
@@ -38,7 +38,7 @@ batches = data.batches(64, seed=args.seed, steps=max(1, args.steps // 10), label
 model.fit(batches, epochs=10 if args.steps >= 10 else args.steps, verbose=2)
 
 distance = causal.hamming(model.graph(), data.graph)
-print(f"learnt graph, rows cause columns ({', '.join(names)}):\n{model.graph()}")
+print(f"learned graph, rows cause columns ({', '.join(names)}):\n{model.graph()}")
 print(f"structural Hamming distance to the true graph: {distance}")
 
 # What the images show is read by a regressor that has seen real pictures only.

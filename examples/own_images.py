@@ -2,7 +2,7 @@
 
     python examples/own_images.py --folder my/pictures --out runs/own_images
 
-Without `--folder` it cuts one out of two photographs that come with scikit-learn, or paints colour
+Without `--folder` it cuts one out of two photographs that come with scikit-learn, or paints color
 gradients if that is not installed.
 """
 
@@ -43,8 +43,8 @@ parser.add_argument("--steps", type=int, default=1500)
 args = parser.parse_args()
 
 folder = args.folder or stand_in(args.out / "images")  # 1: your folder
-data = open_folder(folder, image_size=32, channels=3)  # 2: side (a multiple of 16); 1 = grey
-model = BetaVAE(data.image_shape, beta=4.0, likelihood="gaussian_learnt_scale")  # 3: the method
+data = open_folder(folder, image_size=32, channels=3)  # 2: side (a multiple of 16); 1 = gray
+model = BetaVAE(data.image_shape, beta=4.0, likelihood="gaussian_learned_scale")  # 3: the method
 model.compile(keras.optimizers.Adam(1e-3))
 
 epochs = max(1, round(args.steps / 500))

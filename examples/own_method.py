@@ -22,7 +22,7 @@ from keras_disent.runs import example_images
 
 @keras.saving.register_keras_serializable("examples")
 class UnpredictableVAE(VAE):
-    """Minimises reconstruction + KL - strength * error of a predictor of each latent.
+    """Minimizes reconstruction + KL - strength * error of a predictor of each latent.
 
     After Schmidhuber 1992, "Learning factorial codes by predictability minimization".
     """

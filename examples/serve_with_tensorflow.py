@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_disent.artefact import CARD, read_card
+from keras_disent.artifact import CARD, read_card
 from keras_disent.datasets import Sprites
 
 

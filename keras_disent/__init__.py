@@ -9,34 +9,64 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keras_disent.serialization import CLASSES, register_with_keras
+from keras_disent.engine.registration import register_with_keras
+
+if TYPE_CHECKING:
+    from keras_disent import callbacks as callbacks
+    from keras_disent import datasets as datasets
+    from keras_disent import engine as engine
+    from keras_disent import export as export
+    from keras_disent import layers as layers
+    from keras_disent import metrics as metrics
+    from keras_disent import models as models
+    from keras_disent import plots as plots
+    from keras_disent import runs as runs
+    from keras_disent import serving as serving
+    from keras_disent import studies as studies
+    from keras_disent import testing as testing
+    from keras_disent import tuning as tuning
+    from keras_disent.engine import parallel as parallel
+    from keras_disent.engine import schedules as schedules
+    from keras_disent.layers import latents as latents
+    from keras_disent.layers import networks as networks
+    from keras_disent.models import DIPVAE as DIPVAE
+    from keras_disent.models import GVAE as GVAE
+    from keras_disent.models import HFSVAE as HFSVAE
+    from keras_disent.models import MLVAE as MLVAE
+    from keras_disent.models import MODELS as MODELS
+    from keras_disent.models import QLAE as QLAE
+    from keras_disent.models import VAE as VAE
+    from keras_disent.models import AdaGVAE as AdaGVAE
+    from keras_disent.models import AdaMLVAE as AdaMLVAE
+    from keras_disent.models import AnnealedVAE as AnnealedVAE
+    from keras_disent.models import Autoencoder as Autoencoder
+    from keras_disent.models import BetaTCVAE as BetaTCVAE
+    from keras_disent.models import BetaVAE as BetaVAE
+    from keras_disent.models import CausalVAE as CausalVAE
+    from keras_disent.models import FactorVAE as FactorVAE
+    from keras_disent.models import InfoGAN as InfoGAN
+    from keras_disent.models import InfoVAE as InfoVAE
+    from keras_disent.models import Tripod as Tripod
+    from keras_disent.models import causal as causal
+    from keras_disent.models import hyperparameters as hyperparameters
+    from keras_disent.runs import load_model as load_model
 
 __version__ = "0.1.0"
 
-_MODELS = (*CLASSES["models"], "MODELS")
-_MODULES = (
-    "callbacks",
-    "causal",
-    "charts",
-    "datasets",
-    "export",
-    "latents",
-    "metrics",
-    "models",
-    "networks",
-    "parallel",
-    "plots",
-    "ranges",
-    "runs",
-    "schedules",
-    "serving",
-    "studies",
-    "testing",
-    "tuning",
-)
-__all__ = ["__version__", "load_model", *_MODELS, *_MODULES]
+_ABOVE = {  # the public names of each place, which is imported when one of them is used
+    "": "callbacks datasets engine export layers metrics models plots runs serving studies testing"
+    " tuning",
+    "engine": "parallel schedules",
+    "layers": "latents networks",
+    "models": "causal hyperparameters MODELS AdaGVAE AdaMLVAE AnnealedVAE Autoencoder BetaTCVAE"
+    " BetaVAE CausalVAE DIPVAE FactorVAE GVAE HFSVAE InfoGAN InfoVAE MLVAE QLAE Tripod VAE",
+    "runs": "load_model",
+}
+_PLACES = {name: place for place, names in _ABOVE.items() for name in names.split()}
+_WITHOUT_BACKEND = {"datasets", "engine", "metrics", "plots", "serving"}
+__all__ = ["__version__", *_PLACES]
 
 if not any(importlib.util.find_spec(name) for name in ("tensorflow", "jax", "torch")):
     raise ImportError(
@@ -47,15 +77,15 @@ if not any(importlib.util.find_spec(name) for name in ("tensorflow", "jax", "tor
 def __getattr__(name: str) -> Any:
     # Names are loaded when they are used: metrics and data sets need no backend, and the command
     # line can choose one before Keras starts.
-    if name not in ("charts", "datasets", "metrics", "plots", "serving") and name in __all__:
-        importlib.import_module(f"{__name__}._backend")  # first: it says what to install
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _MODELS:
-        return getattr(importlib.import_module(f"{__name__}.models"), name)
-    if name == "load_model":
-        return importlib.import_module(f"{__name__}.runs").load_model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _WITHOUT_BACKEND:
+        importlib.import_module(f"{__name__}.engine.backend")  # first: it says what to install
+    path = ".".join(filter(None, (__name__, _PLACES[name])))
+    module = importlib.import_module(path)
+    if path != __name__ and hasattr(module, name):
+        return getattr(module, name)
+    return importlib.import_module(f"{path}.{name}")
 
 
 def __dir__() -> list[str]:

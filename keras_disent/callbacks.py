@@ -15,7 +15,8 @@ import keras
 import numpy as np
 
 from keras_disent import metrics as metrics_module
-from keras_disent import plots, validation
+from keras_disent import plots
+from keras_disent._utils import checks
 
 
 class _Copyable(keras.callbacks.Callback):
@@ -45,7 +46,7 @@ class TraversalGrid(_Copyable):
     """Write a picture of latent traversals every few epochs or steps.
 
     The first rows show originals and reconstructions; then each row turns one latent, those that
-    carry most first, labelled with their mean KL.
+    carry most first, labeled with their mean KL.
 
     Args:
         images: (n, h, w, c), a few images; the first is the one that is changed, all of them serve
@@ -80,7 +81,7 @@ class TraversalGrid(_Copyable):
         if unit not in ("epoch", "step"):
             raise ValueError(f"`unit` is 'epoch' or 'step'. Got {unit!r}.")
         self.images, self.directory = images, Path(directory)
-        self.every = validation.whole_number("every", every, at_least=1)
+        self.every = checks.check_integer("every", every, at_least=1)
         self.unit, self.log_dir = unit, log_dir
         self.values, self.at_most = tuple(values), at_most
         self.async_safe = unit == "epoch"
@@ -158,7 +159,7 @@ class DisentanglementMetrics(_Copyable):
         latest: Last `Scores`, with their settings; None before the first.
 
     Raises:
-        ValueError: Before training, for an unknown metric, unlabelled data or too few latents.
+        ValueError: Before training, for an unknown metric, unlabeled data or too few latents.
 
     >>> from keras_disent.datasets import Sprites
     >>> data = Sprites(image_size=32).subgrid({"shape": ["heart"], "orientation": [0]})
@@ -166,7 +167,7 @@ class DisentanglementMetrics(_Copyable):
     10
     """
 
-    scores = True  # `Game.fit` calls `measure` before the callbacks of an epoch
+    scores = True  # `PlayerModel.fit` calls `measure` before the callbacks of an epoch
     shared = ("data",)
 
     def __init__(
@@ -178,7 +179,7 @@ class DisentanglementMetrics(_Copyable):
         seed: int = 0,
     ):
         super().__init__()
-        self.every = validation.whole_number("every", every, at_least=1)
+        self.every = checks.check_integer("every", every, at_least=1)
         self.metrics = metrics_module.check(metrics, data)
         self.data, self.n, self.seed = data, n, seed
         self.latest: metrics_module.Scores | None = None

@@ -12,10 +12,13 @@ from typing import Any
 
 import keras
 
-from keras_disent import __version__, datasets, metrics, models, networks, schedules
+from keras_disent import __version__, datasets, metrics, models
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import schedules
+from keras_disent.engine.inputs import check_batches
+from keras_disent.layers import networks
 from keras_disent.models.image_model import ImageModel
-from keras_disent.registry import lookup
-from keras_disent.validation import check_batches, whole_number
 
 CONFIG = "config.json"
 
@@ -73,14 +76,14 @@ class Config:
         for names in self.correlate or {}:
             _pair(names)
         for name in ("steps", "epoch_steps", "latent_dim"):
-            whole_number(name, getattr(self, name), at_least=1)
+            check_integer(name, getattr(self, name), at_least=1)
         if self.batch_size is not None:
-            whole_number("batch_size", self.batch_size, at_least=1)
-        whole_number("seed", self.seed, at_least=0)
+            check_integer("batch_size", self.batch_size, at_least=1)
+        check_integer("seed", self.seed, at_least=0)
         if self.changed != "random":
             if not isinstance(self.changed, int):
                 raise ValueError(f"`changed` is a number or 'random'. Got {self.changed!r}.")
-            whole_number("changed", self.changed, at_least=1)
+            check_integer("changed", self.changed, at_least=1)
         for name in ("learning_rate", "width"):
             value = getattr(self, name)
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -138,9 +141,9 @@ class Config:
         seed, steps = (self.seed + 1_000_003, 64) if evaluation else (self.seed, self.epoch_steps)
         if model.pairs:
             changed = None if self.changed == "random" else int(self.changed)
-            pairs = datasets.ChangedPairs(data, changed, labels=model.labelled)
+            pairs = datasets.ChangedPairs(data, changed, labels=model.labeled)
             return pairs.batches(size, seed=seed, steps=steps)
-        return data.batches(size, seed=seed, steps=steps, labels=model.labelled)
+        return data.batches(size, seed=seed, steps=steps, labels=model.labeled)
 
     def to_json(self) -> str:
         """Return the configuration as JSON text, with the version and the backend."""

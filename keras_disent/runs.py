@@ -21,10 +21,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_disent import callbacks, datasets, metrics, parallel, plots
+from keras_disent import callbacks, datasets, metrics, plots
+from keras_disent._utils.files import atomic_write
 from keras_disent.configuration import CONFIG, Config
-from keras_disent.datasets.catalogue import check_name
-from keras_disent.files import written_whole
+from keras_disent.datasets.catalog import check_name
+from keras_disent.engine import parallel
 
 MODEL, HISTORY, SCORES = "model.keras", "history.csv", "scores.json"
 
@@ -113,8 +114,8 @@ def train(
         folder: of the run.
         advance: called with a number of steps done and the logs, at least once a second or so.
         pictures: whether latent traversals are drawn at each checkpoint.
-        devices: number of devices, or "all", as `keras_disent.parallel.devices`. It is not part of
-            the run, which can go on with any other number.
+        devices: number of devices, or "all", as `keras_disent.engine.parallel.devices`. It is not
+            part of the run, which can go on with any other number.
 
     Returns:
         the model.
@@ -262,7 +263,7 @@ def example_indices(data: Any, n: int = 256) -> np.ndarray:
 
 def write(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text.rstrip("\n") + "\n")
 
 
@@ -292,7 +293,7 @@ class _Keeper(keras.callbacks.Callback):
         table.writeheader()
         table.writerows(self.lines)
         write(self.folder / HISTORY, text.getvalue())
-        with written_whole(self.folder / MODEL) as temporary:
+        with atomic_write(self.folder / MODEL) as temporary:
             self.model.save(temporary)
 
 

@@ -21,8 +21,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import schedules
-from keras_disent.registry import lookup
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import schedules
 
 Make = Callable[[], Any]
 
@@ -482,7 +482,7 @@ def _files(make: Make, data: _Data) -> None:
 
 
 def _compilers(make: Make, data: _Data) -> None:
-    """However a step is compiled, the same is learnt."""
+    """However a step is compiled, the same is learned."""
     x = data()
     modes: dict[str, dict[str, Any]] = {"run_eagerly": {"run_eagerly": True}}
     if keras.backend.backend() != "torch":

@@ -113,12 +113,12 @@ def images(n=16, shape=SHAPE, seed=0):
     return (255 * mixed / 1.5).astype("uint8")
 
 
-def learnt_from(model, x, labels=None):
+def learned_from(model, x, labels=None):
     """Return what `model` learns from, given images: (x,), and labels if it takes any."""
     if not model.pairs:
-        return (x, labels_of(x) if labels is None else labels) if model.labelled else (x,)
+        return (x, labels_of(x) if labels is None else labels) if model.labeled else (x,)
     pairs = np.stack([x, np.roll(x, 1, axis=0)], axis=1)
-    return (pairs, np.eye(2, dtype="int32")[np.arange(len(x)) % 2]) if model.labelled else (pairs,)
+    return (pairs, np.eye(2, dtype="int32")[np.arange(len(x)) % 2]) if model.labeled else (pairs,)
 
 
 def labels_of(x, columns=LATENTS):

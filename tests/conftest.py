@@ -29,7 +29,7 @@ QUICK_ON_EVERY_BACKEND = {
     "test_runs.py": ("test_models_of_pairs_get_pairs_and_what_differs",),
     "test_cli.py": (
         "test_evaluate_scores_again_and_shows_a_table",
-        "test_export_writes_an_artefact_and_shows_its_endpoints",
+        "test_export_writes_an_artifact_and_shows_its_endpoints",
     ),
     "test_studies.py": (),
     "test_study_processes.py": (),
@@ -54,16 +54,16 @@ def pytest_collection_modifyitems(items):
 def xla():
     """Compile every step with XLA if JIT_COMPILE is set: TensorFlow's own choice on a GPU."""
     if os.environ.get("JIT_COMPILE"):
-        from keras_disent import _backend
+        from keras_disent.engine import backend
 
         with pytest.MonkeyPatch.context() as patch:
-            chosen = _backend.compiles
+            chosen = backend.compiles
 
             def compiles(model, jit_compile):
-                alone = _backend.replicas_of(model) == 1
+                alone = backend.devices_of(model) == 1
                 return True if alone and jit_compile == "auto" else chosen(model, jit_compile)
 
-            patch.setattr(_backend, "compiles", compiles)
+            patch.setattr(backend, "compiles", compiles)
             yield
     else:
         yield

@@ -9,7 +9,7 @@ import pytest
 from checks import BACKEND, LATENTS, images, small
 from keras import ops
 
-from keras_disent.arrays import to_numpy
+from keras_disent._utils.arrays import to_numpy
 from keras_disent.models import image_model
 
 

@@ -8,10 +8,10 @@ from keras import layers, ops
 from scipy import stats
 from scipy.special import logsumexp
 
+from keras_disent.layers.standardization import RunningStandardization
 from keras_disent.models import QLAE, Tripod
 from keras_disent.models.qlae import LatentQuantizer
 from keras_disent.models.tripod import STEP, multiinformation
-from keras_disent.moments import Standardiser
 
 
 def objective(model, x):
@@ -49,7 +49,7 @@ def test_codes_are_standardised_by_moving_moments():
 
 
 def test_moments_forget_what_is_long_ago():
-    moments = Standardiser(LATENTS, memory=100)
+    moments = RunningStandardization(LATENTS, window=100)
     rng = np.random.default_rng(0)
     for shift in [0.0] * 20 + [5.0] * 20:
         drawn = rng.normal(shift, 1 + shift, (50, LATENTS)).astype("float32")

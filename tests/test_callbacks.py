@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_name_is_left_to_keras(tmp_path, scripted):
         (lambda: DisentanglementMetrics(DATA, "migg"), r"'migg' .* Choose from: .*mig"),
         (lambda: DisentanglementMetrics(DATA, ()), r"at least one"),
         (lambda: DisentanglementMetrics(DATA, {"mig": {"bin": 5}}), r"'bin'.* Choose from: bins"),
-        (lambda: DisentanglementMetrics(datasets.Images(images())), r"labelled .* Got Images"),
+        (lambda: DisentanglementMetrics(datasets.Images(images())), r"labeled .* Got Images"),
         (lambda: DisentanglementMetrics(DATA, every=0), r"`every` .* at least 1\. Got 0"),
         (lambda: TraversalGrid(images(), "x", every=0), r"`every` .* at least 1\. Got 0"),
         (lambda: TraversalGrid(images(), "x", unit="hour"), r"'epoch' or 'step'\. Got 'hour'"),

@@ -1,4 +1,4 @@
-"""Causal graphs: acyclicity and its gradient, mechanisms, and how a graph is learnt."""
+"""Causal graphs: acyclicity and its gradient, mechanisms, and how a graph is learned."""
 
 import keras
 import numpy as np
@@ -7,12 +7,12 @@ from checks import assert_same
 from keras import ops
 
 from keras_disent import causal, latents
-from keras_disent.causal import arguments, graphs
-from keras_disent.causal.learners import BEGIN, QUICK, RANGE, AnnealedGraph
-from keras_disent.causal.likelihood import FLOOR, Likelihood
-from keras_disent.causal.mechanisms import Mechanisms
-from keras_disent.game import Game
-from keras_disent.moments import Standardiser
+from keras_disent.engine.player_model import PlayerModel
+from keras_disent.layers.standardization import RunningStandardization
+from keras_disent.models.causal import arguments, graphs
+from keras_disent.models.causal.learners import BEGIN, QUICK, RANGE, AnnealedGraph
+from keras_disent.models.causal.likelihood import FLOOR, Likelihood
+from keras_disent.models.causal.mechanisms import Mechanisms
 
 RNG = np.random.default_rng(0)
 NAMES = ("light", "shadow", "mood")
@@ -28,7 +28,7 @@ def tensor(array):
     return ops.convert_to_tensor(np.asarray(array, "float32"))
 
 
-class Minimises(Game):
+class Minimizes(PlayerModel):
     """A game of one layer and one number, which is a function of a batch."""
 
     players = {"loss": ("layer",)}
@@ -47,12 +47,12 @@ class Minimises(Game):
 
 def descended(layer, number):
     """Return the value of a function of the weights of `layer`, after one step of descent."""
-    model = Minimises(layer, number)
+    model = Minimizes(layer, number)
     model.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
     return model.fit(np.zeros((1, 1)), batch_size=1, verbose=0).history["loss"][0]
 
 
-def randomised(layer):
+def randomized(layer):
     rng = np.random.default_rng(1)
     for variable in layer.trainable_variables:
         variable.assign(rng.normal(scale=0.5, size=variable.shape))
@@ -166,7 +166,7 @@ def test_superset_by_name():
 
 
 def test_labels_are_standardised_by_all_that_was_seen():
-    layer = Standardiser(3)
+    layer = RunningStandardization(3)
     assert_same([number(layer(tensor(LABELS[:2])))], [LABELS[:2].astype("float32")])
     for part in (LABELS[:5], LABELS[5:6], LABELS[6:]):
         layer.update(tensor(part))
@@ -180,7 +180,7 @@ def test_labels_are_standardised_by_all_that_was_seen():
 
 @pytest.mark.parametrize("summed", [False, True])
 def test_mechanisms(summed):
-    layer = randomised(Mechanisms(3, 2, summed=summed, quick=2.0))
+    layer = randomized(Mechanisms(3, 2, summed=summed, quick=2.0))
     values, several = RNG.normal(size=(4, 3, 2)), RNG.normal(size=(4, 3, 3))
     for adjacency in (several, several[0]):
         expected = mechanisms_by_hand(layer, values, adjacency)
@@ -201,7 +201,7 @@ def log_variance_by_hand(layer, drawn):
 
 
 def test_likelihood():
-    layer = randomised(Likelihood(3, seed=0))
+    layer = randomized(Likelihood(3, seed=0))
     u, seen, drawn = (
         RNG.normal(size=(5, 3)),
         RNG.normal(size=(5, 3)),
@@ -216,7 +216,7 @@ def test_likelihood():
 
 
 def test_gain_of_each_edge():
-    layer, drawn = randomised(Likelihood(3, seed=0)), RNG.integers(2, size=(4, 3, 3))
+    layer, drawn = randomized(Likelihood(3, seed=0)), RNG.integers(2, size=(4, 3, 3))
     found = number(layer.gain(tensor(drawn)))
     for j, i in np.ndindex(3, 3):
         without, there = drawn.copy(), drawn.copy()
@@ -257,7 +257,7 @@ def test_entropy_and_draws_are_those_of_the_probabilities():
 def test_probabilities_follow_the_expected_misfit():
     """Descent of the label loss moves P along the derivative over all graphs, summed by hand."""
     layer = AnnealedGraph([[0, 0, 1], [0, 0, 1], [0, 0, 0]], False, label_noise=0.1, seed=0)
-    randomised(layer.likelihood)
+    randomized(layer.likelihood)
     odds = np.zeros((3, 3), "float32")
     odds[:2, 2] = [0.4, -1.0]
     layer.gates.assign(odds / QUICK)
@@ -296,7 +296,7 @@ def test_two_causes_are_found_among_labels():
     )
     noise = latents.Noise(0)
 
-    class Learns(Minimises):
+    class Learns(Minimizes):
         players = {"loss": ("layer",)}
 
         def objective(self, player, batch, training):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from checks import assert_same, images, learnt_from, quick_on_torch, reload, small
+from checks import assert_same, images, learned_from, quick_on_torch, reload, small
 from keras import ops
 from test_causal import (
     CHAIN,
@@ -16,10 +16,10 @@ from test_causal import (
 )
 
 from keras_disent import CausalVAE, causal, networks, plots
-from keras_disent.causal import plots as causal_plots
-from keras_disent.causal.learners import QUICK, RANGE
-from keras_disent.causal.likelihood import FLOOR
 from keras_disent.configuration import Config
+from keras_disent.models.causal.learners import QUICK, RANGE
+from keras_disent.models.causal.likelihood import FLOOR
+from keras_disent.plots import causal as causal_plots
 
 SHAPE, DIM = (8, 8, 1), 2
 X = images(12)
@@ -51,7 +51,7 @@ def evaluated(model, labels=LABELS):
     return model.evaluate(X, labels, batch_size=len(X), verbose=0, return_dict=True)
 
 
-def standardised():
+def standardized():
     return (LABELS - LABELS.mean(0)) / LABELS.std(0)
 
 
@@ -65,7 +65,7 @@ def passing(model):
 
 def label_loss_by_hand(model):
     """Without noise half of the graphs are empty, and half have all edges above 1/2."""
-    layer, u = model.graph_layer, standardised()
+    layer, u = model.graph_layer, standardized()
     if model.variant == "fixed_weights":
         told = mechanisms_by_hand(layer.mechanisms, u[:, :, None], model.adjacency())[..., 0]
         return ((told - u) ** 2).mean()
@@ -81,7 +81,7 @@ def label_loss_by_hand(model):
 def by_hand(model):
     """All terms of a model without noise, but those of VAE."""
     adjacency, a = model.adjacency().astype("float64"), passing(model)
-    u = standardised()
+    u = standardized()
     mean, log_variance = (
         p.astype("float64").reshape(-1, 3, DIM) for p in model.posterior_parameters(X)
     )
@@ -158,7 +158,7 @@ def test_training_updates_the_lagrangian():
     model = small("causal_vae", graph=None, acyclicity=rule)
     model.graph_layer.gates.assign(np.zeros((3, 3)))
     model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
-    model.fit(*learnt_from(model, images(16)), batch_size=8, verbose=0)
+    model.fit(*learned_from(model, images(16)), batch_size=8, verbose=0)
     h = closed_form(0.5 * (1 - np.eye(3)))[0]
     assert float(number(model.lagrangian.multiplier)) == pytest.approx(2.0 * h, rel=1e-4)
 
@@ -343,8 +343,8 @@ def test_wrong_interventions(interventions, message):
 
 
 def test_graph_is_drawn(tmp_path):
-    learnt = 0.9 * CHAIN + np.array([[0, 0, 0], [0.6, 0, 0], [0, 0, 0]])
-    figure = causal_plots.graph(learnt, NAMES, np.array([[0, 1, 1], [0, 0, 1], [0, 0, 0]]))
+    learned = 0.9 * CHAIN + np.array([[0, 0, 0], [0.6, 0, 0], [0, 0, 0]])
+    figure = causal_plots.graph(learned, NAMES, np.array([[0, 1, 1], [0, 0, 1], [0, 0, 0]]))
     left, right = figure.axes
     texts = [text.get_text() for text in left.texts]
     assert [texts.count(text) for text in ("0.90", "0.60", "missing", "mood")] == [2, 1, 1, 1]
@@ -354,9 +354,9 @@ def test_graph_is_drawn(tmp_path):
     assert len(causal_plots.graph([[0]], ["alone"]).axes) == 1
     assert plots.save(figure, tmp_path / "graph.png").stat().st_size > 1000
     with pytest.raises(ValueError, match=r"`true` must be square.* 3 names. Got shape \(2, 2\)"):
-        causal_plots.graph(learnt, NAMES, np.eye(2))
+        causal_plots.graph(learned, NAMES, np.eye(2))
     with pytest.raises(ValueError, match="`adjacency` must be finite"):
-        causal_plots.graph(learnt * np.nan, NAMES)
+        causal_plots.graph(learned * np.nan, NAMES)
 
 
 def test_interventions_are_drawn():

@@ -142,7 +142,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 def test_real_images(data, shape, scores, tmp_path):
     size = ["--image-size", "16", "--network", "mlp", "--width", "0.02", "--latent-dim", "3"]
     steps = ["--batch-size", "8", "--epoch-steps", "4", "--steps", "4"]
-    likelihood = ["--likelihood", "gaussian_learnt_scale"]
+    likelihood = ["--likelihood", "gaussian_learned_scale"]
     out = tmp_path / "run"
     assert call("train", "--data", data, *size, *steps, *likelihood, "--out", out) == 0
     assert runs.load_model(out).image_shape == shape
@@ -194,7 +194,7 @@ def test_traverse_draws(run, tmp_path, capsys):
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="another backend would write it")
-def test_export_writes_an_artefact_and_shows_its_endpoints(trained, tmp_path, capsys, refused):
+def test_export_writes_an_artifact_and_shows_its_endpoints(trained, tmp_path, capsys, refused):
     format = "saved_model" if BACKEND == "tensorflow" else "torch"
     to = ["--format", format, "--out", tmp_path / "served"]
     assert call("export", trained, *to, "--images", "uint8") == 0
@@ -265,7 +265,7 @@ WRONG = {
         "at least 0, or a schedule. G",
     ),
     "text as weight": (["--model", "beta_vae", "--set", "beta=much"], "or a schedule. Got 'much'."),
-    "factor": (["--subset", "colour=0"], "names out of shape, scale, orientation, position_x, "),
+    "factor": (["--subset", "color=0"], "names out of shape, scale, orientation, position_x, "),
     "step of a factor": (
         ["--subset", "shape=star"],
         "or square, ellipse, heart. Got 'star'.",

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, LATENTS, SHAPE, compiled, images, learnt_from, policy, small
+from checks import BACKEND, LATENTS, SHAPE, compiled, images, learned_from, policy, small
 from keras import layers
 
 from keras_disent import MODELS, datasets, export, runs
@@ -65,12 +65,12 @@ def answers(model, asked):
 
 
 def ask(folder, requests):
-    """Ask artefacts in one new process: `requests` are (format, folder, inputs) -> outputs."""
+    """Ask artifacts in one new process: `requests` are (format, folder, inputs) -> outputs."""
     listed = []
-    for i, (format, artefact, asked) in enumerate(requests):
+    for i, (format, artifact, asked) in enumerate(requests):
         paths = [str(folder / f"{i}.{kind}.npz") for kind in ("asked", "answered")]
         np.savez(paths[0], **asked)
-        listed.append([format, str(artefact), *paths])
+        listed.append([format, str(artifact), *paths])
     (folder / "request.json").write_text(json.dumps(listed))
     done = subprocess.run(
         [sys.executable, "-P", ROOT / "tests" / "exported.py", folder / "request.json"],
@@ -93,7 +93,7 @@ def assert_answers(found, expected):
 def trained(name, **kwargs):
     """Return a small model after a few steps, so that nothing is as it was at birth."""
     model, x = compiled(small(name, **kwargs)), images(32)
-    model.fit(*learnt_from(model, x), batch_size=16, epochs=2, verbose=0)
+    model.fit(*learned_from(model, x), batch_size=16, epochs=2, verbose=0)
     return model
 
 
@@ -103,8 +103,8 @@ def check(folder, formats, *models):
     for i, model in enumerate(models):
         asked = questions(model)
         for format in formats:
-            artefact = export.model(model, folder / f"{i}_{format}", format)
-            requests.append((format, artefact, asked))
+            artifact = export.model(model, folder / f"{i}_{format}", format)
+            requests.append((format, artifact, asked))
             expected.append(answers(model, asked))
     for found, right in zip(ask(folder, requests), expected, strict=True):
         assert_answers(found, right)
@@ -155,10 +155,10 @@ def test_every_format_from_every_backend(tmp_path, format):
 def test_every_model_in_every_format(tmp_path, format):
     requests, expected, failed = [], {}, {}
     for case in itertools.product(MODELS, ("conv", "mlp")):
-        model = learnt(*case)
+        model = learned(*case)
         asked = questions(model, pictures)
-        artefact = export.model(model, tmp_path / "_".join(case), format)
-        requests.append((format, artefact, asked))
+        artifact = export.model(model, tmp_path / "_".join(case), format)
+        requests.append((format, artifact, asked))
         expected[case] = answers(model, asked)
     for (case, right), found in zip(expected.items(), ask(tmp_path, requests), strict=True):
         try:
@@ -172,16 +172,16 @@ def test_every_model_in_every_format(tmp_path, format):
     assert not failed
 
 
-def learnt(name, network):
-    """Return a model with real networks for images in colour, after some training."""
+def learned(name, network):
+    """Return a model with real networks for images in color, after some training."""
     model = MODELS[name].with_networks((32, 32, 3), LATENTS, network, 0.1)
     x = pictures(16, model.image_shape, seed=0)
-    # Standardised codes that hardly vary would be divided by mere rounding.
+    # Standardized codes that hardly vary would be divided by mere rounding.
     steps, rate = (60, 1e-3) if hasattr(model, "frame") else (1, 1e-5)
     kind = keras.optimizers.Adam if steps > 1 else keras.optimizers.SGD
     compiled(model, partial(kind, rate), run_eagerly=True)
     strips = x.reshape(len(x), LATENTS, -1).mean(axis=2)  # how bright: top, middle and bottom
-    model.fit(*learnt_from(model, x, strips), batch_size=16, epochs=steps, verbose=0)
+    model.fit(*learned_from(model, x, strips), batch_size=16, epochs=steps, verbose=0)
     return model
 
 
@@ -268,7 +268,7 @@ def a_run(tmp_path_factory):
 @here
 def test_the_card_tells_what_the_model_is(tmp_path, a_run):
     format = OWN[0]
-    folder = export.run(a_run, tmp_path / "new" / "artefact", format)
+    folder = export.run(a_run, tmp_path / "new" / "artifact", format)
     card = export.read_card(folder)
     assert card["model"] == "VAE"
     assert card["format"] == format

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_disent import VAE
-from keras_disent.datasets import Images, labelled
+from keras_disent.datasets import Images, labeled
 
 
 class Recorder(keras.callbacks.Callback):
@@ -78,7 +78,7 @@ def test_what_goes_wrong_while_drawing_ahead_is_said():
 def test_labels_come_along():
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(50, 4, 4), dtype=np.uint8)
-    data = labelled(pixels, {"kind": np.arange(50) % 7})
+    data = labeled(pixels, {"kind": np.arange(50) % 7})
     batches = data.batches(5, seed=2, steps=4, labels=True)
     images, labels = batches.at(3)
     assert labels.shape == (5, 1)

@@ -21,7 +21,8 @@ from checks import (
 )
 from keras import layers, ops
 
-from keras_disent import _backend, networks, schedules
+from keras_disent import networks, schedules
+from keras_disent.engine import backend
 from keras_disent.models import MODELS, VAE, BetaTCVAE, BetaVAE, FactorVAE
 
 SGD = keras.optimizers.SGD
@@ -128,7 +129,7 @@ def test_published_networks_train():
         4,
         encoder=networks.conv_encoder((16, 32, 3), width=0.1),
         decoder=networks.conv_decoder((16, 32, 3), 4, width=0.1),
-        likelihood="gaussian_learnt_scale",
+        likelihood="gaussian_learned_scale",
     )
     history = quiet(compiled(model), images(16, (16, 32, 3)), epochs=4)
     assert history["loss"][-1] < history["loss"][0]
@@ -262,12 +263,12 @@ def own_encoder(*middle):
 
 
 def test_own_layers_keep_their_moving_averages():
-    normalised = own_encoder(layers.Dense(6), layers.BatchNormalization(momentum=0.5))
-    model, x = small("vae", encoder=normalised), images(16, seed=4)
+    normalized = own_encoder(layers.Dense(6), layers.BatchNormalization(momentum=0.5))
+    model, x = small("vae", encoder=normalized), images(16, seed=4)
     model.compile(SGD(0.0))
     quiet(model, x, batch_size=16)
-    features = x.reshape(16, -1) / 255 @ arrays([normalised.layers[1].kernel])[0]
-    mean = arrays([normalised.layers[2].moving_mean])[0]
+    features = x.reshape(16, -1) / 255 @ arrays([normalized.layers[1].kernel])[0]
+    mean = arrays([normalized.layers[2].moving_mean])[0]
     np.testing.assert_allclose(mean, 0.5 * features.mean(axis=0), rtol=1e-4, atol=1e-5)
 
 
@@ -363,7 +364,7 @@ ADAMS = {
 @pytest.mark.parametrize("adam", ADAMS)
 def test_adam_is_that_of_keras(adam, monkeypatch):
     ours = compiled(small("factor_vae"), ADAMS[adam])
-    monkeypatch.setattr(_backend, "prepare", lambda optimizer: None)
+    monkeypatch.setattr(backend, "prepare", lambda optimizer: None)
     theirs = compiled(small("factor_vae"), ADAMS[adam])
     for model in (ours, theirs):
         quiet(without_noise(model), images(32), epochs=4)
@@ -449,20 +450,20 @@ def test_best_weights_come_back():
 # -- bad input ------------------------------------------------------------------------------------
 
 GOOD = images(16)
-GREY = GOOD.astype("float32") / 255
-WITH_NAN = GREY.copy()
+GRAY = GOOD.astype("float32") / 255
+WITH_NAN = GRAY.copy()
 WITH_NAN[13, 2, 2, 0] = np.nan
 BAD_IMAGES = {
     "another size": (images(16, (8, 9, 1)), r"`x` must have shape \(n, 8, 8, 1\).*Got \(\d+, 8, 9"),
-    "colours": (images(16, (8, 8, 3)), r"`x` must have shape.*Got \(16, 8, 8, 3\)"),
+    "colors": (images(16, (8, 8, 3)), r"`x` must have shape.*Got \(16, 8, 8, 3\)"),
     "no channel axis": (GOOD[..., 0], r"Got \(16, 8, 8\) \(add the channel axis"),
     "one image": (GOOD[0], r"`x` must have shape.*Got \(8, 8, 1\)"),
     "int64": (GOOD.astype("int64"), r"`x` must be uint8 in 0..255 or floats.*Got int64"),
     "bool": (GOOD > 100, r"`x` must be uint8.*Got bool"),
     "floats to 255": (GOOD.astype("float32"), r"`x` as floats must lie in \[0, 1\].*Got values"),
-    "floats below 0": (GREY - 0.5, r"`x` as floats must lie in \[0, 1\].*Got values from -0\.5"),
+    "floats below 0": (GRAY - 0.5, r"`x` as floats must lie in \[0, 1\].*Got values from -0\.5"),
     "NaN": (WITH_NAN, r"`x` must not hold NaN"),
-    "infinity": (GREY + np.inf, r"`x` as floats must lie in \[0, 1\].*inf"),
+    "infinity": (GRAY + np.inf, r"`x` as floats must lie in \[0, 1\].*inf"),
     "none at all": (GOOD[:0], r"`x` must hold at least one image"),
     "None": (None, r"`x` must hold images. Got None"),
     "a list": (GOOD.tolist(), r"`x` must be an array of images.*Got list"),
@@ -558,7 +559,7 @@ def test_what_is_split_off_for_validation_leaves_no_small_batch():
     assert_same(state(model), before)
 
 
-def test_small_batches_are_welcome_where_nothing_is_learnt():
+def test_small_batches_are_welcome_where_nothing_is_learned():
     model = compiled(small("factor_vae"), run_eagerly=True)
     assert np.isfinite(model.evaluate(images(9), batch_size=8, verbose=0)).all()
     quiet(model, images(8), validation_data=images(1))

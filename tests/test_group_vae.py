@@ -28,7 +28,7 @@ def new(cls, **kwargs):
 
 def given(model, n=8):
     """What the model learns from."""
-    return (pairs(n), RNG.integers(2, size=(n, 2))) if model.labelled else (pairs(n),)
+    return (pairs(n), RNG.integers(2, size=(n, 2))) if model.labeled else (pairs(n),)
 
 
 def tensors(*arrays):
@@ -96,9 +96,9 @@ def test_the_product_is_that_of_the_densities(kind, factor):
                 axis=0,
             )
             density /= np.trapezoid(density, at)
-            centre = np.trapezoid(at * density, at)
-            spread = np.trapezoid((at - centre) ** 2 * density, at)
-            assert mean[i, 0, d] == pytest.approx(centre, abs=1e-4)
+            center = np.trapezoid(at * density, at)
+            spread = np.trapezoid((at - center) ** 2 * density, at)
+            assert mean[i, 0, d] == pytest.approx(center, abs=1e-4)
             assert np.exp(log_variance[i, 0, d]) == pytest.approx(factor * spread, rel=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_the_loss_is_that_of_both_images_with_the_common_posterior(cls):
     batch = given(model)
     x = batch[0].reshape(-1, *SHAPE)
     mean, log_variance = (a.reshape(-1, 2, LATENTS) for a in model.posterior_parameters(x))
-    labels = tensors(batch[1])[0] if model.labelled else None
+    labels = tensors(batch[1])[0] if model.labeled else None
     own = tensors(mean, log_variance)
     shared = ops.convert_to_numpy(model.is_shared(*own, labels))
     common = map(ops.convert_to_numpy, model.common(*own))
@@ -147,7 +147,7 @@ def test_streams_of_the_data_sets_fit():
     for cls in (AdaGVAE, GVAE):
         model = cls((32, 32, 1), 5, encoder="mlp", decoder="mlp")
         model.compile()
-        stream = ChangedPairs(data, 1, labels=model.labelled).batches(8, steps=2)
+        stream = ChangedPairs(data, 1, labels=model.labeled).batches(8, steps=2)
         model.fit(stream, validation_data=stream, verbose=0)
         assert model.steps_taken() == 2
 

@@ -13,7 +13,8 @@ import pytest
 from checks import BACKEND, LATENTS, compiled, images, small
 
 import keras_disent
-from keras_disent import networks, serialization
+from keras_disent import networks
+from keras_disent.engine import registration
 
 CONV = {"shape": (16, 16, 1), "decoder": networks.mlp_decoder((16, 16, 1), LATENTS, 0.01)}
 HEAVY = ("keras", "tensorflow", "jax", "torch")
@@ -152,7 +153,7 @@ np.save({str(tmp_path / "again.npy")!r}, model.encode(np.load({str(tmp_path / "i
 IN_ANY_ORDER = [
     ("import keras_disent; import keras", ("encoder", "model")),
     ("from keras_disent import datasets, metrics; import keras.saving", ("model", "encoder")),
-    pytest.param("import keras_disent.networks", ("model",), marks=pytest.mark.slow),
+    pytest.param("import keras_disent.layers.networks", ("model",), marks=pytest.mark.slow),
     pytest.param("from keras_disent import schedules", ("encoder",), marks=pytest.mark.slow),
 ]
 
@@ -183,9 +184,9 @@ def test_every_class_in_a_file_can_be_found():
         for name, cls in keras.saving.get_custom_objects().items()
         if name.startswith("keras_disent>")
     }
-    classes = [name for names in serialization.CLASSES.values() for name in names]
+    classes = [name for names in registration.CLASSES.values() for name in names]
     assert sorted(classes) == sorted(name for name, _ in registered)
-    for module, names in serialization.CLASSES.items():
+    for module, names in registration.CLASSES.items():
         for name in names:
             cls = getattr(importlib.import_module(f"keras_disent.{module}"), name)
             assert (name, cls) in registered

@@ -8,8 +8,9 @@ import pytest
 from checks import SHAPE, arrays, compiled, images
 from keras import layers, ops
 
-from keras_disent import InfoGAN, _backend, networks, schedules
+from keras_disent import InfoGAN, networks, schedules
 from keras_disent.datasets import Sprites
+from keras_disent.engine import backend
 from keras_disent.models import gan_networks
 from keras_disent.runs import Config
 
@@ -144,7 +145,7 @@ def test_the_bound_moves_the_trunk_and_not_the_verdict():
             terms = model.objective("discriminator_loss", batch, training=True)
             return terms["discriminator_loss"], terms
 
-        _, gradients = _backend.gradients(model, objective, owned)
+        _, gradients = backend.gradients(model, objective, owned)
         moved[weight] = arrays(gradients)
     same = [np.allclose(a, b, atol=1e-7) for a, b in zip(moved[0.0], moved[1.0], strict=True)]
     of_verdict = {id(v) for v in model.verdict_head.variables}

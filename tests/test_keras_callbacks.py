@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from checks import BACKEND, arrays, assert_same, images, small
 
-from keras_disent.turns import Turns
+from keras_disent.engine.optimizers import PlayerOptimizers
 
 PAGE = Path(__file__).parents[1] / "docs" / "callbacks.md"
 MODELS = ("vae", "factor_vae")
@@ -67,7 +67,7 @@ def fit(model, *callbacks, epochs=3, **options):
 
 
 def rates(model):
-    if not isinstance(model.optimizer, Turns):
+    if not isinstance(model.optimizer, PlayerOptimizers):
         return [float(model.optimizer.learning_rate)]
     return [float(o.learning_rate) for o in model.optimizer.by_player.values()]
 
@@ -401,7 +401,7 @@ def test_swapemaweights(averaging):
 
 def turns(lead=None, **given):
     optimizers = {player: keras.optimizers.SGD(rate) for player, rate in RATES.items()}
-    return Turns({**optimizers, **given}, lead=lead)
+    return PlayerOptimizers({**optimizers, **given}, lead=lead)
 
 
 def balance(optimizer):
@@ -413,7 +413,7 @@ def test_one_player_leads():
     assert float(optimizer.learning_rate) == pytest.approx(0.005)
     optimizer.learning_rate = 0.01
     assert balance(optimizer) == [0.04, 0.01]
-    again = Turns.from_config(optimizer.get_config())
+    again = PlayerOptimizers.from_config(optimizer.get_config())
     assert again.lead == "discriminator_loss"
     assert balance(again) == [0.04, 0.01]
     assert turns().lead == "loss"

@@ -26,7 +26,7 @@ from keras import layers, ops
 
 from keras_disent import latents, networks, schedules
 from keras_disent.models import MODELS, VAE, BetaVAE, FactorVAE
-from keras_disent.supervision import Supervision
+from keras_disent.models.supervision import Supervision
 
 SGD = keras.optimizers.SGD
 DOCS = Path(__file__).parents[1] / "docs"
@@ -114,7 +114,7 @@ COMPARING = sorted(
 @pytest.mark.parametrize("name", COMPARING)
 def test_models_that_compare_images_refuse_weights_by_name(name):
     model, x = compiled(small(name)), images(16)
-    labels = (labels_of(x),) if model.labelled else ()
+    labels = (labels_of(x),) if model.labeled else ()
     kind = type(model).__name__
     with pytest.raises(ValueError, match=f"{kind} compares the images of a batch.*sample_weight"):
         quiet(model, x, *labels, sample_weight=np.ones(16))
@@ -289,13 +289,13 @@ def test_the_scale_of_pixels_is_alive_and_has_a_floor():
         expected = 0.5 * (0.5 / scale) ** 2 + np.log(scale) + 0.5 * np.log(2 * np.pi)
         assert got == pytest.approx(expected, rel=1e-5)
     assert likelihood.get_config()["scale"] == 0.1
-    learnt = latents.Gaussian(0.1, learn_scale=True)
-    learnt.log_scale.assign(-50.0)
+    learned = latents.Gaussian(0.1, learn_scale=True)
+    learned.log_scale.assign(-50.0)
     exact = ops.full((1, 1, 1, 1), 0.5, "float32")
     least = 1 / (255 * np.sqrt(12))
-    assert learnt.scale == pytest.approx(least)
+    assert learned.scale == pytest.approx(least)
     expected = np.log(least) + 0.5 * np.log(2 * np.pi)
-    assert float(learnt.negative_log_likelihood(exact, outputs)[0]) == pytest.approx(expected)
+    assert float(learned.negative_log_likelihood(exact, outputs)[0]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from checks import (
     compiled,
     images,
     laws_of,
-    learnt_from,
+    learned_from,
     plain,
     policy,
     quick_on_torch,
@@ -25,7 +25,7 @@ from checks import (
 )
 
 from keras_disent import testing
-from keras_disent.latents import LIKELIHOODS
+from keras_disent.layers.latents import LIKELIHOODS
 from keras_disent.models import MODELS, Autoencoder, FactorVAE
 
 # PyTorch compiles nothing, so all laws are quick there. On the other backends, what a model has
@@ -63,7 +63,7 @@ VARIANTS = [
 @pytest.mark.parametrize(("name", "kwargs"), VARIANTS)
 def test_variants(name, kwargs):
     check_model(name, ["arrays_have_their_shapes"], **kwargs)
-    data, promises = learnt_from(small(name), images(16)), ["configuration", "terms", "players"]
+    data, promises = learned_from(small(name), images(16)), ["configuration", "terms", "players"]
     testing.check_model(lambda: small(name, **kwargs), *data, promises=promises)
 
 
@@ -83,7 +83,7 @@ def test_no_variable_moves_before_it_is_read(name):
     from tensorflow.python.eager import context
 
     model = compiled(small(name))
-    batch = tuple(map(tf.constant, learnt_from(model, images(16))))
+    batch = tuple(map(tf.constant, learned_from(model, images(16))))
     context.enable_run_metadata()
     try:
         tf.function(lambda: model.train_step(batch))()
@@ -131,7 +131,7 @@ def test_the_type_that_keras_computes_in_by_itself_changes_no_model(name, floatx
         model = compiled(small(name, **given), optimizer=lambda: keras.optimizers.SGD(2**-13))
         model.noise.enabled = False
         x = images(16)
-        logs = model.fit(*learnt_from(model, x), batch_size=8, shuffle=False, verbose=0).history
+        logs = model.fit(*learned_from(model, x), batch_size=8, shuffle=False, verbose=0).history
         return model.encode(x), np.array([values[0] for values in logs.values()])
 
     codes, logs = trained()

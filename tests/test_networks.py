@@ -8,8 +8,9 @@ import pytest
 from checks import BACKEND, arrays, assert_same
 from keras import layers, ops
 
-from keras_disent import convolutions, networks
-from keras_disent.convolutions import Downsample, Upsample
+from keras_disent import networks
+from keras_disent.layers import convolutions
+from keras_disent.layers.convolutions import Downsample, Upsample
 from keras_disent.models import MODELS, VAE, gan_networks
 
 WAYS = ["keras", "matmul", *(["native"] if BACKEND == "torch" else [])]
@@ -18,7 +19,7 @@ WAYS = ["keras", "matmul", *(["native"] if BACKEND == "torch" else [])]
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     """Compute strided convolutions in every way, whichever the backend is quick with."""
-    monkeypatch.setattr(convolutions._backend, "strided_convolutions", lambda: request.param)
+    monkeypatch.setattr(convolutions.backend, "strided_convolutions", lambda: request.param)
 
 
 def noise(*shape, seed=0):

@@ -323,13 +323,13 @@ def test_means_of_likelihoods_are_images():
         assert got == pytest.approx(expected, abs=1e-3), likelihood
 
 
-def test_learnt_scale_learns():
+def test_learned_scale_learns():
     model = VAE(
         SHAPE,
         LATENTS,
         encoder=networks.conv_encoder(SHAPE, 0.1),
         decoder=networks.conv_decoder(SHAPE, LATENTS, 0.1),
-        likelihood="gaussian_learnt_scale",
+        likelihood="gaussian_learned_scale",
     )
     model.compile(keras.optimizers.Adam(1e-2))
     before = float(model.likelihood.log_scale)

@@ -22,7 +22,7 @@ from checks import (
     elsewhere,
     images,
     labels_of,
-    learnt_from,
+    learned_from,
     small,
     state,
     trained,
@@ -31,9 +31,9 @@ from keras import layers, ops
 from test_cli import SMALL, call, process
 
 from keras_disent import VAE, FactorVAE, networks, parallel, runs
-from keras_disent.datasets.feeding import Batches
+from keras_disent.engine.batches import Batches
 from keras_disent.models import MODELS
-from keras_disent.supervision import Supervision
+from keras_disent.models.supervision import Supervision
 
 SEVERAL = pytest.mark.skipif(
     BACKEND == "torch" or (os.cpu_count() or 1) < 2, reason="needs JAX or TensorFlow, and two cores"
@@ -57,7 +57,7 @@ def fit(name, noise=False):
     if ":" in name:  # the two devices know labels of different numbers of images
         labels = labels_of(x) / 255
         labels[np.arange(32) % 16 > 8] = np.nan
-    data = learnt_from(model, x, labels)
+    data = learned_from(model, x, labels)
     given = {"batch_size": 16, "verbose": 0}
     logs = model.fit(*data, epochs=2, shuffle=False, **given).history
     evaluated = model.evaluate(*data, return_dict=True, **given)
@@ -162,7 +162,7 @@ def look_at_the_replicas_on_tensorflow():
     with parallel.devices(2):
         model = VAE(SHAPE, 3, encoder=_with_batch_normalization(), decoder="mlp")
         model.compile()
-    _refused("normalises by batch", model.fit, images(8), batch_size=8, verbose=0)
+    _refused("normalizes by batch", model.fit, images(8), batch_size=8, verbose=0)
     with parallel.devices(2):
         encoder = _with_batch_normalization(synchronized=True)
         model = VAE(SHAPE, 3, encoder=encoder, decoder="mlp")
@@ -171,8 +171,8 @@ def look_at_the_replicas_on_tensorflow():
 
 
 def _with_batch_normalization(**kwargs):
-    normalise = layers.BatchNormalization(**kwargs)
-    return keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Dense(4), normalise])
+    normalize = layers.BatchNormalization(**kwargs)
+    return keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Dense(4), normalize])
 
 
 @pytest.mark.slow

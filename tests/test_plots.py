@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_disent import plots
-from keras_disent.files import written_whole
+from keras_disent._utils.files import atomic_write
 
 KL = np.array([0.5, 3.0, 0.01, 12.25])
 VALUES = (-2.0, 0.0, 2.0)
@@ -18,7 +18,7 @@ LABELS = ["z3   12.25 nats", "z1   3.00 nats", "z0   0.50 nats", "z2   0.01 nats
 
 
 class Painter:
-    """A model that paints latent `i` as the grey `i / 10`, and reconstructions half as bright."""
+    """A model that paints latent `i` as the gray `i / 10`, and reconstructions half as bright."""
 
     def __init__(self, kl=KL):
         self.kl = np.asarray(kl)
@@ -44,8 +44,8 @@ def drawn(figure):
     return np.asarray(axes.images[0].get_array()), rows, columns
 
 
-def grey(n=4, size=16):
-    """Return images of one grey each: 0, 40, 80 ..."""
+def gray(n=4, size=16):
+    """Return images of one gray each: 0, 40, 80 ..."""
     return (
         np.full((n, size, size, 1), 40, "uint8") * np.arange(n, dtype="uint8")[:, None, None, None]
     )
@@ -70,7 +70,7 @@ def test_mosaic_puts_each_tile_in_its_row_and_column(channels, gap):
 
 
 def test_rows_are_latents_by_what_they_carry():
-    picture, rows, columns = drawn(plots.traversals(Painter(), grey(), values=VALUES))
+    picture, rows, columns = drawn(plots.traversals(Painter(), gray(), values=VALUES))
     assert rows == ["original", "reconstruction", *LABELS]
     assert columns == ["-2", "0", "+2"]
     heights = [16 + 2] * 3 + [16]
@@ -84,23 +84,23 @@ def test_rows_can_be_fewer_or_chosen():
         ({"at_most": 2}, LABELS[:2]),
         ({"latents": [2, 3]}, [LABELS[3], LABELS[0]]),
     ]:
-        _, rows, _ = drawn(plots.traversals(Painter(), grey(), values=VALUES, **options))
+        _, rows, _ = drawn(plots.traversals(Painter(), gray(), values=VALUES, **options))
         assert rows[2:] == expected
 
 
 def test_originals_stand_above_their_reconstructions():
-    picture, _, _ = drawn(plots.traversals(Painter(), grey(4), values=VALUES, start=2))
+    picture, _, _ = drawn(plots.traversals(Painter(), gray(4), values=VALUES, start=2))
     across = [8, 8 + 18, 8 + 36]
     np.testing.assert_allclose(picture[8, across, 0], np.array([80, 0, 40]) / 255)
     np.testing.assert_allclose(picture[8 + 18, across, 0], np.array([80, 0, 40]) / 255 / 2)
     floats, _, _ = drawn(
-        plots.traversals(Painter(), grey().astype("float32") / 255, values=VALUES, start=2)
+        plots.traversals(Painter(), gray().astype("float32") / 255, values=VALUES, start=2)
     )
     np.testing.assert_allclose(floats[8, across, 0], picture[8, across, 0])
 
 
 def test_places_without_an_image_are_white():
-    picture, _, _ = drawn(plots.traversals(Painter(), grey(1), values=VALUES))
+    picture, _, _ = drawn(plots.traversals(Painter(), gray(1), values=VALUES))
     assert (picture[:16, :16] == 0).all()
     assert (picture[:34, 18:] == 1).all()
 
@@ -110,7 +110,7 @@ def test_places_without_an_image_are_white():
 def test_nothing_is_cut_off(size, columns):
     values = np.linspace(-2, 2, columns)
     title = "Latent traversals, step 1,000,000"
-    figure = plots.traversals(Painter(), grey(4, size), values=values, title=title)
+    figure = plots.traversals(Painter(), gray(4, size), values=values, title=title)
     figure.canvas.draw()
     (axes,) = figure.axes
     texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, *figure.texts]
@@ -125,7 +125,7 @@ def test_nothing_is_cut_off(size, columns):
 def test_figures_grow_with_what_they_show():
     def inches(columns=9, title=None, **options):
         values = np.linspace(-2, 2, columns)
-        figure = plots.traversals(Painter(), grey(), values=values, title=title, **options)
+        figure = plots.traversals(Painter(), gray(), values=values, title=title, **options)
         return figure.get_size_inches()
 
     width, height = inches()
@@ -133,7 +133,7 @@ def test_figures_grow_with_what_they_show():
     assert inches(columns=12)[0] - width == pytest.approx(3 * 0.62, abs=1e-6)
     assert height - inches(at_most=2)[1] == pytest.approx(2 * 0.62, abs=1e-6)
     assert inches(title="A")[1] - height == pytest.approx(0.35)
-    tall = plots.traversals(Painter(), grey(4, 64), values=np.linspace(-2, 2, 9))
+    tall = plots.traversals(Painter(), gray(4, 64), values=np.linspace(-2, 2, 9))
     assert tall.get_size_inches()[0] == pytest.approx(width, rel=0.03)  # of tiles of any size
 
 
@@ -149,8 +149,8 @@ def test_a_model_is_drawn_as_it_answers():
 
 
 def test_figures_side_by_side():
-    left = plots.traversals(Painter(), grey(), values=VALUES)
-    right = plots.traversals(Painter(), grey(), values=VALUES, title="Taller")
+    left = plots.traversals(Painter(), gray(), values=VALUES)
+    right = plots.traversals(Painter(), gray(), values=VALUES, title="Taller")
     table = [("method", "score"), ("one", "0.25"), ("other", "0.75")]
     figure = plots.beside({"One": left, "Other": right}, table)
     widths = [plots.as_array(part).shape[1] for part in (left, right)]
@@ -203,7 +203,7 @@ def test_a_failed_save_leaves_the_old_picture(broken, tmp_path, monkeypatch):
 def test_files_appear_when_they_are_whole(tmp_path):
     path = tmp_path / "a.json"
     for text, before in [("first", None), ("second", "first")]:
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             assert temporary.parent == path.parent  # a rename is atomic within one file system
             assert temporary.suffix == ".json"
             temporary.write_text(text)
@@ -213,7 +213,7 @@ def test_files_appear_when_they_are_whole(tmp_path):
 
 def test_an_interrupted_file_leaves_the_old_one(tmp_path):
     def interrupted():
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half of the thi")
             raise KeyboardInterrupt
 
@@ -229,6 +229,6 @@ def test_nothing_written_changes_nothing(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(FileNotFoundError):
-        with written_whole(path):
+        with atomic_write(path):
             pass
     assert path.read_text() == "old"

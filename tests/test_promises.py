@@ -1,7 +1,7 @@
 """Every model keeps every promise of `keras_disent.testing`, and a broken one is named."""
 
 import pytest
-from checks import BACKEND, images, learnt_from, small
+from checks import BACKEND, images, learned_from, small
 
 from keras_disent import testing
 from keras_disent.models import MODELS
@@ -21,5 +21,5 @@ def cases():
 
 @pytest.mark.parametrize(("name", "promise"), list(cases()))
 def test_every_model_keeps_every_promise(name, promise):
-    data = learnt_from(small(name), images(16))
+    data = learned_from(small(name), images(16))
     testing.check_model(lambda: small(name), *data, promises=[promise])

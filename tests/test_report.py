@@ -65,7 +65,7 @@ def undrawn(monkeypatch):
     """Leave out what takes longest where the pictures do not matter."""
     blank = io.BytesIO()
     Image.new("1", (4, 4)).save(blank, "png")
-    monkeypatch.setattr(figures, "png", lambda figure, colours=None: blank.getvalue())
+    monkeypatch.setattr(figures, "png", lambda figure, colors=None: blank.getvalue())
 
 
 def frame_of(place, score=None):
@@ -351,7 +351,7 @@ def test_a_setting_is_chosen_by_other_seeds():
     ]
     settings = {label: frames.Setting(label, "m", {}) for label in table}
     frame = frames.Frame(pandas.DataFrame(rows), settings, ("mig",), (), "mig", "m", 0)
-    # Seed 0: others favour a, where it has 0; seeds 1 and 2: others favour b, where they have 0.
+    # Seed 0: others favor a, where it has 0; seeds 1 and 2: others favor b, where they have 0.
     assert comparisons.chosen(frame, "m", "mig").tolist() == [0, 0, 0]
 
 

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_disent import schedules
-from keras_disent.schedules import Cyclical, Linear
+from keras_disent.engine.schedules import Cyclical, Linear
 
 EXAMPLES = {
     "linear": Linear(0.5, 2.5, steps=20),

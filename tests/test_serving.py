@@ -66,14 +66,14 @@ def test_pictures_may_stand_beside_lists():
 
 
 def test_pictures_take_the_channels_of_the_model():
-    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype="uint8")
+    color = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype="uint8")
     endpoint = {"inputs": [{**IMAGES, "shape": [None, 8, 8, 3]}]}
-    grey = images(1)[0, ..., 0]
-    found = checked(endpoint, {"inputs": {"images": [picture(colour), picture(grey)]}})["images"]
-    np.testing.assert_array_equal(found[0], colour)
-    np.testing.assert_array_equal(found[1], np.repeat(grey[..., None], 3, axis=-1))
-    (found,) = checked(ENCODE, {"inputs": {"images": [picture(colour)]}})["images"]
-    np.testing.assert_array_equal(found[..., 0], Image.fromarray(colour).convert("L"))
+    gray = images(1)[0, ..., 0]
+    found = checked(endpoint, {"inputs": {"images": [picture(color), picture(gray)]}})["images"]
+    np.testing.assert_array_equal(found[0], color)
+    np.testing.assert_array_equal(found[1], np.repeat(gray[..., None], 3, axis=-1))
+    (found,) = checked(ENCODE, {"inputs": {"images": [picture(color)]}})["images"]
+    np.testing.assert_array_equal(found[..., 0], Image.fromarray(color).convert("L"))
 
 
 # -- requests that are wrong ----------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_a_traversal_is_bounded_as_a_whole():
 # -- what is refused before anything starts -------------------------------------------------------
 
 
-def artefact(folder, **card):
+def artifact(folder, **card):
     (folder / "card.json").write_text(json.dumps({"format": "onnx", "endpoints": {}, **card}))
     return folder
 
@@ -173,7 +173,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has a card.json. There is none in"):
         serving.server(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"exported as 'onnx'. Got 'litert'."):
-        serving.server(artefact(tmp_path, format="litert"))
+        serving.server(artifact(tmp_path, format="litert"))
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(ValueError, match=r"card.json' is not a card: Expecting"):
         serving.server(tmp_path)
@@ -183,7 +183,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"pip install 'keras-disent\[serve\]'. .*{package}"):
-        serving.server(artefact(tmp_path))
+        serving.server(artifact(tmp_path))
 
 
 @pytest.mark.parametrize(

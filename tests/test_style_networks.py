@@ -7,7 +7,8 @@ from checks import arrays, assert_same, images, quick_on_torch, reload
 from keras import layers, ops
 from scipy.special import erf
 
-from keras_disent import QLAE, BetaVAE, Tripod, networks, style_networks
+from keras_disent import QLAE, BetaVAE, Tripod, networks
+from keras_disent.layers import style_networks
 
 SHAPE, LATENTS = (32, 48, 1), 3
 X = images(2, SHAPE) / np.float32(255)

@@ -7,7 +7,7 @@ from checks import arrays, assert_same, compiled, images, quick_on_torch, reload
 from keras import ops
 from scipy.special import expit
 
-from keras_disent.supervision import KINDS, Supervision
+from keras_disent.models.supervision import KINDS, Supervision
 
 RNG = np.random.default_rng(0)
 MEAN = RNG.normal(size=(7, 3)).astype("float32")

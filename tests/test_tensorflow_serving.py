@@ -20,7 +20,7 @@ from matplotlib.image import imread
 from test_examples import ROOT, example
 
 from keras_disent import datasets, load_model
-from keras_disent.artefact import read_card
+from keras_disent.artifact import read_card
 
 pytestmark = [
     pytest.mark.slow,

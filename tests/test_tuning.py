@@ -24,10 +24,10 @@ from test_imports import python
 
 import keras_disent
 from keras_disent import metrics, models, runs, schedules, tuning
+from keras_disent._utils.files import locked
 from keras_disent.callbacks import DisentanglementMetrics
 from keras_disent.configuration import options_of
-from keras_disent.files import locked
-from keras_disent.ranges import Range, Values
+from keras_disent.models.hyperparameters import Range, Values
 from keras_disent.tuning import objectives, oracles, spaces
 
 TINY = dataclasses.replace(checks.TINY, model="beta_vae", steps=3, epoch_steps=2)

@@ -25,11 +25,11 @@ def list_() -> None:
 
     table = Table(title="Data sets", title_justify="left", box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    for heading in ("what it is", "download", "licence"):
+    for heading in ("what it is", "download", "license"):
         table.add_column(heading)
     for name, make in DATASETS.items():
         card = make.card
-        table.add_row(name, card.title, card.download or "drawn", card.licence)
+        table.add_row(name, card.title, card.download or "drawn", card.license)
     console.print(table)
     say("Any folder of images will do as well, with or without a labels.csv.")
     say("More of one, and where to get it: keras-disent data info NAME")
@@ -39,7 +39,7 @@ def list_() -> None:
 def info(name: Name, data_dir: DataDir = None) -> None:
     """Tell what a data set is and where to get it, and list its factors if it is there."""
     from keras_disent import datasets
-    from keras_disent.datasets.catalogue import check_name
+    from keras_disent.datasets.catalog import check_name
 
     check_name(name)
     if name in datasets.DATASETS:
@@ -48,7 +48,7 @@ def info(name: Name, data_dir: DataDir = None) -> None:
             "Data set": card.title,
             "Page": card.page,
             "Download": card.download,
-            "Licence": card.licence,
+            "License": card.license,
             "Cite": card.citation,
         }
         rows |= {f"File {i}": _file(file) for i, file in enumerate(card.files, 1)}
@@ -157,6 +157,6 @@ def _file(file: Any) -> str:
 
 
 def _bar(description: str) -> Any:
-    from keras_disent.progress import progress_bar
+    from keras_disent._utils.progress import progress_bar
 
     return progress_bar(description)

@@ -31,7 +31,7 @@ def of_a_run(
         int | None, typer.Option(help="Height and width in pixels. Default: the data's own.")
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(help="1 grey, 3 colour. Default: the data's own.")
+        int | None, typer.Option(help="1 gray, 3 color. Default: the data's own.")
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 20_000,
     epoch_steps: Annotated[

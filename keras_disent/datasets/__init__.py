@@ -1,7 +1,7 @@
 """Data sets: NumPy arrays by index, and batches of them for Keras."""
 
-from keras_disent.datasets.arrays import ImageGrid, Images, LabelledImages, labelled
-from keras_disent.datasets.catalogue import DATASETS, load
+from keras_disent.datasets.arrays import ImageGrid, Images, LabeledImages, labeled
+from keras_disent.datasets.catalog import DATASETS, load
 from keras_disent.datasets.file import open_file
 from keras_disent.datasets.folder import open_folder
 from keras_disent.datasets.ground_truth import GroundTruth
@@ -39,7 +39,7 @@ __all__ = [
     "ImageGrid",
     "ImageSource",
     "Images",
-    "LabelledImages",
+    "LabeledImages",
     "MatchedGroups",
     "Pendulum",
     "Photographs",
@@ -51,7 +51,7 @@ __all__ = [
     "Sprites",
     "contact_sheet",
     "from_tfds",
-    "labelled",
+    "labeled",
     "load",
     "open_file",
     "open_folder",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_disent._utils.checks import ROUNDING
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource, check_indices
-from keras_disent.validation import ROUNDING
 
 MANY_VALUES = 20
 """Numbers that are not whole are continuous if they are more than this."""
@@ -20,7 +20,7 @@ NUMBER_KINDS = ("continuous", "ordinal", "circular")
 
 
 class Images(ImageSource):
-    """Unlabelled images.
+    """Unlabeled images.
 
     Args:
         images: `(n, height, width, channels)` or `(n, height, width)`: uint8, kept as it is,
@@ -62,8 +62,8 @@ class Images(ImageSource):
         return np.asarray(rows).reshape(-1, *self.image_shape)
 
 
-class LabelledImages(Images):
-    """Images with labels that need not be a grid; `labelled` makes them.
+class LabeledImages(Images):
+    """Images with labels that need not be a grid; `labeled` makes them.
 
     Args:
         images: as of `Images`.
@@ -103,7 +103,7 @@ class LabelledImages(Images):
 
 
 class ImageGrid(GroundTruth):
-    """A grid of factors whose images are the rows of an array; `labelled` makes it.
+    """A grid of factors whose images are the rows of an array; `labeled` makes it.
 
     Args:
         images: as of `Images`.
@@ -160,13 +160,13 @@ class ImageGrid(GroundTruth):
         return np.asarray(rows).reshape(-1, *self.image_shape)
 
 
-def labelled(
+def labeled(
     images: Any,
     labels: Mapping[str, ArrayLike],
     name: str = "images",
     *,
     kinds: Mapping[str, str] | None = None,
-) -> LabelledImages | ImageGrid:
+) -> LabeledImages | ImageGrid:
     """Images with one label per factor: a `GroundTruth` if every combination is there once.
 
     The steps of a factor are its different values in sorted order, and its size is their number,
@@ -186,10 +186,10 @@ def labelled(
         ValueError: no factor; not one label per image; a label that is not finite; an unknown
             factor or kind in `kinds`, or one that texts cannot have.
 
-    >>> data = labelled(np.zeros((4, 8, 8)), {"side": ["r", "l", "r", "l"], "x": [5, 5, 9, 9]})
+    >>> data = labeled(np.zeros((4, 8, 8)), {"side": ["r", "l", "r", "l"], "x": [5, 5, 9, 9]})
     >>> type(data).__name__, data.factors([0]), data.factor_values["x"]
     ('ImageGrid', array([[0, 0]]), array([5, 9]))
-    >>> data = labelled(np.zeros((99, 8, 8)), {"angle": np.linspace(0, 1, 99), "n": [1] * 99})
+    >>> data = labeled(np.zeros((99, 8, 8)), {"angle": np.linspace(0, 1, 99), "n": [1] * 99})
     >>> data.factor_kinds, data.factor_sizes
     (('continuous', 'constant'), (99, 1))
     """
@@ -220,7 +220,7 @@ def labelled(
     kinds_used = _kinds(values, kinds or {}, floats_are_steps=several)
     if rows is not None:
         return ImageGrid(pixels, values, name, rows=rows, kinds=kinds_used)
-    return LabelledImages(pixels, steps, values, name, kinds=kinds_used)
+    return LabeledImages(pixels, steps, values, name, kinds=kinds_used)
 
 
 def with_labels(
@@ -228,10 +228,10 @@ def with_labels(
     labels: Mapping[str, ArrayLike] | None,
     name: str,
     kinds: Mapping[str, str] | None,
-) -> Images | LabelledImages | ImageGrid:
+) -> Images | LabeledImages | ImageGrid:
     """Return images with labels if there are any; kinds are refused where there are none."""
     if labels:
-        return labelled(images, labels, name, kinds=kinds)
+        return labeled(images, labels, name, kinds=kinds)
     if kinds:
         raise ValueError(
             f"`kinds` are of factors, and '{name}' has no labels. Got {', '.join(kinds)}."
@@ -242,7 +242,7 @@ def with_labels(
 def _kinds(
     values: Mapping[str, np.ndarray], kinds: Mapping[str, str], floats_are_steps: bool
 ) -> tuple[str, ...]:
-    """Return the kind of each factor; see `labelled`."""
+    """Return the kind of each factor; see `labeled`."""
     for factor, kind in kinds.items():
         if factor not in values:
             raise ValueError(f"`kinds` needs names out of {', '.join(values)}. Got {factor!r}.")

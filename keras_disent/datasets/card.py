@@ -29,7 +29,7 @@ class Card:
         title: as its authors call it.
         page: where it is to be had.
         download: what to expect, such as "26 MB"; empty if it is drawn.
-        licence: its name or terms, as far as they are stated.
+        license: its name or terms, as far as they are stated.
         citation: authors and year.
         files: what is looked for.
         about: what else to know, one sentence each.
@@ -38,7 +38,7 @@ class Card:
     title: str
     page: str = ""
     download: str = ""
-    licence: str = ""
+    license: str = ""
     citation: str = ""
     files: tuple[File, ...] = ()
     about: tuple[str, ...] = ()

@@ -29,10 +29,10 @@ def open_file(path: str | PathLike[str], *, kinds: Mapping[str, str] | None = No
 
     Args:
         path: file.
-        kinds: kinds of factors of a `.npz`, such as `{"age": "continuous"}`, as of `labelled`.
+        kinds: kinds of factors of a `.npz`, such as `{"age": "continuous"}`, as of `labeled`.
 
     Returns:
-        `Images`; with labels `LabelledImages`, or `ImageGrid` where all combinations are there.
+        `Images`; with labels `LabeledImages`, or `ImageGrid` where all combinations are there.
 
     Raises:
         FileNotFoundError: there is no such file.

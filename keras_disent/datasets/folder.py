@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pixels import middle_square
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import cache_folder, cached_rows
-from keras_disent.progress import progress_bar
-from keras_disent.validation import whole_number
 
 LABELS = "labels.csv"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -47,12 +47,12 @@ def open_folder(
     Args:
         path: folder, searched with all its subfolders.
         image_size: height and width in pixels; None keeps the files' own, which must then agree.
-        channels: 3 for colour, 1 for grey.
+        channels: 3 for color, 1 for gray.
         crop: pixels of the square that is cut out; by default as many as fit.
-        kinds: kinds of factors, such as `{"age": "continuous"}`, as of `labelled`.
+        kinds: kinds of factors, such as `{"age": "continuous"}`, as of `labeled`.
 
     Returns:
-        `Images`, `LabelledImages` or `ImageGrid`.
+        `Images`, `LabeledImages` or `ImageGrid`.
 
     Raises:
         NotADirectoryError: there is no such folder.
@@ -69,10 +69,10 @@ def open_folder(
     >>> del os.environ["KERAS_DISENT_CACHE"]
     """
     if channels not in (1, 3):
-        raise ValueError(f"`channels` is 1 (grey) or 3 (colour). Got {channels!r}.")
+        raise ValueError(f"`channels` is 1 (gray) or 3 (color). Got {channels!r}.")
     for name, value in (("image_size", image_size), ("crop", crop)):
         if value is not None:
-            whole_number(name, value, at_least=1)
+            check_integer(name, value, at_least=1)
     folder = Path(path)
     if not folder.is_dir():
         raise NotADirectoryError(f"`path` needs to be a folder. Got '{folder}'.")
@@ -157,7 +157,7 @@ def decoded(
 
 
 def picture(read: Callable[[], bytes], name: str, channels: int) -> Image.Image:
-    """A picture, upright, in colour or grey.
+    """A picture, upright, in color or gray.
 
     Raises:
         ValueError: names the file that cannot be read as an image.

@@ -8,15 +8,15 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_disent._utils.checks import check_integer
 from keras_disent.datasets.card import Card
 from keras_disent.datasets.source import ImageSource, check_indices
-from keras_disent.validation import whole_number
 
 
 class Photographs(ImageSource):
     """All square pieces of scikit-learn's two photographs, a temple and a flower.
 
-    There are no labels: these are images to try a model of colour photographs on, with nothing
+    There are no labels: these are images to try a model of color photographs on, with nothing
     to download.
 
     Args:
@@ -33,13 +33,13 @@ class Photographs(ImageSource):
     name = "photographs"
     card = Card(
         title="Pieces of two photographs",
-        licence="CC BY 2.0",
+        license="CC BY 2.0",
         citation="photographs by danielbuechele (temple) and vultilion (flower)",
         about=("They come with scikit-learn, which is installed.",),
     )
 
     def __init__(self, image_size: int = 64):
-        size = whole_number("image_size", image_size, at_least=1)
+        size = check_integer("image_size", image_size, at_least=1)
         shortest = min(_photographs().shape[1:3])
         if size > shortest:
             raise ValueError(f"`image_size` is at most {shortest}. Got {size}.")

@@ -1,4 +1,4 @@
-"""Changes of images: size, channels, and the backgrounds and colours of harder data sets.
+"""Changes of images: size, channels, and the backgrounds and colors of harder data sets.
 
 Each is an object with `shape(image_shape)`, the shape of what it gives, `uniforms(image_shape)`,
 the shape of the random numbers from 0 to 1 that one image takes (None without randomness), and a
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from keras_disent.validation import whole_number
+from keras_disent._utils.checks import check_integer
 
 Shape = tuple[int, int, int]
 
@@ -38,7 +38,7 @@ class Resized:
     """The square in the middle, at `size x size` pixels (Lanczos)."""
 
     def __init__(self, size: int):
-        self.size = whole_number("size", size, at_least=1)
+        self.size = check_integer("size", size, at_least=1)
 
     def shape(self, shape: Shape) -> Shape:
         return self.size, self.size, shape[2]
@@ -60,16 +60,16 @@ class Resized:
 
 
 class Channels:
-    """Grey (1) or colour (3): grey is what Rec. 601 sees of a colour, colour three times a grey."""
+    """Gray (1) or color (3): gray is what Rec. 601 sees of a color, color three times a gray."""
 
     def __init__(self, channels: int):
         if channels not in (1, 3):
-            raise ValueError(f"`channels` is 1 (grey) or 3 (colour). Got {channels!r}.")
+            raise ValueError(f"`channels` is 1 (gray) or 3 (color). Got {channels!r}.")
         self.channels = channels
 
     def shape(self, shape: Shape) -> Shape:
         if shape[2] not in (1, 3):
-            raise ValueError(f"Images with 1 or 3 channels become grey or colour. Got {shape[2]}.")
+            raise ValueError(f"Images with 1 or 3 channels become gray or color. Got {shape[2]}.")
         return shape[0], shape[1], self.channels
 
     def uniforms(self, shape: Shape) -> None:
@@ -90,14 +90,14 @@ class _OnSprites:
     def shape(self, shape: Shape) -> Shape:
         if shape[2] != 1:
             raise ValueError(
-                "Colours and backgrounds are for bright objects on black, with one channel. "
+                "Colors and backgrounds are for bright objects on black, with one channel. "
                 f"Got {shape[2]} channels."
             )
         return shape[0], shape[1], 3
 
 
-class RandomColour(_OnSprites):
-    """Each object in a random colour, every channel from 0.5 to 1 (Color-dSprites)."""
+class RandomColor(_OnSprites):
+    """Each object in a random color, every channel from 0.5 to 1 (Color-dSprites)."""
 
     def uniforms(self, shape: Shape) -> tuple[int, ...]:
         return (1, 1, 3)
@@ -117,7 +117,7 @@ class NoisyBackground(_OnSprites):
 
 
 class PictureBackground(_OnSprites):
-    """A random piece of a picture, mixed with a random colour, and inverted where the object is.
+    """A random piece of a picture, mixed with a random color, and inverted where the object is.
 
     This is Scream-dSprites (Locatello et al. 2019), with any picture.
 

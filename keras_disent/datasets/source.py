@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
-    from keras_disent.datasets.feeding import Batches
+    from keras_disent.engine.batches import Batches
 
 
 def check_indices(indices: ArrayLike, size: int) -> np.ndarray:
@@ -124,7 +124,7 @@ class ImageSource(ABC):
         """Draw `n` images to train on, uint8 `(n, height, width, channels)`."""
         return self.observations(self.sample(n, rng), rng)
 
-    def draw_labelled(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def draw_labeled(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw `n` images and their labels."""
         indices = self.sample(n, rng)
         return self.observations(indices, rng), self.labels(indices)
@@ -146,7 +146,7 @@ class ImageSource(ABC):
             labels: give `(images, labels)` instead of images.
 
         Returns:
-            `keras_disent.datasets.feeding.Batches`, a `keras.utils.PyDataset` of uint8
+            `keras_disent.engine.batches.Batches`, a `keras.utils.PyDataset` of uint8
             `(batch_size, height, width, channels)`.
 
         >>> from keras_disent.datasets import Sprites
@@ -154,11 +154,11 @@ class ImageSource(ABC):
         >>> len(batches), batches.at(0).shape
         (10, (32, 64, 64, 1))
         """
-        from keras_disent.datasets.feeding import Batches
+        from keras_disent.engine.batches import Batches
 
         if labels:
             self.labels([])  # without labels, said here
-        draw = self.draw_labelled if labels else self.draw
+        draw = self.draw_labeled if labels else self.draw
         return Batches(draw, len(self), batch_size, seed=seed, steps=steps)
 
     # -- the same data seen differently: see `views`, `grids`, `parts` ----------------------------
@@ -176,7 +176,7 @@ class ImageSource(ABC):
         return self if same else views.repainted(self, pixels.Resized(size))
 
     def with_channels(self, channels: int) -> ImageSource:
-        """The same data in grey (1 channel) or colour (3 channels).
+        """The same data in gray (1 channel) or color (3 channels).
 
         >>> from keras_disent.datasets import Sprites
         >>> Sprites().with_channels(3).image_shape

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_disent._utils.checks import check_integer
 from keras_disent.datasets.ground_truth import GroundTruth
-from keras_disent.validation import whole_number
 
 if TYPE_CHECKING:
-    from keras_disent.datasets.feeding import Batches
+    from keras_disent.engine.batches import Batches
 
 
 class Groups(ABC):
@@ -56,8 +56,8 @@ class Groups(ABC):
         return (images, labels) if self.with_labels else images
 
     def batches(self, batch_size: int = 64, *, seed: int = 0, steps: int | None = None) -> Batches:
-        """Batches of groups for `fit`; see `keras_disent.datasets.feeding.Batches`."""
-        from keras_disent.datasets.feeding import Batches
+        """Batches of groups for `fit`; see `keras_disent.engine.batches.Batches`."""
+        from keras_disent.engine.batches import Batches
 
         return Batches(self.draw, len(self.data), batch_size, seed=seed, steps=steps)
 
@@ -113,7 +113,7 @@ class ChangedPairs(Groups):
             raise ValueError(
                 f"Drawing how many factors change needs at least two that may. Got {most}."
             )
-        if changed is not None and whole_number("changed", changed, at_least=1) > most:
+        if changed is not None and check_integer("changed", changed, at_least=1) > most:
             raise ValueError(f"`changed` is at most {most}, the factors that may. Got {changed}.")
         self.changed = changed
 
@@ -163,7 +163,7 @@ class MatchedGroups(Groups):
         super().__init__(data, labels=labels)
         self._shared = self._columns(shared)
         self._one = shared is None
-        self.size = whole_number("size", size, at_least=2)
+        self.size = check_integer("size", size, at_least=2)
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw factors `(n, size, factors)`, and which are shared, int8 `(n, factors)`."""

@@ -1,7 +1,7 @@
 """Export models for serving: named endpoints in a format that needs neither Keras nor this package.
 
-An artefact is a folder with the files of its format and `card.json`, which says what the model is,
-what it learnt from, its scores, and the names, shapes and dtypes of its endpoints. These are the
+An artifact is a folder with the files of its format and `card.json`, which says what the model is,
+what it learned from, its scores, and the names, shapes and dtypes of its endpoints. These are the
 same in every format and whichever backend the model was trained on:
 
 | endpoint | inputs | outputs |
@@ -28,14 +28,14 @@ from typing import Any
 
 import keras
 
-from keras_disent.artefact import CARD, read_card
+from keras_disent._utils.registry import lookup
+from keras_disent.artifact import CARD, read_card
 from keras_disent.configuration import Config
 from keras_disent.export import with_tensorflow, with_torch
 from keras_disent.export.card import card
 from keras_disent.export.elsewhere import write_elsewhere
 from keras_disent.export.endpoints import IMAGES, Array, Endpoint, endpoints
 from keras_disent.export.precision import in_single_precision
-from keras_disent.registry import lookup
 
 __all__ = ["FORMATS", "Array", "Endpoint", "Format", "endpoints", "model", "read_card", "run"]
 
@@ -84,7 +84,7 @@ def model(
     run: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a model as an artefact; return its folder.
+    """Write a model as an artifact; return its folder.
 
     A format that another backend writes is written by that backend, in a process of its own. A
     model of half precision is written in float32.
@@ -138,7 +138,7 @@ def model(
 def run(
     folder: str | Path, path: str | Path, format: str = "saved_model", *, images: str = "float32"
 ) -> Path:
-    """Write the model of a finished run as an artefact, its configuration and scores in the card.
+    """Write the model of a finished run as an artifact, its configuration and scores in the card.
 
     Args:
         folder: of the run.

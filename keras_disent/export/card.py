@@ -1,4 +1,4 @@
-"""The card of an exported model: what it is, what it learnt from, how well, made by what."""
+"""The card of an exported model: what it is, what it learned from, how well, made by what."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _GUARD = re.compile(r"""^if __name__ == ['"]__main__['"]:""", re.MULTILINE)
 def write_elsewhere(
     model: Any, folder: Path, format: str, backend: str, options: dict[str, Any]
 ) -> None:
-    """Write the artefact's files into an empty folder, under `backend`.
+    """Write the artifact's files into an empty folder, under `backend`.
 
     Args:
         model: the model.

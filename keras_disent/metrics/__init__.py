@@ -2,7 +2,7 @@
 
 from keras_disent.metrics.beta_vae import BetaVAEScore, beta_vae_score
 from keras_disent.metrics.bootstrap import Interval, bootstrap
-from keras_disent.metrics.catalogue import (
+from keras_disent.metrics.catalog import (
     LABEL_FREE,
     METRICS,
     STANDARD,

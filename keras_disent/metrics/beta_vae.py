@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_disent.metrics.checks import check_at_least, check_labelled
+from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import CHUNK, Encoder, GroundTruth, codes_by_index
 from keras_disent.metrics.logistic import fit_softmax
 from keras_disent.metrics.sampling import generator, groups
@@ -66,20 +66,20 @@ def beta_vae_score(
         factors if the latents know nothing of them.
 
     Raises:
-        ValueError: for settings too small, unlabelled data, fewer than two factors that vary, or
+        ValueError: for settings too small, unlabeled data, fewer than two factors that vary, or
             an encoder that does not return one row of finite codes per image.
 
     Example:
         >>> from keras_disent.datasets import Sprites
         >>> data = Sprites(32).subgrid({"shape": [0], "scale": [5], "orientation": [0]})
-        >>> def centre(images):
+        >>> def center(images):
         ...     pixels = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
         ...     at = np.arange(32)
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
-        >>> float(beta_vae_score(centre, data, train_points=200, eval_points=100))
+        >>> float(beta_vae_score(center, data, train_points=200, eval_points=100))
         1.0
     """
-    check_labelled(data, "beta_vae")
+    check_labeled(data, "beta_vae")
     check_at_least(1, batch_size=batch_size, train_points=train_points, eval_points=eval_points)
     if sum(size > 1 for size in data.factor_sizes) < 2:
         raise ValueError(

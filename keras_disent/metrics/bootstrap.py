@@ -35,7 +35,7 @@ def bootstrap(
     """Estimate a confidence interval of a score by drawing its samples again, with replacement.
 
     The spread of the scores of the resampled arrays is laid around the score of the arrays
-    themselves. (Their own centre is elsewhere: repeated samples look like information.)
+    themselves. (Their own center is elsewhere: repeated samples look like information.)
     Efron & Tibshirani (1993), "An Introduction to the Bootstrap", chapters 10 and 13.
 
     Args:

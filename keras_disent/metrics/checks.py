@@ -158,14 +158,14 @@ def check_at_least(least: float, **arguments: float) -> None:
             raise ValueError(f"`{name}` must be at least {least}. Got {value}.")
 
 
-def check_labelled(data: Any, *names: str) -> None:
+def check_labeled(data: Any, *names: str) -> None:
     """Raise ValueError if `data` has no ground-truth factor that varies, as `names` need."""
     if not names:
         return
     if not len(getattr(data, "factor_sizes", ())):
         raise ValueError(
             f"{' and '.join(map(repr, names))} compare codes with ground-truth factors, so "
-            f"`data` must be labelled (have `factor_sizes`). Got {type(data).__name__}."
+            f"`data` must be labeled (have `factor_sizes`). Got {type(data).__name__}."
         )
     if max(data.factor_sizes, default=0) < 2:
         raise ValueError(

@@ -37,7 +37,7 @@ def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     Nonlinear ICA", section 6.
 
     A constant column correlates 0 with all others. Of copied latents, one is matched. The values
-    of a factor count as numbers here, so that relabelling them changes the score, unless it
+    of a factor count as numbers here, so that relabeling them changes the score, unless it
     keeps (or reverses) their order and `kind` is "spearman".
 
     Args:
@@ -111,8 +111,8 @@ def absolute_correlations(
 
 
 def _unit(columns: NDArray[Any]) -> NDArray[np.float64]:
-    """Centre columns and scale them to length 1, or to 0 where they are constant."""
-    centred = columns - columns.mean(axis=0, dtype=np.float64)
-    centred[:, columns.max(axis=0) == columns.min(axis=0)] = 0
-    length = np.linalg.norm(centred, axis=0)
-    return centred / np.where(length > 0, length, 1)
+    """Center columns and scale them to length 1, or to 0 where they are constant."""
+    centered = columns - columns.mean(axis=0, dtype=np.float64)
+    centered[:, columns.max(axis=0) == columns.min(axis=0)] = 0
+    length = np.linalg.norm(centered, axis=0)
+    return centered / np.where(length > 0, length, 1)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import (
     Continuous,
     check_at_least,
@@ -12,7 +13,6 @@ from keras_disent.metrics.checks import (
     train_and_test,
 )
 from keras_disent.metrics.predictors import fit_predictor, train_and_test_accuracy
-from keras_disent.registry import lookup
 
 Matrix = NDArray[np.float64]
 

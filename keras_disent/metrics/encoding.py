@@ -18,7 +18,7 @@ Indices = NDArray[np.int64]
 
 
 class GroundTruth(Protocol):
-    """What a metric needs to know of a labelled data set."""
+    """What a metric needs to know of a labeled data set."""
 
     @property
     def factor_names(self) -> Sequence[str]: ...

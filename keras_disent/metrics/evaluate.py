@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_disent._utils.registry import lookup
 from keras_disent.metrics.bootstrap import Interval, bootstrap, check_level, of_accuracy
-from keras_disent.metrics.catalogue import METRICS, Metric, Names, check_data, settings_of
+from keras_disent.metrics.catalog import METRICS, Metric, Names, check_data, settings_of
 from keras_disent.metrics.checks import FactorError, check_arrays, check_at_least, varying
 from keras_disent.metrics.encoding import (
     Encoder,
@@ -22,7 +23,6 @@ from keras_disent.metrics.encoding import (
 )
 from keras_disent.metrics.sampling import generator, sample_factors
 from keras_disent.metrics.scores import Scores
-from keras_disent.registry import lookup
 
 MANY_VALUES = 20
 """Whole numbers of more values than this, on data without a grid, may be meant as continuous."""
@@ -92,11 +92,11 @@ def evaluate(
     Example:
         >>> from keras_disent.datasets import Sprites
         >>> data = Sprites(32).subgrid({"shape": [0], "scale": [5], "orientation": [0]})
-        >>> def centre(images):
+        >>> def center(images):
         ...     pixels = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
         ...     at = np.arange(32)
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
-        >>> scores = evaluate(centre, data, {"mig": {"bins": 10}, "mcc": {}}, n=1000)
+        >>> scores = evaluate(center, data, {"mig": {"bins": 10}, "mcc": {}}, n=1000)
         >>> print(scores)
         mig    0.6523
         mcc    0.9996
@@ -403,7 +403,7 @@ class _Sample:
 
 
 _REMEDIES = {
-    "numbers": "If its numbers are quantities, say `labelled(..., kinds={{{0!r}: 'continuous'}})`; "
+    "numbers": "If its numbers are quantities, say `labeled(..., kinds={{{0!r}: 'continuous'}})`; "
     "if they are names, 'categorical'.",
     "names": "Give its images fewer, common values, or leave it out with `data.only(...)`.",
 }

@@ -46,7 +46,7 @@ def infomec(
     codes: ArrayLike,
     factors: ArrayLike,
     *,
-    neighbours: int = 10,
+    neighbors: int = 10,
     discrete: bool = False,
     bins: int = 20,
     continuous: Continuous = None,
@@ -76,8 +76,8 @@ def infomec(
     Args:
         codes: floats `(samples, latents)`, at least two latents.
         factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
-        neighbours: neighbours from which mutual information is estimated, if not `discrete`.
-        discrete: whether each distinct value of a code is a symbol, as in quantised latents:
+        neighbors: neighbors from which mutual information is estimated, if not `discrete`.
+        discrete: whether each distinct value of a code is a symbol, as in quantized latents:
             then information comes from counts, a latent is active if it varies, and the
             regression sees indicators of the values.
         bins: number of bins for each continuous factor.
@@ -85,7 +85,7 @@ def infomec(
             numbers; by default, those with numbers that are not whole.
         test: codes and factors `(samples, ...)` that the regression is judged on, in place of
             those it was fitted to (as published). Samples with a value that is not in `factors`
-            are left out of the judgement on that factor.
+            are left out of the judgment on that factor.
 
     Returns:
         All 1 if each active latent determines one factor, each factor is in one latent, and a
@@ -95,7 +95,7 @@ def infomec(
 
     Raises:
         ValueError: for malformed arrays, fewer than two latents, bins or factors that vary, less
-            than one neighbour, or a factor of which `test` has no value that is in `factors`.
+            than one neighbor, or a factor of which `test` has no value that is in `factors`.
 
     Example:
         >>> factors = np.indices((4, 5)).reshape(2, -1).T
@@ -110,7 +110,7 @@ def infomec(
         codes, factors, test_codes, test_factors, mask = train_and_test(
             codes, factors, test, 0, continuous
         )
-    check_at_least(1, neighbours=neighbours)
+    check_at_least(1, neighbors=neighbors)
     check_at_least(2, bins=bins)
     if codes.shape[1] < 2:
         raise ValueError(
@@ -127,7 +127,7 @@ def infomec(
         information = mutual_information(symbols, labels)
         smallest = 0.0
     else:
-        information = nearest_neighbour_information(codes, labels, neighbours)
+        information = nearest_neighbor_information(codes, labels, neighbors)
         smallest = float(np.ptp(codes, axis=0).max()) / 20
     information /= entropy(labels)
     active = np.flatnonzero(np.ptp(codes, axis=0) > smallest)
@@ -141,12 +141,12 @@ def infomec(
     )
 
 
-def nearest_neighbour_information(
-    codes: NDArray[Any], factors: NDArray[np.int64], neighbours: int = 10
+def nearest_neighbor_information(
+    codes: NDArray[Any], factors: NDArray[np.int64], neighbors: int = 10
 ) -> NDArray[np.float64]:
     """Estimate the mutual information of continuous latents with factors, without bins.
 
-    Around each sample, a ball reaches just short of its k-th neighbour in latent and factor;
+    Around each sample, a ball reaches just short of its k-th neighbor in latent and factor;
     what share of all samples in it have the factor's value, tells the information. Ross (2014),
     "Mutual Information between Discrete and Continuous Data Sets", equation 2. Where values of a
     latent repeat, the samples in the ball are counted rather than taken to be k, so that no
@@ -155,7 +155,7 @@ def nearest_neighbour_information(
     Args:
         codes: finite floats `(samples, latents)`.
         factors: integers `(samples, factors)`.
-        neighbours: k; less in classes of fewer samples.
+        neighbors: k; less in classes of fewer samples.
 
     Returns:
         Nats, never negative, float64 `(latents, factors)`; 0 for constant columns.
@@ -163,7 +163,7 @@ def nearest_neighbour_information(
     Example:
         >>> factors = np.repeat([0, 1], 50)[:, None]
         >>> codes = np.linspace(-1, 1, 100)[:, None]
-        >>> nearest_neighbour_information(codes, factors, neighbours=3).round(2)
+        >>> nearest_neighbor_information(codes, factors, neighbors=3).round(2)
         array([[0.69]])
     """
     result = np.zeros((codes.shape[1], factors.shape[1]))
@@ -173,22 +173,22 @@ def nearest_neighbour_information(
         for i, code in enumerate(codes.T):
             if kept.size and code.min() < code.max():
                 code = code[kept].astype(np.float64)
-                result[i, j] = _information(code, label[kept], neighbours)
+                result[i, j] = _information(code, label[kept], neighbors)
     return result
 
 
-def _information(code: NDArray[np.float64], label: NDArray[np.int64], neighbours: int) -> float:
+def _information(code: NDArray[np.float64], label: NDArray[np.int64], neighbors: int) -> float:
     """Estimate the information between one latent and one label, each of which recurs."""
     from scipy.special import digamma
 
     order = np.lexsort((code, label))
     classes = np.split(code[order], np.flatnonzero(np.diff(label[order])) + 1)
     everything = np.sort(code)
-    # What sums and differences of codes are off by: the k-th neighbour itself stays outside.
+    # What sums and differences of codes are off by: the k-th neighbor itself stays outside.
     rounding = 4 * np.finfo(np.float64).eps * np.abs(everything[[0, -1]]).max()
     total = 0.0
     for own in classes:
-        k = min(neighbours, len(own) - 1)
+        k = min(neighbors, len(own) - 1)
         padded = np.concatenate([np.full(k, -np.inf), own, np.full(k, np.inf)])
         # The k nearest in sorted order are one of the runs of k + 1 that contain the sample.
         starts = [padded[j : j + len(own)] for j in range(2 * k + 1)]

@@ -115,7 +115,7 @@ def _threads() -> Any:
 class _Problem:
     """The penalized log-loss as a function of `weights` `(classes, features + 1)`.
 
-    Features are centred, and a constant 1 stands beside them for the intercept.
+    Features are centered, and a constant 1 stands beside them for the intercept.
     """
 
     def __init__(

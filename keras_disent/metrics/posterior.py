@@ -26,9 +26,9 @@ class JEMMIG(NamedTuple):
 
     Attributes:
         score: mean of `per_factor`; higher is better.
-        raw: mean over factors, in nats, before it is turned round and normalised; lower is
+        raw: mean over factors, in nats, before it is turned round and normalized; lower is
             better.
-        per_factor: normalised score of each factor used, float64.
+        per_factor: normalized score of each factor used, float64.
         factors_used: numbers of the factors that take more than one value.
     """
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_disent._utils.registry import lookup
 from keras_disent.metrics.boosting import BoostedRegression, BoostedTrees
-from keras_disent.registry import lookup
 
 FILTERS = threading.Lock()
 

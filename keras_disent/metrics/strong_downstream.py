@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_disent.metrics.checks import check_at_least, check_labelled
+from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import Encoder, GroundTruth, codes_by_index
 from keras_disent.metrics.predictors import (
     check_predictor,
@@ -83,7 +83,7 @@ def strong_downstream(
         the share of its most frequent value if they know nothing of it.
 
     Raises:
-        ValueError: for numbers below 1, an unknown predictor, unlabelled data, fewer than two
+        ValueError: for numbers below 1, an unknown predictor, unlabeled data, fewer than two
             factors that vary, or an encoder that does not return one row of finite codes per
             image.
 
@@ -92,14 +92,14 @@ def strong_downstream(
         >>> one, four = [0], range(0, 32, 8)
         >>> subset = {"shape": one, "scale": one, "orientation": one}
         >>> data = Sprites(32).subgrid({**subset, "position_x": four, "position_y": four})
-        >>> def centre(images):
+        >>> def center(images):
         ...     pixels = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
         ...     at = np.arange(32)
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
-        >>> float(strong_downstream(centre, data, train_samples=200, repeats=1))
+        >>> float(strong_downstream(center, data, train_samples=200, repeats=1))
         1.0
     """
-    check_labelled(data, "strong_downstream")
+    check_labeled(data, "strong_downstream")
     check_predictor(predictor)
     check_at_least(1, train_samples=train_samples, test_samples=test_samples, repeats=repeats)
     used = np.flatnonzero(np.asarray(data.factor_sizes) > 1)

@@ -62,7 +62,7 @@ class SortedCodes(NamedTuple):
 def _near_quantiles(edges: Places, bins: int) -> Places:
     """Choose which of the `edges` between values, the last being the end, bins should keep."""
     samples, bins = edges[-1], min(bins, QUANTILES)
-    # A trifle towards the middle, so that a latent of opposite sign gets the mirrored bins.
+    # A trifle toward the middle, so that a latent of opposite sign gets the mirrored bins.
     goals = np.linspace(1e-6, 1 - 1e-6, bins + 1)[1:-1] * samples
     above = np.clip(np.searchsorted(edges, goals), 1, len(edges) - 2)
     nearest = above - (goals - edges[above - 1] < edges[above] - goals)
@@ -88,7 +88,7 @@ def grow(
     begin = np.zeros((latents, 1, classes), np.intp)
     end = begin + samples
     gains = np.zeros(latents)
-    favour = np.zeros(begin.shape)
+    favor = np.zeros(begin.shape)
     chosen, thresholds = [], []
     for level in range(DEPTH):
         if level:
@@ -98,14 +98,14 @@ def grow(
             sums = _with_siblings(_by_bin(codes.sums, by_sample * is_left, latents), sums)
             is_left = is_left.astype(codes.counts.dtype)
             counts = _with_siblings(_by_bin(codes.counts, is_left, latents), counts)
-        gain, cut = _best_cuts(residuals, nodes, sums, counts, begin, end, favour, codes)
+        gain, cut = _best_cuts(residuals, nodes, sums, counts, begin, end, favor, codes)
         best = gain.max(axis=0)
         equal = gain >= best - TIE * abs(best)
         shares = np.maximum(best, 0) * counts[-1, 0] * equal / equal.sum(axis=0)
         gains += shares.sum(axis=(1, 2))
-        latent = np.where(equal, favour, -np.inf).argmax(axis=0)
+        latent = np.where(equal, favor, -np.inf).argmax(axis=0)
         if level == 0:  # Later, what was better here, whatever the order of latents.
-            favour = gain
+            favor = gain
         cut = np.where(best < 0, samples - 1, np.take_along_axis(cut, latent[None], axis=0)[0])
         nodes, threshold = _divide(nodes, latent, cut, codes)
         chosen.append(latent)
@@ -188,13 +188,13 @@ def _best_cuts(
     counts: Floats,
     begin: Places,
     end: Places,
-    favour: Floats,
+    favor: Floats,
     codes: SortedCodes,
 ) -> tuple[Floats, Places]:
     """Find the best cut of each node by each latent; return gains and positions.
 
     Most arrays have axes (latents, nodes, classes) at their end. A node has samples from position
-    `begin` of a latent until `end`. Of latents that seem equal, those of more `favour` are first.
+    `begin` of a latent until `end`. Of latents that seem equal, those of more `favor` are first.
     """
     total, size = sums[-1, 0], counts[-1, 0]
     latent, node, kind = np.ogrid[: len(begin), : begin.shape[1], : begin.shape[2]]
@@ -213,7 +213,7 @@ def _best_cuts(
     gain, cut = _better(gain, cut, *found)
 
     # Around the best edge of the most hopeful latents; and beyond bins that are empty here.
-    order = -np.broadcast_to(favour, gain.shape), -gain.astype(np.float32)  # blind to noise
+    order = -np.broadcast_to(favor, gain.shape), -gain.astype(np.float32)  # blind to noise
     hopeful = np.lexsort(order, axis=0)[:HOPEFUL]
     last = (counts <= counts[edge, latent, node, kind]).sum(axis=0)
     now, place, edge, last = (

@@ -46,7 +46,7 @@ def udr(
     """Score how well the latents of several models match one to one, which needs no labels.
 
     Models that disentangle find the same latents up to order and sign; others find different
-    mixtures. For every ordered pair of models, the standardised latents of one are related to
+    mixtures. For every ordered pair of models, the standardized latents of one are related to
     those of the other, by absolute weights of a lasso or rank correlations. In each row and
     column of this matrix, the square of the largest entry over the sum measures how far the
     relation is with one latent, and how strong; their mean is the score of the pair, and the
@@ -96,11 +96,11 @@ def udr(
     check_at_least(0, alpha=alpha, threshold=threshold, tolerance=tolerance)
     codes, divergences = _models(means, kls)
     models = [
-        _standardise(code) * (kl > SWITCHED_OFF)
+        _standardize(code) * (kl > SWITCHED_OFF)
         for code, kl in zip(codes, divergences, strict=True)
     ]
     if method == "lasso":
-        models = _summarise(models)
+        models = _summarize(models)
     lowest = threshold if filter_low_kl else -np.inf
     kept = [kl > lowest for kl in divergences]
 
@@ -151,14 +151,14 @@ def _models(
     return codes, divergences
 
 
-def _standardise(codes: NDArray[Any]) -> NDArray[np.float64]:
+def _standardize(codes: NDArray[Any]) -> NDArray[np.float64]:
     """Return columns of mean 0 and variance 1, or of 0 where they are constant."""
     varies = codes.max(axis=0) > codes.min(axis=0)
     codes = codes.astype(np.float64)
     return (codes - codes.mean(axis=0)) * varies / np.where(varies, codes.std(axis=0), 1)
 
 
-def _summarise(models: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+def _summarize(models: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """Return a few rows with the covariances of many, which are all that a lasso sees of them."""
     samples = len(models[0])
     covariance = np.block([[a.T @ b / samples for b in models] for a in models])

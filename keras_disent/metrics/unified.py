@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import (
     Continuous,
     check_at_least,
@@ -16,7 +17,6 @@ from keras_disent.metrics.checks import (
 from keras_disent.metrics.dci import Arrays, completeness, disentanglement, fitted
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
 from keras_disent.metrics.sap import sap_matrix
-from keras_disent.registry import lookup
 
 Matrix = NDArray[np.float64]
 

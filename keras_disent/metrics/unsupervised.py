@@ -92,8 +92,8 @@ def unsupervised_scores(codes: ArrayLike, *, bins: int = 20) -> UnsupervisedScor
 
 def _total_correlation(codes: NDArray[Any]) -> float:
     """Sum, over latents, of what the ones before tell about each, assuming a Gaussian."""
-    centred = codes - codes.mean(axis=0, dtype=np.float64)
-    triangle = np.linalg.qr(centred / np.linalg.norm(centred, axis=0), mode="r")
+    centered = codes - codes.mean(axis=0, dtype=np.float64)
+    triangle = np.linalg.qr(centered / np.linalg.norm(centered, axis=0), mode="r")
     # The diagonal holds the share of each latent's deviation that the ones before leave open.
     # Their product is the determinant of the correlations without its loss of precision.
     left = np.abs(np.diagonal(triangle))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_disent.metrics.checks import check_at_least, check_labelled
+from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import CHUNK, Codes, Encoder, GroundTruth, codes_by_index
 from keras_disent.metrics.sampling import factors_of, generator, groups
 
@@ -49,7 +49,7 @@ def factor_vae_score(
     in all others. The active latent whose variance in the batch, relative to its variance over
     the data, is lowest, gets the vote. A majority classifier from latent to factor is made from
     the training votes and judged on fresh ones. Kim & Mnih (2018), "Disentangling by
-    Factorising", section 4. Also known as Z-min variance.
+    Factorizing", section 4. Also known as Z-min variance.
 
     Factors of size 1 are never chosen to be held fixed.
 
@@ -73,21 +73,21 @@ def factor_vae_score(
         0 if no latent is active.
 
     Raises:
-        ValueError: for settings too small to take variances or votes, unlabelled data, no factor
+        ValueError: for settings too small to take variances or votes, unlabeled data, no factor
             that varies, or an encoder that does not return one row of finite codes per image.
 
     Example:
         >>> from keras_disent.datasets import Sprites
         >>> data = Sprites(32).subgrid({"shape": [0], "scale": [5], "orientation": [0]})
-        >>> def centre(images):
+        >>> def center(images):
         ...     pixels = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
         ...     at = np.arange(32)
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
-        >>> result = factor_vae_score(centre, data, train_votes=100, eval_votes=50)
+        >>> result = factor_vae_score(center, data, train_votes=100, eval_votes=50)
         >>> float(result), result.active
         (1.0, (0, 1))
     """
-    check_labelled(data, "factor_vae")
+    check_labeled(data, "factor_vae")
     sizes = batch_size, variance_samples, train_votes, eval_votes
     return _vote(encoder, data, False, *sizes, threshold, generator(seed, legacy_stream))
 
@@ -125,14 +125,14 @@ def z_max_score(
     Example:
         >>> from keras_disent.datasets import Sprites
         >>> data = Sprites(32).subgrid({"shape": [0], "scale": [5], "orientation": [0]})
-        >>> def centre(images):
+        >>> def center(images):
         ...     pixels = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
         ...     at = np.arange(32)
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
-        >>> float(z_max_score(centre, data, train_votes=100, eval_votes=50))
+        >>> float(z_max_score(center, data, train_votes=100, eval_votes=50))
         1.0
     """
-    check_labelled(data, "z_max")
+    check_labeled(data, "z_max")
     sizes = batch_size, variance_samples, train_votes, eval_votes
     return _vote(encoder, data, True, *sizes, threshold, generator(seed, False))
 

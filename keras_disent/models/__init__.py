@@ -1,6 +1,6 @@
 """One file for each method; `MODELS` has them by name."""
 
-from keras_disent import _backend  # noqa: F401  (first: it says what to install)
+from keras_disent.engine import backend  # noqa: F401  (first: it says what to install)
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.beta_tcvae import BetaTCVAE
 from keras_disent.models.beta_vae import AnnealedVAE, BetaVAE

@@ -10,20 +10,22 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_disent import _backend, networks, validation
+from keras_disent._utils import checks
+from keras_disent.engine import backend
+from keras_disent.layers import networks
+from keras_disent.layers.standardization import RunningStandardization
 from keras_disent.models.coder import Coder
 from keras_disent.models.image_model import batched
-from keras_disent.moments import Standardiser
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class Autoencoder(Coder):
-    """Autoencoder: minimises the reconstruction alone.
+    """Autoencoder: minimizes the reconstruction alone.
 
     What the encoder puts out has any scale. The codes that `encode` gives and all others take are
-    *standardised*, with mean 0 and standard deviation 1 over the images of training (about the last
-    10,000), which changes nothing of what is learnt. After training, `separate` can turn them until
-    they are independent.
+    *standardized*, with mean 0 and standard deviation 1 over the images of training (about the last
+    10,000), which changes nothing of what is learned. After training, `separate` can rotate them
+    until they are independent.
 
     Args:
         image_shape: (height, width, channels).
@@ -122,16 +124,16 @@ class Autoencoder(Coder):
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
     def encode(self, images, batch_size: int = 256) -> np.ndarray:
-        """Return the codes of images, standardised: (n, D) float32."""
+        """Return the codes of images, standardized: (n, D) float32."""
         self.check_images(images, whole=True)
         return batched(self._encode, images, batch_size)[0]
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Return `n` images of codes drawn as if standardised codes were Gaussian, in [0, 1].
+        """Return `n` images of codes drawn as if standardized codes were Gaussian, in [0, 1].
 
         Nothing has taught an autoencoder to decode these: it has no prior.
         """
-        n = validation.whole_number("n", n, at_least=1)
+        n = checks.check_integer("n", n, at_least=1)
         return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent_dim)))
 
     def separate(self, images, seed: int = 0, batch_size: int = 256) -> None:
@@ -168,22 +170,22 @@ class Autoencoder(Coder):
 
     @cached_property
     def _unframed(self) -> Callable:
-        return _backend.compiled(self, lambda x: (self._codes(x),))
+        return backend.compiled(self, lambda x: (self._codes(x),))
 
 
 class Frame(layers.Layer):
-    """The coordinates in which codes are given: standardised, and after `separate` turned.
+    """The coordinates in which codes are given: standardized, and after `separate` turned.
 
     Args:
         latent_dim: int, D.
-        memory: as `Standardiser`'s.
+        window: as `RunningStandardization`'s.
 
     Call: codes as the decoder takes them (n, D) -> codes as users see them (n, D).
     """
 
-    def __init__(self, latent_dim: int, memory: float = 10_000, **kwargs):
+    def __init__(self, latent_dim: int, window: float = 10_000, **kwargs):
         super().__init__(dtype="float32", **kwargs)
-        self.moments = Standardiser(latent_dim, memory)
+        self.moments = RunningStandardization(latent_dim, window)
         self.turn, self.turn_back = (
             self.add_weight(
                 shape=(latent_dim, latent_dim), initializer="identity", trainable=False, name=name

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import schedules, validation
-from keras_disent.latents import gaussian_log_density
+from keras_disent._utils import checks
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import schedules
+from keras_disent.layers.latents import gaussian_log_density
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
-from keras_disent.ranges import Range
-from keras_disent.registry import lookup
 
 
 def weighted(size, dataset_size: int | None):
@@ -80,7 +81,7 @@ def decompose(codes, mean, log_variance, log_weights) -> tuple[Any, Any, Any]:
 
 @keras.saving.register_keras_serializable("keras_disent")
 class BetaTCVAE(VAE):
-    """beta-TCVAE: minimises reconstruction + MI + beta * TC + dimension-wise KL.
+    """beta-TCVAE: minimizes reconstruction + MI + beta * TC + dimension-wise KL.
 
     The three parts sum to a one-sample estimate of the KL; all are computed over the batch that a
     player sees.
@@ -108,7 +109,7 @@ class BetaTCVAE(VAE):
     'total_correlation_mss'
     """
 
-    samples_per_turn = 2
+    min_player_batch = 2
     beta = schedules.Weight()
     mutual_information_weight, dimension_wise_kl_weight = schedules.Weight(), schedules.Weight()
     tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
@@ -126,7 +127,7 @@ class BetaTCVAE(VAE):
     ):
         lookup(estimator, ESTIMATORS, "estimator")
         if dataset_size is not None:
-            validation.whole_number("dataset_size", dataset_size, at_least=2)
+            checks.check_integer("dataset_size", dataset_size, at_least=2)
         elif estimator == "mss":
             raise ValueError(
                 "The estimator 'mss' needs `dataset_size`, the number of training images. Got None."
@@ -142,7 +143,7 @@ class BetaTCVAE(VAE):
         self.estimator, self.dataset_size = estimator, dataset_size
 
     def penalty(self, codes, mean, log_variance, kl):
-        codes, mean, log_variance = self.whole(codes, mean, log_variance)
+        codes, mean, log_variance = self.all_gather(codes, mean, log_variance)
         log_weights = ESTIMATORS[self.estimator](ops.shape(codes)[0], self.dataset_size)
         parts = decompose(codes, mean, log_variance, log_weights)
         weights = ("mutual_information_weight", "beta", "dimension_wise_kl_weight")

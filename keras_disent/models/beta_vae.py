@@ -7,17 +7,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import schedules
+from keras_disent.engine import schedules
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
-from keras_disent.ranges import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class BetaVAE(VAE):
-    """beta-VAE: minimises reconstruction + beta * KL.
+    """beta-VAE: minimizes reconstruction + beta * KL.
 
     Args:
-        beta: number of at least 0, or a schedule of the step (`keras_disent.schedules`).
+        beta: number of at least 0, or a schedule of the step (`keras_disent.engine.schedules`).
         Others: as `VAE`.
 
     Raises:
@@ -43,7 +43,7 @@ class BetaVAE(VAE):
 
 @keras.saving.register_keras_serializable("keras_disent")
 class AnnealedVAE(VAE):
-    """Annealed VAE: minimises reconstruction + gamma * |KL - C|, with a capacity C that grows.
+    """Annealed VAE: minimizes reconstruction + gamma * |KL - C|, with a capacity C that grows.
 
     Args:
         gamma: number of at least 0, or a schedule.

@@ -1,4 +1,4 @@
-"""CausalVAE: latents that are labelled concepts, and the graph by which they cause each other."""
+"""CausalVAE: latents that are labeled concepts, and the graph by which they cause each other."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import schedules, validation
-from keras_disent.causal import arguments
-from keras_disent.causal.acyclicity import AugmentedLagrangian, acyclicity
-from keras_disent.causal.labels import check_labels
-from keras_disent.causal.learners import AnnealedGraph, RealGraph
-from keras_disent.causal.mechanisms import Mechanisms
+from keras_disent._utils import checks
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import schedules
+from keras_disent.layers.standardization import RunningStandardization
+from keras_disent.models.causal import arguments
+from keras_disent.models.causal.acyclicity import AugmentedLagrangian, acyclicity
+from keras_disent.models.causal.labels import check_labels
+from keras_disent.models.causal.learners import AnnealedGraph, RealGraph
+from keras_disent.models.causal.mechanisms import Mechanisms
 from keras_disent.models.concept_vae import ConceptVAE
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
-from keras_disent.moments import Standardiser
-from keras_disent.ranges import Range
-from keras_disent.registry import lookup
 
 VARIANTS = ("paper", "fixed_weights")
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class CausalVAE(ConceptVAE):
-    """CausalVAE: codes eps, concepts z = (I - A^T)^-1 eps, and a learnt acyclic graph A.
+    """CausalVAE: codes eps, concepts z = (I - A^T)^-1 eps, and a learned acyclic graph A.
 
     Learns from `fit(images, labels)`, labels float (n, K) in any units, one column a concept;
-    `data.batches(labels=True)` of `Pendulum` and `Flow` gives both. Labels u are standardised by
-    their mean and scale over all training batches so far. Minimises
+    `data.batches(labels=True)` of `Pendulum` and `Flow` gives both. Labels u are standardized by
+    their mean and scale over all training batches so far. Minimizes
 
         reconstruction + kl_weight * KL(q(eps|x) || N(0, I))
         + concept_kl_weight * sum_i KL(q(z_i|x) || N(u_i, concept_scale^2))
@@ -44,7 +45,7 @@ class CausalVAE(ConceptVAE):
     independent part of each concept: `concept_dim` columns for the first concept, then for the
     next. To change a concept and all that follows from it, see `intervene` and `counterfactual`.
 
-    In the variant "paper" A is learnt from the labels alone, from `graph` or from no edge. The
+    In the variant "paper" A is learned from the labels alone, from `graph` or from no edge. The
     squared error of the published objective does not tell causes from effects (on Pendulum,
     hundreds of wrong graphs fit the labels better than the true one), so here
 
@@ -56,7 +57,7 @@ class CausalVAE(ConceptVAE):
     - the causes are seen with noise of standard deviation `label_noise`, without which concepts
       that follow exactly from their causes could as well be the causes;
     - edges cost `sparsity` each, in nats;
-    - less `temperature` times the entropy of A is minimised. While the temperature falls to 0,
+    - less `temperature` times the entropy of A is minimized. While the temperature falls to 0,
       edges are decided in the order of what they explain (deterministic annealing).
 
     The variant "fixed_weights" does without all of this: A_ji real, starting at 1 on the given
@@ -79,11 +80,11 @@ class CausalVAE(ConceptVAE):
         sparsity: likewise, in nats for an edge; default 0.2, in "fixed_weights" 0.
         temperature: likewise, in nats ("paper"); default from 0.5 to 0 in 2,400 steps. A graph is
             decided when it is 0: on Pendulum, half as many steps are too few.
-        concept_scale: float above 0, standard deviation of p(z_i|u_i) for standardised labels;
+        concept_scale: float above 0, standard deviation of p(z_i|u_i) for standardized labels;
             default 0.1, in "fixed_weights" 1.
         label_noise: float of at least 0, in standard deviations of a label; default 0.1, in
             "fixed_weights" 0.
-        acyclicity: a `keras_disent.causal.AugmentedLagrangian`; its default learns, that of
+        acyclicity: a `keras_disent.models.causal.AugmentedLagrangian`; its default learns, that of
             "fixed_weights" is fixed.
         Others: as `VAE`, but without `supervision`.
 
@@ -115,8 +116,8 @@ class CausalVAE(ConceptVAE):
 
     terms = (*VAE.terms, "concept_kl", "label_loss", "mask_loss", "acyclicity", "edges")
     players = {"loss": (*VAE.players["loss"], "graph_layer", "mask_layer")}
-    samples_per_turn = 2
-    labelled = True
+    min_player_batch = 2
+    labeled = True
     kl_weight, concept_kl_weight = schedules.Weight(), schedules.Weight()
     label_weight, mask_weight = schedules.Weight(), schedules.Weight()
     sparsity, temperature = schedules.Weight(), schedules.Weight()
@@ -147,7 +148,7 @@ class CausalVAE(ConceptVAE):
         **kwargs,
     ):
         names = arguments.names("concepts", concepts)
-        dim = validation.whole_number("concept_dim", concept_dim, at_least=1)
+        dim = checks.check_integer("concept_dim", concept_dim, at_least=1)
         lookup(variant, dict.fromkeys(VARIANTS), "variant")
         superset = arguments.superset("graph", graph, names)
         fixed = variant == "fixed_weights"
@@ -192,7 +193,7 @@ class CausalVAE(ConceptVAE):
         )
         seed = self.part_seed("mask_layer")
         self.mask_layer = Mechanisms(len(names), dim, summed=fixed, seed=seed)
-        self.label_scale = Standardiser(len(names))
+        self.label_scale = RunningStandardization(len(names))
 
     @classmethod
     def with_networks(cls, image_shape, latent_dim, network, width=1.0, seed=0, **options):

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import latents, networks, validation
+from keras_disent._utils import checks
+from keras_disent._utils.registry import lookup
+from keras_disent.layers import latents, networks
 from keras_disent.models.image_model import ImageModel
-from keras_disent.registry import lookup
 
 
 class Coder(ImageModel):
@@ -80,7 +81,7 @@ class Coder(ImageModel):
         """
         build_encoder = lookup(network, networks.ENCODERS, "network")
         build_decoder = lookup(network, networks.DECODERS, "network")
-        seed = validation.whole_number("seed", seed, at_least=0)
+        seed = checks.check_integer("seed", seed, at_least=0)
         columns = cls.decoded_columns(latent_dim, options)
         seeds = {part: networks.part_seed(seed, part) for part in ("encoder", "decoder")}
         with networks.precision(options.get("dtype")):

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend, latents, validation
+from keras_disent._utils import checks
+from keras_disent.engine import backend
+from keras_disent.layers import latents
 
 
 class Codes:
@@ -44,8 +46,8 @@ class Codes:
                 "`categorical` holds the number of classes of each categorical code, such as "
                 f"(10,). Got {categorical!r}."
             )
-        classes = [validation.whole_number("categorical", k, at_least=2) for k in categorical]
-        number = validation.whole_number("latent_dim", number, at_least=1)
+        classes = [checks.check_integer("categorical", k, at_least=2) for k in categorical]
+        number = checks.check_integer("latent_dim", number, at_least=1)
         if number < len(classes):
             raise ValueError(
                 "`latent_dim` counts all codes, continuous and categorical, so it is at least "
@@ -126,7 +128,7 @@ class CodeNoise(latents.Noise):
             )
         golden = (math.sqrt(5) - 1) / 2
         steps = np.mod(golden * np.arange(1, columns + 1), 1).astype("float32")
-        first = 1 + rows * _backend.replica()
+        first = 1 + rows * backend.replica()
         multiples = ops.cast(ops.arange(rows) + first, "float32")[:, None]
         return 2 * ops.mod(multiples * ops.convert_to_tensor(steps), 1.0) - 1
 

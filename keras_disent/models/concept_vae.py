@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend
-from keras_disent.causal import arguments
-from keras_disent.causal.graphs import ancestors_first, total_effects
+from keras_disent.engine import backend
+from keras_disent.models.causal import arguments
+from keras_disent.models.causal.graphs import ancestors_first, total_effects
 from keras_disent.models.image_model import batched
 from keras_disent.models.vae import VAE
 
@@ -19,14 +19,14 @@ from keras_disent.models.vae import VAE
 class ConceptVAE(VAE):
     """A VAE with concepts z = (I - A^T)^-1 eps between its codes eps and its decoder.
 
-    How the graph A is learnt is for a method to say.
+    How the graph A is learned is for a method to say.
 
     Attributes:
         concept_names: K names.
         concept_dim: int, dimensions k of each concept.
         graph_layer: has `adjacency()` and `edges()`, A and what of it passes on effects.
-        mask_layer: a `keras_disent.causal.mechanisms.Mechanisms` of z.
-        label_scale: a `keras_disent.moments.Standardiser`.
+        mask_layer: a `keras_disent.models.causal.mechanisms.Mechanisms` of z.
+        label_scale: a `keras_disent.layers.standardization.RunningStandardization`.
     """
 
     concept_names: tuple[str, ...]
@@ -42,7 +42,7 @@ class ConceptVAE(VAE):
         return ops.convert_to_numpy(ops.stop_gradient(self.graph_layer.adjacency()))
 
     def graph(self, threshold: float = 0.5) -> np.ndarray:
-        """Return the learnt graph: (K, K) int, 1 at [j, i] if |A_ji| is above `threshold`.
+        """Return the learned graph: (K, K) int, 1 at [j, i] if |A_ji| is above `threshold`.
 
         It may hold a cycle until training has driven h(A) to about 0.
         """
@@ -91,7 +91,7 @@ class ConceptVAE(VAE):
 
         Raises:
             ValueError: an unknown concept, a value that is not finite or not one per image, or a
-                learnt graph that still has a cycle.
+                learned graph that still has a cycle.
         """
         codes = self._concept_codes(images, interventions, False, batch_size)
         return self._render(codes, batch_size)
@@ -142,18 +142,18 @@ class ConceptVAE(VAE):
 
     @cached_property
     def _infer(self):
-        return _backend.compiled(self, lambda images: (self._mixed(self.encoded(images)[0]),))
+        return backend.compiled(self, lambda images: (self._mixed(self.encoded(images)[0]),))
 
     @cached_property
     def _follow(self):
-        return _backend.compiled(
+        return backend.compiled(
             self,
             lambda z: (self._flat(self.mask_layer(self._by_concept(z), self.graph_layer.edges())),),
         )
 
     @cached_property
     def _show(self):
-        return _backend.compiled(self, lambda concepts: (VAE.decoded(self, concepts),))
+        return backend.compiled(self, lambda concepts: (VAE.decoded(self, concepts),))
 
     def _total(self):
         return total_effects(self.graph_layer.edges())

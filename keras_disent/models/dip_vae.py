@@ -1,4 +1,4 @@
-"""DIP-VAE I and II: the covariance of the codes is drawn towards the identity."""
+"""DIP-VAE I and II: the covariance of the codes is drawn toward the identity."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import schedules
+from keras_disent.engine import schedules
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
-from keras_disent.ranges import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class DIPVAE(VAE):
-    """DIP-VAE: minimises reconstruction + KL + a penalty on the covariance C of the codes.
+    """DIP-VAE: minimizes reconstruction + KL + a penalty on the covariance C of the codes.
 
     The penalty is lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2, with C the
     covariance of the posterior means (variant "i"), or of samples: the same plus the mean posterior
@@ -42,7 +42,7 @@ class DIPVAE(VAE):
 
     terms = (*VAE.terms, "off_diagonal", "diagonal")
     tunable = {"lambda_od": Range(0.5, 100.0), **VAE.tunable}
-    samples_per_turn = 2
+    min_player_batch = 2
     lambda_od, lambda_d = schedules.Weight(), schedules.Weight()
 
     def __init__(
@@ -66,10 +66,10 @@ class DIPVAE(VAE):
         self.lambda_d = lambda_d
 
     def penalty(self, codes, mean, log_variance, kl):
-        mean, log_variance = self.whole(mean, log_variance)
-        centred = mean - ops.mean(mean, axis=0)
+        mean, log_variance = self.all_gather(mean, log_variance)
+        centered = mean - ops.mean(mean, axis=0)
         samples = ops.cast(ops.shape(mean)[0], "float32")
-        covariance = ops.matmul(ops.transpose(centred), centred) / samples
+        covariance = ops.matmul(ops.transpose(centered), centered) / samples
         variances = ops.diagonal(covariance)
         off_diagonal = ops.sum(ops.square(covariance)) - ops.sum(ops.square(variances))
         if self.variant == "ii":

@@ -7,14 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import _backend, networks, schedules
+from keras_disent.engine import backend, schedules
+from keras_disent.layers import networks
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
-from keras_disent.ranges import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class FactorVAE(VAE):
-    """FactorVAE: minimises reconstruction + KL + gamma * total correlation.
+    """FactorVAE: minimizes reconstruction + KL + gamma * total correlation.
 
     The total correlation is estimated by a discriminator that learns to tell codes from codes with
     each column shuffled: TC = mean(logit joint - logit permuted). In a training step the VAE moves
@@ -34,7 +35,7 @@ class FactorVAE(VAE):
     Raises:
         ValueError: if `gamma` is negative, or `discriminator` gives no two logits; else as `VAE`.
 
-    Source: Kim & Mnih 2018, "Disentangling by factorising". In its algorithm 2 the discriminator
+    Source: Kim & Mnih 2018, "Disentangling by factorizing". In its algorithm 2 the discriminator
     compares codes of the first half, made before the VAE moved, with shuffled ones of the second;
     here both are codes of the second half, made after it.
 
@@ -46,7 +47,7 @@ class FactorVAE(VAE):
     terms = (*VAE.terms, "total_correlation", "discriminator_loss", "discriminator_accuracy")
     players = {**VAE.players, "discriminator_loss": ("discriminator",)}
     tunable = {"gamma": Range(5.0, 100.0), **VAE.tunable}
-    samples_per_turn = 2
+    min_player_batch = 2
     gamma = schedules.Weight()
 
     def __init__(
@@ -88,7 +89,7 @@ class FactorVAE(VAE):
 
     def judge(self, codes, training: bool) -> dict[str, Any]:
         """Return the discriminator's terms on codes (n, D) and their permutation."""
-        permuted = _backend.share(self.noise.permute(_backend.whole(codes)))
+        permuted = backend.local_shard(self.noise.permute(backend.all_gather(codes)))
         both = ops.concatenate([codes, permuted])
         logits = self.discriminator(both, training=training)
         # Two classes, so the margin alone decides; softplus(-margin) is the cross-entropy.

@@ -7,8 +7,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_disent import networks, validation
-from keras_disent.convolutions import Downsample, Upsample
+from keras_disent._utils import checks
+from keras_disent.layers import networks
+from keras_disent.layers.convolutions import Downsample, Upsample
 
 
 def trunk(
@@ -122,7 +123,7 @@ def profiles(
     >>> profiles((32, 32, 3), inputs=4).output_shape
     (None, 32, 32, 3)
     """
-    height, columns, channels = validation.image_shape(image_shape)
+    height, columns, channels = checks.image_shape(image_shape)
     initial = networks.initializers(seed)
     codes = keras.Input((inputs,), dtype="float32", name="codes")
     said = []
@@ -192,7 +193,7 @@ def _units(width: float, published: int) -> int:
 
 
 def _eighths(image_shape: Any) -> tuple[int, int, int]:
-    height, width, channels = validation.image_shape(image_shape)
+    height, width, channels = checks.image_shape(image_shape)
     if height % 8 or width % 8:
         raise ValueError(
             "The convolutional networks need sides divisible by 8 (pad or resize the images, or "

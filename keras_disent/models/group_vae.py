@@ -16,13 +16,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import validation
+from keras_disent._utils import checks
+from keras_disent._utils.registry import lookup
 from keras_disent.models.beta_vae import BetaVAE
-from keras_disent.registry import lookup
 
 
 class PairVAE(BetaVAE):
-    """What the four methods have in common. Minimises reconstruction + beta * KL of both images."""
+    """What the four methods have in common. Minimizes reconstruction + beta * KL of both images."""
 
     pairs = True
     rows_per_sample = 2
@@ -68,13 +68,13 @@ class PairVAE(BetaVAE):
                 "np.stack([first, second], axis=1) of two arrays of equal length. "
                 f"Got {f'shape {shape}' if shape else type(images).__name__}."
             )
-        validation.images(images.reshape((-1, *shape[2:])), self.image_shape, name)
+        checks.images(images.reshape((-1, *shape[2:])), self.image_shape, name)
 
 
 class _KnownPairs(PairVAE):
     """Pairs whose labels tell, for each factor, whether it differs; latent i carries factor i."""
 
-    labelled = True
+    labeled = True
 
     def is_shared(self, mean, log_variance, labels):
         """Return which latents are shared, bool (n, 1, D): not those of factors that differ."""
@@ -200,7 +200,7 @@ class GVAE(_KnownPairs, AdaGVAE):
     Source: Hosoya 2019, "Group-based learning of disentangled representations"; with labels as in
     Locatello et al. 2020.
 
-    >>> GVAE((32, 32, 1), latent_dim=4).labelled
+    >>> GVAE((32, 32, 1), latent_dim=4).labeled
     True
     """
 
@@ -217,6 +217,6 @@ class MLVAE(_KnownPairs, AdaMLVAE):
     Source: Bouchacourt et al. 2018, "Multi-level variational autoencoder"; with labels as in
     Locatello et al. 2020.
 
-    >>> MLVAE((32, 32, 1), latent_dim=4).labelled
+    >>> MLVAE((32, 32, 1), latent_dim=4).labeled
     True
     """

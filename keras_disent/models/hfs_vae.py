@@ -1,4 +1,4 @@
-"""HFS: the support of the codes is drawn towards a box, whatever is correlated inside of it."""
+"""HFS: the support of the codes is drawn toward a box, whatever is correlated inside of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import schedules
+from keras_disent.engine import schedules
 from keras_disent.models.beta_vae import BetaVAE
-from keras_disent.ranges import Range
+from keras_disent.models.hyperparameters import Range
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -52,7 +52,7 @@ class HFSVAE(BetaVAE):
 
     terms = (*BetaVAE.terms, "support", "scale")
     tunable = {**BetaVAE.tunable, "beta": Range(0.05, 5.0), "gamma": Range(1.0, 1000.0)}
-    samples_per_turn = 2
+    min_player_batch = 2
     gamma, delta = schedules.Weight(), schedules.Weight()
 
     def __init__(
@@ -73,7 +73,7 @@ class HFSVAE(BetaVAE):
 
     def penalty(self, codes, mean, log_variance, kl):
         loss, terms = super().penalty(codes, mean, log_variance, kl)
-        (mean,) = self.whole(mean)
+        (mean,) = self.all_gather(mean)
         support = factorized_support(mean)
         deviation = ops.sqrt(ops.var(mean, axis=0) + 1e-8)
         scale = ops.sum(ops.relu(1 - deviation))

@@ -12,15 +12,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import _backend, latents, networks, schedules, validation
-from keras_disent.arrays import to_numpy
-from keras_disent.game import Game
-from keras_disent.ranges import Range
+from keras_disent._utils import checks
+from keras_disent._utils.arrays import to_numpy
+from keras_disent.engine import backend, schedules
+from keras_disent.engine.player_model import PlayerModel
+from keras_disent.layers import latents, networks
+from keras_disent.models.hyperparameters import Range
 
 TRAVERSED = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
 
 
-class ImageModel(Game):
+class ImageModel(PlayerModel):
     """A game about images (n, h, w, c) and codes (n, D), in standard deviations of their prior.
 
     A method gives `encoded` and `decoded`, which work on tensors, and `encode` and `sample`.
@@ -37,7 +39,7 @@ class ImageModel(Game):
         image_shape: (height, width, channels).
         latent_dim: int, number of latents D.
         seed: int, of the initial weights' and the noise's randomness.
-        noise: a `keras_disent.latents.Noise`, all randomness of learning.
+        noise: a `keras_disent.layers.latents.Noise`, all randomness of learning.
     """
 
     encoding: tuple[str, ...] = ("mean",)
@@ -47,15 +49,15 @@ class ImageModel(Game):
         "latent_dim": Range(6, 20, "whole"),
         "width": Range(0.25, 1.0),
     }
-    unit_of_use = "grey levels"
+    unit_of_use = "gray levels"
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
     noise: latents.Noise
 
     def __init__(self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs):
-        shape = validation.image_shape(image_shape)
-        latent_dim = validation.whole_number("latent_dim", latent_dim, at_least=1)
+        shape = checks.image_shape(image_shape)
+        latent_dim = checks.check_integer("latent_dim", latent_dim, at_least=1)
         super().__init__(seed, **kwargs)
         if self.variable_dtype == "float16":
             raise ValueError(
@@ -79,7 +81,7 @@ class ImageModel(Game):
         if keras.backend.standardize_dtype(images.dtype) == "uint8":
             return None
         low, high = ops.min(images), ops.max(images)  # NaN compares as false
-        return ops.logical_and(low >= -validation.ROUNDING, high <= 1 + validation.ROUNDING)
+        return ops.logical_and(low >= -checks.ROUNDING, high <= 1 + checks.ROUNDING)
 
     # -- tensors ----------------------------------------------------------------------------------
 
@@ -99,11 +101,11 @@ class ImageModel(Game):
 
     @cached_property
     def _encode(self) -> Callable:
-        return _backend.compiled(self, self.encoded)
+        return backend.compiled(self, self.encoded)
 
     @cached_property
     def _decode(self) -> Callable:
-        return _backend.compiled(self, lambda codes: (self.decoded(ops.cast(codes, "float32")),))
+        return backend.compiled(self, lambda codes: (self.decoded(ops.cast(codes, "float32")),))
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
@@ -226,14 +228,14 @@ class ImageModel(Game):
 
     def check_batch(self, images, labels=None, name: str = "x", training: bool = False) -> None:
         """Raise a ValueError if images and labels are not what the model takes, or learns from."""
-        validation.images(images, self.image_shape, name)
+        checks.images(images, self.image_shape, name)
 
     def check_images(self, images, name: str = "images", whole: bool = False) -> None:
         """Raise a ValueError if `images` are not what the model takes; `whole` looks at values."""
         if whole:
-            validation.images(images, self.image_shape, name, refuse_bits=False)
+            checks.images(images, self.image_shape, name, refuse_bits=False)
         else:
-            validation.batch_form(images, self.image_shape, name)
+            checks.batch_form(images, self.image_shape, name)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor: here all that the weights are."""
@@ -265,7 +267,7 @@ def batched(function: Callable, rows: Any, batch_size: int) -> tuple[np.ndarray,
     Returns:
         what the function gives for all rows, as NumPy arrays.
     """
-    batch_size = validation.whole_number("batch_size", batch_size, at_least=1)
+    batch_size = checks.check_integer("batch_size", batch_size, at_least=1)
     fetched: list[list[np.ndarray]] = []
     waiting: list[tuple[int, tuple]] = []
     in_flight = 0

@@ -12,12 +12,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_disent import _backend, networks, schedules, validation
+from keras_disent._utils import checks
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import backend, schedules
+from keras_disent.layers import networks
 from keras_disent.models.codes import CodeNoise, Codes
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.image_model import ImageModel, batched
-from keras_disent.ranges import Range
-from keras_disent.registry import lookup
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -61,7 +63,7 @@ class InfoGAN(ImageModel):
     images it gives them decoded from their codes, floats in [0, 1].
 
     Logs (nats, means over samples): `discriminator_loss` and `generator_loss`, all that each player
-    minimises; `mutual_information`, L = H(c) + E log q(c|G(z, c)), summed over codes, of which a
+    minimizes; `mutual_information`, L = H(c) + E log q(c|G(z, c)), summed over codes, of which a
     continuous one adds at most log 2 - log(code_stddev * sqrt(2 pi)). And `discriminator_accuracy`,
     0.5 when it sees nothing, 1 when it sees all; with a penalty `gradient_penalty`,
     E |d logit / d x|^2 on real images, before its weight.
@@ -118,7 +120,7 @@ class InfoGAN(ImageModel):
             raise ValueError(f"`code_stddev` is a number above 0. Got {code_stddev!r}.")
         super().__init__(image_shape, codes.number, seed, **kwargs)
         self.codes, self.categorical, self.code_stddev = codes, codes.categorical, code_stddev
-        self.noise_dim = validation.whole_number("noise_dim", noise_dim, at_least=0)
+        self.noise_dim = checks.check_integer("noise_dim", noise_dim, at_least=0)
         self.mutual_information_weight = mutual_information_weight
         self.gradient_penalty_weight = gradient_penalty_weight
         if self.gradient_penalty_weight != 0:
@@ -181,8 +183,8 @@ class InfoGAN(ImageModel):
             raise ValueError(f"{cls.__name__} has no `likelihood`. Got {likelihood!r}.")
         build_discriminator = lookup(network, DISCRIMINATORS, "network")
         build_generator = lookup(network, GENERATORS, "network")
-        seed = validation.whole_number("seed", seed, at_least=0)
-        inputs = validation.whole_number("noise_dim", noise_dim, at_least=0)
+        seed = checks.check_integer("seed", seed, at_least=0)
+        inputs = checks.check_integer("noise_dim", noise_dim, at_least=0)
         inputs += Codes(latent_dim, categorical).width
         seeds = {part: networks.part_seed(seed, part) for part in ("generator", "discriminator")}
         with networks.precision(options.get("dtype")):
@@ -228,7 +230,7 @@ class InfoGAN(ImageModel):
         images, made = self.preprocess(batch), ops.stop_gradient(made)
         penalty = None
         if "gradient_penalty" in self.terms:  # first: what layers add counts in the last call
-            gradient = _backend.input_gradient(lambda x: self._seen(x, training=False)[0], images)
+            gradient = backend.input_gradient(lambda x: self._seen(x, training=False)[0], images)
             penalty = ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
         logits, belief = self._seen(ops.concatenate([images, made]), training)
         ones = ops.ones((samples,), dtype="float32")
@@ -297,7 +299,7 @@ class InfoGAN(ImageModel):
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
         """Return `n` images of noise and codes drawn from the prior: float32 in [0, 1]."""
-        n = validation.whole_number("n", n, at_least=1)
+        n = checks.check_integer("n", n, at_least=1)
         draws = np.random.default_rng(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
         return batched(self._generate, draws.astype("float32"), 256)[0]
 
@@ -307,7 +309,7 @@ class InfoGAN(ImageModel):
             noise, codes = draws[:, : self.noise_dim], draws[:, self.noise_dim :]
             return (self._made(noise, self.codes.of_draws(codes), training=False),)
 
-        return _backend.compiled(self, generate)
+        return backend.compiled(self, generate)
 
     # -- configuration ----------------------------------------------------------------------------
 

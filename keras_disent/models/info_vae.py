@@ -1,4 +1,4 @@
-"""InfoVAE: the codes of all images together, not those of each, are drawn towards the prior."""
+"""InfoVAE: the codes of all images together, not those of each, are drawn toward the prior."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_disent import schedules
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import schedules
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
-from keras_disent.ranges import Range
-from keras_disent.registry import lookup
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class InfoVAE(VAE):
-    """InfoVAE: minimises reconstruction + (1 - alpha) * KL + (alpha + lambda - 1) * MMD.
+    """InfoVAE: minimizes reconstruction + (1 - alpha) * KL + (alpha + lambda - 1) * MMD.
 
     MMD is the maximum mean discrepancy between the codes of a batch and as many draws from the
     prior, estimated without bias: it may fall a little below 0. With `alpha=1` the KL is gone:
@@ -43,7 +43,7 @@ class InfoVAE(VAE):
 
     terms = (*VAE.terms, "mmd")
     tunable = {"mmd_weight": Range(10.0, 10_000.0), **VAE.tunable}
-    samples_per_turn = 2
+    min_player_batch = 2
     alpha, mmd_weight = schedules.Weight(at_most=1.0), schedules.Weight()
 
     def __init__(
@@ -61,7 +61,7 @@ class InfoVAE(VAE):
         self.kernel = kernel
 
     def penalty(self, codes, mean, log_variance, kl):
-        (codes,) = self.whole(codes)
+        (codes,) = self.all_gather(codes)
         prior = self.noise.gaussian(ops.zeros_like(codes), ops.ones_like(codes))
         discrepancy = mmd(codes, prior, self.kernel)
         alpha = self.current("alpha")

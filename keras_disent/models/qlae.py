@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_disent import schedules, validation
+from keras_disent._utils import checks
+from keras_disent.engine import schedules
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.codes import largest
-from keras_disent.ranges import Range
+from keras_disent.models.hyperparameters import Range
 
 
 class QuantizedAutoencoder(Autoencoder):
@@ -27,7 +28,7 @@ class QuantizedAutoencoder(Autoencoder):
     discrete_codes = True
 
     def __init__(self, image_shape, latent_dim, values: int, **kwargs):
-        values = validation.whole_number("values", values, at_least=2)
+        values = checks.check_integer("values", values, at_least=2)
         super().__init__(image_shape, latent_dim, **kwargs)
         self.values = values
 
@@ -37,7 +38,7 @@ class QuantizedAutoencoder(Autoencoder):
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
         """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
-        n = validation.whole_number("n", n, at_least=1)
+        n = checks.check_integer("n", n, at_least=1)
         drawn = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
         raw = np.stack([own[row] for own, row in zip(self.levels(), drawn.T, strict=True)], axis=1)
         raw = ops.convert_to_tensor(raw.astype("float32"))
@@ -56,9 +57,9 @@ class QuantizedAutoencoder(Autoencoder):
 
 @keras.saving.register_keras_serializable("keras_disent")
 class QLAE(QuantizedAutoencoder):
-    """Quantized-latent autoencoder: each latent is one of `values` learnt numbers of its own.
+    """Quantized-latent autoencoder: each latent is one of `values` learned numbers of its own.
 
-    Minimises, with P the number of pixels and channels,
+    Minimizes, with P the number of pixels and channels,
 
         reconstruction + P * (quantize_weight * quantization + commit_weight * commitment)
 
@@ -69,7 +70,7 @@ class QLAE(QuantizedAutoencoder):
 
     The published networks are `encoder="qlae", decoder="qlae"`.
 
-    Codes are standardised, as `Autoencoder`'s; what lies between two values is decoded as the
+    Codes are standardized, as `Autoencoder`'s; what lies between two values is decoded as the
     nearer one.
 
     Args:
@@ -101,7 +102,7 @@ class QLAE(QuantizedAutoencoder):
         "commit_weight": Range(1e-3, 1.0),
         **Autoencoder.tunable,
     }
-    undecayed = ("bias", "beta", "latent_values", "log_scale")
+    exclude_from_decay = ("bias", "beta", "latent_values", "log_scale")
     weighs_images = True
     quantize_weight, commit_weight = schedules.Weight(), schedules.Weight()
 
@@ -174,7 +175,7 @@ class LatentQuantizer(layers.Layer):
     def call(self, raw):
         distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
         nearest = ops.one_hot(largest(-distances), self.table.shape[1], dtype="float32")
-        # With the axis kept, and dropped afterwards, for OpenVINO (2026.4): it fuses a sum over the
+        # With the axis kept, and dropped afterward, for OpenVINO (2026.4): it fuses a sum over the
         # last axis with what follows, and then reads wrong numbers for all rows but the first.
         return ops.sum(nearest * self.table[None], axis=-1, keepdims=True)[..., 0]
 

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import schedules
-from keras_disent.latents import LOG_TWO_PI
+from keras_disent.engine import schedules
+from keras_disent.layers.latents import LOG_TWO_PI
 from keras_disent.models.autoencoder import Autoencoder
+from keras_disent.models.hyperparameters import Range
 from keras_disent.models.qlae import QuantizedAutoencoder
-from keras_disent.ranges import Range
 
 PERTURBATIONS, STEP = 2, 0.1  # as published; the step in standard deviations of a latent
 
@@ -22,7 +22,7 @@ PERTURBATIONS, STEP = 2, 0.1  # as published; the step in standard deviations of
 class Tripod(QuantizedAutoencoder):
     """Tripod: an autoencoder with three inductive biases.
 
-    Minimises, with P the number of pixels and channels,
+    Minimizes, with P the number of pixels and channels,
 
         reconstruction
         + P * (information_weight * multiinformation + hessian_weight * normalized Hessian penalty)
@@ -67,7 +67,7 @@ class Tripod(QuantizedAutoencoder):
         "hessian_weight": Range(1e-8, 1e-2),
         **Autoencoder.tunable,
     }
-    samples_per_turn = 2
+    min_player_batch = 2
     information_weight, hessian_weight = schedules.Weight(), schedules.Weight()
 
     def __init__(
@@ -106,7 +106,7 @@ class Tripod(QuantizedAutoencoder):
         return np.tile(np.linspace(-1.0, 1.0, self.values), (self.latent_dim, 1))
 
     def penalty(self, raw, codes):
-        whole_raw, whole_codes = self.whole(raw, codes)
+        whole_raw, whole_codes = self.all_gather(raw, codes)
         scale = ops.sqrt(ops.var(ops.tanh(whole_raw), axis=0) + 1e-12)
         information = multiinformation(whole_codes, scale)
         hessian = self.hessian_penalty(codes, scale)
@@ -149,7 +149,7 @@ def multiinformation(codes, scale):
 
     mean_i [log q(z_i) - sum_d log q_d(z_id)] with Gaussian kernels, those of the joint density with
     Silverman's bandwidths for D dimensions, those of the marginals as wide as the latents, as
-    published: so it is no estimate to report, but one to minimise.
+    published: so it is no estimate to report, but one to minimize.
 
     Args:
         codes: (n, D).

@@ -8,14 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent import latents, schedules, validation
+from keras_disent._utils import checks
+from keras_disent.engine import schedules
+from keras_disent.layers import latents
 from keras_disent.models.coder import Coder
 from keras_disent.models.image_model import batched
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class VAE(Coder):
-    """Variational autoencoder: minimises reconstruction + KL.
+    """Variational autoencoder: minimizes reconstruction + KL.
 
     Args:
         image_shape: (height, width, channels).
@@ -23,11 +25,11 @@ class VAE(Coder):
         encoder: name of a network in `networks.ENCODERS` or a Keras model: images
             (n, h, w, c), floats in [0, 1], to features (n, f). Default "conv".
         decoder: likewise: codes (n, D) to (n, h, w, c) real numbers. Default "conv".
-        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learnt_scale", or a
-            `keras_disent.latents.Likelihood`.
+        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned_scale", or a
+            `keras_disent.layers.latents.Likelihood`.
         seed: int of at least 0, of the initial weights' and the sampling noise's randomness, and of
             the order of arrays in `fit`; None draws one, as Keras does: it is then `model.seed`.
-        supervision: a `keras_disent.supervision.Supervision`, to learn from labels too.
+        supervision: a `keras_disent.models.supervision.Supervision`, to learn from labels too.
 
     Takes images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
     images it gives their reconstructions, floats in [0, 1].
@@ -75,7 +77,7 @@ class VAE(Coder):
         if isinstance(supervision, dict):
             supervision = keras.saving.deserialize_keras_object(supervision)
         super().__init__(image_shape, latent_dim, encoder, decoder, likelihood, seed, **kwargs)
-        self.supervision, self.labelled = supervision, self.labelled or supervision is not None
+        self.supervision, self.labeled = supervision, self.labeled or supervision is not None
         if supervision is not None:
             self.add_term("supervision")
             self.supervision_weight = supervision.weight
@@ -95,7 +97,7 @@ class VAE(Coder):
         kl = self.mean(ops.sum(self.prior.kl(mean, log_variance), axis=-1))
         loss, terms = self.penalty(codes, mean, log_variance, kl)
         if self.supervision is not None:
-            mean, *labels = self.whole(mean, *self.supervision.known(labels))
+            mean, *labels = self.all_gather(mean, *self.supervision.known(labels))
             terms["supervision"] = self.supervision(mean, *labels, self._sample_weight)
             loss = loss + self.current("supervision_weight") * terms["supervision"]
         return {
@@ -107,7 +109,7 @@ class VAE(Coder):
 
     def inferred(self, batch, training: bool) -> tuple[Any, Any, Any, Any]:
         """Return images (n, h, w, c), labels or None, and mean and log-variance (n, D)."""
-        images, labels = batch if self.labelled else (batch, None)
+        images, labels = batch if self.labeled else (batch, None)
         images = self.preprocess(images)
         return images, labels, *self.posterior_head(self.encoder(images, training=training))
 
@@ -146,7 +148,7 @@ class VAE(Coder):
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
         """Return `n` images decoded from codes drawn from the prior: float32 in [0, 1]."""
-        n = validation.whole_number("n", n, at_least=1)
+        n = checks.check_integer("n", n, at_least=1)
         codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         return self.decode(codes)
 

@@ -19,8 +19,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from keras_disent.artefact import read_card
-from keras_disent.validation import whole_number
+from keras_disent._utils.checks import check_integer
+from keras_disent.artifact import read_card
 
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # those that LitServe takes
 
@@ -47,8 +47,8 @@ def server(
         ValueError: if the folder holds no model exported as "onnx", or a number is out of range.
         ImportError: if LitServe or ONNX Runtime is missing; says what to install.
     """
-    whole_number("max_batch_size", max_batch_size, 1)
-    whole_number("workers", workers, 1)
+    check_integer("max_batch_size", max_batch_size, 1)
+    check_integer("workers", workers, 1)
     if not (math.isfinite(batch_timeout) and batch_timeout >= 0):
         raise ValueError(f"`batch_timeout` is a number of seconds, 0 or more. Got {batch_timeout}.")
     if not (math.isfinite(timeout) and timeout > batch_timeout):

@@ -4,7 +4,7 @@
 table, `Watch` tells how far they are, `report` what they have found.
 """
 
-from keras_disent import _backend  # noqa: F401  (first: it says what to install)
+from keras_disent.engine import backend  # noqa: F401  (first: it says what to install)
 from keras_disent.studies.engine import run
 from keras_disent.studies.folder import Status, Watch, failures, read
 from keras_disent.studies.plan import Plan, Run

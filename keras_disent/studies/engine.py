@@ -14,17 +14,17 @@ from typing import Any
 import joblib
 import keras
 
+from keras_disent._utils.checks import check_integer
 from keras_disent.beats import every
 from keras_disent.configuration import Config
 from keras_disent.datasets import DATASETS
-from keras_disent.datasets.catalogue import check_name
+from keras_disent.datasets.catalog import check_name
 from keras_disent.runs import MODEL
 from keras_disent.studies import pools, table
 from keras_disent.studies.folder import Status, Watch, claim
 from keras_disent.studies.locks import alive
 from keras_disent.studies.plan import Plan, Run
 from keras_disent.studies.work import FAILED, LOCKS, RUNS, ended, fail, sweep, work
-from keras_disent.validation import whole_number
 
 DEATHS = 5
 """A run whose process was killed so often, with no checkpoint in between, has failed."""
@@ -72,8 +72,8 @@ def run(
     """
     pools.check(engine)
     if jobs is not None:
-        whole_number("jobs", jobs, at_least=1)
-    whole_number("threads", threads, at_least=1)
+        check_integer("jobs", jobs, at_least=1)
+    check_integer("threads", threads, at_least=1)
     mine = part(plan.runs, half)
     for data in dict.fromkeys(run.config.data for run in mine):
         check_name(data)

@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from keras_disent._utils.files import locked
 from keras_disent.beats import every
-from keras_disent.files import locked
 
 PATIENCE = 60.0
 """Seconds without a heartbeat after which a holder on another machine counts as dead."""

@@ -14,11 +14,12 @@ from typing import Any
 
 import keras
 
-from keras_disent import metrics, schedules
+from keras_disent import metrics
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.registry import lookup
 from keras_disent.configuration import Config, options_of
+from keras_disent.engine import schedules
 from keras_disent.models import MODELS
-from keras_disent.registry import lookup
-from keras_disent.validation import whole_number
 
 _FIELDS = tuple(f.name for f in dataclasses.fields(Config) if f.name not in ("seed", "options"))
 SHARED = ("seeds", "methods", *(name for name in _FIELDS if name != "model"))
@@ -206,10 +207,10 @@ def _runs(study: dict[str, Any]) -> Iterator[Run]:
 
 def _seeds(given: Any) -> list[int]:
     if not isinstance(given, list):
-        return list(range(whole_number("seeds", given, at_least=1)))
+        return list(range(check_integer("seeds", given, at_least=1)))
     if not given:
         raise ValueError("`seeds` is a list of at least one, or their number. Got [].")
-    seeds = [whole_number("seeds", seed, at_least=0) for seed in given]
+    seeds = [check_integer("seeds", seed, at_least=0) for seed in given]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` must all differ. Got {given}.")
     return seeds

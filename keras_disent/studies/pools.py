@@ -12,8 +12,8 @@ import joblib
 import keras
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from keras_disent._utils.registry import lookup
 from keras_disent.orphans import end_with
-from keras_disent.registry import lookup
 from keras_disent.threads import variables
 
 ENGINES = {"local": "loky", "ray": "ray", "dask": "dask"}

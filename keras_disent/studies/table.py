@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_disent.files import written_whole
+from keras_disent._utils.files import atomic_write
 from keras_disent.metrics import METRICS
 from keras_disent.runs import SCORES
 from keras_disent.studies.folder import read
@@ -64,9 +64,9 @@ def write(folder: str | Path, among: Sequence[Run] | None = None) -> Any:
     with guarded(folder / LOCKS):  # the last of several processes sees all that is finished
         among = read(folder).runs if among is None else among
         table = results(folder, among)
-        with written_whole(folder / f"{TABLE}.parquet") as temporary:
+        with atomic_write(folder / f"{TABLE}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-        with written_whole(folder / f"{TABLE}.csv") as temporary:
+        with atomic_write(folder / f"{TABLE}.csv") as temporary:
             table.to_csv(temporary, index=False)
     return table
 

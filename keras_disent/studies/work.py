@@ -14,8 +14,8 @@ from pathlib import Path
 import keras
 
 from keras_disent import __version__, runs
+from keras_disent._utils.files import UNWRITABLE
 from keras_disent.configuration import CONFIG, Config
-from keras_disent.files import UNWRITABLE
 from keras_disent.studies.locks import Lock
 
 DONE, FAILED, PROGRESS = "done.json", "failed.json", "progress.json"

@@ -3,7 +3,7 @@
 `Search` does all of it in one folder. `HyperModel` is for KerasTuner's own tuners.
 """
 
-from keras_disent import _backend  # noqa: F401  (first: it says what to install)
+from keras_disent.engine import backend  # noqa: F401  (first: it says what to install)
 
 try:
     import keras_tuner  # noqa: F401
@@ -12,7 +12,7 @@ except ImportError as error:
         f"keras_disent.tuning needs KerasTuner: pip install 'keras-disent[tuner]'. Here: {error}."
     ) from None
 
-from keras_disent.ranges import Range, Values
+from keras_disent.models.hyperparameters import Range, Values
 from keras_disent.tuning.hypermodel import HyperModel
 from keras_disent.tuning.objectives import Objective
 from keras_disent.tuning.oracles import ORACLES

@@ -12,11 +12,11 @@ import keras
 import keras_tuner
 from keras_tuner.src.engine.tuner_utils import SaveBestEpoch, TunerCallback
 
+from keras_disent._utils.checks import check_integer
 from keras_disent.configuration import Config
 from keras_disent.tuning import objectives
 from keras_disent.tuning.objectives import Objective
 from keras_disent.tuning.spaces import Space, configured, declare, ends, space_of
-from keras_disent.validation import whole_number
 
 
 class HyperModel(keras_tuner.HyperModel):
@@ -65,7 +65,7 @@ class HyperModel(keras_tuner.HyperModel):
         super().__init__()
         self.config = config
         self.space: Space = space_of(config, space)
-        self.seeds = whole_number("seeds", seeds, at_least=1)
+        self.seeds = check_integer("seeds", seeds, at_least=1)
         self.data = config.load_data() if data is None else data
         self.goal = goal(config, objective, self.space, self.seeds, self.data)
         self.objective = keras_tuner.Objective(self.goal.key, "max" if self.goal.higher else "min")
@@ -182,8 +182,8 @@ def _check(hp: Any, args: tuple, kwargs: Mapping, epochs: Any, initial_epoch: An
             )
     try:
         if epochs is not None:
-            whole_number("epochs", epochs, at_least=1)
-        whole_number("initial_epoch", initial_epoch, at_least=0)
+            check_integer("epochs", epochs, at_least=1)
+        check_integer("initial_epoch", initial_epoch, at_least=0)
     except ValueError as error:
         raise keras_tuner.errors.FatalValueError(str(error)) from None
     before = hp.values.get("tuner/initial_epoch", 0)

@@ -19,8 +19,8 @@ from keras_tuner import oracles
 from keras_tuner.engine import trial as trials
 from keras_tuner.src.tuners import gridsearch
 
-from keras_disent.ranges import Values
-from keras_disent.registry import lookup
+from keras_disent._utils.registry import lookup
+from keras_disent.models.hyperparameters import Values
 from keras_disent.runs import write
 from keras_disent.tuning.spaces import Space, hyperparameters
 
@@ -189,7 +189,7 @@ def oracle(
 def grid(space: Space, trials: int) -> Space:
     """Return the space as lists of values: as many for each range as there are trials for.
 
-    >>> from keras_disent.ranges import Range
+    >>> from keras_disent.models.hyperparameters import Range
     >>> grid({"beta": Range(1, 16), "width": Values((0.5, 1.0))}, trials=7)
     {'beta': Values(values=(1.0, 4.0, 16.0)), 'width': Values(values=(0.5, 1.0))}
     """

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_disent import charts, plots, runs
+from keras_disent import plots, runs
+from keras_disent.plots import charts
 from keras_disent.tuning.objectives import Objective
 from keras_disent.tuning.oracles import COMPLETED, FAILED, RUNNING, Durable
 
@@ -115,18 +116,18 @@ def write_table(found: Sequence[Row], goal: Objective, path: Path) -> None:
 
 
 def draw(found: Sequence[Row], goal: Objective, title: str, unit: str, path: Path) -> Path:
-    """Draw score against reconstruction, coloured by the first hyperparameter that is a number."""
+    """Draw score against reconstruction, colored by the first hyperparameter that is a number."""
     done = [row for row in found if row.score is not None]
     numeric = [n for n, v in done[0].values.items() if isinstance(v, int | float)]
-    colour = numeric[0] if numeric else None
+    color = numeric[0] if numeric else None
     figure = charts.tradeoff(
         [row.reconstruction or 0.0 for row in done],
         [row.score or 0.0 for row in done],
         higher=goal.higher,
         x_label=unit,
         y_label=goal.key.removeprefix("val_"),
-        colours=None if colour is None else [row.values[colour] for row in done],
-        colour_label=colour,
+        colors=None if color is None else [row.values[color] for row in done],
+        color_label=color,
         title=title,
     )
     return plots.save(figure, path)

@@ -17,18 +17,18 @@ import keras_tuner
 from keras_tuner.engine import base_tuner
 
 from keras_disent import __version__, runs
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.files import locked
+from keras_disent._utils.registry import lookup
 from keras_disent.configuration import CONFIG, Config
-from keras_disent.files import locked
 from keras_disent.models import MODELS
-from keras_disent.ranges import Range, Values
-from keras_disent.registry import lookup
+from keras_disent.models.hyperparameters import Range, Values
 from keras_disent.tuning import objectives, results, sharing
 from keras_disent.tuning.hypermodel import goal
 from keras_disent.tuning.objectives import Objective
 from keras_disent.tuning.oracles import IDLE, ORACLES, STOPPED, Durable, oracle
 from keras_disent.tuning.results import ERROR, TRIALS, Results, Row
 from keras_disent.tuning.spaces import Space, configured, space_of
-from keras_disent.validation import whole_number
 
 SEARCH, LOCK = "search.json", ".lock"
 POLL = 0.5  # seconds
@@ -69,8 +69,8 @@ class Search:
     executions: int = 1
 
     def __post_init__(self) -> None:
-        whole_number("trials", self.trials, at_least=1)
-        whole_number("executions", self.executions, at_least=1)
+        check_integer("trials", self.trials, at_least=1)
+        check_integer("executions", self.executions, at_least=1)
         lookup(self.tuner, ORACLES, "tuner")
         object.__setattr__(self, "space", space_of(self.config, self.space))
 

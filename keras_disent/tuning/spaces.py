@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import keras_tuner
 
-from keras_disent import models, schedules
+from keras_disent import models
 from keras_disent.configuration import Config, options_of
-from keras_disent.ranges import Range, Values, chosen
+from keras_disent.engine import schedules
+from keras_disent.models.hyperparameters import Range, Values, chosen
 
 FIELDS = ("learning_rate", "latent_dim", "width", "batch_size", "network", "likelihood")
 """What of a `Config` can be tuned, besides the arguments of the model."""

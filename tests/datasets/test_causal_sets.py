@@ -183,7 +183,7 @@ def test_no_intervention_is_no_change(data):
 
 
 def share(images, low, high, channel):
-    """How far each pixel is on the way from one colour, given by a channel, to another."""
+    """How far each pixel is on the way from one color, given by a channel, to another."""
     return (images[..., channel].astype(float) - low) / (float(high) - low)
 
 
@@ -194,9 +194,9 @@ def test_the_shadow_is_as_long_and_where_its_concepts_say():
     ground = data.images(indices)[:, -1]
     dark = share(ground, 232, 60, channel=0)
     pixel = 22 / 32
-    centres = -1 + pixel * (np.arange(32) + 0.5)
+    centers = -1 + pixel * (np.arange(32) + 0.5)
     np.testing.assert_allclose(dark.sum(1) * pixel, concepts[:, 2], atol=0.02)
-    np.testing.assert_allclose(dark @ centres / dark.sum(1), concepts[:, 3], atol=0.03)
+    np.testing.assert_allclose(dark @ centers / dark.sum(1), concepts[:, 3], atol=0.03)
 
 
 def test_the_shadow_obeys_interventions_and_may_vanish():
@@ -211,16 +211,16 @@ def test_pendulum_and_light_are_where_their_angles_say():
     indices = np.random.default_rng(3).integers(len(data), size=300)
     theta, phi = data.concepts(indices)[:, :2].T * math.pi / 200
     images = data.images(indices).astype(float)
-    centres = 22 / 64 * (np.arange(64) + 0.5) - 1
+    centers = 22 / 64 * (np.arange(64) + 0.5) - 1
     blue = (images[..., 2] - images[..., 0]).clip(40) - 40  # of the ball alone
     ball = blue / blue.sum((1, 2), keepdims=True)
-    np.testing.assert_allclose(ball.sum(1) @ centres, 10 + 8 * np.sin(theta), atol=0.1)
-    np.testing.assert_allclose(ball.sum(2) @ centres[::-1], 10.5 - 8 * np.cos(theta), atol=0.1)
+    np.testing.assert_allclose(ball.sum(1) @ centers, 10 + 8 * np.sin(theta), atol=0.1)
+    np.testing.assert_allclose(ball.sum(2) @ centers[::-1], 10.5 - 8 * np.cos(theta), atol=0.1)
     yellow = (images[..., 0] - images[..., 2]).clip(0)[:, 0]
     light = 10 + 10 / np.tan(phi)
     whole = (light > 2.5) & (light < 17.5)
     assert whole.sum() > 200
-    place = yellow @ centres / yellow.sum(1)
+    place = yellow @ centers / yellow.sum(1)
     np.testing.assert_allclose(place[whole], light[whole], atol=0.1)
 
 
@@ -257,8 +257,8 @@ def test_the_jet_leaves_at_the_hole_and_reaches_as_far_as_it_should():
     images, pixel = data.images(indices), 14 / 64
     first = math.ceil(6.4 / pixel)
     row = share(images[:, -5, first:], 250, 86, channel=0)  # the row above the ground
-    centres = 2 + pixel * (np.arange(64) + 0.5)
-    place = row @ centres[first:] / row.sum(1)
+    centers = 2 + pixel * (np.arange(64) + 0.5)
+    place = row @ centers[first:] / row.sum(1)
     fallen = hole / 3 - 0.5 - pixel / 2
     expected = 8 + reach * np.sqrt(fallen / (hole / 3 - 0.5))
     np.testing.assert_allclose(place, expected, atol=0.08)

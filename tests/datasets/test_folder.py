@@ -18,13 +18,13 @@ def cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def grid(tmp_path):
-    """Six pictures of one grey each, named after two factors, with a table in another order."""
+    """Six pictures of one gray each, named after two factors, with a table in another order."""
     lines = []
     for side in ("left", "right"):
         for step in range(3):
-            grey = 100 * (side == "right") + 20 * step
+            gray = 100 * (side == "right") + 20 * step
             (tmp_path / side).mkdir(exist_ok=True)
-            Image.new("L", (10, 10), grey).save(tmp_path / side / f"{step}.png")
+            Image.new("L", (10, 10), gray).save(tmp_path / side / f"{step}.png")
             lines.append(f"{side}/{step}.png,{side},{step / 2}")
     (tmp_path / "labels.csv").write_text("\n".join(["file,side,lift", *lines[::-1]]) + "\n")
     return tmp_path
@@ -50,9 +50,9 @@ def test_folder(tmp_path):
     assert (data.images([0]) == 200).all()
     assert (data.images([1]) == (0, 0, 255)).all()  # the square in the middle is all blue
     assert (data.images([2]) == (255, 0, 0)).all()
-    grey = load(str(tmp_path), image_size=8, channels=1)
-    assert grey.images([2]).shape == (1, 8, 8, 1)
-    assert (grey.images([2]) == 76).all()
+    gray = load(str(tmp_path), image_size=8, channels=1)
+    assert gray.images([2]).shape == (1, 8, 8, 1)
+    assert (gray.images([2]) == 76).all()
 
 
 def test_pictures_are_turned_upright(tmp_path):
@@ -78,8 +78,8 @@ def test_crop(tmp_path):
 
 
 def test_cache_is_used_until_a_file_changes(tmp_path, cache, monkeypatch):
-    for grey in (10, 20):
-        Image.new("L", (8, 8), grey).save(tmp_path / f"{grey}.png")
+    for gray in (10, 20):
+        Image.new("L", (8, 8), gray).save(tmp_path / f"{gray}.png")
     first = open_folder(tmp_path, image_size=8)
     kept = list(cache.iterdir())
     with monkeypatch.context() as patch:
@@ -153,7 +153,7 @@ def test_wrong_folder(tmp_path, cache):
         open_folder(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"at least one png, .* Got none in"):
         open_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"1 \(grey\) or 3 \(colour\). Got 4"):
+    with pytest.raises(ValueError, match=r"1 \(gray\) or 3 \(color\). Got 4"):
         open_folder(tmp_path, channels=4)
     with pytest.raises(ValueError, match=r"`image_size` is a whole number of at least 1. Got 0"):
         open_folder(tmp_path, image_size=0)
@@ -211,5 +211,5 @@ def test_kinds_of_a_file_s_factors(tmp_path):
     assert open_file(tmp_path / "ages.npz").factor_kinds == ("ordinal",)
     assert load(tmp_path / "ages.npz", kinds={"age": "continuous"}).factor_kinds == ("continuous",)
     np.save(tmp_path / "plain.npy", images)
-    with pytest.raises(ValueError, match="'plain' has no labels. Got age"):
+    with pytest.raises(ValueError, match=r"'plain' has no labels. Got age"):
         open_file(tmp_path / "plain.npy", kinds={"age": "continuous"})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_disent.datasets import GroundTruth, Images, labelled
+from keras_disent.datasets import GroundTruth, Images, labeled
 
 
 def test_images_keep_bytes_and_round_floats():
@@ -44,7 +44,7 @@ def test_labels_that_cover_a_grid_make_one():
         (4, 4), np.uint8
     )
     shapes = np.array(["a", "b", "c"])
-    data = labelled(pixels, {"shape": shapes[values[:, 0]], "size": 0.5 * values[:, 1]}, "grid")
+    data = labeled(pixels, {"shape": shapes[values[:, 0]], "size": 0.5 * values[:, 1]}, "grid")
     assert isinstance(data, GroundTruth)
     assert (data.name, data.factor_names, data.factor_sizes) == ("grid", ("shape", "size"), (3, 4))
     assert data.factor_values["shape"].tolist() == ["a", "b", "c"]
@@ -58,7 +58,7 @@ def test_labels_that_cover_a_grid_make_one():
 def test_labels_that_are_no_grid_stay_labels(rows):
     values = np.stack(np.unravel_index(rows, (2, 2)), 1)
     pixels = np.arange(len(rows), dtype=np.uint8)[:, None, None] * np.ones((4, 4), np.uint8)
-    data = labelled(pixels, {"a": values[:, 0], "b": values[:, 1]})
+    data = labeled(pixels, {"a": values[:, 0], "b": values[:, 1]})
     assert not isinstance(data, GroundTruth)
     assert (data.factors(np.arange(len(rows))) == values).all()
     assert (data.images([len(rows) - 1]) == len(rows) - 1).all()
@@ -78,7 +78,7 @@ def test_labels_that_are_no_grid_stay_labels(rows):
 )
 def test_wrong_labels(labels, message):
     with pytest.raises(ValueError, match=message):
-        labelled(np.zeros((2, 4, 4)), labels)
+        labeled(np.zeros((2, 4, 4)), labels)
 
 
 def test_kinds_of_labels():
@@ -93,7 +93,7 @@ def test_kinds_of_labels():
         "name": [f"n{i}" for i in range(n)],
         "light": np.full(n, 0.3),
     }
-    data = labelled(np.zeros((n, 4, 4)), labels)
+    data = labeled(np.zeros((n, 4, 4)), labels)
     expected = ("continuous", "ordinal", "continuous", "ordinal", "ordinal", "categorical")
     assert data.factor_kinds == (*expected, "constant")
     assert data.factor_sizes[0] == n  # steps are ranks
@@ -105,7 +105,7 @@ def test_kinds_of_labels():
         "tenths": "circular",
         "whole": "categorical",
     }
-    own = labelled(np.zeros((n, 4, 4)), labels, kinds=kinds)
+    own = labeled(np.zeros((n, 4, 4)), labels, kinds=kinds)
     expected = ("ordinal", "circular", "continuous", "continuous", "categorical", "categorical")
     assert own.factor_kinds == (*expected, "constant")
     for view in (own.split(0.5)[0], own.resized(2)):
@@ -117,13 +117,13 @@ def test_floats_of_a_grid_are_its_steps():
     steps = np.stack(np.unravel_index(np.arange(75), (25, 3)), 1)
     labels = {"x": steps[:, 0] / 7, "y": steps[:, 1]}
     pixels = np.zeros((75, 4, 4))
-    assert labelled(pixels, labels).factor_kinds == ("ordinal", "ordinal")
-    chosen = labelled(pixels, labels, kinds={"x": "continuous"})
+    assert labeled(pixels, labels).factor_kinds == ("ordinal", "ordinal")
+    chosen = labeled(pixels, labels, kinds={"x": "continuous"})
     assert isinstance(chosen, GroundTruth)
     assert chosen.factor_kinds == ("continuous", "ordinal")
     holes = {name: column[:-1] for name, column in labels.items()}
-    assert labelled(pixels[:-1], holes).factor_kinds == ("continuous", "ordinal")
-    alone = labelled(pixels[::3], {"x": labels["x"][::3]})
+    assert labeled(pixels[:-1], holes).factor_kinds == ("continuous", "ordinal")
+    alone = labeled(pixels[::3], {"x": labels["x"][::3]})
     assert alone.factor_kinds == ("continuous",)  # one factor makes no grid to speak of
 
 
@@ -136,6 +136,6 @@ def test_floats_of_a_grid_are_its_steps():
 )
 def test_wrong_kinds(kinds, message):
     with pytest.raises(ValueError, match=message):
-        labelled(np.zeros((2, 4, 4)), {"a": ["x", "y"]}, kinds=kinds)
+        labeled(np.zeros((2, 4, 4)), {"a": ["x", "y"]}, kinds=kinds)
     with pytest.raises(ValueError, match=r"'a' needs numbers, without NaN and infinity.* Got inf"):
-        labelled(np.zeros((2, 4, 4)), {"a": [1.0, np.inf]})
+        labeled(np.zeros((2, 4, 4)), {"a": [1.0, np.inf]})

@@ -38,18 +38,18 @@ def test_registry_lists_what_there_is():
 
 def test_a_new_data_set_is_names_sizes_and_images():
     class Ramp(GroundTruth):
-        name, factor_names, factor_sizes = "ramp", ("row", "grey"), (2, 5)
+        name, factor_names, factor_sizes = "ramp", ("row", "gray"), (2, 5)
         image_shape = (4, 4, 1)
 
         def images(self, indices):
-            row, grey = self.factors(indices).T
+            row, gray = self.factors(indices).T
             images = np.zeros((len(row), 4, 4, 1), np.uint8)
-            images[np.arange(len(row)), row] = grey[:, None, None]
+            images[np.arange(len(row)), row] = gray[:, None, None]
             return images
 
     data = Ramp()
     assert len(data) == 10
-    assert data.factor_values["grey"].tolist() == [0, 1, 2, 3, 4]
+    assert data.factor_values["gray"].tolist() == [0, 1, 2, 3, 4]
     assert data.observe([[1, 3]])[0, :, 0, 0].tolist() == [0, 3, 0, 0]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_disent.datasets import GroundTruth
-from keras_disent.datasets.arrays import LabelledImages, grid_rows
+from keras_disent.datasets.arrays import LabeledImages, grid_rows
 from keras_disent.datasets.published.dsprites import DSprites
 from keras_disent.datasets.published.mpi3d import MPI3D
 from keras_disent.datasets.published.shapes3d import Shapes3D
@@ -32,7 +32,7 @@ def grid_of(sizes):
     return np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), -1).reshape(-1, len(sizes))
 
 
-def colours_of(count):
+def colors_of(count):
     """Images (count, 2, 1, 3): the upper pixel shows the index, the lower one its complement."""
     digits = np.arange(count)[:, None] // [1, 256, 65536] % 256
     return np.stack([digits, 255 - digits], axis=1).reshape(count, 2, 1, 3).astype(np.uint8)
@@ -50,10 +50,10 @@ def check_grid(data, sizes):
     assert len(data.factor_kinds) == len(sizes)
 
 
-def check_colours(data, count):
+def check_colors(data, count):
     assert data.image_shape == (2, 1, 3)
-    assert (data.images(np.arange(count)) == colours_of(count)).all()
-    assert (data.images([5, 70_000, 5]) == colours_of(70_001)[[5, 70_000, 5]]).all()
+    assert (data.images(np.arange(count)) == colors_of(count)).all()
+    assert (data.images([5, 70_000, 5]) == colors_of(70_001)[[5, 70_000, 5]]).all()
     assert data.images([]).shape == (0, 2, 1, 3)
 
 
@@ -213,9 +213,9 @@ def test_dsprites_of_wrong_members(sprite_arrays, cache, tmp_path):
     swapped[[300_000, 300_001]] = swapped[[300_001, 300_000]]
     rule = r"\[0, 1, 1, 12, 31, 0\] in row 300000 of 'latents_classes'. Got \[0, 1, 1, 12, 31, 1\]"
     given(rule, imgs=images, latents_classes=swapped)
-    grey = images.copy()
-    grey[400_000, 2, 2] = 255
-    given("'imgs' of 0 and 1. Got 255 in image 400000", imgs=grey, latents_classes=classes)
+    gray = images.copy()
+    gray[400_000, 2, 2] = 255
+    given("'imgs' of 0 and 1. Got 255 in image 400000", imgs=gray, latents_classes=classes)
 
 
 def test_dsprites_of_broken_files(sprite_npz, sprite_hdf5, cache, tmp_path):
@@ -251,7 +251,7 @@ def shapes_arrays():
     steps = grid_of(SHAPES3D_SIZES)
     order = np.random.default_rng(0).permutation(len(steps))
     columns = [v[s] for v, s in zip(hue_room_values(), steps[order].T, strict=True)]
-    return colours_of(len(steps))[order], np.stack(columns, axis=1)
+    return colors_of(len(steps))[order], np.stack(columns, axis=1)
 
 
 def write_shapes(folder, images, labels, **settings):
@@ -272,7 +272,7 @@ def test_shapes3d(shapes_folder):
     with pytest.warns(UserWarning, match=r"slow to read: .* keras-disent data convert"):
         data = Shapes3D(shapes_folder.parent, verify=False)
     check_grid(data, SHAPES3D_SIZES)
-    check_colours(data, 480_000)
+    check_colors(data, 480_000)
     assert data.factor_kinds[2:5] == ("circular", "ordinal", "categorical")
     for name, values in zip(data.factor_names, hue_room_values(), strict=True):
         if name != "shape":
@@ -284,9 +284,9 @@ def test_the_resaved_file_is_preferred(shapes_folder, tmp_path):
     resave_hdf5(shapes_folder / "3dshapes.h5", tmp_path / "3dshapes.contiguous.h5")
     (tmp_path / "3dshapes.h5").write_bytes(b"not looked at")
     data = Shapes3D(tmp_path)
-    check_colours(data, 480_000)
+    check_colors(data, 480_000)
     steps = data.factors([123_456])
-    assert (data.observe(steps) == colours_of(123_457)[-1]).all()
+    assert (data.observe(steps) == colors_of(123_457)[-1]).all()
 
 
 def test_shapes3d_of_wrong_data(shapes_arrays, cache, tmp_path):
@@ -329,7 +329,7 @@ def test_shapes3d_of_wrong_data(shapes_arrays, cache, tmp_path):
 
 @pytest.fixture(scope="module")
 def mpi_images():
-    return colours_of(math.prod(MPI3D_SIZES))
+    return colors_of(math.prod(MPI3D_SIZES))
 
 
 @pytest.mark.parametrize("shape", [(-1, 2, 1, 3), (*MPI3D_SIZES, 2, 1, 3)])
@@ -340,7 +340,7 @@ def test_mpi3d(save, shape, mpi_images, cache, tmp_path):
     save(path, images=mpi_images.reshape(shape))
     data = MPI3D("real", tmp_path)
     check_grid(data, MPI3D_SIZES)
-    check_colours(data, 1_036_800)
+    check_colors(data, 1_036_800)
     assert data.name == "mpi3d_real"
     assert data.factor_values["object_color"].tolist()[-2:] == ["brown", "olive"]
     assert data.factor_kinds[2:4] == ("ordinal", "ordinal")
@@ -350,7 +350,7 @@ def test_mpi3d(save, shape, mpi_images, cache, tmp_path):
     (unpacked,) = files_in(cache)
     written = unpacked.stat().st_mtime_ns
     spoil(path, "images")
-    check_colours(MPI3D("real", tmp_path), 1_036_800)
+    check_colors(MPI3D("real", tmp_path), 1_036_800)
     assert unpacked.stat().st_mtime_ns == written
     path.touch()
     with pytest.raises(ValueError, match=r"mpi3d_real.npz' needs "):
@@ -363,15 +363,15 @@ def test_mpi3d(save, shape, mpi_images, cache, tmp_path):
     ["real3d_complicated_shapes_ordered.npz", "mpi3d_real_complex.npz", "mpi3d_complex.npz"],
 )
 def test_mpi3d_complex(file, tmp_path):
-    np.savez(tmp_path / file, images=colours_of(460_800))
+    np.savez(tmp_path / file, images=colors_of(460_800))
     data = MPI3D("complex", tmp_path)
     check_grid(data, COMPLEX_SIZES)
-    check_colours(data, 460_800)
+    check_colors(data, 460_800)
     assert data.factor_values["object_shape"][0] == "coffee-cup"
 
 
 def test_mpi3d_of_the_early_release(tmp_path):
-    np.savez(tmp_path / "mpi3d_toy.npz", images=colours_of(460_800))
+    np.savez(tmp_path / "mpi3d_toy.npz", images=colors_of(460_800))
     data = MPI3D(data_dir=tmp_path)
     check_grid(data, COMPLEX_SIZES)
     assert data.factor_values["object_color"].tolist() == [0, 1, 2, 3]
@@ -485,14 +485,14 @@ def test_tfds_with_real_values(tfds):
     steps = grid_of((2, 3, 2, 2, 4, 5))
     names = ["floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation"]
     features = {"image": feature((2, 1, 3), np.uint8)}
-    examples = {"image": colours_of(len(steps))}
+    examples = {"image": colors_of(len(steps))}
     for name, column in zip(names, steps.T, strict=True):
         features |= {f"label_{name}": feature(), f"value_{name}": feature((), np.float32)}
         examples |= {f"label_{name}": column, f"value_{name}": (column / 8).astype(np.float32)}
     tfds.add("shapes3d", features, examples)
     data = from_tfds("shapes3d")
     check_grid(data, (2, 3, 2, 2, 4, 5))
-    assert (data.images(np.arange(len(data))) == colours_of(len(data))).all()
+    assert (data.images(np.arange(len(data))) == colors_of(len(data))).all()
     assert data.factor_values["orientation"].tolist() == [0, 0.125, 0.25, 0.375, 0.5]
     assert data.factor_values["shape"][3] == "capsule"
 
@@ -502,7 +502,7 @@ def test_tfds_halves(tfds):
     keys = ["label_category", "instance", "label_elevation", "label_azimuth", "label_lighting"]
     features = dict.fromkeys(keys, feature()) | {"image": feature((2, 1, 3), np.uint8)}
     order = np.argsort(steps[:, 1] % 2, kind="stable")  # even instances first
-    examples = dict(zip(keys, steps[order].T, strict=True)) | {"image": colours_of(240)[order]}
+    examples = dict(zip(keys, steps[order].T, strict=True)) | {"image": colors_of(240)[order]}
     splits = {"train": slice(0, 120), "test": slice(120, 240), "all": slice(None)}
     tfds.add("smallnorb", features, examples, splits)
     check_grid(from_tfds("smallnorb"), (5, 4, 3, 2, 2))
@@ -510,7 +510,7 @@ def test_tfds_halves(tfds):
     check_grid(data, (5, 2, 3, 2, 2))
     assert data.factor_values["instance"].tolist() == [1, 3]
     assert data.factor_values["azimuth"].tolist() == [0, 20]
-    assert (data.images(np.arange(120)) == colours_of(240)[steps[:, 1] % 2 == 1]).all()
+    assert (data.images(np.arange(120)) == colors_of(240)[steps[:, 1] % 2 == 1]).all()
 
 
 def test_tfds_of_another_builder(tfds):
@@ -521,16 +521,16 @@ def test_tfds_of_another_builder(tfds):
         "label_x": feature(names=[str(i) for i in range(300)]),
         "id": feature((), np.str_),
     }
-    examples = {"image": colours_of(600), "label_side": steps[:, 0], "label_x": steps[:, 1]}
+    examples = {"image": colors_of(600), "label_side": steps[:, 0], "label_x": steps[:, 1]}
     splits = {"all": slice(None), "some": slice(0, 450)}
     tfds.add("sides", features, examples, splits)
     data = from_tfds("sides")
     check_grid(data, (2, 300))
-    assert (data.images(np.arange(600)) == colours_of(600)).all()
+    assert (data.images(np.arange(600)) == colors_of(600)).all()
     assert data.factor_values["side"].tolist() == ["right", "left"]
     assert data.factor_kinds == ("categorical", "ordinal")
     some = from_tfds("sides", "some")
-    assert type(some) is LabelledImages
+    assert type(some) is LabeledImages
     assert (
         some.factors(np.arange(450)) == steps[some.images(np.arange(450))[:, 0, 0] @ [1, 256, 0]]
     ).all()
@@ -597,6 +597,6 @@ def test_grid_rows():
 def test_cards():
     for kind in (DSprites, Shapes3D, MPI3D):
         assert kind.card.page.startswith("https://")
-        assert kind.card.licence
+        assert kind.card.license
         assert kind.card.files
         assert pickle.loads(pickle.dumps(kind.card)) == kind.card

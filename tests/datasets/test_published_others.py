@@ -404,7 +404,7 @@ WRONG_CARS = {
     "floats": (lambda: mat(im=car(0) / 255), "Got (3, 3, 3, 24, 4) in 20736 bytes of type 9"),
     "text in it": (lambda: mat(im="car"), "Got (1, 3) in"),
     "azimuths": (lambda: mat(im=car(0)[:, :, :, :23]), "Got (3, 3, 3, 23, 4)"),
-    "grey": (lambda: mat(im=car(0)[:, :, 0]), "Got (3, 3, 24, 4)"),
+    "gray": (lambda: mat(im=car(0)[:, :, 0]), "Got (3, 3, 24, 4)"),
     "claims": (lambda: claiming((30_000, 30_000, 3, 24, 4)), "in 2592 bytes"),
     "negative": (lambda: claiming((-3, 3, 3, 24, 4)), "in 2592 bytes"),
     "claims a bit": (lambda: claiming((3, 2, 3, 24, 4)), "in 2592 bytes"),
@@ -543,11 +543,11 @@ def face(number, size=(24, 40)):
     """White with an 8 x 8 square in the middle that tells the number."""
     width, height = size
     pixels = np.full((height, width, 3), 255, np.uint8)
-    pixels[16:24, 8:16] = grey(number)
+    pixels[16:24, 8:16] = gray(number)
     return pixels
 
 
-def grey(number):
+def gray(number):
     return 20 * number + 10
 
 
@@ -620,7 +620,7 @@ def test_celeba_has_every_face_in_its_place(data_dir, kind, lists):
     assert set(data.factor_kinds) == {"categorical"}
     assert data.factor_values["Bald"].tolist() == ["no", "yes"]
     assert (data.factors(np.arange(5)) == STEPS).all()
-    difference = data.images(np.arange(5)).astype(int) - grey(np.arange(5))[:, None, None, None]
+    difference = data.images(np.arange(5)).astype(int) - gray(np.arange(5))[:, None, None, None]
     assert abs(difference).max() <= 2  # JPEG
 
     for part, number in (("train", 0), ("validation", 1), ("test", 2)):
@@ -714,14 +714,14 @@ def test_wrong_first_face(data_dir):
         )
 
 
-def test_colours_of_jpeg(data_dir):
+def test_colors_of_jpeg(data_dir):
     files = faces()
     for name, mode in zip(PICTURES, ["L", "CMYK"], strict=False):
         file = io.BytesIO()
         Image.fromarray(face(4)).convert(mode).save(file, "JPEG", quality=95)
         files[name] = file.getvalue()
     write_celeba(data_dir, files)
-    assert abs(small_celeba().images([0, 1]).astype(int) - grey(4)).max() <= 4
+    assert abs(small_celeba().images([0, 1]).astype(int) - gray(4)).max() <= 4
 
 
 def test_wrong_zip_of_faces(data_dir):
@@ -956,5 +956,5 @@ def test_fashion_mnist_of_debian(monkeypatch):
 def test_cards_tell_what_is_needed(make):
     card = make.card
     assert card.files
-    assert all((card.title, card.page, card.download, card.licence, card.citation))
+    assert all((card.title, card.page, card.download, card.license, card.citation))
     assert make.name == make.name.lower()

@@ -99,8 +99,8 @@ def slow_image(factors):
     """One image in float, unrounded."""
     weights = slow_scene(*factors[3:])
     hues = [colorsys.hsv_to_rgb(step / 10, 1, 1) for step in factors[:3]]
-    colours = [*hues, (153 / 255, 226 / 255, 249 / 255), (1, 1, 1)]
-    image = sum(np.multiply.outer(weights[m], c) for m, c in zip(MATERIALS, colours, strict=True))
+    colors = [*hues, (153 / 255, 226 / 255, 249 / 255), (1, 1, 1)]
+    image = sum(np.multiply.outer(weights[m], c) for m, c in zip(MATERIALS, colors, strict=True))
     return np.minimum(255 * image, 255)
 
 
@@ -173,7 +173,7 @@ def test_all_geometries_differ():
     assert len({image.tobytes() for image in images}) == 480
 
 
-def test_all_colours_differ():
+def test_all_colors_differ():
     rows = np.indices((10, 10, 10)).reshape(3, -1).T
     images = DATA.observe(np.hstack([rows, np.tile([3, 2, 7], (1000, 1))]))
     assert len({image.tobytes() for image in images}) == 1000

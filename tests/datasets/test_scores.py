@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_disent import metrics
-from keras_disent.datasets import Images, Sprites, labelled, pixels, repainted
+from keras_disent.datasets import Images, Sprites, labeled, pixels, repainted
 
 
 def means(images):
@@ -21,7 +21,7 @@ def spots(rows):
     images = np.zeros((len(rows), 4, 4), np.uint8)
     images[:, :, :2] = 30 * steps[:, :1, None]
     images[:, :, 2:] = 30 * steps[:, 1:, None]
-    return labelled(images, {"left": steps[:, 0], "right": steps[:, 1]}, "spots")
+    return labeled(images, {"left": steps[:, 0], "right": steps[:, 1]}, "spots")
 
 
 def test_labels_without_a_grid_have_the_scores_of_a_sample():
@@ -41,7 +41,7 @@ def test_what_needs_a_grid_refuses_by_name(name):
         scores = metrics.evaluate(means, spots(np.arange(60)), ["mig", name])
     assert list(scores) == ["mig"]
     assert "no grid" in scores.failures[name]
-    with pytest.raises(ValueError, match="must be labelled"):
+    with pytest.raises(ValueError, match="must be labeled"):
         metrics.evaluate(means, Images(np.zeros((9, 4, 4))), [name])
 
 
@@ -71,6 +71,6 @@ def test_factors_that_vary_unseen_are_drawn_anew():
 
 
 def test_scores_of_noisy_images_are_those_of_a_seed():
-    data = repainted(Sprites(32).subgrid({"shape": [0], "orientation": [0]}), pixels.RandomColour())
+    data = repainted(Sprites(32).subgrid({"shape": [0], "orientation": [0]}), pixels.RandomColor())
     found = [metrics.evaluate(means, data, ["mig"], n=500, seed=4)["mig"] for _ in range(2)]
     assert found[0] == found[1]

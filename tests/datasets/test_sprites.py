@@ -38,9 +38,9 @@ def inside(shape, x, y, steps=512):
 def slow_sprite(factors, size):
     """One image, pixel by pixel from the geometry, and where it cannot be told for certain."""
     shape, scale, orientation, i, j = factors
-    centres = (np.arange(size) + 0.5) * 64 / size
-    right = (centres[None, :] - 16 - 32 * i / 31) / 64
-    up = -(centres[:, None] - 16 - 32 * j / 31) / 64
+    centers = (np.arange(size) + 0.5) * 64 / size
+    right = (centers[None, :] - 16 - 32 * i / 31) / 64
+    up = -(centers[:, None] - 16 - 32 * j / 31) / 64
     angle = 2 * np.pi * orientation / 39
     x = right * np.cos(angle) + up * np.sin(angle)
     y = up * np.cos(angle) - right * np.sin(angle)
@@ -102,14 +102,14 @@ def test_last_orientation_is_the_first_one(sprites):
 def test_factors_move_the_way_they_are_named():
     data = Sprites()
 
-    def centre(**steps):
+    def center(**steps):
         row = [steps.get(name, 0) for name in data.factor_names]
         ys, xs = np.nonzero(data.observe([row])[0, ..., 0])
         return xs.mean() + 0.5, ys.mean() + 0.5
 
-    assert centre() == pytest.approx((16, 16), abs=0.5)
-    assert centre(position_x=31) == pytest.approx((48, 16), abs=0.5)
-    assert centre(position_y=31) == pytest.approx((16, 48), abs=0.5)
+    assert center() == pytest.approx((16, 16), abs=0.5)
+    assert center(position_x=31) == pytest.approx((48, 16), abs=0.5)
+    assert center(position_y=31) == pytest.approx((16, 48), abs=0.5)
     areas = (data.observe([[0, s, 0, 9, 9] for s in range(6)]) > 0).sum((1, 2, 3))
     assert (np.diff(areas) > 0).all()
     # A heart's point is below; a quarter turn counter-clockwise brings it to the right.

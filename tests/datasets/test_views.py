@@ -14,7 +14,7 @@ from keras_disent.datasets import (
     Images,
     Rows,
     Sprites,
-    labelled,
+    labeled,
     load,
     pixels,
     repainted,
@@ -81,7 +81,7 @@ VIEWS = {
     "rows": lambda d: Rows(d, np.arange(len(d))[::-2]),
     "labels": lambda d: Rows(d, np.arange(len(d))).only(d.factor_names[-1]),
     "resized": lambda d: d.resized(4),
-    "colour": lambda d: d.with_channels(3),
+    "color": lambda d: d.with_channels(3),
     "noise": lambda d: repainted(d, pixels.NoisyBackground()),
     "concatenation": lambda d: Concatenation([d, d]),
     "split": lambda d: d.split(0.3)[0],
@@ -146,7 +146,7 @@ def test_subgrid_takes_names_and_keeps_the_order():
 @pytest.mark.parametrize(
     ("subset", "message"),
     [
-        ({"colour": [0]}, "names out of shape, .*. Got 'colour'"),
+        ({"color": [0]}, "names out of shape, .*. Got 'color'"),
         ({"shape": ["circle"]}, "'shape' needs .* or square, ellipse, heart. Got 'circle'"),
         ({"shape": "heart"}, "needs a list .* Got 'heart'"),
         ({"scale": []}, r"'scale' needs .*. Got \[\]"),
@@ -233,7 +233,7 @@ def test_hold_out_by_combination():
 
 
 def test_hold_out_of_labels_that_are_no_grid():
-    data = labelled(
+    data = labeled(
         np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((4, 4), "u1"),
         {
             "who": ["ann", "bob", "ann"],
@@ -305,8 +305,8 @@ def test_concatenation():
 
 def test_resized_and_channels():
     bright = Images(np.full((2, 6, 8, 3), (200, 100, 50), np.uint8))
-    grey = bright.with_channels(1)
-    assert (grey.images([1]) == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
+    gray = bright.with_channels(1)
+    assert (gray.images([1]) == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
     small = bright.resized(4)
     assert small.image_shape == (4, 4, 3)
     assert (small.images([0]) == (200, 100, 50)).all()
@@ -321,21 +321,21 @@ def test_resized_and_channels():
         bright.with_channels(2)
 
 
-def test_random_colours_noise_and_pictures():
+def test_random_colors_noise_and_pictures():
     sprites = Sprites(32)
     indices = np.arange(0, len(sprites), 7001)
     masks = sprites.images(indices)[..., 0] > 0
     rng = np.random.default_rng(0)
-    colour = repainted(sprites, pixels.RandomColour(), "color_sprites")
-    for images in (colour.images(indices), colour.observations(indices, rng)):
+    color = repainted(sprites, pixels.RandomColor(), "color_sprites")
+    for images in (color.images(indices), color.observations(indices, rng)):
         assert (images[~masks] == 0).all()
         per_image = np.array([i[m][0] for i, m in zip(images, masks, strict=True)])
         assert all((i[m] == c).all() for i, m, c in zip(images, masks, per_image, strict=True))
         assert per_image.min() >= 127
         assert per_image.mean() == pytest.approx(191, abs=8)
         assert per_image.std() == pytest.approx(255 / 4 / np.sqrt(3), rel=0.15)
-    assert (colour.images(indices[:3]) == colour.images(indices)[:3]).all()
-    assert (colour.observations(indices, rng) != colour.observations(indices, rng)).any()
+    assert (color.images(indices[:3]) == color.images(indices)[:3]).all()
+    assert (color.observations(indices, rng) != color.observations(indices, rng)).any()
 
     noisy = repainted(sprites, pixels.NoisyBackground()).images(indices)
     assert (noisy[masks] == 255).all()
@@ -370,7 +370,7 @@ def test_wrong_pictures(picture, message):
         repainted(Sprites(32), pixels.PictureBackground(picture))
 
 
-def test_unlabelled_images_say_so():
+def test_unlabeled_images_say_so():
     data = Images(np.zeros((4, 4, 4)))
     assert isinstance(data, ImageSource)
     assert (data.factor_names, data.factor_sizes, data.factor_kinds) == ((), (), ())

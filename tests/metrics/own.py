@@ -1,8 +1,8 @@
-"""Labelled images of one's own: a table of codes, looked up by a number drawn into each image."""
+"""Labeled images of one's own: a table of codes, looked up by a number drawn into each image."""
 
 import numpy as np
 
-from keras_disent.datasets import labelled
+from keras_disent.datasets import labeled
 
 
 def numbered(labels, **options):
@@ -10,7 +10,7 @@ def numbered(labels, **options):
     n = len(next(iter(labels.values())))
     images = np.zeros((n, 4, 4, 1), "uint8")
     images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(n) % 256, np.arange(n) // 256
-    return labelled(images, labels, **options)
+    return labeled(images, labels, **options)
 
 
 class Table:

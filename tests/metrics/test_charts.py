@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from keras_disent import charts, plots
+from keras_disent import plots
+from keras_disent.plots import charts
 
 VALUES = np.array([[0.9, 0.1, 0.0], [0.05, 0.6, 0.25]])
 FACTORS = ["shape", "scale", "place"]
@@ -29,7 +30,7 @@ def test_matrix_shows_every_number_and_name():
     assert axes.get_title(loc="left") == "What latents know"
 
 
-def test_text_is_never_lost_in_its_colour():
+def test_text_is_never_lost_in_its_color():
     axes = charts.matrix(VALUES, FACTORS).axes[0]
     picture = axes.images[0]
     for text, value in zip(axes.texts, VALUES.ravel(), strict=True):

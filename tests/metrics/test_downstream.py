@@ -171,11 +171,11 @@ def test_very_few_samples(predictor):
 @pytest.mark.parametrize("predictor", PREDICTORS)
 def test_labels_may_be_any_whole_numbers(predictor):
     codes, factors = codes_of_factors(100, noise=0.5)
-    relabelled = np.array([-7, 2, 40, 41])[factors]
-    test, other = (codes, factors), (codes, relabelled)
+    relabeled = np.array([-7, 2, 40, 41])[factors]
+    test, other = (codes, factors), (codes, relabeled)
     first, second = (
         downstream(codes, x, test=t, predictor=predictor, sizes=[100])
-        for x, t in ((factors, test), (relabelled, other))
+        for x, t in ((factors, test), (relabeled, other))
     )
     np.testing.assert_allclose(first.test_accuracy, second.test_accuracy, atol=1e-12)
 
@@ -367,7 +367,7 @@ def test_malformed_reduced_downstream(codes, factors, settings, message):
         (Toy(), {"test_samples": 0}, "`test_samples` must be at least 1. Got 0"),
         (Toy(), {"repeats": 0}, "`repeats` must be at least 1. Got 0"),
         (Toy((3, 1)), {}, r"two with more than one value. Got `factor_sizes` \(3, 1\)"),
-        (object(), {}, "'strong_downstream' .* must be labelled"),
+        (object(), {}, "'strong_downstream' .* must be labeled"),
     ],
 )
 def test_malformed_strong_downstream(data, settings, message):

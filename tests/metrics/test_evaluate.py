@@ -224,17 +224,17 @@ def test_arguments_are_checked_before_any_work(argument, value, message):
 
 
 def test_labels_are_needed_by_metrics_that_compare_with_them():
-    class Unlabelled:
+    class Unlabeled:
         def __len__(self):
             return 720
 
         def images(self, indices):
             return Toy().images(indices)
 
-    with pytest.raises(ValueError, match=r"'mig' and 'factor_vae' .* labelled .* Unlabelled"):
-        evaluate(standard, Unlabelled(), ["mig", "factor_vae"])
-    scores = evaluate(ENTANGLED, Unlabelled(), ["unsupervised", "active_units"], n=500)
+    with pytest.raises(ValueError, match=r"'mig' and 'factor_vae' .* labeled .* Unlabeled"):
+        evaluate(standard, Unlabeled(), ["mig", "factor_vae"])
+    scores = evaluate(ENTANGLED, Unlabeled(), ["unsupervised", "active_units"], n=500)
     assert scores["active_units"] == 5
     assert scores["unsupervised"] > 0
-    with pytest.raises(ValueError, match=r"'factor_vae' .* labelled"):
+    with pytest.raises(ValueError, match=r"'factor_vae' .* labeled"):
         factor_vae_score(standard, SimpleNamespace(images=None))

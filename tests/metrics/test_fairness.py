@@ -135,5 +135,5 @@ def test_settings_are_checked_before_any_work(settings, message):
 def test_two_factors_have_to_vary():
     with pytest.raises(ValueError, match=r"two with more than one value. Got .* \(3, 1\)"):
         fairness(standard, Toy((3, 1)))
-    with pytest.raises(ValueError, match=r"'fairness' .* must be labelled"):
+    with pytest.raises(ValueError, match=r"'fairness' .* must be labeled"):
         fairness(standard, object())

@@ -7,7 +7,7 @@ from sklearn.feature_selection import mutual_info_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, mutual_info_score
 
-from keras_disent.metrics.infomec import infomec, nearest_neighbour_information
+from keras_disent.metrics.infomec import infomec, nearest_neighbor_information
 from keras_disent.metrics.mutual_information import entropy
 
 RNG = np.random.default_rng(0)
@@ -20,12 +20,12 @@ def scores(result):
     return np.array(result[:3])
 
 
-# With more neighbours, scikit-learn's search in small classes rounds to seven digits.
+# With more neighbors, scikit-learn's search in small classes rounds to seven digits.
 @pytest.mark.parametrize(
-    ("case", "neighbours"),
+    ("case", "neighbors"),
     [("d04_two_per_dim", 10), ("d09_signed_scaled", 3), ("d10_tiny", 1), ("d10_tiny", 3)],
 )
-def test_information_of_continuous_codes_equals_scikit_learn(case, neighbours):
+def test_information_of_continuous_codes_equals_scikit_learn(case, neighbors):
     codes, factors, _, _ = inputs(case)
     expected = np.stack(
         [
@@ -33,14 +33,14 @@ def test_information_of_continuous_codes_equals_scikit_learn(case, neighbours):
                 (codes - codes.mean(axis=0)) / codes.std(axis=0),
                 factor,
                 discrete_features=False,
-                n_neighbors=neighbours,
+                n_neighbors=neighbors,
                 random_state=0,
             )
             for factor in factors.T
         ],
         axis=1,
     )
-    found = nearest_neighbour_information(codes, factors, neighbours)
+    found = nearest_neighbor_information(codes, factors, neighbors)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -51,12 +51,12 @@ def test_information_of_codes_with_ties_is_near_scikit_learn_with_its_noise():
         mutual_info_classif(codes, factor, discrete_features=False, random_state=s)
         for s in range(20)
     ]
-    found = nearest_neighbour_information(codes, factor[:, None], 3)[:, 0]
+    found = nearest_neighbor_information(codes, factor[:, None], 3)[:, 0]
     np.testing.assert_allclose(found, np.mean(noisy, axis=0), atol=0.04)
 
 
 def test_information_of_a_code_that_is_the_factor_is_its_entropy():
-    found = nearest_neighbour_information(FACTORS.astype(float), FACTORS)
+    found = nearest_neighbor_information(FACTORS.astype(float), FACTORS)
     np.testing.assert_allclose(np.diag(found), entropy(FACTORS), atol=0.01)
     assert (found[~np.eye(3, dtype=bool)] < 0.01).all()
 
@@ -67,22 +67,22 @@ def test_information_of_gaussians_approaches_its_value():
     grid = np.linspace(-8, 8, 4001)
     ends = np.exp(-((grid[:, None] - [-1, 1]) ** 2) / 2) / np.sqrt(2 * np.pi)
     exact = np.sum(ends / 2 * np.log(ends / ends.mean(axis=1, keepdims=True))) * (grid[1] - grid[0])
-    assert nearest_neighbour_information(codes, factor)[0, 0] == pytest.approx(exact, abs=0.02)
+    assert nearest_neighbor_information(codes, factor)[0, 0] == pytest.approx(exact, abs=0.02)
 
 
 def test_a_value_that_occurs_once_is_left_out():
     factor = np.append(FACTORS[:, 0], 99)
     code = np.append(CODES[:, 0], 123.0)
-    with_it = nearest_neighbour_information(code[:, None], factor[:, None])
-    without = nearest_neighbour_information(CODES[:, :1], FACTORS[:, :1])
+    with_it = nearest_neighbor_information(code[:, None], factor[:, None])
+    without = nearest_neighbor_information(CODES[:, :1], FACTORS[:, :1])
     assert with_it == pytest.approx(without)
-    alone = nearest_neighbour_information(CODES[:5, :1], np.arange(5)[:, None])
+    alone = nearest_neighbor_information(CODES[:5, :1], np.arange(5)[:, None])
     assert alone == 0
 
 
 def test_equals_its_definition():
     result = infomec(CODES, FACTORS)
-    information = nearest_neighbour_information(CODES, FACTORS, 10) / entropy(FACTORS)
+    information = nearest_neighbor_information(CODES, FACTORS, 10) / entropy(FACTORS)
     np.testing.assert_allclose(result.information, information)
     by_latent = (information.max(axis=1) / information.sum(axis=1)).mean()
     by_factor = (information.max(axis=0) / information.sum(axis=0)).mean()
@@ -181,7 +181,7 @@ def test_explicitness_can_be_judged_on_other_samples():
         (CODES[:, :1], FACTORS, {}, "InfoMEC compares latents.* Got 1"),
         (CODES, FACTORS[:, :1], {}, "InfoMEC compares factors.* Got 1"),
         (CODES, np.ones_like(FACTORS), {}, "InfoMEC needs a factor with more than one value"),
-        (CODES, FACTORS, {"neighbours": 0}, "`neighbours` must be at least 1. Got 0"),
+        (CODES, FACTORS, {"neighbors": 0}, "`neighbors` must be at least 1. Got 0"),
         (CODES, FACTORS, {"test": (CODES, FACTORS + 9)}, "Got none of factor 0 in `test`"),
         (CODES, FACTORS, {"test": (CODES[:, :2], FACTORS)}, "`test` needs 4 latents"),
     ],

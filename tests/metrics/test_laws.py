@@ -191,7 +191,7 @@ def test_a_seed_fixes_the_score(name):
 # -- metrics of arrays, called by themselves --------------------------------------------------
 
 ARRAYS = [name for name in METRICS if METRICS[name].takes == "arrays"]
-LABELLED = [name for name in ARRAYS if name != "mcc"]  # which compares any two sets of columns
+LABELED = [name for name in ARRAYS if name != "mcc"]  # which compares any two sets of columns
 
 
 def sample(n, seed):
@@ -236,7 +236,7 @@ def holed(value):
     return codes
 
 
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", LABELED)
 @pytest.mark.parametrize(
     ("codes", "factors", "message"),
     [

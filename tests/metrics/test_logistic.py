@@ -10,9 +10,9 @@ def clusters(classes, samples=1500, features=6, seed=0):
     """Overlapping classes: one direction orders them, another has half of them apart."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=samples)
-    centres = np.zeros((classes, features))
-    centres[:, 0], centres[:, 1] = np.linspace(-2, 2, classes), np.arange(classes) % 2
-    return centres[labels] + rng.normal(0, 0.7, (samples, features)), labels
+    centers = np.zeros((classes, features))
+    centers[:, 0], centers[:, 1] = np.linspace(-2, 2, classes), np.arange(classes) % 2
+    return centers[labels] + rng.normal(0, 0.7, (samples, features)), labels
 
 
 def objective(model, features, labels, penalty=1.0):

@@ -57,11 +57,11 @@ def test_narrow_posteriors_are_histograms_of_their_means():
     assert rmig(MEANS, NARROW, FACTORS) == pytest.approx(gap, abs=1e-12)
 
 
-def test_wide_posteriors_equal_densities_at_the_centres_of_bins():
+def test_wide_posteriors_equal_densities_at_the_centers_of_bins():
     # As in the authors' code, which does without the distribution function.
-    centres = (EDGES[1:] + EDGES[:-1]) / 2
+    centers = (EDGES[1:] + EDGES[:-1]) / 2
     log_variances = np.full(MEANS.shape, -2.0)
-    density = norm.pdf(centres[:, None, None], MEANS, np.exp(-1.0))  # (bins, samples, latents)
+    density = norm.pdf(centers[:, None, None], MEANS, np.exp(-1.0))  # (bins, samples, latents)
     mass = density / density.sum(axis=0)
     values = [[FACTORS[:, k] == v for v in np.unique(FACTORS[:, k])] for k in range(3)]
     gaps = []

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import Resized
 from keras_disent.datasets.published.files import cache_key, check, find
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import MalformedFile, malformed, size_of
-from keras_disent.progress import progress_bar
-from keras_disent.validation import whole_number
 
 _ARCHIVE = "nips2015-analogy-data.tar.gz"
 _INSIDE = "data/cars/"
@@ -42,7 +42,7 @@ _CLASS, _UINT8_CLASS = 0x8FF, 9  # bits of a variable's class, and for complex n
 class Cars3D(ImageGrid):
     """Drawn cars from 4 heights and all sides (Reed et al. 2015).
 
-    Elevation 4, azimuth 24, object_type 183: 17,568 images in colour. Values are steps of the
+    Elevation 4, azimuth 24, object_type 183: 17,568 images in color. Values are steps of the
     elevation, azimuths of 0 to 345 degrees, and the names of the cars, in the order of the
     data set's `list.txt`.
 
@@ -66,7 +66,7 @@ class Cars3D(ImageGrid):
         title="Cars3D",
         page="http://www.scottreed.info",
         download="one archive, read as it is",
-        licence="none stated: not to be passed on",
+        license="none stated: not to be passed on",
         citation="Reed, Zhang, Zhang and Lee 2015",
         files=(File(_ARCHIVE, md5="4e866a7919c1beedf53964e6f7a23686"),),
         about=("Cars are numbered as in list.txt; elsewhere the order is that of a file system.",),
@@ -79,7 +79,7 @@ class Cars3D(ImageGrid):
         image_size: int = 64,
         verify: bool = True,
     ):
-        self.image_size = size = whole_number("image_size", image_size, at_least=1)
+        self.image_size = size = check_integer("image_size", image_size, at_least=1)
         wanted = (_ARCHIVE, f"cars/{_LIST}", _INSIDE + _LIST)
         found = find(self.name, self.card, wanted, data_dir)
         packed = found.name == _ARCHIVE

@@ -16,14 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_disent.datasets.arrays import LabelledImages
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import progress_bar
+from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import middle_square
 from keras_disent.datasets.published.files import cache_key, check, find
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import MalformedFile, malformed, reading, size_of
-from keras_disent.progress import progress_bar
-from keras_disent.validation import whole_number
 
 _FOLDER = "img_align_celeba"
 _PICTURE = re.compile(r"\d{6}\.jpg")
@@ -39,11 +39,11 @@ _CHUNK = 1024
 _THREADS = min(4, os.cpu_count() or 1)
 
 
-class CelebA(LabelledImages):
+class CelebA(LabeledImages):
     """Faces of celebrities, aligned, with forty attributes (Liu et al. 2015).
 
-    202,599 images in colour, each cut to a square in its middle and resized. The attributes,
-    `"no"` or `"yes"`, are judgements of people and no grid: scores that need a `GroundTruth` do
+    202,599 images in color, each cut to a square in its middle and resized. The attributes,
+    `"no"` or `"yes"`, are judgments of people and no grid: scores that need a `GroundTruth` do
     not apply.
 
     Args:
@@ -69,7 +69,7 @@ class CelebA(LabelledImages):
         title="CelebFaces Attributes (CelebA)",
         page="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
         download="1.4 GB of aligned images, and a list of attributes",
-        licence="for non-commercial research only, not to be passed on",
+        license="for non-commercial research only, not to be passed on",
         citation="Liu, Luo, Wang and Tang 2015",
         files=(
             File(
@@ -103,8 +103,8 @@ class CelebA(LabelledImages):
         part: str | None = None,
         verify: bool = True,
     ):
-        self.image_size = size = whole_number("image_size", image_size, at_least=1)
-        self.crop = crop = whole_number("crop", crop, at_least=1)
+        self.image_size = size = check_integer("image_size", image_size, at_least=1)
+        self.crop = crop = check_integer("crop", crop, at_least=1)
         if part is not None and part not in _PARTS:
             raise ValueError(
                 f"`part` needs to be one of {', '.join(_PARTS)}, or None. Got {part!r}."

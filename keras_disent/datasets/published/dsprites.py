@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.published.files import cache_key, check, find
@@ -19,7 +20,6 @@ from keras_disent.datasets.stored.checks import bytes_of, malformed
 from keras_disent.datasets.stored.hdf5 import ChunkedRows, open_hdf5
 from keras_disent.datasets.stored.npy import stream_npz
 from keras_disent.datasets.stored.rows import RowSource, Stream
-from keras_disent.progress import progress_bar
 
 _FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 _VALUES = {
@@ -39,7 +39,7 @@ class DSprites(GroundTruth):
 
     Color 1, shape 3, scale 6, orientation 40, position_x 32, position_y 32: 737,280 images of 0
     and 255 (in the file 1). Read from the `.npz`, or from the `.hdf5` if that is not there. At
-    the first use the images are packed into the cache, one bit a pixel (377 MB); afterwards
+    the first use the images are packed into the cache, one bit a pixel (377 MB); afterward
     every batch comes from there.
 
     What to know of it:
@@ -68,7 +68,7 @@ class DSprites(GroundTruth):
         title="dSprites",
         page="https://github.com/google-deepmind/dsprites-dataset",
         download="26 MB",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Matthey, Higgins, Hassabis and Lerchner 2017",
         files=(
             File(f"{_FILE}.npz"),
@@ -110,7 +110,7 @@ class DSprites(GroundTruth):
 
     @property
     def factor_values(self) -> dict[str, np.ndarray]:
-        """Names of the colour and the shapes, scales, angles in radians, positions from 0 to 1."""
+        """Names of the color and the shapes, scales, angles in radians, positions from 0 to 1."""
         return dict(_VALUES)
 
     def images(self, indices: ArrayLike) -> np.ndarray:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.card import Card
 from keras_disent.datasets.stored.checksums import verify
-from keras_disent.progress import progress_bar
 
 VARIABLE = "KERAS_DISENT_DATA"
 
@@ -55,7 +55,7 @@ def find(
                 return place / file
     raise FileNotFoundError(
         f"{' or '.join(map(repr, wanted))} is not in '{places[1]}' or '{places[0]}'. "
-        f"{card.title} is at {card.page} ({card.download}; {card.licence})."
+        f"{card.title} is at {card.page} ({card.download}; {card.license})."
     )
 
 

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: small grey images of ten classes."""
+"""MNIST and Fashion-MNIST: small gray images of ten classes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_disent.datasets.arrays import LabelledImages
+from keras_disent._utils.progress import progress_bar
+from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import cache_key, check, find
 from keras_disent.datasets.stored.binary import is_gzip, map_idx, stream_idx
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
-from keras_disent.progress import progress_bar
 
 _PARTS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
 _LIMIT = 2**28
@@ -29,7 +29,7 @@ def _files(md5: tuple[str, str, str, str]) -> tuple[File, ...]:
     return tuple(File(name, md5=digits) for name, digits in zip(names, md5, strict=True))
 
 
-class _Idx(LabelledImages):
+class _Idx(LabeledImages):
     """Images of classes in two idx files.
 
     Attributes:
@@ -80,7 +80,7 @@ class _Idx(LabelledImages):
 
 
 class MNIST(_Idx):
-    """Handwritten digits, 28 x 28 pixels, grey (LeCun et al. 1998).
+    """Handwritten digits, 28 x 28 pixels, gray (LeCun et al. 1998).
 
     One factor, `digit`, with the digits 0 to 9 as values.
 
@@ -105,7 +105,7 @@ class MNIST(_Idx):
         title="MNIST",
         page="http://yann.lecun.com/exdb/mnist/",
         download="four files, 12 MB",
-        licence="Creative Commons Attribution-Share Alike 3.0",
+        license="Creative Commons Attribution-Share Alike 3.0",
         citation="LeCun, Bottou, Bengio and Haffner 1998",
         files=_files(
             (
@@ -120,7 +120,7 @@ class MNIST(_Idx):
 
 
 class FashionMNIST(_Idx):
-    """Articles of clothing, 28 x 28 pixels, grey (Xiao et al. 2017).
+    """Articles of clothing, 28 x 28 pixels, gray (Xiao et al. 2017).
 
     One factor, `article`, with ten names as values.
 
@@ -162,7 +162,7 @@ class FashionMNIST(_Idx):
         title="Fashion-MNIST",
         page="https://github.com/zalandoresearch/fashion-mnist",
         download="four files, 31 MB; in Debian the package dataset-fashion-mnist",
-        licence="MIT",
+        license="MIT",
         citation="Xiao, Rasul and Vollgraf 2017",
         files=_files(
             (

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import cache_key, check, find
@@ -17,7 +18,6 @@ from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.npy import is_stored, map_npz, stream_npz
 from keras_disent.datasets.stored.rows import Stream
-from keras_disent.progress import progress_bar
 
 _FILES = {
     "toy": ("mpi3d_toy.npz",),
@@ -63,11 +63,11 @@ class MPI3D(ImageGrid):
     """A robot arm that holds an object (Gondal et al. 2019): rendered, or photographed.
 
     Object_color 6, object_shape 6, object_size 2, camera_height 3, background_color 3,
-    horizontal_axis 40, vertical_axis 40: 1,036,800 images, 12.7 GB. `"complex"` has 4 colours and
+    horizontal_axis 40, vertical_axis 40: 1,036,800 images, 12.7 GB. `"complex"` has 4 colors and
     4 everyday objects: 460,800 images, 5.7 GB.
 
     The grid follows from the number of images. A file of 460,800 images as `"toy"`,
-    `"realistic"` or `"real"`, an early release with 4 colours and 4 shapes, is read too; which
+    `"realistic"` or `"real"`, an early release with 4 colors and 4 shapes, is read too; which
     these are is not known, so their values are plain numbers.
 
     The images are read where they lie in the file; where somebody has compressed it, they are
@@ -91,7 +91,7 @@ class MPI3D(ImageGrid):
         title="MPI3D",
         page="https://github.com/rr-learning/disentanglement_dataset",
         download="12.7 GB each for toy, realistic and real, 5.7 GB for complex",
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
         citation="Gondal et al. 2019",
         files=tuple(File(names[0]) for names in _FILES.values()),
         about=(

@@ -58,7 +58,7 @@ class Shapes3D(ImageGrid):
         title="3D Shapes",
         page="https://github.com/google-deepmind/3d-shapes",
         download="268 MB",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Burgess and Kim 2018",
         files=(
             File(

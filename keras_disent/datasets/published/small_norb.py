@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import Resized
@@ -14,8 +16,6 @@ from keras_disent.datasets.published.files import cache_key, check, find
 from keras_disent.datasets.stored.binary import stream_norb
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
-from keras_disent.progress import progress_bar
-from keras_disent.validation import whole_number
 
 _VALUES = {
     "category": np.array(["animal", "human", "plane", "truck", "car"]),
@@ -43,7 +43,7 @@ _FILES = (
 class SmallNORB(ImageGrid):
     """Five kinds of toys, ten of each, photographed from all sides (LeCun et al. 2004).
 
-    Category 5, instance 10, elevation 9, azimuth 18, lighting 6: 48,600 grey images, the first
+    Category 5, instance 10, elevation 9, azimuth 18, lighting 6: 48,600 gray images, the first
     of each stereo pair. Both published halves are put together; apart they are
     `.hold_out({"instance": [0, 1, 2, 3, 5]})`, which holds out the published test half.
     Locatello et al. (2019) leave the instance out of the factors, so that it varies unseen:
@@ -71,7 +71,7 @@ class SmallNORB(ImageGrid):
         title="smallNORB",
         page="https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
         download="six files, 263 MB",
-        licence="for research only, not to be sold",
+        license="for research only, not to be sold",
         citation="LeCun, Huang and Bottou 2004",
         files=tuple(
             File(f"{_HALVES[half]}-{kind}.mat.gz", size, sha256)
@@ -90,7 +90,7 @@ class SmallNORB(ImageGrid):
         image_size: int = 64,
         verify: bool = True,
     ):
-        self.image_size = size = whole_number("image_size", image_size, at_least=1)
+        self.image_size = size = check_integer("image_size", image_size, at_least=1)
         halves = [
             [
                 find(

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_disent.datasets.arrays import ImageGrid, LabelledImages, grid_rows
+from keras_disent._utils.progress import progress_bar
+from keras_disent.datasets.arrays import ImageGrid, LabeledImages, grid_rows
 from keras_disent.datasets.published.files import cache_key
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.progress import progress_bar
 
 _BATCH = 256
 _MOST = 2**24
@@ -63,7 +63,7 @@ def from_tfds(
     data_dir: str | PathLike[str] | None = None,
     *,
     download: bool = False,
-) -> ImageGrid | LabelledImages:
+) -> ImageGrid | LabeledImages:
     """A data set of TensorFlow Datasets: dsprites, shapes3d, smallnorb, or one like them.
 
     Its examples come in no particular order; the labels tell where in the grid each belongs. The
@@ -79,7 +79,7 @@ def from_tfds(
         download: let TensorFlow Datasets fetch and prepare what is not there.
 
     Returns:
-        an `ImageGrid` if each combination of the labels is there once; `LabelledImages` otherwise.
+        an `ImageGrid` if each combination of the labels is there once; `LabeledImages` otherwise.
         dSprites, 0 and 1 there, come out as 0 and 255.
 
     Raises:
@@ -136,7 +136,7 @@ def from_tfds(
     table = np.stack(steps, axis=1)
     order = grid_rows(table, [len(v) for v in values.values()])
     if order is None:
-        return LabelledImages(images, table, values, source)
+        return LabeledImages(images, table, values, source)
     kinds = tuple(
         "constant" if len(v) == 1 else entry.kind
         for entry, v in zip(factors.values(), values.values(), strict=True)

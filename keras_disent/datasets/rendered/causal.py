@@ -15,7 +15,7 @@ from keras_disent.datasets.source import check_indices
 _IMAGE_SIZES = (64, 32, 96)
 _CHUNK = 32  # images drawn at once: their layers stay in the processor's cache
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class Causal(GroundTruth):
@@ -50,7 +50,7 @@ class Causal(GroundTruth):
     mechanisms: Mapping[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]]
 
     _frame: tuple[float, float, float]  # left edge, lower edge and side of the picture
-    _background: Colour
+    _background: Color
     _test_every: int
 
     def __init__(self, image_size: int = 64):
@@ -209,17 +209,17 @@ class Causal(GroundTruth):
     @abstractmethod
     def _layers(
         self, values: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray, pixel: float
-    ) -> Iterator[tuple[Colour, np.ndarray]]:
+    ) -> Iterator[tuple[Color, np.ndarray]]:
         """The picture's layers from front to back, in the units of its frame.
 
         Args:
             values: float64 `(n, 1, 1)` per concept.
-            x: float32 `(1, 1, size)`, the pixel centres to the right.
-            y: float32 `(1, size, 1)`, the pixel centres upwards; the first is the uppermost.
+            x: float32 `(1, 1, size)`, the pixel centers to the right.
+            y: float32 `(1, size, 1)`, the pixel centers upwards; the first is the uppermost.
             pixel: side of a pixel.
 
         Yields:
-            A colour, and the share of every pixel that it covers: float32, to be broadcast to
+            A color, and the share of every pixel that it covers: float32, to be broadcast to
             `(n, size, size)`.
         """
 
@@ -227,18 +227,18 @@ class Causal(GroundTruth):
         left, low, side = self._frame
         size = self.image_size
         pixel = side / size
-        centres = (pixel * (np.arange(size) + 0.5)).astype(np.float32)
-        x, y = left + centres[None, None, :], low + centres[None, ::-1, None]
+        centers = (pixel * (np.arange(size) + 0.5)).astype(np.float32)
+        x, y = left + centers[None, None, :], low + centers[None, ::-1, None]
         columns = {name: column[part, None, None] for name, column in values.items()}
         visible = np.ones((len(out), size, size), np.float32)
-        colours, shares = [], []
-        for colour, cover in self._layers(columns, x, y, pixel):
+        colors, shares = [], []
+        for color, cover in self._layers(columns, x, y, pixel):
             share = visible * cover
             visible -= share
-            colours.append(colour)
+            colors.append(color)
             shares.append(share)
         # The shares of a pixel sum to 1, so this half rounds instead of cutting off.
-        palette = np.array([*colours, self._background], np.float32).T + 0.5
+        palette = np.array([*colors, self._background], np.float32).T + 0.5
         weights = np.stack([*shares, visible], axis=1).reshape(len(out), -1, size * size)
         out[...] = (palette @ weights).reshape(-1, 3, size, size).transpose(0, 2, 3, 1)
 
@@ -261,7 +261,7 @@ def single(values: np.ndarray) -> np.ndarray:
 
 
 def inside(distance: np.ndarray, pixel: float) -> np.ndarray:
-    """Share of every pixel inside an outline, from its centre's signed distance to it."""
+    """Share of every pixel inside an outline, from its center's signed distance to it."""
     return np.clip(0.5 - distance / pixel, 0, 1)
 
 
@@ -273,7 +273,7 @@ def between(place: np.ndarray, low: ArrayLike, high: ArrayLike, pixel: float) ->
 
 
 def disc(x: np.ndarray, y: np.ndarray, radius: ArrayLike, pixel: float) -> np.ndarray:
-    """Share of every pixel within a radius; `x` and `y` are relative to the centre."""
+    """Share of every pixel within a radius; `x` and `y` are relative to the center."""
     return inside(np.sqrt(x * x + y * y) - radius, pixel)
 
 

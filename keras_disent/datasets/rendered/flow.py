@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_disent.datasets.card import Card
-from keras_disent.datasets.rendered.causal import Causal, Colour, between, disc, inside, single
+from keras_disent.datasets.rendered.causal import Causal, Color, between, disc, inside, single
 
 _GRAVITY = 0.98
 _GROUND = 0.5
@@ -41,7 +41,7 @@ class Flow(Causal):
 
     The published pictures draw the jet with noise, a little further than its label says; here it
     is drawn where it belongs, so that an index has one image. The frame leaves out the upper part
-    of the cup, and the colours are others; the geometry and mechanisms are the published ones.
+    of the cup, and the colors are others; the geometry and mechanisms are the published ones.
     Labels are scaled as for the published model, but not cut off to integers.
 
     Args: as of `Causal`.
@@ -89,7 +89,7 @@ class Flow(Causal):
 
     def _layers(
         self, values: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray, pixel: float
-    ) -> Iterator[tuple[Colour, np.ndarray]]:
+    ) -> Iterator[tuple[Color, np.ndarray]]:
         dark, water = (60, 60, 68), (86, 180, 233)
         yield dark, between(y, -np.inf, _GROUND, pixel)
         radius = single(values["ball_size"] / 30)

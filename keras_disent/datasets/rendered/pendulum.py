@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_disent.datasets.card import Card
-from keras_disent.datasets.rendered.causal import Causal, Colour, between, disc, inside, single
+from keras_disent.datasets.rendered.causal import Causal, Color, between, disc, inside, single
 
 _UNIT = np.pi / 200  # an angle of 1, in radians
 _PIVOT = (10.0, 10.5)
@@ -53,7 +53,7 @@ class Pendulum(Causal):
 
     The shadow is at least 3 long, as published: on 39.6 % of the grid its length says nothing.
     The geometry is the published one, the labels are scaled as in the published generator, but
-    not cut off to integers; the picture fills the frame, in other colours.
+    not cut off to integers; the picture fills the frame, in other colors.
 
     Args: as of `Causal`.
 
@@ -100,7 +100,7 @@ class Pendulum(Causal):
 
     def _layers(
         self, values: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray, pixel: float
-    ) -> Iterator[tuple[Colour, np.ndarray]]:
+    ) -> Iterator[tuple[Color, np.ndarray]]:
         theta = values["pendulum_angle"] * _UNIT
         right, down = single(np.sin(theta)), single(np.cos(theta))
         from_x, from_y = x - np.float32(_PIVOT[0]), y - np.float32(_PIVOT[1])

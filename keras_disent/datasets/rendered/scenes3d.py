@@ -27,18 +27,18 @@ _CHUNK = 64  # images whose palettes are mixed together; more would leave the pr
 # at the origin. x points to the right and y away from the eye in the middle orientation.
 _ROOM_HEIGHT = 0.566
 _EYE_DISTANCE, _EYE_HEIGHT = 0.566, 0.171
-_FOCAL, _CENTRE = 62.8, (32.0, 33.3)  # pixels; the centre as column and row
+_FOCAL, _CENTER = 62.8, (32.0, 33.3)  # pixels; the center as column and row
 _OBJECT_SIZES = 0.068 + 0.067 * np.arange(8) / 7
 _LIGHT = np.array([-0.40, 0.10, 1.0]) / np.linalg.norm([-0.40, 0.10, 1.0])
 # Bounds in object sizes, from the axis of the object: of its surface, and of its shadow.
 _WIDEST, _SHADOW = 1.25, 2.0
 
-# A pixel mixes five materials with whole weights; 255 is full strength. Colours are whole numbers
+# A pixel mixes five materials with whole weights; 255 is full strength. Colors are whole numbers
 # too, so float32 sums are exact: no pixel can depend on how BLAS orders them for some batch.
 _FLOOR, _WALL, _OBJECT, _SKY, _HIGHLIGHT = range(5)
-_FULL = 5 * 255  # a full colour channel; the hues are multiples of a fifth
+_FULL = 5 * 255  # a full color channel; the hues are multiples of a fifth
 _HUES = 255 * np.clip(abs((3 * np.arange(10)[:, None] + [0, 20, 10]) % 30 - 15) - 5, 0, 5)
-_SKY_COLOUR = 5 * np.array([153, 226, 249])
+_SKY_COLOR = 5 * np.array([153, 226, 249])
 _BITS = 9  # of a weight; an object in full light and its highlight exceed 255
 
 
@@ -107,14 +107,14 @@ def _draw(steps: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     entries, shades = _tables()
     floor, wall, thing, *rest = steps
     geometry = np.ravel_multi_index(tuple(rest), _GEOMETRIES)
-    colours = np.empty((len(out), 5, 3), np.float32)
-    colours[:, _FLOOR] = _HUES[floor]
-    colours[:, _WALL] = _HUES[wall]
-    colours[:, _OBJECT] = _HUES[thing]
-    colours[:, _SKY] = _SKY_COLOUR
-    colours[:, _HIGHLIGHT] = _FULL
+    colors = np.empty((len(out), 5, 3), np.float32)
+    colors[:, _FLOOR] = _HUES[floor]
+    colors[:, _WALL] = _HUES[wall]
+    colors[:, _OBJECT] = _HUES[thing]
+    colors[:, _SKY] = _SKY_COLOR
+    colors[:, _HIGHLIGHT] = _FULL
     # `_FULL` is odd: no sum lies halfway between two whole numbers.
-    mixed = np.rint(shades[geometry] @ colours / _FULL)
+    mixed = np.rint(shades[geometry] @ colors / _FULL)
     palettes = np.minimum(mixed, 255).astype(np.uint8)
     for palette, entry, image in zip(palettes, entries[geometry], out, strict=True):
         np.take(palette, entry, axis=0, out=image, mode="clip")  # the default mode copies `out`
@@ -159,7 +159,7 @@ def _camera(orientation: int) -> tuple[np.ndarray, np.ndarray]:
     right = np.array([forward[1], -forward[0], 0.0])
     eye = np.array([0.0, 0.0, _EYE_HEIGHT]) - _EYE_DISTANCE * forward
     sample = (np.arange(2 * _SIZE) + 0.5) / 2
-    column, row = np.meshgrid(sample - _CENTRE[0], sample - _CENTRE[1])
+    column, row = np.meshgrid(sample - _CENTER[0], sample - _CENTER[1])
     rays = _FOCAL * forward[:, None] + right[:, None] * column.ravel()
     rays[2] = -row.ravel()
     return eye[:, None], rays / np.linalg.norm(rays, axis=0)
@@ -227,8 +227,8 @@ def _distance(shape: str, size: float, start: np.ndarray, ray: np.ndarray) -> np
         return _first(pillar, _slab(start[2], ray[2], 0.0, height))
     # A sphere is a capsule whose two balls are one.
     low_ball, high_ball = (
-        _first(_round(start - [[0.0], [0.0], [centre]], ray, radius))
-        for centre in (radius, height - radius)
+        _first(_round(start - [[0.0], [0.0], [center]], ray, radius))
+        for center in (radius, height - radius)
     )
     side = _first(pillar, _slab(start[2], ray[2], radius, height - radius))
     return np.minimum(side, np.minimum(low_ball, high_ball))

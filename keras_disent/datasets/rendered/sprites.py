@@ -22,13 +22,13 @@ _VALUES = {
 _IMAGE_SIZES = (64, 32)
 _CHUNK = 1024
 
-# The canvas is 64 pixels wide and a sprite's centre lies at 16 + 32 * step / 31. In units of
-# 1/31 pixel, the "lattice", all centres are whole numbers: 496 + 32 * step. Pixel centres are
+# The canvas is 64 pixels wide and a sprite's center lies at 16 + 32 * step / 31. In units of
+# 1/31 pixel, the "lattice", all centers are whole numbers: 496 + 32 * step. Pixel centers are
 # whole or half numbers, so relative to a sprite they fall on few places, which a table can hold.
 _FINE = 31
-_CENTRE = 16 * _FINE
+_CENTER = 16 * _FINE
 _MOVE = 32
-_REACH = 14 * _FINE  # no sprite reaches further from its centre
+_REACH = 14 * _FINE  # no sprite reaches further from its center
 
 
 class Sprites(GroundTruth):
@@ -40,7 +40,7 @@ class Sprites(GroundTruth):
     published images: nearly all pixels agree, but not every one.
 
     Args:
-        image_size: 64, or 32: the same scenes sampled at 32 x 32 pixel centres.
+        image_size: 64, or 32: the same scenes sampled at 32 x 32 pixel centers.
 
     Raises:
         ValueError: an image size that is not there.
@@ -113,8 +113,8 @@ def _draw(steps: Sequence[np.ndarray], out: np.ndarray) -> None:
 
 
 def _first(pitch: int) -> int:
-    """Lattice row of the topmost pixel centre within reach, for a sprite at position 0."""
-    return -(-(2 * (_CENTRE - _REACH) - pitch) // 2)
+    """Lattice row of the topmost pixel center within reach, for a sprite at position 0."""
+    return -(-(2 * (_CENTER - _REACH) - pitch) // 2)
 
 
 @cache
@@ -128,7 +128,7 @@ def _tables(size: int) -> tuple[np.ndarray, np.ndarray]:
         right_of: per lattice column the pixels at or right of it, one bit each, lowest first.
     """
     pitch = _FINE * 64 // size  # lattice units from pixel to pixel
-    first, shift = _first(pitch), _CENTRE - pitch / 2
+    first, shift = _first(pitch), _CENTER - pitch / 2
     height = 2 * _REACH
     edges = np.full((3, 6, 40, height, 4), first, np.int16)
     # The last orientation is the first one again, to the last bit.
@@ -164,7 +164,7 @@ def _tables(size: int) -> tuple[np.ndarray, np.ndarray]:
 def _outlines() -> list[np.ndarray]:
     """Closed outlines at scale 1 and orientation 0: complex, canvas widths, downwards."""
     t = np.linspace(0.0, 2 * np.pi, 4096, endpoint=False)
-    half = 0.14999  # .15 would put corners exactly on pixel centres
+    half = 0.14999  # .15 would put corners exactly on pixel centers
     square = half * np.array([-1 - 1j, 1 - 1j, 1 + 1j, -1 + 1j])
     ellipse = 0.19947 * np.cos(t) + 0.1127j * np.sin(t)
     height = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)

@@ -77,7 +77,7 @@ def stream_idx(
     """Read an idx file, gzipped or not, in blocks of rows, in bounded memory.
 
     Args:
-        path: file; gzip is recognised by its first bytes.
+        path: file; gzip is recognized by its first bytes.
         shape: the shape that it needs to have, None where any number will do.
         limit: most bytes of the whole array, unpacked.
 

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_disent._utils.files import atomic_write
 from keras_disent.datasets.source import check_indices
 from keras_disent.datasets.stored.checks import (
     Path,
@@ -26,7 +27,6 @@ from keras_disent.datasets.stored.checks import (
     size_of,
 )
 from keras_disent.datasets.stored.rows import Layout, RowSource, mapped
-from keras_disent.files import written_whole
 
 _HDF5 = "to be an HDF5 file"
 _MOST_CHUNK = 2**25
@@ -187,7 +187,7 @@ def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) ->
             if _is_data(item) and item.shape and not first
         )
         done = 0
-        with written_whole(os.fspath(target)) as temporary, h5py.File(temporary, "w") as new:
+        with atomic_write(os.fspath(target)) as temporary, h5py.File(temporary, "w") as new:
             for where, item, first in plan:
                 if first:
                     new[where] = new[first]

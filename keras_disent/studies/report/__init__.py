@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_disent import __version__
-from keras_disent.progress import progress_bar
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import progress_bar
 from keras_disent.runs import write
 from keras_disent.studies import folder as place
 from keras_disent.studies import table
@@ -24,7 +25,6 @@ from keras_disent.studies.report import (
 )
 from keras_disent.studies.report.frames import Frame, frame
 from keras_disent.studies.report.page import Part
-from keras_disent.validation import whole_number
 
 HTML, JSON = "report.html", "report.json"
 FORMAT = 1
@@ -71,8 +71,8 @@ def report(
         ImportError: without pandas or PyArrow.
     """
     table.needed()
-    whole_number("images", images, at_least=10)
-    whole_number("resamples", resamples, at_least=100)
+    check_integer("images", images, at_least=10)
+    check_integer("resamples", resamples, at_least=100)
     folder = Path(folder)
     out = folder if out is None else Path(out)
     plan = place.read(folder)

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from keras_disent import runs
+from keras_disent._utils.files import atomic_write
+from keras_disent._utils.progress import progress_bar
 from keras_disent.configuration import Config
-from keras_disent.files import written_whole
-from keras_disent.progress import progress_bar
 from keras_disent.studies.plan import Run, source_of
 from keras_disent.studies.work import RUNS
 
@@ -111,5 +111,5 @@ def _write(path: Path, codes: Codes, stamp: list[int]) -> None:
         arrays["kl"] = codes.kl
     if codes.factors is not None:
         arrays["factors"] = codes.factors
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **arrays)

@@ -192,7 +192,7 @@ def of_strength(frame: Frame, scores: Sequence[str], resamples: int) -> list[Com
 
 
 def chosen(frame: Frame, method: str, score: str) -> np.ndarray:
-    """Return the score of each seed at the setting that the method's other seeds favour."""
+    """Return the score of each seed at the setting that the method's other seeds favor."""
     rows = frame.runs[frame.runs["method"] == method]
     table = rows.pivot_table(index="seed", columns="label", values=score, observed=True)
     table = table.reindex(columns=[c for c in frame.of(method) if c in table])

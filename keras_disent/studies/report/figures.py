@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from keras_disent.plots import ACCENT, INK, QUIET, as_png
+from keras_disent.plots import as_png
+from keras_disent.plots.style import ACCENT, INK, QUIET
 from keras_disent.studies.report.statistics import shown
 
 WIDE = 5.0
@@ -21,7 +22,7 @@ PALETTE = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     *("#444444", "#a6761d"),
 )
-"""The colours of Okabe and Ito, which the colour-blind tell apart."""
+"""The colors of Okabe and Ito, which the color-blind tell apart."""
 MARKERS = "osD^vP*X"
 SHARES = {"method": "#0072b2", "strength": "#e69f00", "seed": "#bbbbbb"}
 ROW = 0.235  # inches
@@ -42,21 +43,21 @@ def strips(rows: Rows, label: str, limits: tuple[float, float] | None = None) ->
     figure, axes = _axes(WIDE, ROW * len(rows) + 0.95, names)
     dots = max(row["n"] for row in rows)
     size, alpha = (16, 0.85) if dots <= 20 else (6, 0.35)
-    colours = _colours(rows)
+    colors = _colors(rows)
     shift = np.random.default_rng(0)
     before = None
     for y, row in enumerate(rows):
-        colour = colours[row["method"]][0]
+        color = colors[row["method"]][0]
         low, high = row["quartile_1"], row["quartile_3"]
-        axes.barh(y, high - low, left=low, height=0.62, color=colour, alpha=0.22, linewidth=0)
-        axes.plot([row["median"]] * 2, [y - 0.36, y + 0.36], color=colour, linewidth=2.4)
+        axes.barh(y, high - low, left=low, height=0.62, color=color, alpha=0.22, linewidth=0)
+        axes.plot([row["median"]] * 2, [y - 0.36, y + 0.36], color=color, linewidth=2.4)
         jitter = np.linspace(-0.18, 0.18, row["n"]) if row["n"] > 1 else np.zeros(1)
         jitter = shift.permutation(jitter)
         axes.scatter(
             row["values"],
             y + jitter,
             s=size,
-            color=colour,
+            color=color,
             alpha=alpha,
             linewidths=0,
             zorder=3,
@@ -86,18 +87,18 @@ def tradeoff(rows: Rows, x_label: str, y_label: str) -> Figure:
         x_label, y_label: what they are, with units.
     """
     figure, axes = _axes(WIDE, 4.3)
-    for method, (colour, marker) in _colours(rows).items():
+    for method, (color, marker) in _colors(rows).items():
         own = [row for row in rows if row["method"] == method]
         x, y = ([row[axis] for row in own] for axis in "xy")
         if own[0]["chain"]:
-            axes.plot(x, y, color=colour, linewidth=1.4, zorder=2)
+            axes.plot(x, y, color=color, linewidth=1.4, zorder=2)
         for row in own:
             for axis, other in (("x", "y"), ("y", "x")):
                 if row[f"{axis}_interval"]:
                     ends, at = row[f"{axis}_interval"], [row[other]] * 2
                     line = (ends, at) if axis == "x" else (at, ends)
-                    axes.plot(*line, color=colour, linewidth=0.9, alpha=0.55, zorder=1)
-        axes.scatter(x, y, s=34, color=colour, marker=marker, zorder=3, label=method, linewidths=0)
+                    axes.plot(*line, color=color, linewidth=0.9, alpha=0.55, zorder=1)
+        axes.scatter(x, y, s=34, color=color, marker=marker, zorder=3, label=method, linewidths=0)
         if len(own) > 1:
             for row in own:
                 axes.annotate(
@@ -106,7 +107,7 @@ def tradeoff(rows: Rows, x_label: str, y_label: str) -> Figure:
                     (4, 4),
                     textcoords="offset points",
                     fontsize=8,
-                    color=colour,
+                    color=color,
                     path_effects=[Stroke(linewidth=2, foreground="white"), Normal()],
                 )
     axes.set_xlabel(f"{x_label}, lower is better", **_LABEL)
@@ -128,8 +129,8 @@ def shares(rows: Rows) -> Figure:
     figure, axes = _axes(WIDE, 0.36 * len(rows) + 1.25, names)
     for y, row in enumerate(rows):
         left = 0.0
-        for (name, colour), share in zip(SHARES.items(), shown(row["adjusted"]), strict=True):
-            axes.barh(y, share, left=left, height=0.68, color=colour, label=None if y else name)
+        for (name, color), share in zip(SHARES.items(), shown(row["adjusted"]), strict=True):
+            axes.barh(y, share, left=left, height=0.68, color=color, label=None if y else name)
             if share >= 0.07:
                 axes.text(
                     left + share / 2,
@@ -161,15 +162,15 @@ def forest(rows: Rows, label: str) -> Figure:
     names = [_pair(row["first"], row["second"]) for row in rows]
     figure, axes = _axes(WIDE, 0.29 * len(rows) + 1.1, names, right=0.7, top=0.5)
     for y, row in enumerate(rows):
-        colour = ACCENT if row["found"] else QUIET
-        axes.plot(row["interval"], [y, y], color=colour, linewidth=1.8)
+        color = ACCENT if row["found"] else QUIET
+        axes.plot(row["interval"], [y, y], color=color, linewidth=1.8)
         axes.scatter(
             row["difference"],
             y,
             s=34,
             zorder=3,
-            facecolors=colour if row["found"] else "white",
-            edgecolors=colour,
+            facecolors=color if row["found"] else "white",
+            edgecolors=color,
             linewidths=1.4,
         )
         axes.text(
@@ -192,31 +193,31 @@ def forest(rows: Rows, label: str) -> Figure:
 
 
 def scatter(rows: Rows, x_label: str, y_label: str) -> Figure:
-    """Draw two numbers of each run, coloured by method.
+    """Draw two numbers of each run, colored by method.
 
     Args:
         rows: with "method", "x" and "y".
         x_label, y_label: what they are.
     """
     figure, axes = _axes(WIDE, 4.0)
-    for method, (colour, marker) in _colours(rows).items():
+    for method, (color, marker) in _colors(rows).items():
         x, y = ([row[axis] for row in rows if row["method"] == method] for axis in "xy")
-        axes.scatter(x, y, s=26, color=colour, marker=marker, alpha=0.8, label=method, linewidths=0)
+        axes.scatter(x, y, s=26, color=color, marker=marker, alpha=0.8, label=method, linewidths=0)
     axes.set_xlabel(x_label, **_LABEL)
     axes.set_ylabel(y_label, **_LABEL)
     _legend(axes, f"a dot for each run; n = {len(rows)}")
     return figure
 
 
-def png(figure: Figure, colours: int | None = 128) -> bytes:
-    """Return a figure as PNG of so many colours, which takes a third of the bytes."""
+def png(figure: Figure, colors: int | None = 128) -> bytes:
+    """Return a figure as PNG of so many colors, which takes a third of the bytes."""
     from PIL import Image
 
-    if colours is None:
+    if colors is None:
         return as_png(figure)
     stream = io.BytesIO()
     image = Image.open(io.BytesIO(as_png(figure))).convert("RGB")
-    few = image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = image.quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(stream, "png", optimize=True)
     return stream.getvalue()
 
@@ -224,8 +225,8 @@ def png(figure: Figure, colours: int | None = 128) -> bytes:
 _LABEL: dict[str, Any] = {"fontsize": 10, "color": INK}
 
 
-def _colours(rows: Rows) -> dict[str, tuple[str, str]]:
-    """Give each method a colour and a marker, the same in all figures with the same methods."""
+def _colors(rows: Rows) -> dict[str, tuple[str, str]]:
+    """Give each method a color and a marker, the same in all figures with the same methods."""
     methods = dict.fromkeys(row["method"] for row in rows)
     number = len(PALETTE)
     return {

@@ -9,10 +9,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keras_disent import schedules
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import schedules
 from keras_disent.metrics import METRICS
-from keras_disent.metrics.catalogue import LABEL_FREE
-from keras_disent.registry import lookup
+from keras_disent.metrics.catalog import LABEL_FREE
 from keras_disent.studies import table as results
 from keras_disent.studies.plan import text
 

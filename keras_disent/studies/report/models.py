@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_disent import charts, plots, runs
+from keras_disent import plots, runs
+from keras_disent.plots import charts
 from keras_disent.studies.report import figures
 from keras_disent.studies.report.agreement import FOUND, Matching
 from keras_disent.studies.report.frames import Frame, higher, title

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_disent import charts
+from keras_disent.plots import charts
 from keras_disent.studies.report import figures, statistics
 from keras_disent.studies.report.frames import COST, Frame, direction, title
 from keras_disent.studies.report.page import Drawn, Part, plain

@@ -220,18 +220,18 @@ def explained_intervals(
     """Return intervals of the adjusted shares of `explained`.
 
     Runs are drawn again within each setting, as another choice of seeds would; the spread of the
-    shares is laid around the shares themselves, whose own centre repeated runs move.
+    shares is laid around the shares themselves, whose own center repeated runs move.
     """
     estimate = explained(values, methods, labels)[1]
-    centred = np.asarray(values, float)
-    centred = centred - centred.mean()
+    centered = np.asarray(values, float)
+    centered = centered - centered.mean()
     (_, method), (names, label) = (np.unique(g, return_inverse=True) for g in (methods, labels))
     of_method = np.zeros(len(names), int)
     of_method[label] = method
     rng = np.random.default_rng(seed)
     parts: list[list[Numbers]] = [[] for _ in range(3)]
     for i in range(len(names)):
-        own = centred[label == i]
+        own = centered[label == i]
         sums = [
             np.stack([some @ own, some @ own**2], axis=-1)
             for some in counts(len(own), resamples, rng)
@@ -252,9 +252,9 @@ def explained_intervals(
 def _moments(values: Numbers, label: Any, weights: Numbers) -> tuple[Numbers, ...]:
     """Return sums, sums of squares and numbers by setting, each (draws, settings)."""
     settings = np.eye(label.max() + 1)[label]
-    centred = values - values.mean()
+    centered = values - values.mean()
     return tuple(
-        (weights * part) @ settings for part in (centred, centred**2, np.ones_like(values))
+        (weights * part) @ settings for part in (centered, centered**2, np.ones_like(values))
     )
 
 

@@ -1,0 +1,1 @@
+"""Helpers of the package itself; nothing here is public."""

@@ -1,0 +1,36 @@
+"""Strided convolutions by the backend's own kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keras_disent.engine.backend.choice import BACKEND
+
+if BACKEND == "jax":
+    import jax
+elif BACKEND == "torch":
+    import torch
+
+
+def strided_convolutions() -> str:
+    """Return how they run best: "keras", "native" (below) or "matmul"."""
+    if BACKEND == "torch":
+        return "native"
+    return "matmul" if BACKEND == "jax" and jax.default_backend() == "cpu" else "keras"
+
+
+def convolution(inputs, kernel, bias, stride: int):
+    """Convolve (n, h, w, c) with (k, k, c, filters), padding "same": PyTorch, without copies."""
+    return _native(torch.conv2d, inputs, kernel, bias, stride)
+
+
+def transposed_convolution(inputs, kernel, bias, stride: int):
+    """Transpose `convolution`; the kernel is (k, k, filters, c)."""
+    return _native(torch.conv_transpose2d, inputs, kernel, bias, stride)
+
+
+def _native(function: Callable, inputs, kernel, bias, stride: int):
+    inputs, weights = inputs.permute(0, 3, 1, 2), kernel.value.permute(3, 2, 0, 1)
+    padding = (kernel.shape[0] - stride) // 2
+    outputs = function(inputs, weights, bias.value, stride=stride, padding=padding)
+    return outputs.permute(0, 2, 3, 1)

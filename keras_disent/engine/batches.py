@@ -1,0 +1,90 @@
+"""Whole batches of images for Keras, in an order that depends on nothing but a seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_disent._utils.checks import check_integer
+
+
+class Batches(keras.utils.PyDataset):
+    """Random batches of a data set, for `fit`, `evaluate` and `predict`.
+
+    The batch of step `t` holds independent draws with replacement, as in the published studies,
+    from `np.random.default_rng([seed, t])`: a function of the seed and the step alone. `fit` of
+    this package's models reads them as a stream that starts at the step to which the model has
+    been trained, so a model that is saved, loaded and trained on sees what it would have seen.
+    Everywhere else, also as validation data, they are the batches 0 to `steps - 1`, the same in
+    every pass.
+
+    Args:
+        draw: `(n, rng)` to a batch: an array of `n` rows, or a tuple of arrays. Data sets and
+            samplers of pairs pass their own; see their `batches`.
+        length: number of images in an epoch, where `steps` is not given.
+        batch_size: rows per batch.
+        seed: not negative.
+        steps: batches per epoch.
+
+    Raises:
+        ValueError: a number below its least value, or not an integer.
+
+    >>> from keras_disent.datasets import Sprites
+    >>> batches = Sprites().batches(16, steps=100)
+    >>> batches.at(250).shape
+    (16, 64, 64, 1)
+    >>> bool((next(batches.stream(250)) == batches.at(250)).all())
+    True
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[int, np.random.Generator], Any],
+        length: int,
+        batch_size: int = 64,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+    ):
+        super().__init__()
+        self.draw = draw
+        self.batch_size = check_integer("batch_size", batch_size, at_least=1)
+        self.seed = check_integer("seed", seed, at_least=0)
+        self.steps = (
+            math.ceil(length / batch_size)
+            if steps is None
+            else check_integer("steps", steps, at_least=1)
+        )
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> Any:
+        return self.at(index)
+
+    def at(self, step: int) -> Any:
+        """The batch of an absolute step."""
+        return self.draw(self.batch_size, np.random.default_rng([self.seed, step]))
+
+    def stream(self, start: int = 0, ahead: int = 2) -> Iterator[Any]:
+        """Yield the batches of step `start`, `start + 1`, ... without end.
+
+        Args:
+            start: the first step.
+            ahead: batches that a thread draws while the model learns from the one before.
+        """
+        with ThreadPoolExecutor(1) as thread:
+            waiting = [thread.submit(self.at, start + i) for i in range(ahead)]
+            try:
+                while True:
+                    start += 1
+                    waiting.append(thread.submit(self.at, start + ahead - 1))
+                    yield waiting.pop(0).result()
+            finally:
+                for batch in waiting:
+                    batch.cancel()

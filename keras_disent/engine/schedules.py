@@ -1,0 +1,274 @@
+"""Weights that change while a model trains: beta, capacity, gamma as functions of the step.
+
+A weight may be a number or any `keras.optimizers.schedules.LearningRateSchedule`: those of Keras,
+and the two here, which start low and end high. A step is one training step of the model.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule as Schedule
+
+from keras_disent._utils.registry import lookup
+
+
+@keras.saving.register_keras_serializable("keras_disent")
+class Linear(Schedule):
+    """Go from `start` to `end` in equal parts over `steps` steps, then stay.
+
+    Args:
+        start: float, value at step 0.
+        end: float, value from step `steps` on.
+        steps: int, at least 1.
+
+    Raises:
+        ValueError: if `steps` is less than 1.
+
+    Source: the capacity of Burgess et al. 2018, "Understanding disentangling in beta-VAE".
+
+    >>> float(Linear(0.0, 25.0, steps=100)(50))
+    12.5
+    """
+
+    def __init__(self, start: float, end: float, steps: int):
+        if steps < 1:
+            raise ValueError(f"`steps` of a schedule is at least 1. Got {steps!r}.")
+        self.start, self.end, self.steps = float(start), float(end), int(steps)
+
+    def __call__(self, step):
+        done = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
+        return self.start + (self.end - self.start) * done
+
+    def get_config(self) -> dict[str, Any]:
+        return {"start": self.start, "end": self.end, "steps": self.steps}
+
+
+@keras.saving.register_keras_serializable("keras_disent")
+class Cyclical(Schedule):
+    """Rise from `start` to `end` again and again, every `period` steps.
+
+    In each period the value rises in equal parts over the first `rising` of it, then stays.
+
+    Args:
+        start, end: float.
+        period: int, steps of one cycle, at least 1.
+        rising: float in (0, 1].
+
+    Raises:
+        ValueError: if `period` or `rising` is out of its range.
+
+    Source: Fu et al. 2019, "Cyclical annealing schedule", section 4.
+
+    >>> float(Cyclical(0.0, 1.0, period=100)(125))
+    0.5
+    """
+
+    def __init__(self, start: float, end: float, period: int, rising: float = 0.5):
+        if period < 1:
+            raise ValueError(f"`period` of a schedule is at least 1. Got {period!r}.")
+        if not 0 < rising <= 1:
+            raise ValueError(f"`rising` is a part of the period in (0, 1]. Got {rising!r}.")
+        self.start, self.end = float(start), float(end)
+        self.period, self.rising = int(period), float(rising)
+
+    def __call__(self, step):
+        # Whole-number remainder first: a float32 step loses its last digits past 16 million.
+        within = ops.cast(ops.mod(step, self.period), "float32") / self.period
+        return self.start + (self.end - self.start) * ops.minimum(within / self.rising, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "start": self.start,
+            "end": self.end,
+            "period": self.period,
+            "rising": self.rising,
+        }
+
+
+OWN = (Linear, Cyclical)
+_KNOWN = {
+    **{n: c for n, c in vars(keras.optimizers.schedules).items() if isinstance(c, type)},
+    **{cls.__name__: cls for cls in OWN},
+}
+del _KNOWN["LearningRateSchedule"]
+
+
+def read(text: Any) -> Any:
+    """Return what a schedule's call stands for, as a configuration stores it.
+
+    It is how schedules are written in files and on the command line.
+
+    Args:
+        text: the call of a schedule of this module or of Keras, with numbers, lists and truth
+            values, such as "Linear(0, 25, steps=100)". What is no call is returned as it is.
+
+    Raises:
+        ValueError: if there is no such schedule, or it does not take these arguments.
+
+    >>> read("Linear(0, 25, steps=100)")
+    {'class_name': 'keras_disent>Linear', 'config': {'start': 0.0, 'end': 25.0, 'steps': 100}}
+    >>> read("ii")
+    'ii'
+    """
+    try:
+        call = ast.parse(text.strip(), mode="eval").body if isinstance(text, str) else None
+    except (SyntaxError, ValueError):
+        return text
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        return text
+    cls = lookup(call.func.id, _KNOWN, "schedule")
+    try:
+        given = [_literal(argument) for argument in call.args]
+        made = cls(*given, **{str(word.arg): _literal(word.value) for word in call.keywords})
+        at(made, 0)
+    except Exception as error:
+        raise ValueError(f"{text!r} is not a schedule: {error}") from None
+    own = {} if cls in OWN else {"module": "keras.optimizers.schedules"}
+    name = f"keras_disent>{cls.__name__}" if cls in OWN else cls.__name__
+    return {**own, "class_name": name, "config": made.get_config()}
+
+
+def written(value: Any) -> str | None:
+    """Return a schedule's stored configuration as a call that `read` reads; None for what is none.
+
+    >>> written({"class_name": "keras_disent>Linear", "config": {"start": 0, "end": 25.0}})
+    'Linear(start=0, end=25)'
+    """
+    if not (isinstance(value, Mapping) and {"class_name", "config"} <= set(value)):
+        return None
+    given = {name: v for name, v in value["config"].items() if name != "name"}
+    arguments = ", ".join(f"{name}={_short(v)}" for name, v in given.items())
+    return f"{value['class_name'].rpartition('>')[2]}({arguments})"
+
+
+def _literal(argument: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(argument)
+    except ValueError:
+        raise ValueError("it takes numbers, lists of them and truth values.") from None
+
+
+def _short(value: Any) -> str:
+    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+class Weight:
+    """Declare a weight of an objective: a number, or a schedule of the training step.
+
+    As an attribute of a class of models, `beta = Weight()` makes `model.beta` live. It is set in
+    the constructor, and may be set again at any time, between two `fit` or in a callback: the new
+    value counts from the next step on. A number is kept in a variable of the model, so it is part
+    of its files; every weight is logged under its name and is part of the configuration. The
+    objective reads it as a tensor with `self.current("beta")`.
+
+    Args:
+        at_most: float, the largest number that is allowed.
+
+    Raises (when it is set):
+        ValueError: if the value is neither a number from 0 to `at_most` nor a schedule.
+
+    >>> from keras_disent import BetaVAE
+    >>> model = BetaVAE((16, 16, 1), 3, encoder="mlp", decoder="mlp", beta=Linear(0, 4, steps=100))
+    >>> model.beta = 2
+    >>> model.beta, float(model.current("beta")), model.get_config()["beta"]
+    (2.0, 2.0, 2.0)
+    """
+
+    def __init__(self, at_most: float = math.inf):
+        self.at_most = at_most
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        try:
+            state = model.weight_states[self.name]
+        except KeyError:
+            raise AttributeError(f"{type(model).__name__} has no weight {self.name!r}.") from None
+        return state.schedule or state.number()
+
+    def __set__(self, model: Any, value: Any) -> None:
+        value = weight(self.name, value, self.at_most)
+        model.check_weights({**weights(model), self.name: value})
+        schedule = value if isinstance(value, Schedule) else None
+        state = model.weight_states.get(self.name)
+        if state is None:
+            model.weight_states[self.name] = state = _State(model, self.name)
+            model.add_term(self.name)
+        if state.schedule is not schedule:
+            state.schedule = schedule
+            model.retrace()
+        if schedule is None:
+            state.assign(value)
+
+
+class _State:
+    """The value of one weight of one model."""
+
+    def __init__(self, model: Any, name: str):
+        self.schedule: Schedule | None = None
+        self.variable = model.add_weight(
+            shape=(),
+            dtype="float32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+        self._model, self._exact = model, 0.0
+
+    def assign(self, value: float) -> None:
+        self._model.sync()
+        self.variable.assign(value)
+        self._exact = value
+
+    def number(self) -> float:
+        """Return the number as it was set, unless a file has brought another one."""
+        self._model.sync()
+        stored = float(ops.convert_to_numpy(self.variable))
+        return self._exact if stored == np.float32(self._exact) else stored
+
+    def current(self, step) -> Any:
+        return at(self.schedule or self.variable.value, step)
+
+
+def weights(model: Any) -> dict[str, float | Schedule]:
+    """Return the weights of a model's objective, by name."""
+    return {name: getattr(model, name) for name in model.weight_states}
+
+
+def weight(name: str, value: Any, at_most: float = math.inf) -> float | Schedule:
+    """Check one weight of an objective: a number of at least 0, or a schedule.
+
+    Raises:
+        ValueError: names the argument, the rule and what came.
+    """
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if isinstance(value, Schedule):
+        return value
+    rule = "of at least 0" if at_most == math.inf else f"from 0 to {at_most:g}"
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) <= min(at_most, float(np.finfo("float32").max)):
+        raise ValueError(f"`{name}` is a number {rule}, or a schedule. Got {value!r}.")
+    return float(value)
+
+
+def at(value: Any, step) -> Any:
+    """Return the weight at a training step, as a float32 tensor."""
+    return ops.cast(value(step) if isinstance(value, Schedule) else value, "float32")
+
+
+def config(value: float | Schedule) -> Any:
+    """Return what `get_config` stores for a weight."""
+    return keras.saving.serialize_keras_object(value) if callable(value) else value

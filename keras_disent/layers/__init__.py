@@ -1,0 +1,1 @@
+"""Latents, likelihoods and networks: Keras layers that models are made of."""

@@ -1,0 +1,333 @@
+"""Probabilistic layers: posterior, prior and likelihood heads over the backend's distributions.
+
+The distributions are TensorFlow Probability's on TensorFlow and JAX, and `torch.distributions` on
+PyTorch. All heads compute in float32, also in a model of mixed precision.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_disent.engine import backend
+from keras_disent.layers.networks import initializers
+
+register = keras.saving.register_keras_serializable("keras_disent")
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+LEAST_SCALE = 1 / (255 * math.sqrt(12))  # standard deviation of rounding a pixel to a byte
+MOST_LOG_VARIANCE = 30.0  # with features up to 10,000, squares of its gradients are float32
+
+
+class Seeds(keras.random.SeedGenerator):
+    """Seeds of independent draws: any seed of at least 0, any draw, any replica.
+
+    Args:
+        seed: int of at least 0, of any size.
+    """
+
+    def __init__(self, seed: int, **kwargs):
+        # Keras keeps 32 bits of a seed, or fewer: spread what was given over all of them.
+        super().__init__(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1), **kwargs)
+
+    def next(self, ordered=True):
+        return backend.spread(super().next(ordered))
+
+
+class Noise(keras.layers.Layer):
+    """Every random number that a model draws while it learns, from one seed.
+
+    With `enabled = False` a sample is its mean, the columns of a permutation are rolled instead of
+    shuffled, and directions are always the same ones: the same on every backend, for tests and for
+    looking closely at a model. A step that has been traced keeps what it was traced with, until the
+    model is compiled again.
+
+    Args:
+        seed: int.
+
+    >>> noise = Noise(seed=0)
+    >>> noise.enabled = False
+    >>> float(noise.gaussian(ops.zeros((1, 1)) + 3, ops.ones((1, 1)))[0, 0])
+    3.0
+    """
+
+    def __init__(self, seed: int, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.seed = seed
+        self.seed_generator = Seeds(seed)
+        self.enabled = True
+        self.built = True
+
+    def gaussian(self, mean, stddev):
+        """Draw from a diagonal Gaussian, differentiable in `mean` and `stddev`."""
+        if not self.enabled:
+            return mean
+        return mean + stddev * keras.random.normal(
+            ops.shape(mean), dtype="float32", seed=self.seed_generator
+        )
+
+    def permute(self, codes):
+        """Shuffle each column of `codes` (n, latents) by itself: a sample of prod_d q(z_d)."""
+        if self.enabled:
+            keys = keras.random.uniform(ops.shape(codes), dtype="float32", seed=self.seed_generator)
+            order = ops.argsort(keys, axis=0)
+        else:
+            rows, latents = ops.shape(codes)
+            order = ops.mod(
+                ops.expand_dims(ops.arange(rows), 1) + ops.expand_dims(ops.arange(latents), 0),
+                rows,
+            )
+        return ops.take_along_axis(codes, order, axis=0)
+
+    def directions(self, rows, latents: int, each: int):
+        """Draw `each` vectors of random signs and as many Gaussian ones for each row.
+
+        Returns:
+            two tensors (each, rows, latents).
+        """
+        if self.enabled:
+            shape = (each, rows, latents)
+            normal = [
+                keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+                for _ in range(2)
+            ]
+        else:
+            fixed = np.random.default_rng(0).standard_normal((2, each, 1, latents))
+            normal = [
+                ops.convert_to_tensor(part.astype("float32")) + ops.zeros((1, rows, 1), "float32")
+                for part in fixed
+            ]
+        return 2 * ops.cast(normal[0] > 0, "float32") - 1, normal[1]
+
+
+@register
+class GaussianPosterior(keras.layers.Layer):
+    """q(z|x): two dense heads from features to the mean and log-variance of a diagonal Gaussian.
+
+    Args:
+        latent_dim: int, number of latents D.
+        seed: int, of the initial weights (Glorot uniform); None draws one.
+
+    Call: features (n, f) -> (mean, log_variance), each (n, D) float32; log-variances from -30 to 30
+    (beyond, squares of gradients would be no float32), with the gradient of what the head gives.
+
+    Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", equation 9.
+
+    >>> head = GaussianPosterior(3)
+    >>> mean, log_variance = head(ops.ones((2, 5)))
+    >>> tuple(mean.shape)
+    (2, 3)
+    """
+
+    def __init__(self, latent_dim: int, seed: int | None = None, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.latent_dim, self.seed = latent_dim, seed
+        self.mean_head, self.log_variance_head = (
+            keras.layers.Dense(latent_dim, kernel_initializer=initial, dtype="float32", name=name)
+            for name, initial in zip(("mean", "log_variance"), initializers(seed), strict=False)
+        )
+
+    def build(self, features_shape):
+        self.mean_head.build(features_shape)
+        self.log_variance_head.build(features_shape)
+
+    def call(self, features):
+        return self.mean_head(features), bounded(
+            self.log_variance_head(features), -MOST_LOG_VARIANCE, MOST_LOG_VARIANCE
+        )
+
+    @staticmethod
+    def distribution(mean, log_variance):
+        """Return q(z|x) as the backend's distribution: batch (n,), event (D,)."""
+        return backend.normal(mean, ops.exp(0.5 * log_variance), event_dims=1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "latent_dim": self.latent_dim, "seed": self.seed}
+
+
+class StandardNormalPrior(keras.layers.Layer):
+    """p(z) = N(0, I) over D latents.
+
+    Args:
+        latent_dim: int, number of latents D.
+
+    >>> prior = StandardNormalPrior(2)
+    >>> prior.kl(ops.zeros((1, 2)), ops.zeros((1, 2))).shape[1]
+    2
+    """
+
+    def __init__(self, latent_dim: int, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.latent_dim = latent_dim
+        self.built = True
+
+    def distribution(self):
+        """Return p(z) as the backend's distribution: event (D,)."""
+        return backend.normal(
+            ops.zeros((self.latent_dim,), "float32"),
+            ops.ones((self.latent_dim,), "float32"),
+            event_dims=1,
+        )
+
+    @staticmethod
+    def kl(mean, log_variance):
+        """Return KL(q(z_d|x) || p(z_d)) in closed form: (n, D), nats.
+
+        Source: Kingma & Welling 2014, appendix B.
+        """
+        return 0.5 * (ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0)
+
+
+def bounded(values, low: float, high: float):
+    """Return values within bounds, with the gradient of values that have none."""
+    return values + ops.stop_gradient(ops.clip(values, low, high) - values)
+
+
+def gaussian_log_density(codes, mean, log_variance):
+    """Return log N(codes; mean, exp(log_variance)) elementwise, in nats."""
+    return -0.5 * (ops.square(codes - mean) * ops.exp(-log_variance) + log_variance + LOG_TWO_PI)
+
+
+class Likelihood(keras.layers.Layer):
+    """p(x|z), given what the decoder puts out: (n, height, width, channels), any real numbers."""
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.built = True
+
+    def distribution(self, outputs):
+        """Return p(x|z) as the backend's distribution: batch (n,), event the image."""
+        raise NotImplementedError(f"{type(self).__name__} has no `distribution`.")
+
+    def negative_log_likelihood(self, images, outputs):
+        """Return -log p(x|z) summed over pixels and channels: (n,), nats."""
+        return -self.distribution(outputs).log_prob(images)
+
+    def mean(self, outputs):
+        """Return the expected image, in [0, 1]."""
+        return backend.mean(self.distribution(outputs))
+
+    def call(self, outputs):
+        return self.mean(ops.cast(outputs, "float32"))
+
+
+@register
+class Bernoulli(Likelihood):
+    """Pixels are coin flips; the decoder puts out logits.
+
+    Gray pixels in [0, 1] count as probabilities (cross-entropy), as in the published studies.
+
+    >>> image, logits = ops.ones((1, 1, 1, 1)), ops.zeros((1, 1, 1, 1))
+    >>> round(float(Bernoulli().negative_log_likelihood(image, logits)[0]), 3)
+    0.693
+    """
+
+    def distribution(self, outputs):
+        return backend.bernoulli(outputs, event_dims=3)
+
+    def negative_log_likelihood(self, images, outputs):
+        # The distribution's own needs two logarithms for each pixel.
+        return ops.sum(ops.softplus(outputs) - images * outputs, axis=(1, 2, 3))
+
+    def mean(self, outputs):
+        return ops.sigmoid(outputs)  # also where the batch has no size yet, as when exporting
+
+
+@register
+class ContinuousBernoulli(Likelihood):
+    """Pixels are continuous in [0, 1]; the decoder puts out logits.
+
+    Source: Loaiza-Ganem & Cunningham 2019, "The continuous Bernoulli".
+
+    >>> image, logits = ops.ones((1, 1, 1, 1)), ops.zeros((1, 1, 1, 1))
+    >>> abs(float(ContinuousBernoulli().negative_log_likelihood(image, logits)[0])) < 1e-6
+    True
+    """
+
+    def distribution(self, outputs):
+        return backend.continuous_bernoulli(outputs, event_dims=3)
+
+    def negative_log_likelihood(self, images, outputs):
+        density = backend.continuous_bernoulli_log_density(images, outputs)
+        return -ops.sum(density, axis=(1, 2, 3))
+
+    def mean(self, outputs):
+        # Equation 8, written for logits; near 0 it is 0/0, and its series is exact enough.
+        small = ops.abs(outputs) < 0.3
+        logits = ops.where(small, ops.ones_like(outputs), outputs)
+        mean = -1 / ops.expm1(-logits) - 1 / logits
+        series = 0.5 + outputs / 12 - outputs**3 / 720 + outputs**5 / 30240
+        return ops.clip(ops.where(small, series, mean), 0.0, 1.0)
+
+
+@register
+class Gaussian(Likelihood):
+    """Pixels are Gaussian around the sigmoid of what the decoder puts out, with one scale for all.
+
+    Args:
+        scale: float above 0, standard deviation of a pixel (of an image in [0, 1]).
+        learn_scale: bool, learn the scale with the decoder, starting from `scale`. It stays above
+            1 / (255 sqrt(12)), what rounding to bytes leaves of a pixel: without a floor, images
+            that can be reconstructed exactly would drive it to 0 and the objective to infinity.
+
+    Attributes:
+        scale: float, the scale now; it may be set between two `fit`.
+
+    Raises:
+        ValueError: if `scale` is not above 0.
+
+    Source of the learned scale: Rybkin et al. 2021, "Simple and effective VAE training with
+    calibrated decoders", equation 4.
+
+    >>> round(float(Gaussian(1.0).negative_log_likelihood(
+    ...     ops.ones((1, 1, 1, 1)) / 2, ops.zeros((1, 1, 1, 1)))[0]), 3)
+    0.919
+    """
+
+    def __init__(self, scale: float = 0.1, learn_scale: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.learn_scale = bool(learn_scale)
+        self.log_scale = self.add_weight(
+            shape=(), initializer="zeros", trainable=self.learn_scale, name="log_scale"
+        )
+        self.scale = scale
+
+    @property
+    def scale(self) -> float:
+        now = math.exp(float(ops.convert_to_numpy(self.log_scale)))
+        now = max(now, LEAST_SCALE) if self.learn_scale else now
+        return self._exact if math.isclose(now, self._exact, rel_tol=1e-6) else now
+
+    @scale.setter
+    def scale(self, value: float) -> None:
+        if not value > 0:
+            raise ValueError(f"`scale` of a Gaussian likelihood is above 0. Got {value!r}.")
+        self._exact = float(value)
+        self.log_scale.assign(math.log(value))
+
+    def distribution(self, outputs):
+        mean, log_scale = ops.sigmoid(outputs), ops.convert_to_tensor(self.log_scale)
+        if self.learn_scale:
+            log_scale = bounded(log_scale, math.log(LEAST_SCALE), math.inf)
+        return backend.normal(mean, ops.exp(log_scale) * ops.ones_like(mean), event_dims=3)
+
+    def mean(self, outputs):
+        return ops.sigmoid(outputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale, "learn_scale": self.learn_scale}
+
+
+LIKELIHOODS: dict[str, Any] = {
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "gaussian": Gaussian,
+    "gaussian_learned_scale": lambda: Gaussian(learn_scale=True),
+}

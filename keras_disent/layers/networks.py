@@ -1,0 +1,373 @@
+"""The published networks, built at birth, and what a network of one's own must do.
+
+An encoder takes images (n, height, width, channels) of floats in [0, 1] and gives features (n, f);
+the model adds the two dense heads for the mean and log-variance. A decoder takes codes
+(n, latents) and gives (n, height, width, channels) real numbers, which the likelihood reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_disent._utils import checks
+from keras_disent.layers import style_networks
+from keras_disent.layers.convolutions import Downsample, Upsample
+
+CHANNELS_LAST = "channels_last"  # of every layer: Keras's global setting changes no network
+PERMUTING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # layers and operations of Keras
+
+
+@contextlib.contextmanager
+def precision(policy) -> Iterator[None]:
+    """Build layers under a dtype policy, whatever the global one is; None is the global one."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(keras.dtype_policies.get(policy))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def part_seed(seed: int, part: str) -> int:
+    """Return the seed of the initial weights of one part of a model with this seed.
+
+    Any two parts of any two models differ.
+
+    Args:
+        seed: int of at least 0, of any size.
+        part: name, such as "encoder".
+
+    >>> part_seed(1, "encoder") == part_seed(0, "decoder")
+    False
+    """
+    return int(np.random.SeedSequence([seed, *part.encode()]).generate_state(1)[0] >> 1)
+
+
+# -- encoders and decoders ------------------------------------------------------------------------
+
+
+def initializers(seed: int | None) -> Iterator[keras.initializers.Initializer]:
+    """Give one Glorot initializer after another, each with its own seed, all fixed by `seed`."""
+    draw = np.random.default_rng(seed)
+    while True:
+        yield keras.initializers.GlorotUniform(seed=int(draw.integers(2**31)))
+
+
+def _units(width: float, published: int) -> int:
+    return max(1, round(width * published))
+
+
+def conv_encoder(
+    image_shape: tuple[int, int, int],
+    width: float = 1.0,
+    kernels: tuple[int, ...] = (4, 4, 2, 2),
+    filters: tuple[int, ...] = (32, 32, 64, 64),
+    units: tuple[int, ...] = (256,),
+    seed: int | None = None,
+) -> keras.Model:
+    """Four strided convolutions (32, 32, 64, 64), then 256 features.
+
+    Args:
+        image_shape: (height, width, channels), sides divisible by 16.
+        width: float, multiplies every number of filters and units.
+        kernels: kernel side of each convolution; `(4, 4, 2, 2)` as in Locatello et al. 2019,
+            `(4, 4, 4, 4)` as in Higgins et al. 2017 and Burgess et al. 2018.
+        filters: number of filters of each convolution; four times 32 as in Burgess et al. 2018.
+        units: units of each dense layer; `(256, 256)` as in Burgess et al. 2018.
+        seed: int, of the initial weights (Glorot uniform); None draws one.
+
+    Raises:
+        ValueError: if a side is not divisible by 16.
+
+    >>> conv_encoder((32, 32, 1)).output_shape
+    (None, 256)
+    """
+    shape, initial = _sixteenths(image_shape), initializers(seed)
+    images = x = keras.Input(shape, dtype="float32", name="images")
+    for count, kernel in zip(filters, kernels, strict=True):
+        x = Downsample(
+            _units(width, count),
+            kernel,
+            strides=2,
+            padding="same",
+            data_format=CHANNELS_LAST,
+            activation="relu",
+            kernel_initializer=next(initial),
+        )(x)
+    x = layers.Flatten(data_format=CHANNELS_LAST)(x)
+    for count in units:
+        x = layers.Dense(_units(width, count), activation="relu", kernel_initializer=next(initial))(
+            x
+        )
+    return keras.Model(images, x, name="encoder")
+
+
+def conv_decoder(
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    width: float = 1.0,
+    filters: tuple[int, ...] = (64, 32, 32),
+    units: tuple[int, ...] = (256,),
+    seed: int | None = None,
+) -> keras.Model:
+    """256 units, then four transposed convolutions (64, 32, 32, channels), 4x4, stride 2.
+
+    Args:
+        image_shape: (height, width, channels), sides divisible by 16.
+        latent_dim: int, number of latents.
+        width: float, multiplies every number of filters and units.
+        filters: number of filters of each transposed convolution but the last; three times 32 as in
+            Burgess et al. 2018.
+        units: units of each dense layer but the last; `(256, 256)` as in Burgess et al. 2018.
+        seed: int, of the initial weights (Glorot uniform); None draws one.
+
+    Raises:
+        ValueError: if a side is not divisible by 16.
+
+    Source: Locatello et al. 2019, "Challenging common assumptions", appendix.
+
+    >>> conv_decoder((32, 32, 3), latent_dim=10).output_shape
+    (None, 32, 32, 3)
+    """
+    height, columns, channels = _sixteenths(image_shape)
+    start = height // 16, columns // 16, _units(width, filters[0])
+    initial = initializers(seed)
+    codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
+    for count in (*(_units(width, count) for count in units), math.prod(start)):
+        x = layers.Dense(count, activation="relu", kernel_initializer=next(initial))(x)
+    x = layers.Reshape(start)(x)
+    for count in filters:
+        x = Upsample(
+            _units(width, count),
+            4,
+            strides=2,
+            padding="same",
+            data_format=CHANNELS_LAST,
+            activation="relu",
+            kernel_initializer=next(initial),
+        )(x)
+    x = Upsample(
+        channels,
+        4,
+        strides=2,
+        padding="same",
+        data_format=CHANNELS_LAST,
+        dtype="float32",
+        kernel_initializer=next(initial),
+        name="outputs",
+    )(x)
+    return keras.Model(codes, x, name="decoder")
+
+
+def mlp_encoder(
+    image_shape: tuple[int, int, int], width: float = 1.0, seed: int | None = None
+) -> keras.Model:
+    """Two dense layers of 1200 units (ReLU).
+
+    Source: Higgins et al. 2017, "beta-VAE", table 1.
+
+    >>> mlp_encoder((28, 28, 1)).output_shape
+    (None, 1200)
+    """
+    initial = initializers(seed)
+    images = keras.Input(checks.image_shape(image_shape), dtype="float32", name="images")
+    x = layers.Flatten(data_format=CHANNELS_LAST)(images)
+    for _ in range(2):
+        x = layers.Dense(_units(width, 1200), activation="relu", kernel_initializer=next(initial))(
+            x
+        )
+    return keras.Model(images, x, name="encoder")
+
+
+def mlp_decoder(
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    width: float = 1.0,
+    seed: int | None = None,
+) -> keras.Model:
+    """Three dense layers of 1200 units (tanh).
+
+    Source: Higgins et al. 2017, "beta-VAE", table 1.
+
+    >>> mlp_decoder((28, 28, 1), latent_dim=4).output_shape
+    (None, 28, 28, 1)
+    """
+    height, columns, channels = checks.image_shape(image_shape)
+    initial = initializers(seed)
+    codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
+    for _ in range(3):
+        x = layers.Dense(_units(width, 1200), activation="tanh", kernel_initializer=next(initial))(
+            x
+        )
+    pixels = height * columns * channels
+    x = layers.Dense(pixels, dtype="float32", kernel_initializer=next(initial), name="outputs")(x)
+    x = layers.Reshape((height, columns, channels), dtype="float32")(x)
+    return keras.Model(codes, x, name="decoder")
+
+
+def discriminator(
+    latent_dim: int, units: int = 1000, depth: int = 6, seed: int | None = None
+) -> keras.Model:
+    """Dense layers with leaky ReLU (slope 0.2), then two logits: joint, permuted.
+
+    Source: Kim & Mnih 2018, "Disentangling by factorizing", appendix.
+
+    >>> discriminator(10, units=50).output_shape
+    (None, 2)
+    """
+    initial = initializers(seed)
+    codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
+    for _ in range(depth):
+        x = layers.Dense(units, kernel_initializer=next(initial))(x)
+        x = layers.LeakyReLU(negative_slope=0.2)(x)
+    x = layers.Dense(2, dtype="float32", kernel_initializer=next(initial), name="logits")(x)
+    return keras.Model(codes, x, name="discriminator")
+
+
+def _sixteenths(image_shape: Any) -> tuple[int, int, int]:
+    height, width, channels = checks.image_shape(image_shape)
+    if height % 16 or width % 16:
+        raise ValueError(
+            "The convolutional networks need sides divisible by 16 (pad or resize the images, or "
+            f"use the networks 'mlp'). Got image_shape {height, width, channels}."
+        )
+    return height, width, channels
+
+
+ENCODERS: dict[str, Any] = {
+    "conv": conv_encoder,
+    "higgins": functools.partial(conv_encoder, kernels=(4, 4, 4, 4)),
+    "burgess": functools.partial(
+        conv_encoder, kernels=(4, 4, 4, 4), filters=(32, 32, 32, 32), units=(256, 256)
+    ),
+    "mlp": mlp_encoder,
+    "qlae": style_networks.qlae_encoder,
+    "tripod": style_networks.tripod_encoder,
+}
+DECODERS: dict[str, Any] = {
+    "conv": conv_decoder,
+    "higgins": conv_decoder,
+    "burgess": functools.partial(conv_decoder, filters=(32, 32, 32), units=(256, 256)),
+    "mlp": mlp_decoder,
+    "qlae": style_networks.qlae_decoder,
+    "tripod": style_networks.tripod_decoder,
+}
+
+
+# -- networks of one's own ------------------------------------------------------------------------
+
+
+def check_encoder(encoder: Any, image_shape: tuple[int, int, int], name: str = "encoder") -> int:
+    """Check an encoder, images (n, h, w, c) to features (n, f); return f.
+
+    Args:
+        name: what it is called in errors.
+
+    Raises:
+        ValueError: states the rule, then what the network gives.
+    """
+    got = _output_shape(encoder, name, image_shape)
+    _check_channels_last(encoder, name, "before")
+    if len(got) != 2:
+        raise ValueError(
+            f"`{name}` must give features of shape (n, f), one row per image; the model adds its "
+            f"own heads. Got {_with_n(got)}."
+        )
+    return got[1]
+
+
+def check_decoder(
+    decoder: Any, image_shape: tuple[int, int, int], latent_dim: int, name: str = "decoder"
+) -> None:
+    """Check a decoder: codes (n, latent_dim) to (n, h, w, c).
+
+    Args:
+        name: what it is called in errors.
+
+    Raises:
+        ValueError: states the rule, then what the network gives.
+    """
+    got = _output_shape(decoder, name, (latent_dim,))
+    _check_channels_last(decoder, name, "after")
+    if got[1:] != image_shape:
+        raise ValueError(
+            f"`{name}` must give outputs of shape {_with_n((0, *image_shape))}, as `image_shape`. "
+            f"Got {_with_n(got)}."
+        )
+
+
+def check_discriminator(discriminator: Any, latent_dim: int) -> None:
+    """Check a discriminator: codes (n, latent_dim) to two logits (n, 2).
+
+    Raises:
+        ValueError: states the rule, then what the network gives.
+    """
+    got = _output_shape(discriminator, "discriminator", (latent_dim,))
+    if got[1:] != (2,):
+        raise ValueError(f"`discriminator` must give two logits (n, 2). Got {_with_n(got)}.")
+
+
+def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tuple:
+    if not isinstance(network, keras.Layer):
+        raise ValueError(
+            f"`{name}` must be a Keras model or the name of a network. Got {network!r}."
+        )
+    try:
+        output = keras.ops.shape(network(keras.ops.zeros((2, *input_shape), dtype="float32")))
+        shape = tuple(int(side) for side in output)
+    except Exception as error:
+        raise ValueError(
+            f"`{name}` must take inputs of shape {_with_n((0, *input_shape))} and give one tensor. "
+            f"It raised {type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+    for weight in network.trainable_variables:
+        if weight.dtype == "float16":
+            raise ValueError(
+                f"`{name}` cannot learn in pure float16, which loses small steps: build it under "
+                f"'mixed_float16'. Got float16 in '{weight.path}'."
+            )
+    return shape
+
+
+def _check_channels_last(network: Any, name: str, where: str) -> None:
+    """Check that no layer takes the axes of images in another order than they have.
+
+    Args:
+        where: "before" or "after", where a layer that permutes axes makes up for it.
+    """
+    steps = _steps(network)
+    for step in steps if where == "before" else reversed(steps):
+        if type(step).__name__ in PERMUTING:
+            return
+        if getattr(step, "data_format", CHANNELS_LAST) != CHANNELS_LAST and _has_channels(step):
+            raise ValueError(
+                f"`{name}` must take the axes of images as (n, height, width, channels): give "
+                f"layer '{step.name}' data_format='channels_last', or put a keras.layers.Permute "
+                f"{where} it. Got data_format={step.data_format!r}."
+            )
+
+
+def _steps(network: Any) -> list:
+    """Return the layers and operations of a network in order, those of layers inside layers too."""
+    inside = getattr(network, "operations", None) or getattr(network, "_layers", None)
+    return [step for part in inside for step in _steps(part)] if inside else [network]
+
+
+def _has_channels(layer: Any) -> bool:
+    """Return whether a layer takes more than rows and columns; so it is where nothing is known."""
+    try:
+        return len(layer.input.shape) > 2
+    except (AttributeError, ValueError):
+        return True
+
+
+def _with_n(shape: tuple) -> str:
+    return f"({', '.join(['n', *map(str, shape[1:])])})"

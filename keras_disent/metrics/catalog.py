@@ -1,0 +1,187 @@
+"""All metrics by name: what they take, and which settings they have."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from keras_disent._utils.registry import lookup
+from keras_disent.metrics.beta_vae import beta_vae_score
+from keras_disent.metrics.checks import check_grid, check_labeled
+from keras_disent.metrics.correlation import mcc
+from keras_disent.metrics.dci import dci
+from keras_disent.metrics.dci_es import dci_es
+from keras_disent.metrics.downstream import downstream, reduced_downstream
+from keras_disent.metrics.fairness import fairness
+from keras_disent.metrics.infomec import infomec
+from keras_disent.metrics.irs import irs
+from keras_disent.metrics.mig import dcimig, mig, mig_sup
+from keras_disent.metrics.modularity import explicitness, modularity
+from keras_disent.metrics.posterior import active_units, jemmig, rmig
+from keras_disent.metrics.sap import sap
+from keras_disent.metrics.strong_downstream import strong_downstream
+from keras_disent.metrics.unified import unified_scores
+from keras_disent.metrics.unsupervised import unsupervised_scores
+from keras_disent.metrics.votes import factor_vae_score, z_max_score
+
+
+class Metric(NamedTuple):
+    """A metric and what it takes.
+
+    Attributes:
+        function: returns the score, a float or something `float()` accepts. Its keyword-only
+            arguments are its settings, each with a default; `test` and `jobs` are not.
+        takes: "arrays" for `function(codes, factors)`, "codes" for `function(codes)`,
+            "posterior" for `function(means, log_variances, factors)`, "encoder" for
+            `function(encoder, data)`.
+        latents: the fewest that it can score.
+        grid: whether it needs every combination of factors.
+        higher: whether a higher score is the better one.
+        continuous: what it does with a continuous factor; settings are filled in.
+    """
+
+    function: Callable[..., Any]
+    takes: Literal["arrays", "codes", "posterior", "encoder"]
+    latents: int = 1
+    grid: bool = False
+    higher: bool = True
+    continuous: str = ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All keyword-only arguments with their defaults."""
+        arguments = inspect.signature(self.function).parameters.values()
+        return {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings with their defaults."""
+        return {k: v for k, v in self.arguments.items() if k not in ("test", "jobs")}
+
+
+_BINS = "{bins} bins of equal width"
+
+METRICS: dict[str, Metric] = {
+    "active_units": Metric(active_units, takes="codes"),
+    "beta_vae": Metric(beta_vae_score, takes="encoder", grid=True),
+    "dci": Metric(dci, takes="arrays", latents=2, continuous="regression trees, R²"),
+    "dci_es": Metric(
+        dci_es, takes="arrays", latents=2, continuous="regression trees, squared error"
+    ),
+    "dcimig": Metric(dcimig, takes="arrays", continuous=_BINS),
+    "downstream": Metric(downstream, takes="arrays", continuous="regression, R²"),
+    "explicitness": Metric(explicitness, takes="arrays", continuous=_BINS),
+    "factor_vae": Metric(factor_vae_score, takes="encoder", grid=True),
+    "fairness": Metric(fairness, takes="encoder", grid=True, higher=False),
+    "infomec": Metric(
+        infomec, takes="arrays", latents=2, continuous=f"{_BINS}; explicitness: linear regression"
+    ),
+    "irs": Metric(irs, takes="arrays", grid=True, continuous=_BINS),
+    "jemmig": Metric(
+        jemmig, takes="posterior", latents=2, continuous="{factor_bins} bins of equal width"
+    ),
+    "mcc": Metric(mcc, takes="arrays", continuous="correlation with the numbers"),
+    "mig": Metric(mig, takes="arrays", latents=2, continuous=_BINS),
+    "mig_sup": Metric(mig_sup, takes="arrays", continuous=_BINS),
+    "modularity": Metric(modularity, takes="arrays", continuous=_BINS),
+    "reduced_downstream": Metric(
+        reduced_downstream, takes="arrays", latents=2, continuous="regression, R²"
+    ),
+    "rmig": Metric(
+        rmig, takes="posterior", latents=2, continuous="{factor_bins} bins of equal width"
+    ),
+    "sap": Metric(sap, takes="arrays", latents=2, continuous="squared correlation"),
+    "strong_downstream": Metric(strong_downstream, takes="encoder", grid=True),
+    "unified": Metric(
+        unified_scores,
+        takes="arrays",
+        latents=2,
+        continuous=f"{_BINS}; importance: regression trees; accuracy: squared correlation",
+    ),
+    "unsupervised": Metric(unsupervised_scores, takes="codes", latents=2, higher=False),
+    "z_max": Metric(z_max_score, takes="encoder", grid=True),
+}
+
+# What the large studies of the field report.
+STANDARD = (
+    "beta_vae",
+    "dci",
+    "explicitness",
+    "factor_vae",
+    "irs",
+    "mig",
+    "modularity",
+    "sap",
+    "unsupervised",
+)
+
+# Those that need no labels.
+LABEL_FREE = ("unsupervised", "active_units")
+
+Names = str | Iterable[str] | Mapping[str, Mapping[str, Any]]
+
+
+def check(metrics: Names, data: Any, latents: int | None = None) -> dict[str, dict[str, Any]]:
+    """Return what `evaluate` would compute, `{name: settings}`, without computing it.
+
+    Raises:
+        ValueError: for an unknown name or setting, unlabeled data, or too few `latents`.
+    """
+    chosen = settings_of(metrics, seed=0)
+    check_data(data, chosen)
+    many = [name for name in chosen if latents is not None and METRICS[name].latents > latents]
+    if many:
+        raise ValueError(
+            f"{' and '.join(map(repr, many))} compare latents, so there must be at least "
+            f"{METRICS[many[0]].latents}. Got {latents}."
+        )
+    given = metrics if isinstance(metrics, Mapping) else {}
+    return {name: dict(given.get(name, {})) for name in chosen}
+
+
+def names(metrics: Names) -> tuple[str, ...]:
+    """Return the names that "standard", "all", one name or several stand for.
+
+    >>> names("mig"), "dci" in names("standard")
+    (('mig',), True)
+    """
+    if isinstance(metrics, str):
+        return {"standard": STANDARD, "all": tuple(METRICS)}.get(metrics, (metrics,))
+    return tuple(metrics)
+
+
+def check_data(data: Any, chosen: Iterable[str]) -> None:
+    """Raise ValueError if a metric needs labels, or a grid of factors, that `data` has not."""
+    check_labeled(data, *(name for name in chosen if METRICS[name].takes != "codes"))
+    check_grid(data, *(name for name in chosen if METRICS[name].grid))
+
+
+def applicable(metrics: Iterable[str], data: Any) -> tuple[str, ...]:
+    """Return those of some metrics that `data` has the labels for; else those without labels."""
+    labeled = len(getattr(data, "factor_sizes", ())) > 0
+    grid = hasattr(data, "sample_factors")
+    fit = [m for m in metrics if (labeled or METRICS[m].takes == "codes")]
+    return tuple(m for m in fit if grid or not METRICS[m].grid) or LABEL_FREE
+
+
+def settings_of(
+    metrics: Names, seed: int, legacy_stream: bool = False
+) -> dict[str, dict[str, Any]]:
+    """All settings of the metrics asked for, by name, in the order asked."""
+    given = metrics if isinstance(metrics, Mapping) else {name: {} for name in names(metrics)}
+    if not given:
+        raise ValueError(
+            f"`metrics` must name at least one. Choose from: {', '.join(sorted(METRICS))}."
+        )
+    chosen = {}
+    for name, changes in given.items():
+        settings = lookup(name, METRICS, "metric").settings
+        for setting in changes:
+            if setting not in settings:
+                raise ValueError(
+                    f"{name!r} has no setting {setting!r}. "
+                    f"Choose from: {', '.join(sorted(settings)) or 'none'}."
+                )
+        common = {"seed": seed, "legacy_stream": legacy_stream}
+        drawn = {key: value for key, value in common.items() if key in settings}
+        chosen[name] = {**settings, **drawn, **changes}
+    return chosen

@@ -1,0 +1,12 @@
+"""Causal graphs among concepts: how they are learned from labels, and what is said about them.
+
+A is (K, K) over K concepts, A[j, i] the edge from cause j to effect i; concepts z are (n, K, k).
+
+>>> from keras_disent import causal
+>>> causal.hamming([[0, 1], [0, 0]], [[0, 1], [0, 0]])
+0
+"""
+
+from keras_disent.models.causal.acyclicity import AugmentedLagrangian as AugmentedLagrangian
+from keras_disent.models.causal.acyclicity import acyclicity as acyclicity
+from keras_disent.models.causal.graphs import hamming as hamming

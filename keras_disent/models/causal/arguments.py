@@ -1,0 +1,91 @@
+"""What users say about concepts: names, a graph of edges that may be there, and interventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_disent._utils import checks
+from keras_disent._utils.arrays import to_numpy
+
+
+def names(argument: str, given: Any) -> tuple[str, ...]:
+    """Return names of concepts, given them or how many they are.
+
+    Raises:
+        ValueError: not a whole number of at least 1, nor different names.
+    """
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        count = checks.check_integer(argument, given, at_least=1)
+        return tuple(f"concept_{i}" for i in range(count))
+    fits = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
+    if not fits or any(not isinstance(name, str) or not name for name in given):
+        raise ValueError(f"`{argument}` are names, or how many. Got {given!r}.")
+    if len(set(given)) < len(given):
+        raise ValueError(f"`{argument}` need different names. Got {', '.join(given)}.")
+    return tuple(given)
+
+
+def superset(argument: str, given: Any, names: tuple[str, ...]) -> np.ndarray:
+    """Return the edges that may be there: (K, K) int of 0 and 1.
+
+    Args:
+        given: None for all, an array, or `{cause: effects}`, effects a name or several.
+
+    Raises:
+        ValueError: names the argument, the rule and what came.
+    """
+    size = len(names)
+    if given is None:
+        return 1 - np.eye(size, dtype=int)
+    if isinstance(given, Mapping):
+        edges = np.zeros((size, size), int)
+        for cause, effects in given.items():
+            for effect in [effects] if isinstance(effects, str) else effects:
+                for name in (cause, effect):
+                    if name not in names:
+                        raise ValueError(
+                            f"`{argument}` needs names out of {', '.join(names)}. Got {name!r}."
+                        )
+                edges[names.index(cause), names.index(effect)] = 1
+    else:
+        edges = np.asarray(given)
+        if edges.shape != (size, size):
+            raise ValueError(
+                f"`{argument}` must be square, ({size}, {size}) for the concepts "
+                f"{', '.join(names)}. Got shape {edges.shape}."
+            )
+        if edges.dtype.kind not in "biuf" or not np.isin(edges, (0, 1)).all():
+            raise ValueError(f"`{argument}` holds 0 and 1 only. Got {np.unique(edges)}.")
+    if np.diag(edges).any():
+        name = names[int(np.flatnonzero(np.diag(edges))[0])]
+        raise ValueError(f"`{argument}` has no edge from a concept to itself. Got one at {name!r}.")
+    return edges.astype(int)
+
+
+def interventions(
+    names: tuple[str, ...], given: Mapping[str, Any], rows: int
+) -> dict[int, np.ndarray]:
+    """Return the values to set as `{number of the concept: (rows,) floats}`.
+
+    Raises:
+        ValueError: names the argument, the rule and what came.
+    """
+    values = {}
+    for name, value in given.items():
+        if name not in names:
+            raise ValueError(
+                f"`interventions` needs names out of {', '.join(names)}. Got {name!r}."
+            )
+        column = to_numpy(value)
+        if column.dtype.kind not in "iuf" or not np.isfinite(column).all():
+            raise ValueError(f"`interventions` needs finite numbers for '{name}'. Got {value!r}.")
+        if column.shape not in ((), (rows,)):
+            raise ValueError(
+                f"`interventions` needs one value for '{name}', or one per image. "
+                f"Got shape {column.shape} for {rows} images."
+            )
+        values[names.index(name)] = np.broadcast_to(column, rows).astype(float)
+    return values

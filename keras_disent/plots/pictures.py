@@ -1,0 +1,246 @@
+"""Arrays in, matplotlib figures out; `save` is the one place that writes them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from keras_disent._utils.files import atomic_write
+from keras_disent.plots.style import ACCENT, INK, QUIET
+
+
+def mosaic(images: np.ndarray, gap: int = 2, background: float = 1.0) -> np.ndarray:
+    """Lay images (rows, columns, h, w, c) out as one: (height, width, 3), floats in [0, 1].
+
+    >>> mosaic(np.zeros((2, 3, 8, 8, 1)), gap=2).shape
+    (18, 28, 3)
+    """
+    rows, columns, height, width, channels = images.shape
+    canvas = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, 3), background, "float32"
+    )
+    for r in range(rows):
+        for c in range(columns):
+            top, left = r * (height + gap), c * (width + gap)
+            tile = images[r, c] if channels == 3 else images[r, c, ..., :1]
+            canvas[top : top + height, left : left + width] = tile
+    return canvas
+
+
+def traversals(
+    model: Any,
+    images: np.ndarray,
+    *,
+    latents: Sequence[int] | None = None,
+    values: Sequence[float] = tuple(np.linspace(-2, 2, 9)),
+    start: int = 0,
+    at_most: int = 10,
+    title: str | None = None,
+) -> Figure:
+    """Draw what each latent does to one image.
+
+    First come originals and their reconstructions. Below, each row turns one latent of image
+    `start` through `values` while the others stay, the latents that carry most (`latent_use`, for
+    a VAE its mean KL over `images`) first.
+
+    Args:
+        model: any model with `latent_use`, `unit_of_use`, `reconstruct` and `traverse`.
+        images: (n, h, w, c); all of them serve to order the latents.
+        latents: numbers of the latents to draw, in this order; default by use.
+        values: what a latent is set to, in standard deviations of the prior.
+        start: number of the image that is changed.
+        at_most: rows of latents at most.
+        title: heading.
+
+    Returns:
+        a matplotlib figure; `save(figure, path)` writes it.
+    """
+    use = model.latent_use(images)
+    chosen = np.argsort(-use)[:at_most] if latents is None else np.asarray(latents)
+    order = [start, *(i for i in range(len(images)) if i != start)]
+    shown = images[order[: len(values)]]
+    grid = model.traverse(images[start : start + 1], chosen, values)[0]
+    originals = np.asarray(shown, "float32") / (255 if shown.dtype == np.uint8 else 1)
+    labels = [f"z{i}   {use[i]:.2f} {model.unit_of_use}" for i in chosen]
+    return _grid_figure(originals, model.reconstruct(shown), grid, labels, values, title)
+
+
+def _grid_figure(originals, reconstructions, grid, labels, values, title) -> Figure:
+    height, width = originals.shape[1:3]
+    gap = max(2, height // 32)
+    background = 1.0
+    top = mosaic(_filled(np.stack([originals, reconstructions]), len(values)), gap, background)
+    rows = mosaic(grid, gap, background)
+    between = np.full((3 * gap + height // 4, rows.shape[1], 3), background, "float32")
+    picture = np.concatenate([top, between, rows])
+
+    tile = 0.62  # inches
+    scale = tile / (width + gap)
+    wide = max(picture.shape[1] * scale + 1.75, 5.2)  # room for the text below, however few columns
+    inches = wide, picture.shape[0] * scale + (1.15 if title else 0.8)
+    figure = Figure(figsize=inches, dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    left, bottom = 1.65 / inches[0], 0.55 / inches[1]
+    axes = figure.add_axes(
+        (left, bottom, picture.shape[1] * scale / inches[0], picture.shape[0] * scale / inches[1])
+    )
+    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    step, offset = height + gap, top.shape[0] + between.shape[0]
+    centers = [height / 2, step + height / 2]
+    centers += [offset + i * step + height / 2 for i in range(len(labels))]
+    axes.set_yticks(centers, ["original", "reconstruction", *labels])
+    columns = [i * (width + gap) + width / 2 for i in range(len(values))]
+    axes.set_xticks(columns, [f"{value:+.2g}" if value else "0" for value in values])
+    axes.tick_params(length=0, colors=INK, labelsize=9)
+    for label in axes.get_yticklabels()[:2]:
+        label.set_color(QUIET)
+    axes.set_xlabel("value of the latent (standard deviations of the prior)", fontsize=9, color=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if title:
+        figure.text(0.02, 1 - 0.32 / inches[1], title, fontsize=12, color=INK, va="center")
+    return figure
+
+
+def _filled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Fill rows of tiles up with white to a number of columns."""
+    missing = columns - images.shape[1]
+    if missing <= 0:
+        return images[:, :columns]
+    return np.pad(images, ((0, 0), (0, missing), (0, 0), (0, 0), (0, 0)), constant_values=1.0)
+
+
+def contact_sheet(
+    samples: np.ndarray,
+    factors: Mapping[str, np.ndarray] | None = None,
+    *,
+    columns: int = 12,
+    title: str | None = None,
+) -> Figure:
+    """Show what a data set holds: images at random, and below what each factor changes.
+
+    Args:
+        samples: uint8 (n, h, w, c).
+        factors: for each heading images (k, h, w, c), in the order of the factor's steps.
+        columns: images in a row, at most.
+        title: heading.
+
+    Returns:
+        a matplotlib figure.
+    """
+    factors = dict(factors or {})
+    columns = min(columns, max(len(samples), *map(len, factors.values()), 1))
+    height, width = samples.shape[1:3]
+    gap = max(1, height // 32)
+    blank = np.zeros((columns, *samples.shape[1:]), "float32") + 1
+    rows, labels = [], []
+    for start in range(0, len(samples), columns):
+        rows.append(samples[start : start + columns])
+        labels.append("" if start else "at random")
+    for heading, images in factors.items():
+        rows.append(images[:columns])
+        labels.append(heading)
+    tiles = np.stack([np.concatenate([r / 255, blank[len(r) :]]) for r in rows])
+    split = len(tiles) - len(factors)
+    parts = [mosaic(tiles[:split], gap)]
+    between = (height // 3 if factors else 0) + gap
+    if factors:
+        empty = np.ones((between, parts[0].shape[1], 3), "float32")
+        parts += [empty, mosaic(tiles[split:], gap)]
+    picture = np.concatenate(parts)
+
+    scale = 0.62 / (width + gap)  # inches per pixel
+    left = 1.75 if factors else 0.95
+    inches = picture.shape[1] * scale + left + 0.15, picture.shape[0] * scale + 0.75
+    figure = Figure(figsize=inches, dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    size = picture.shape[1] * scale / inches[0], picture.shape[0] * scale / inches[1]
+    axes = figure.add_axes((left / inches[0], 0.15 / inches[1], *size))
+    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    axes.axis("off")
+    for i, label in enumerate(labels):
+        middle = i * (height + gap) + height / 2 + (between - gap if i >= split else 0)
+        name, _, values = label.partition("\n")
+        lines = [(name, 0.13 if values else 0, 9, INK if i >= split else QUIET)]
+        lines += [(values, -0.2, 7, QUIET)] if values else []
+        for text, up, points, color in lines:
+            x, y = -0.12 / scale, middle - up * height
+            axes.text(x, y, text, fontsize=points, color=color, ha="right", va="center")
+    if title:
+        figure.text(
+            0.12 / inches[0], 1 - 0.3 / inches[1], title, fontsize=12, color=INK, va="center"
+        )
+    return figure
+
+
+def beside(pictures: Mapping[str, Figure], table: Sequence[Sequence[str]]) -> Figure:
+    """Put figures side by side, headed by their names, with a table of text below.
+
+    Args:
+        pictures: heading to figure.
+        table: rows of cells; the first row is the heading.
+    """
+    arrays = [as_array(figure) for figure in pictures.values()]
+    height = max(a.shape[0] for a in arrays)
+    widths = [a.shape[1] for a in arrays]
+    dpi = 160
+    below, above = 0.32 * len(table) + 0.35, 0.4
+    inches = sum(widths) / dpi, height / dpi + below + above
+    figure = Figure(figsize=inches, dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    left = 0.0
+    for heading, array in zip(pictures, arrays, strict=True):
+        share = array.shape[1] / sum(widths)
+        tall = array.shape[0] / dpi / inches[1]
+        axes = figure.add_axes((left, 1 - above / inches[1] - tall, share, tall))
+        axes.imshow(array)
+        axes.axis("off")
+        figure.text(
+            left + 0.02, 1 - above / 2 / inches[1], heading, fontsize=13, color=ACCENT, va="center"
+        )
+        left += share
+    axes = figure.add_axes((0.03, 0.12 / inches[1], 0.94, (below - 0.2) / inches[1]))
+    axes.axis("off")
+    drawn = axes.table(
+        [list(row) for row in table[1:]],
+        colLabels=list(table[0]),
+        colLoc="right",
+        bbox=Bbox.from_bounds(0, 0, 1, 1),
+        edges="horizontal",
+    )
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(11)
+    for (row, _), cell in drawn.get_celld().items():
+        cell.set_edgecolor("#cccccc")
+        cell.get_text().set_color(INK if row else QUIET)
+    return figure
+
+
+def as_array(figure: Figure) -> np.ndarray:
+    """Return a figure's pixels: (height, width, 3) uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def as_png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=figure.dpi)
+    return stream.getvalue()
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, whole or not at all; make its folder if need be. Return the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(as_png(figure))
+    return path
