@@ -314,8 +314,8 @@ def torch_modules(network):
     modules, channels, features = [], 1, network.input_shape[-1]
     for layer in network.layers:
         name = type(layer).__name__
-        if name in ("Downsample", "Upsample"):
-            kind = nn.Conv2d if name == "Downsample" else nn.ConvTranspose2d
+        if name in ("Conv2D", "Conv2DTranspose"):
+            kind = nn.Conv2d if name == "Conv2D" else nn.ConvTranspose2d
             kernel, stride = layer.kernel_size[0], layer.strides[0]
             modules.append(kind(channels, layer.filters, kernel, stride, (kernel - stride) // 2))
             channels = layer.filters

@@ -170,9 +170,30 @@ import keras
 for path in {paths}:
     print(type(keras.saving.load_model(path).layers[1]).__name__)
 """
-    layers = {"model": type(model.layers[1]).__name__, "encoder": "Downsample"}
+    layers = {"model": type(model.layers[1]).__name__, "encoder": "Conv2D"}
     status, out, last = python(code)
     assert (status, out.split()) == (0, [layers[file] for file in files]), last
+
+
+@pytest.mark.parametrize("network", ["conv", "higgins", "burgess", "mlp"])
+def test_networks_in_a_file_need_nothing_but_keras(tmp_path, network):
+    model = small("vae", encoder=network, decoder=network, shape=(16, 16, 1))
+    parts = {"encoder": images(4, (16, 16, 1)) / np.float32(255), "decoder": np.ones((4, LATENTS))}
+    for part, inputs in parts.items():
+        getattr(model, part).save(tmp_path / f"{part}.keras")
+        outputs = getattr(model, part).predict(inputs.astype("float32"), verbose=0)
+        np.savez(tmp_path / f"{part}.npz", inputs=inputs.astype("float32"), outputs=outputs)
+    code = f"""
+import keras
+import numpy as np
+for part in {list(parts)}:
+    arrays = np.load({str(tmp_path)!r} + "/" + part + ".npz")
+    network = keras.saving.load_model({str(tmp_path)!r} + "/" + part + ".keras")
+    outputs = network.predict(arrays["inputs"], verbose=0)
+    np.testing.assert_allclose(outputs, arrays["outputs"], atol=1e-5)
+assert "keras_disent" not in sys.modules
+"""
+    assert python(code) == (0, "", "")
 
 
 def test_every_class_in_a_file_can_be_found():

@@ -192,7 +192,7 @@ def test_a_failed_save_leaves_the_old_picture(broken, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("no more room")
 
-    owner = os if broken == "os.replace" else plots
+    owner = os if broken == "os.replace" else plots.pictures
     monkeypatch.setattr(owner, broken.removeprefix("os."), fail)
     with pytest.raises(RuntimeError, match="no more room"):
         plots.save(figure, path)

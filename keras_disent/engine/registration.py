@@ -36,7 +36,6 @@ CLASSES = {
     ),
     "models.gan_networks": ("Along", "Products"),
     "models.causal": ("AugmentedLagrangian",),
-    "layers.convolutions": ("Downsample", "Upsample"),
     "layers.latents": ("Bernoulli", "ContinuousBernoulli", "Gaussian", "GaussianPosterior"),
     "engine.schedules": ("Cyclical", "Linear"),
     "layers.style_networks": ("LearnedConstant",),

@@ -19,7 +19,6 @@ from keras import layers
 
 from keras_disent._utils import checks
 from keras_disent.layers import style_networks
-from keras_disent.layers.convolutions import Downsample, Upsample
 
 CHANNELS_LAST = "channels_last"  # of every layer: Keras's global setting changes no network
 PERMUTING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # layers and operations of Keras
@@ -93,7 +92,7 @@ def conv_encoder(
     shape, initial = _sixteenths(image_shape), initializers(seed)
     images = x = keras.Input(shape, dtype="float32", name="images")
     for count, kernel in zip(filters, kernels, strict=True):
-        x = Downsample(
+        x = layers.Conv2D(
             _units(width, count),
             kernel,
             strides=2,
@@ -145,7 +144,7 @@ def conv_decoder(
         x = layers.Dense(count, activation="relu", kernel_initializer=next(initial))(x)
     x = layers.Reshape(start)(x)
     for count in filters:
-        x = Upsample(
+        x = layers.Conv2DTranspose(
             _units(width, count),
             4,
             strides=2,
@@ -154,7 +153,7 @@ def conv_decoder(
             activation="relu",
             kernel_initializer=next(initial),
         )(x)
-    x = Upsample(
+    x = layers.Conv2DTranspose(
         channels,
         4,
         strides=2,

@@ -11,6 +11,7 @@ from keras import ops
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
 from keras_disent.layers import latents, networks
+from keras_disent.layers.convolutions import accelerate
 from keras_disent.models.image_model import ImageModel
 
 
@@ -56,7 +57,8 @@ class Coder(ImageModel):
                 f"`likelihood` is a name ({', '.join(latents.LIKELIHOODS)}) or a Likelihood. "
                 f"Got {likelihood!r}."
             )
-        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.encoder, self.decoder = accelerate(encoder), accelerate(decoder)
+        self.likelihood = likelihood
         self.features = networks.check_encoder(encoder, shape)
         networks.check_decoder(decoder, shape, latent_dim)
         self.noise = latents.Noise(self.seed)

@@ -9,7 +9,6 @@ from keras import layers, ops
 
 from keras_disent._utils import checks
 from keras_disent.layers import networks
-from keras_disent.layers.convolutions import Downsample, Upsample
 
 
 def trunk(
@@ -35,7 +34,7 @@ def trunk(
     initial = networks.initializers(seed)
     images = x = keras.Input(_eighths(image_shape), dtype="float32", name="images")
     for filters in (32, 64, 128):
-        x = Downsample(
+        x = layers.Conv2D(
             _units(width, filters),
             4,
             strides=2,
@@ -80,7 +79,7 @@ def generator(
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     x = layers.Reshape((rows, columns, _units(width, 128)))(x)
     for filters in (64, 32):
-        x = Upsample(
+        x = layers.Conv2DTranspose(
             _units(width, filters),
             4,
             strides=2,
@@ -89,7 +88,7 @@ def generator(
             kernel_initializer=next(initial),
         )(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    x = Upsample(
+    x = layers.Conv2DTranspose(
         channels,
         4,
         strides=2,

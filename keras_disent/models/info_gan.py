@@ -16,6 +16,7 @@ from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
+from keras_disent.layers.convolutions import accelerate
 from keras_disent.models.codes import CodeNoise, Codes
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
 from keras_disent.models.hyperparameters import Range
@@ -137,7 +138,7 @@ class InfoGAN(ImageModel):
                 discriminator = build(self.image_shape, seed=self.part_seed("discriminator"))
         networks.check_decoder(generator, self.image_shape, inputs, "generator")
         features = networks.check_encoder(discriminator, self.image_shape, "discriminator")
-        self.generator, self.discriminator = generator, discriminator
+        self.generator, self.discriminator = accelerate(generator), accelerate(discriminator)
         initial = networks.initializers(self.part_seed("heads"))
         self.verdict_head = keras.Sequential(
             [layers.Input((features,), dtype="float32"), _dense(1, next(initial))],
