@@ -225,6 +225,23 @@ def test_published_sizes_of_models():
     assert networks.discriminator(10).count_params() == judge == 5_018_002
 
 
+def test_width_scales_every_network_of_a_model(tmp_path):
+    full, quarter = (
+        MODELS["factor_vae"].with_networks((16, 16, 1), 3, "mlp", width=width, seed=2)
+        for width in (1.0, 0.25)
+    )
+    for part, units in (("encoder", 1200), ("decoder", 1200), ("discriminator", 1000)):
+        for model, width in ((full, 1.0), (quarter, 0.25)):
+            dense = [x for x in getattr(model, part).layers if isinstance(x, layers.Dense)]
+            assert {layer.units for layer in dense[:-1]} == {int(units * width)}, part
+    quarter.save(tmp_path / "quarter.keras")
+    again = keras.saving.load_model(tmp_path / "quarter.keras")
+    for a, b in zip(quarter.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    default = MODELS["factor_vae"]((16, 16, 1), 3, encoder="mlp", decoder="mlp", seed=2)
+    assert_same(full.discriminator.get_weights(), default.discriminator.get_weights())
+
+
 def test_published_layers():
     encoder = networks.conv_encoder((64, 64, 3))
     names = [type(layer).__name__ for layer in encoder.layers]

@@ -213,9 +213,20 @@ def mlp_decoder(
 
 
 def discriminator(
-    latent_dim: int, units: int = 1000, depth: int = 6, seed: int | None = None
+    latent_dim: int,
+    units: int = 1000,
+    depth: int = 6,
+    seed: int | None = None,
+    width: float = 1.0,
 ) -> keras.Model:
     """Dense layers with leaky ReLU (slope 0.2), then two logits: joint, permuted.
+
+    Args:
+        latent_dim: Number of latents.
+        units: Units of each dense layer.
+        depth: Number of dense layers.
+        seed: Random seed of the initial weights.
+        width: Multiplies `units`.
 
     Source: Kim & Mnih 2018, "Disentangling by factorizing", appendix.
 
@@ -225,7 +236,7 @@ def discriminator(
     initial = initializers(seed)
     codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
     for _ in range(depth):
-        x = layers.Dense(units, kernel_initializer=next(initial))(x)
+        x = layers.Dense(_units(width, units), kernel_initializer=next(initial))(x)
         x = layers.LeakyReLU(negative_slope=0.2)(x)
     x = layers.Dense(2, dtype="float32", kernel_initializer=next(initial), name="logits")(x)
     return keras.Model(codes, x, name="discriminator")

@@ -70,6 +70,28 @@ class FactorVAE(VAE):
         networks.check_discriminator(discriminator, latent_dim)
         self.discriminator = discriminator
 
+    @classmethod
+    def with_networks(
+        cls,
+        image_shape: tuple[int, int, int],
+        latent_dim: Any,
+        network: str,
+        width: float = 1.0,
+        seed: int = 0,
+        **options,
+    ):
+        """Return a model with networks of any width, as `VAE.with_networks`.
+
+        The width is also that of the discriminator, which has 1000 units in each layer at width 1.
+        """
+        if width != 1.0 and options.get("discriminator") is None:
+            with networks.precision(options.get("dtype")):
+                part_seed = networks.part_seed(seed, "discriminator")
+                options["discriminator"] = networks.discriminator(
+                    latent_dim, seed=part_seed, width=width
+                )
+        return super().with_networks(image_shape, latent_dim, network, width, seed, **options)
+
     def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
         """Return a new optimizer: Adam, learning rate 1e-4; of the discriminator betas (0.5, 0.9).
 
