@@ -193,7 +193,8 @@ for part in {list(parts)}:
     np.testing.assert_allclose(outputs, arrays["outputs"], atol=1e-5)
 assert "keras_disent" not in sys.modules
 """
-    assert python(code) == (0, "", "")
+    status, _, last = python(code)
+    assert status == 0, last
 
 
 def test_every_class_in_a_file_can_be_found():

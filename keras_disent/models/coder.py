@@ -57,10 +57,10 @@ class Coder(ImageModel):
                 f"`likelihood` is a name ({', '.join(latents.LIKELIHOODS)}) or a Likelihood. "
                 f"Got {likelihood!r}."
             )
-        self.encoder, self.decoder = accelerate(encoder), accelerate(decoder)
-        self.likelihood = likelihood
         self.features = networks.check_encoder(encoder, shape)
         networks.check_decoder(decoder, shape, latent_dim)
+        self.encoder, self.decoder = accelerate(encoder), accelerate(decoder)
+        self.likelihood = likelihood
         self.noise = latents.Noise(self.seed)
 
     @classmethod
