@@ -45,7 +45,7 @@ rows = {}
 
 def score(name, model, seed):
     """Add the InfoMEC of a model to the table, and for the first seed draw its traversals."""
-    scores = metrics.evaluate(model, data, ["infomec"], n=args.samples, seed=0)
+    scores = metrics.evaluate(model, data, ["infomec"], n_samples=args.samples, seed=0)
     infomec = scores.results["infomec"]
     parts = infomec.modularity, infomec.explicitness, infomec.compactness
     rows.setdefault(name, []).append([float(part) for part in parts])

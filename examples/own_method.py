@@ -65,7 +65,7 @@ def main():
     args = parser.parse_args()
 
     data = Sprites(image_size=32).subgrid({"shape": ["square"], "orientation": [0]})
-    score = callbacks.DisentanglementMetrics(data, ["mig"], n=2000)
+    score = callbacks.DisentanglementMetrics(data, ["mig"], n_samples=2000)
 
     def build(strength):
         model = UnpredictableVAE.with_networks(
@@ -80,7 +80,7 @@ def main():
     print("-- trained and measured")
     model = build(strength=1.0)
     model.fit(batches(), callbacks=[score], verbose=2)
-    print(metrics.evaluate(model, data, ["mig", "factor_vae"], n=2000))
+    print(metrics.evaluate(model, data, ["mig", "factor_vae"], n_samples=2000))
 
     print("-- tuned")
     try:

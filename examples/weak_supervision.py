@@ -43,7 +43,7 @@ for seed in range(args.seeds):
         else:
             batches = data.batches(64, seed=seed, steps=args.steps)
         model.fit(batches, verbose=2)
-        scores = metrics.evaluate(model, data, SCORES, n=args.samples, seed=0)
+        scores = metrics.evaluate(model, data, SCORES, n_samples=args.samples, seed=0)
         for score in SCORES:
             found[name][score].append(float(scores[score]))
         print(f"seed {seed}, {name}: " + ", ".join(f"{s} {scores[s]:.3f}" for s in SCORES))

@@ -152,7 +152,7 @@ class DisentanglementMetrics(_Copyable):
         metrics: Names out of `keras_disent.metrics.METRICS`, "standard", "all", or
             `{name: settings}`.
         every: int, epochs between scores, at least 1.
-        n: Number of images for metrics of arrays.
+        n_samples: Number of images for metrics of arrays.
         seed: Random seed: the images are the same each time. No other generator is used.
 
     Attributes:
@@ -175,13 +175,13 @@ class DisentanglementMetrics(_Copyable):
         data: Any,
         metrics: str | Iterable[str] | Mapping[str, Mapping[str, Any]] = ("mig", "factor_vae"),
         every: int = 1,
-        n: int = 10_000,
+        n_samples: int = 10_000,
         seed: int = 0,
     ):
         super().__init__()
         self.every = checks.check_integer("every", every, at_least=1)
         self.metrics = metrics_module.check(metrics, data)
-        self.data, self.n, self.seed = data, n, seed
+        self.data, self.n_samples, self.seed = data, n_samples, seed
         self.latest: metrics_module.Scores | None = None
         self._epoch: int | None = None  # the last one that `measure` was called for
         self._logged: dict[str, float] = {}
@@ -207,7 +207,7 @@ class DisentanglementMetrics(_Copyable):
             # The first one is measured too: CSVLogger learns its columns from it.
             if first or (epoch + 1) % self.every == 0:
                 self.latest = metrics_module.evaluate(
-                    self.model, self.data, self.metrics, n=self.n, seed=self.seed
+                    self.model, self.data, self.metrics, n_samples=self.n_samples, seed=self.seed
                 )
                 self._logged = {f"val_{name}": value for name, value in self.latest.items()}
         if logs is not None:

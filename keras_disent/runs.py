@@ -174,7 +174,7 @@ def evaluate(
     folder: str | Path,
     names: Any = None,
     *,
-    n: int = 10_000,
+    n_samples: int = 10_000,
     seed: int = 0,
     interval: float | None = None,
     progress: Callable[[str, int, int], object] | None = None,
@@ -187,7 +187,7 @@ def evaluate(
         folder: of the run.
         names: as `metrics.evaluate`; default, those of the run that the data have labels for, or
             else those that need none.
-        n, seed, interval, progress: as `metrics.evaluate`.
+        n_samples, seed, interval, progress: as `metrics.evaluate`.
 
     Raises:
         ValueError: as `metrics.evaluate`, before anything is written.
@@ -202,7 +202,7 @@ def evaluate(
     model = load_model(folder)
     result = terms(model, config, data)
     scores = metrics.evaluate(
-        model, data, names, n=n, seed=seed, interval=interval, progress=progress
+        model, data, names, n_samples=n_samples, seed=seed, interval=interval, progress=progress
     )
     result |= scores.as_dict()
     write(folder / SCORES, json.dumps(result, indent=2))

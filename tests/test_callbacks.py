@@ -75,7 +75,7 @@ class Order(keras.callbacks.Callback):
 
 def test_scores_are_in_the_logs_before_anyone_reads_them(tmp_path):
     order, csv_file = Order(), tmp_path / "log.csv"
-    last = DisentanglementMetrics(DATA, SETTINGS, n=100, seed=3)
+    last = DisentanglementMetrics(DATA, SETTINGS, n_samples=100, seed=3)
     model = compiled(small("vae"))
     before = [order, keras.callbacks.CSVLogger(csv_file)]
     history = fit(model, *before, last, epochs=2, validation_data=images(8))
@@ -86,7 +86,7 @@ def test_scores_are_in_the_logs_before_anyone_reads_them(tmp_path):
         assert [logs[name] for logs in order.seen] == history[name]
         with csv_file.open() as file:
             assert [float(line[name]) for line in csv.DictReader(file)] == history[name]
-    now = metrics.evaluate(model, DATA, SETTINGS, n=100, seed=3)
+    now = metrics.evaluate(model, DATA, SETTINGS, n_samples=100, seed=3)
     assert dict(last.latest) == dict(now)
     assert (history["val_mig"][-1], history["val_factor_vae"][-1]) == (
         now["mig"],
@@ -100,13 +100,13 @@ def test_scores_are_in_the_logs_before_anyone_reads_them(tmp_path):
 def test_measuring_does_not_change_training():
     models = [compiled(small("factor_vae")) for _ in range(2)]
     fit(models[0], epochs=2)
-    fit(models[1], DisentanglementMetrics(DATA, SETTINGS, n=50), epochs=2)
+    fit(models[1], DisentanglementMetrics(DATA, SETTINGS, n_samples=50), epochs=2)
     assert_same(arrays(models[0].variables), arrays(models[1].variables))
 
 
 def test_measuring_does_not_change_how_arrays_are_shuffled():
     trained = []
-    for given in ([], [DisentanglementMetrics(DATA, SETTINGS, n=50)]):
+    for given in ([], [DisentanglementMetrics(DATA, SETTINGS, n_samples=50)]):
         keras.utils.set_random_seed(7)
         model = compiled(small("vae"))
         model.fit(images(32), batch_size=8, epochs=3, shuffle=True, verbose=0, callbacks=given)
@@ -135,7 +135,7 @@ def test_scores_use_no_global_generator():
     keras.utils.set_random_seed(7)
     before = generators()
     keras.utils.set_random_seed(7)
-    metrics.evaluate(model, DATA, {**SETTINGS, "sap": {}, "dci": {}}, n=100)
+    metrics.evaluate(model, DATA, {**SETTINGS, "sap": {}, "dci": {}}, n_samples=100)
     assert generators() == before
 
 
@@ -329,7 +329,7 @@ def test_wrong_pictures_are_refused_before_training(wrong, message, tmp_path):
 
 def test_callbacks_can_be_copied_and_used_again(tmp_path):
     given = [
-        DisentanglementMetrics(DATA, {"mig": {"bins": 5}}, n=50),
+        DisentanglementMetrics(DATA, {"mig": {"bins": 5}}, n_samples=50),
         TraversalGrid(images(4), tmp_path / "pictures", at_most=1, log_dir=tmp_path / "logs"),
         Progress(print),
     ]
@@ -348,7 +348,7 @@ def test_callbacks_can_be_copied_and_used_again(tmp_path):
 
 
 def test_copies_share_the_data_and_nothing_else():
-    scores = DisentanglementMetrics(DATA, SETTINGS, n=50)
+    scores = DisentanglementMetrics(DATA, SETTINGS, n_samples=50)
     scores.set_model(compiled(small("vae")))
     scores.measure(0, {})
     twin = copy.deepcopy(scores)

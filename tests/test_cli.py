@@ -164,7 +164,7 @@ def test_evaluate_scores_again_and_shows_a_table(run, capsys):
     before = (run / "scores.json").read_text()
     assert call("evaluate", run, "--metrics", "mig", "--samples", "200", "--seed", "5") == 0
     scores = json.loads((run / "scores.json").read_text())
-    assert scores["mig"]["settings"]["n"] == 200
+    assert scores["mig"]["settings"]["n_samples"] == 200
     assert scores["mig"]["settings"]["seed"] == 5
     assert "factor_vae" not in scores
     shown = capsys.readouterr().out

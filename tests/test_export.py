@@ -261,7 +261,7 @@ def a_run(tmp_path_factory):
     )
     runs.prepare(config, folder)
     runs.train(config, folder)
-    runs.evaluate(folder, n=200)
+    runs.evaluate(folder, n_samples=200)
     return folder
 
 

@@ -48,7 +48,7 @@ def made_up(tmp_path_factory):
     """Return the folder of a study with made-up scores, and its report."""
     place = tmp_path_factory.mktemp("made_up") / "study"
     finished(place, SCORED)
-    return place, studies.report(place, resamples=DRAWN)
+    return place, studies.report(place, n_resamples=DRAWN)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def real(tmp_path_factory):
     place = tmp_path_factory.mktemp("real") / "study"
     top = TOP.replace('["mig"]', '["mig", "mcc", "unsupervised"]') + "seeds = 3\n"
     studies.run(studies.Plan.parse(top + SUBSET + METHODS), place, jobs=1)
-    return place, studies.report(place, resamples=DRAWN, images=20)
+    return place, studies.report(place, n_resamples=DRAWN, images=20)
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_schedules_of_several_kinds_are_methods_of_their_own(tmp_path, undrawn):
         "annealed_vae, capacity end 4",
         "annealed_vae, capacity end 8",
     }
-    made = studies.report(tmp_path / "study", resamples=DRAWN)
+    made = studies.report(tmp_path / "study", n_resamples=DRAWN)
     shares = held(made)["variance"][0]["adjusted"]
     assert min(shares["method"], shares["strength"]) < 0 < shares["seed"]
     (said,) = (text for text in made.findings if "of the variance of mig" in text)
@@ -229,7 +229,7 @@ def test_values_that_are_no_numbers_are_left_out_and_counted(tmp_path, undrawn):
 
     text = "seeds = 4\nmetrics = ['mig', 'unsupervised', 'mcc']\n" + METHODS
     finished(tmp_path / "study", text, of_run=scores)
-    data = held(studies.report(tmp_path / "study", resamples=DRAWN))
+    data = held(studies.report(tmp_path / "study", n_resamples=DRAWN))
     assert data["study"]["values_not_finite"] == 13
     assert set(data["distributions"]) == {"mig", "unsupervised"}
     assert [row["n"] for row in data["distributions"]["unsupervised"]] == [4, 4, 3]
@@ -241,12 +241,12 @@ def test_no_score_is_a_number(tmp_path):
     text = "metrics = ['mig', 'mcc']\n" + METHODS
     finished(tmp_path / "study", text, of_run=lambda run, rng: {"mig": "nan", "mcc": "inf"})
     with pytest.raises(ValueError, match=r"No run of the study has a finite score of mig, mcc"):
-        studies.report(tmp_path / "study", resamples=DRAWN)
+        studies.report(tmp_path / "study", n_resamples=DRAWN)
 
 
 def test_one_method_one_run(tmp_path, undrawn):
     finished(tmp_path / "study", "metrics = ['mig']\n[[methods]]\nmodel = 'vae'\n")
-    data = held(studies.report(tmp_path / "study", resamples=DRAWN))
+    data = held(studies.report(tmp_path / "study", n_resamples=DRAWN))
     assert data["findings"][0].startswith("1 run done: 1 method in 1 setting, 1 seed")
     assert (data["variance"], data["rank_correlation"]) == ({}, {})
     assert data["tradeoff"]["mig"][0]["y_interval"] is None
@@ -258,7 +258,7 @@ def test_failed_and_missing_runs_are_told(tmp_path, undrawn):
     for run in plan.runs[:3]:
         (place / "runs" / run.name / "done.json").unlink()
     (place / "runs" / plan.runs[0].name / "failed.json").write_text('{"error": "a < b"}')
-    report = studies.report(place, tmp_path / "out", resamples=DRAWN)
+    report = studies.report(place, tmp_path / "out", n_resamples=DRAWN)
     study = held(report)["study"]
     assert (study["done"], study["failed"], study["missing"]) == (47, 1, 2)
     assert study["failures"] == {plan.runs[0].name: "a < b"}
@@ -378,13 +378,13 @@ def test_codes_are_encoded_once(real, monkeypatch, undrawn):
     assert len(before) == 9
     encode = codes._encode
     monkeypatch.setattr(codes, "_encode", None)
-    again = studies.report(place, resamples=DRAWN, images=20)
+    again = studies.report(place, n_resamples=DRAWN, images=20)
     assert again.json.read_bytes() == report.json.read_bytes()
     monkeypatch.setattr(codes, "_encode", encode)
     broken, other = list(before)[:2]
     broken.write_bytes(before[broken][:100])
     (place / "runs" / other.stem / "model.keras").touch()
-    studies.report(place, resamples=DRAWN, images=20)
+    studies.report(place, n_resamples=DRAWN, images=20)
     with np.load(broken) as one:
         assert one["means"].shape == (20, 3)
 

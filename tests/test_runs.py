@@ -340,7 +340,9 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
         "factor_vae": {"variance_samples": 100, "train_votes": 60, "eval_votes": 40},
     }
     told = []
-    result = runs.evaluate(folder, chosen, n=300, seed=2, progress=lambda *done: told.append(done))
+    result = runs.evaluate(
+        folder, chosen, n_samples=300, seed=2, progress=lambda *done: told.append(done)
+    )
     assert told == [("mig", 1, 2), ("factor_vae", 2, 2)]
     assert json.loads((folder / runs.SCORES).read_text()) == result
     model, data = runs.load_model(folder), TINY.load_data()
@@ -348,7 +350,7 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
     assert all({"value", "settings"} <= set(entry) for entry in result.values())
     assert result["factor_vae"]["detail"]["eval_points"] == 40
 
-    again = metrics.evaluate(model, data, chosen, n=300, seed=2)
+    again = metrics.evaluate(model, data, chosen, n_samples=300, seed=2)
     assert {name: result[name]["value"] for name in again} == dict(again)
     settings = result["mig"]["settings"]
     assert {name: settings[name] for name in ("n", "seed", "bins", "factors_used")} == {
@@ -361,7 +363,7 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
     for term in model.terms:
         assert np.isfinite(result[term]["value"])
         assert result[term]["settings"] == {"images": 64 * 8, "seed": 1_000_004, "step": 22}
-    repeated = runs.evaluate(folder, {"mig": {"bins": 7}}, n=300, seed=2)
+    repeated = runs.evaluate(folder, {"mig": {"bins": 7}}, n_samples=300, seed=2)
     assert repeated == {name: result[name] for name in (*model.terms, "mig")}
 
 
@@ -410,7 +412,7 @@ def test_models_of_pairs_get_pairs_and_what_differs(tmp_path):
     with pytest.raises(ValueError, match=r"at most 3, the factors that may\. Got 4\."):
         change(model="gvae", changed=4, latent_dim=5).build(data)
     folder = trained(change(model="gvae", latent_dim=5, steps=3), tmp_path / "run")
-    result = runs.evaluate(folder, n=50)
+    result = runs.evaluate(folder, n_samples=50)
     assert result["loss"]["settings"]["images"] == 2 * 64 * 8
     (tmp_path / "images").mkdir()
     Image.new("L", (16, 16)).save(tmp_path / "images" / "a.png")
@@ -440,7 +442,7 @@ def test_images_of_ones_own(tmp_path):
     model = runs.load_model(folder)
     assert (model.image_shape, int(model.steps)) == ((16, 16, 3), 5)
     assert model.get_config()["dataset_size"] == 12
-    result = runs.evaluate(folder, n=50)
+    result = runs.evaluate(folder, n_samples=50)
     assert set(result) == {*model.terms, "unsupervised", "active_units"}  # what needs no labels
     with pytest.raises(ValueError, match=r"'mig' compare codes with ground-truth factors"):
         runs.evaluate(folder, "mig")

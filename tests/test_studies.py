@@ -497,7 +497,7 @@ def test_a_study_on_a_relative_folder_is_read_anywhere(tmp_path, monkeypatch):
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert call("study", "status", "../study") == 0
-    made = studies.report("../study", ".", resamples=100)
+    made = studies.report("../study", ".", n_resamples=100)
     assert json.loads(made.json.read_text())["traversals"][0]["which"] == "best"
     with pytest.raises(ValueError, match=r"No data set 'pictures' here"):
         studies.run(parsed(study), "new", jobs=1)

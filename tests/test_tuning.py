@@ -573,7 +573,7 @@ def test_each_execution_and_seed_has_fresh_callbacks(tmp_path, watched):
 @on("torch")
 def test_callbacks_of_a_trial_share_the_data_of_the_scores(tmp_path, watched):
     data = TINY.load_data()
-    scores = DisentanglementMetrics(data, {"mig": {"bins": 5}}, every=2, n=100)
+    scores = DisentanglementMetrics(data, {"mig": {"bins": 5}}, every=2, n_samples=100)
     searched(tmp_path, change(steps=8), data=data, executions=2, callbacks=[scores, Watcher()])
     for watcher in watched:
         assert ["val_mig" in logs for logs in watcher.logs] == [True, True, False, True]

@@ -75,7 +75,7 @@ def evaluate(
     """Score the model of a run; print a table and write scores.json."""
     runs = start(backend)
     names = None if metrics is None else listed(metrics)
-    _evaluate(runs, run, names, n=samples, seed=seed, interval=interval)
+    _evaluate(runs, run, names, n_samples=samples, seed=seed, interval=interval)
 
 
 def traverse(

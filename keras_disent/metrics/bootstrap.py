@@ -26,9 +26,9 @@ def bootstrap(
     function: Callable[..., Any],
     *arrays: ArrayLike,
     level: float = 0.95,
-    resamples: int = 200,
+    n_resamples: int = 200,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
     test: tuple[ArrayLike, ...] | None = None,
     **settings: Any,
 ) -> Interval:
@@ -42,9 +42,9 @@ def bootstrap(
         function: a metric of arrays, or anything that takes `arrays` and gives a score.
         arrays: all of them with one row per sample, such as codes and factors.
         level: share of such intervals that hold the score of unlimited samples.
-        resamples: how often they are drawn.
+        n_resamples: how often they are drawn.
         seed: of the draws.
-        jobs: how many scores are computed at once.
+        n_jobs: how many scores are computed at once.
         test: arrays for the argument `test` of the metric, drawn again likewise.
         settings: other arguments of the metric.
 
@@ -56,12 +56,12 @@ def bootstrap(
         >>> rng = np.random.default_rng(0)
         >>> factors = rng.integers(4, size=(500, 2))
         >>> codes = factors + rng.normal(scale=0.3, size=(500, 2))
-        >>> low, high = bootstrap(mig, codes, factors, resamples=50)
+        >>> low, high = bootstrap(mig, codes, factors, n_resamples=50)
         >>> low < mig(codes, factors) < high
         True
     """
     check_level(level)
-    check_at_least(2, resamples=resamples)
+    check_at_least(2, n_resamples=n_resamples)
     from joblib import Parallel, delayed
 
     rows = [np.asarray(array) for array in arrays]
@@ -77,8 +77,8 @@ def bootstrap(
         given = {} if test_rows is None else {"test": tuple(again(test_rows))}
         return float(function(*again(rows), **given, **settings))
 
-    generators = [None, *np.random.default_rng(seed).spawn(resamples)]
-    scores = Parallel(n_jobs=jobs, prefer="threads")(delayed(score)(rng) for rng in generators)
+    generators = [None, *np.random.default_rng(seed).spawn(n_resamples)]
+    scores = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(score)(rng) for rng in generators)
     estimate, spread = scores[0], np.asarray(scores[1:])
     low, high = np.quantile(spread - spread.mean(), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(estimate + low), float(estimate + high))

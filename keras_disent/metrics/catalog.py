@@ -29,7 +29,7 @@ class Metric(NamedTuple):
 
     Attributes:
         function: returns the score, a float or something `float()` accepts. Its keyword-only
-            arguments are its settings, each with a default; `test` and `jobs` are not.
+            arguments are its settings, each with a default; `test` and `n_jobs` are not.
         takes: "arrays" for `function(codes, factors)`, "codes" for `function(codes)`,
             "posterior" for `function(means, log_variances, factors)`, "encoder" for
             `function(encoder, data)`.
@@ -55,7 +55,7 @@ class Metric(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """The settings with their defaults."""
-        return {k: v for k, v in self.arguments.items() if k not in ("test", "jobs")}
+        return {k: v for k, v in self.arguments.items() if k not in ("test", "n_jobs")}
 
 
 _BINS = "{bins} bins of equal width"

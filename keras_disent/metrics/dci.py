@@ -62,7 +62,7 @@ def dci(
     estimator: str = "boosting",
     continuous: Continuous = None,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
 ) -> DCI:
     """Score whether each latent matters for one factor only, and each factor needs one latent.
 
@@ -90,7 +90,7 @@ def dci(
         continuous: which factors are continuous: all (True), none (False) or their column
             numbers; by default, those with numbers that are not whole.
         seed: of the split; and of the choice between equally good latents, in "exact" only.
-        jobs: number of factors to fit at a time, in threads. It does not change the result.
+        n_jobs: number of factors to fit at a time, in threads. It does not change the result.
 
     Returns:
         1 in disentanglement and completeness if latents and factors belong together one by one.
@@ -110,9 +110,9 @@ def dci(
         (1.0, 0.833333)
     """
     lookup(estimator, ESTIMATORS, "estimator")
-    check_at_least(1, jobs=jobs)
+    check_at_least(1, n_jobs=n_jobs)
     arrays, used = prepared(codes, factors, test, seed, continuous, "DCI")
-    models = fitted(estimator, arrays, seed, jobs)
+    models = fitted(estimator, arrays, seed, n_jobs)
     importance = np.stack([model.feature_importances_ for model in models], axis=1)
     accuracies = [
         train_and_test_accuracy(model, arrays.codes, labels, arrays.test_codes, *rest)
@@ -206,7 +206,7 @@ def prepared(
     return arrays, tuple(used.tolist())
 
 
-def fitted(estimator: str, arrays: Arrays, seed: int, jobs: int) -> list[Any]:
+def fitted(estimator: str, arrays: Arrays, seed: int, n_jobs: int) -> list[Any]:
     """Fit one of `ESTIMATORS` to each factor."""
     from joblib import Parallel, delayed
 
@@ -216,7 +216,7 @@ def fitted(estimator: str, arrays: Arrays, seed: int, jobs: int) -> list[Any]:
         fit(name, arrays.codes, labels, seed, is_continuous)
         for labels, is_continuous in zip(arrays.factors.T, arrays.continuous, strict=True)
     )
-    return list(Parallel(n_jobs=jobs, prefer="threads")(fits))
+    return list(Parallel(n_jobs=n_jobs, prefer="threads")(fits))
 
 
 # Names of the predictors.

@@ -50,7 +50,7 @@ def dci_es(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     continuous: Continuous = None,
     seed: int = 0,
-    jobs: int = 1,
+    n_jobs: int = 1,
 ) -> DCIES:
     """Score how explicit codes are: how little capacity a predictor needs to make use of them.
 
@@ -77,7 +77,7 @@ def dci_es(
         continuous: which factors are continuous: all (True), none (False) or their column
             numbers; by default, those with numbers that are not whole.
         seed: of the split.
-        jobs: number of factors to fit at a time, in threads. It does not change the result.
+        n_jobs: number of factors to fit at a time, in threads. It does not change the result.
 
     Returns:
         An explicitness of 1 if the weakest probe tells every factor; 0 if the loss falls evenly
@@ -93,7 +93,7 @@ def dci_es(
         >>> float(result), result.size, result.capacities[[0, -1]]
         (1.0, 1.0, array([  1, 100]))
     """
-    check_at_least(1, jobs=jobs)
+    check_at_least(1, n_jobs=n_jobs)
     arrays, used = prepared(codes, factors, test, seed, continuous, "DCI-ES")
     tests = list(zip(arrays.test_factors.T, arrays.continuous, strict=True))
     for number, (labels, _) in zip(used, tests, strict=True):
@@ -104,7 +104,7 @@ def dci_es(
                 number,
             )
     baselines = np.array([1.0 if real else 1 - _most_frequent(labels) for labels, real in tests])
-    models = fitted("boosting", arrays, seed, jobs)
+    models = fitted("boosting", arrays, seed, n_jobs)
     errors = [
         [
             relative_error(answers, labels) if real else np.mean(answers != labels)

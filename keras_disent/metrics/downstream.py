@@ -136,13 +136,14 @@ class ReducedDownstream(NamedTuple):
             if it is below), `(factors, factors)`: rows by the factor whose latents are removed,
             columns by the factor that is told.
         test_accuracy: the same for the test samples.
-        removed: numbers of the latents removed for each factor, in order, `(factors, removed)`.
+        removed_latents: numbers of the latents removed for each factor, in order,
+            `(factors, n_removed)`.
         factors_used: numbers of the factors, those that vary.
     """
 
     train_accuracy: NDArray[np.float64]
     test_accuracy: NDArray[np.float64]
-    removed: NDArray[np.int64]
+    removed_latents: NDArray[np.int64]
     factors_used: tuple[int, ...]
 
     @property
@@ -165,14 +166,14 @@ def reduced_downstream(
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
     predictor: str = "boosting",
-    removed: int = 1,
+    n_removed: int = 1,
     continuous: Continuous = None,
     seed: int = 0,
 ) -> ReducedDownstream:
     """Score how much of one factor, and of no other, is lost with the latents most important to it.
 
     For every factor, the latent most important to boosted trees that tell it is removed, then
-    the next one, trained again on what remains, up to `removed`. Classifiers, and regressors for
+    the next one, trained again on what remains, up to `n_removed`. Classifiers, and regressors for
     continuous factors, then tell all factors from the remaining latents. This is
     `reduced_downstream_task` of disentanglement_lib.
 
@@ -187,13 +188,13 @@ def reduced_downstream(
             are then not used for fitting.
         predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
             "logistic". The first two say themselves which latents are important.
-        removed: number of latents removed for each factor.
+        n_removed: Number of latents removed for each factor.
         continuous: which factors are continuous: all (True), none (False) or their column
             numbers; by default, those with numbers that are not whole.
         seed: of the split, and of ties in the classifier.
 
     Returns:
-        A gap near 1 if each factor of many values lives in `removed` latents of its own; 0 if
+        A gap near 1 if each factor of many values lives in `n_removed` latents of its own; 0 if
         the codes know nothing, or the remaining latents make good for all that is removed.
         It may be below 0.
 
@@ -204,17 +205,17 @@ def reduced_downstream(
     Example:
         >>> factors = np.indices((4, 4, 4)).reshape(3, -1).T
         >>> result = reduced_downstream(factors.astype("float32"), factors, test=(factors, factors))
-        >>> result.removed.T, result.other_accuracy, result.reduced_accuracy
+        >>> result.removed_latents.T, result.other_accuracy, result.reduced_accuracy
         (array([[0, 1, 2]]), 1.0, 0.25)
     """
     check_predictor(predictor)
-    check_at_least(1, removed=removed)
+    check_at_least(1, n_removed=n_removed)
     codes, factors, test_codes, test_factors, mask = train_and_test(
         codes, factors, test, seed, continuous
     )
-    if codes.shape[1] <= removed:
+    if codes.shape[1] <= n_removed:
         raise ValueError(
-            f"`removed` must leave a latent. Got {removed} to remove of {codes.shape[1]}."
+            f"`n_removed` must leave a latent. Got {n_removed} to remove of {codes.shape[1]}."
         )
     used = factors_that_vary(factors, "A reduced downstream task")
     if used.size < 2:
@@ -241,7 +242,7 @@ def reduced_downstream(
     for factor in used.tolist():
         latents = tuple(range(codes.shape[1]))
         lost: list[int] = []
-        for _ in range(removed):
+        for _ in range(n_removed):
             worth = fit(importance_by, latents, factor).feature_importances_
             lost.append(latents[int(np.argmax(worth))])
             latents = tuple(latent for latent in latents if latent != lost[-1])

@@ -33,14 +33,14 @@ def evaluate(
     data: GroundTruth,
     metrics: Names = "standard",
     *,
-    n: int = 10_000,
-    test_n: int = 5_000,
+    n_samples: int = 10_000,
+    n_test_samples: int = 5_000,
     seed: int = 0,
     representation: Literal["mean", "sample"] = "mean",
     interval: float | None = None,
-    resamples: int = 100,
+    n_resamples: int = 100,
     legacy_stream: bool = False,
-    jobs: int | None = None,
+    n_jobs: int | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> Scores:
     """Compute several scores of one encoder on one data set.
@@ -68,18 +68,18 @@ def evaluate(
         metrics: "standard" (those of the large studies), "all", names out of `METRICS`, or a dict
             from names to settings that differ from the defaults, such as `{"mig": {"bins": 10}}`.
             The setting `continuous` takes names of factors.
-        n: number of images for metrics of arrays; all images if there are fewer.
-        test_n: number of further images for those that judge a predictor. Of data with fewer than
-            `n + test_n` images, all are divided in this proportion.
+        n_samples: number of images for metrics of arrays; all images if there are fewer.
+        n_test_samples: number of further images for those that judge a predictor. Of data with
+            fewer than `n_samples + n_test_samples` images, all are divided in this proportion.
         seed: of all random draws.
         representation: codes for the metrics of arrays: the "mean" of the posterior, or one
             "sample" of it.
         interval: confidence level of bootstrap intervals over the samples, such as 0.95; there is
             none of `fairness` and `strong_downstream`.
-        resamples: how many draws those intervals are made from.
+        n_resamples: how many draws those intervals are made from.
         legacy_stream: draw as disentanglement_lib does from `numpy.random.RandomState(seed)`,
             where a metric can.
-        jobs: how many metrics of arrays are computed at once; default, one for each core.
+        n_jobs: how many metrics of arrays are computed at once; default, one for each core.
         progress: called with the name of each metric that is done, how many are, and of how many.
 
     Returns:
@@ -96,7 +96,7 @@ def evaluate(
         ...     pixels = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
         ...     at = np.arange(32)
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
-        >>> scores = evaluate(center, data, {"mig": {"bins": 10}, "mcc": {}}, n=1000)
+        >>> scores = evaluate(center, data, {"mig": {"bins": 10}, "mcc": {}}, n_samples=1000)
         >>> print(scores)
         mig    0.6523
         mcc    0.9996
@@ -104,7 +104,7 @@ def evaluate(
         10
     """
     chosen = settings_of(metrics, seed, legacy_stream)
-    check_at_least(2, n=n, test_n=test_n)
+    check_at_least(2, n_samples=n_samples, n_test_samples=n_test_samples)
     lookup(representation, {"mean": 0, "sample": 1}, "representation")
     if interval is not None:
         check_level(interval)
@@ -122,13 +122,15 @@ def evaluate(
         raise ValueError(next(iter(failures.values())))
     from joblib import Parallel, delayed
 
-    jobs = jobs or os.cpu_count() or 1
+    n_jobs = n_jobs or os.cpu_count() or 1
     possible = {name: s for name, s in chosen.items() if name not in failures}
     sampled = {name: s for name, s in possible.items() if METRICS[name].takes != "encoder"}
     sample = None
     if sampled:
         wanted = [METRICS[name] for name in sampled]
-        sample = _Sample(encoder, data, wanted, n, test_n, seed, representation, legacy_stream)
+        sample = _Sample(
+            encoder, data, wanted, n_samples, n_test_samples, seed, representation, legacy_stream
+        )
 
     def of_arrays(name: str) -> tuple[Any, Interval | ValueError | None]:
         assert sample is not None
@@ -141,7 +143,9 @@ def evaluate(
         rest = {key: value for key, value in {**chosen[name], **extra}.items() if key != "test"}
         again = partial(METRICS[name].function, **rest)
         try:
-            ends = bootstrap(again, *rows, level=interval, resamples=resamples, seed=seed, **test)
+            ends = bootstrap(
+                again, *rows, level=interval, n_resamples=n_resamples, seed=seed, **test
+            )
         except ValueError as error:  # a draw of the samples has no score
             return result, error
         return result, ends
@@ -169,7 +173,7 @@ def evaluate(
         if progress:
             progress(name, len(outcomes) + len(errors), len(possible))
 
-    parallel = Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
+    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
     for name, outcome in zip(sampled, parallel(map(delayed(attempt), sampled)), strict=True):
         keep(name, outcome)
     for name in possible:
@@ -217,21 +221,31 @@ class _Draw(NamedTuple):
     disjoint: bool
 
 
-def _draw(data: Any, n: int, test_n: int, seed: int, legacy_stream: bool) -> _Draw:
+def _draw(data: Any, n_samples: int, n_test_samples: int, seed: int, legacy_stream: bool) -> _Draw:
     """Draw images to fit and to test on."""
     random = generator(seed, legacy_stream)
     is_grid = hasattr(data, "sample_factors")
     if is_grid and (legacy_stream or getattr(data, "stochastic", False)):
-        factors = [sample_factors(data, number, random) for number in (n, test_n)]
+        factors = [sample_factors(data, number, random) for number in (n_samples, n_test_samples)]
         indices = np.concatenate([data.indices(part) for part in factors])
-        return _Draw(indices, slice(n), slice(n), slice(n, n + test_n), False)
+        return _Draw(
+            indices,
+            slice(n_samples),
+            slice(n_samples),
+            slice(n_samples, n_samples + n_test_samples),
+            False,
+        )
     total = len(data)
-    indices = np.asarray(random.choice(total, min(total, n + test_n), replace=False))
-    tests = test_n
-    if total < n + test_n:
-        tests = min(max(round(total * test_n / (n + test_n)), 2), total)
-    fitted = min(n, total - tests)
-    return _Draw(indices, slice(min(n, total)), slice(fitted), slice(fitted, fitted + tests), True)
+    indices = np.asarray(
+        random.choice(total, min(total, n_samples + n_test_samples), replace=False)
+    )
+    tests = n_test_samples
+    if total < n_samples + n_test_samples:
+        tests = min(max(round(total * n_test_samples / (n_samples + n_test_samples)), 2), total)
+    fitted = min(n_samples, total - tests)
+    return _Draw(
+        indices, slice(min(n_samples, total)), slice(fitted), slice(fitted, fitted + tests), True
+    )
 
 
 class _Sample:
@@ -247,8 +261,8 @@ class _Sample:
         encoder: Encoder,
         data: Any,
         wanted: Sequence[Metric],
-        n: int,
-        test_n: int,
+        n_samples: int,
+        n_test_samples: int,
         seed: int,
         representation: str,
         legacy_stream: bool,
@@ -259,7 +273,7 @@ class _Sample:
             "legacy_stream": legacy_stream,
         }
         self.data = data
-        self.draw = _draw(data, int(n), int(test_n), seed, legacy_stream)
+        self.draw = _draw(data, int(n_samples), int(n_test_samples), seed, legacy_stream)
         last = self.draw.all.stop
         if any("test" in metric.arguments for metric in wanted):
             last = max(last, self.draw.tested.stop)
@@ -356,9 +370,9 @@ class _Sample:
         metric, draw = METRICS[name], self.draw
         tested = "test" in metric.arguments
         rows = draw.fitted if tested else draw.all
-        described: dict[str, Any] = {**self.settings, "n": rows.stop}
+        described: dict[str, Any] = {**self.settings, "n_samples": rows.stop}
         if tested:
-            described["test_n"] = draw.tested.stop - draw.tested.start
+            described["n_test_samples"] = draw.tested.stop - draw.tested.start
             described["test_disjoint"] = draw.disjoint
         if metric.takes == "codes":
             return described

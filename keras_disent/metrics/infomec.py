@@ -46,7 +46,7 @@ def infomec(
     codes: ArrayLike,
     factors: ArrayLike,
     *,
-    neighbors: int = 10,
+    n_neighbors: int = 10,
     discrete: bool = False,
     bins: int = 20,
     continuous: Continuous = None,
@@ -76,7 +76,7 @@ def infomec(
     Args:
         codes: floats `(samples, latents)`, at least two latents.
         factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
-        neighbors: neighbors from which mutual information is estimated, if not `discrete`.
+        n_neighbors: neighbors from which mutual information is estimated, if not `discrete`.
         discrete: whether each distinct value of a code is a symbol, as in quantized latents:
             then information comes from counts, a latent is active if it varies, and the
             regression sees indicators of the values.
@@ -110,7 +110,7 @@ def infomec(
         codes, factors, test_codes, test_factors, mask = train_and_test(
             codes, factors, test, 0, continuous
         )
-    check_at_least(1, neighbors=neighbors)
+    check_at_least(1, n_neighbors=n_neighbors)
     check_at_least(2, bins=bins)
     if codes.shape[1] < 2:
         raise ValueError(
@@ -127,7 +127,7 @@ def infomec(
         information = mutual_information(symbols, labels)
         smallest = 0.0
     else:
-        information = nearest_neighbor_information(codes, labels, neighbors)
+        information = nearest_neighbor_information(codes, labels, n_neighbors)
         smallest = float(np.ptp(codes, axis=0).max()) / 20
     information /= entropy(labels)
     active = np.flatnonzero(np.ptp(codes, axis=0) > smallest)
@@ -142,7 +142,7 @@ def infomec(
 
 
 def nearest_neighbor_information(
-    codes: NDArray[Any], factors: NDArray[np.int64], neighbors: int = 10
+    codes: NDArray[Any], factors: NDArray[np.int64], n_neighbors: int = 10
 ) -> NDArray[np.float64]:
     """Estimate the mutual information of continuous latents with factors, without bins.
 
@@ -155,7 +155,7 @@ def nearest_neighbor_information(
     Args:
         codes: finite floats `(samples, latents)`.
         factors: integers `(samples, factors)`.
-        neighbors: k; less in classes of fewer samples.
+        n_neighbors: k; less in classes of fewer samples.
 
     Returns:
         Nats, never negative, float64 `(latents, factors)`; 0 for constant columns.
@@ -163,7 +163,7 @@ def nearest_neighbor_information(
     Example:
         >>> factors = np.repeat([0, 1], 50)[:, None]
         >>> codes = np.linspace(-1, 1, 100)[:, None]
-        >>> nearest_neighbor_information(codes, factors, neighbors=3).round(2)
+        >>> nearest_neighbor_information(codes, factors, n_neighbors=3).round(2)
         array([[0.69]])
     """
     result = np.zeros((codes.shape[1], factors.shape[1]))
@@ -173,11 +173,11 @@ def nearest_neighbor_information(
         for i, code in enumerate(codes.T):
             if kept.size and code.min() < code.max():
                 code = code[kept].astype(np.float64)
-                result[i, j] = _information(code, label[kept], neighbors)
+                result[i, j] = _information(code, label[kept], n_neighbors)
     return result
 
 
-def _information(code: NDArray[np.float64], label: NDArray[np.int64], neighbors: int) -> float:
+def _information(code: NDArray[np.float64], label: NDArray[np.int64], n_neighbors: int) -> float:
     """Estimate the information between one latent and one label, each of which recurs."""
     from scipy.special import digamma
 
@@ -188,7 +188,7 @@ def _information(code: NDArray[np.float64], label: NDArray[np.int64], neighbors:
     rounding = 4 * np.finfo(np.float64).eps * np.abs(everything[[0, -1]]).max()
     total = 0.0
     for own in classes:
-        k = min(neighbors, len(own) - 1)
+        k = min(n_neighbors, len(own) - 1)
         padded = np.concatenate([np.full(k, -np.inf), own, np.full(k, np.inf)])
         # The k nearest in sorted order are one of the runs of k + 1 that contain the sample.
         starts = [padded[j : j + len(own)] for j in range(2 * k + 1)]

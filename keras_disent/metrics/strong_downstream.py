@@ -21,7 +21,7 @@ class StrongDownstream(NamedTuple):
     Attributes:
         train_accuracy: share of the training samples told right without a shift, `(factors,)`.
         test_accuracy: the same for the test samples.
-        strong_train_accuracy: with a shift, `(factors, repeats)`.
+        strong_train_accuracy: with a shift, `(factors, n_repeats)`.
         strong_test_accuracy: the same for the test samples.
         factors_used: numbers of the factors, those that vary.
     """
@@ -48,7 +48,7 @@ def strong_downstream(
     *,
     train_samples: int = 1000,
     test_samples: int = 1000,
-    repeats: int = 10,
+    n_repeats: int = 10,
     predictor: str = "boosting",
     seed: int = 0,
     legacy_stream: bool = False,
@@ -57,7 +57,7 @@ def strong_downstream(
     """Score how well a classifier of one factor withstands values of another it has never seen.
 
     A classifier is trained on images that all share one value of another factor, and tested on
-    images with its other values only, both drawn at random `repeats` times for each factor.
+    images with its other values only, both drawn at random `n_repeats` times for each factor.
     Locatello et al. (2020), "Weakly-Supervised Disentanglement Without Compromises", section 5.
 
     Factors of size 1 are neither told nor shifted.
@@ -69,7 +69,7 @@ def strong_downstream(
         data: a ground-truth data set.
         train_samples: images to train on.
         test_samples: images to test on.
-        repeats: shifts for each factor.
+        n_repeats: shifts for each factor.
         predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
             "logistic".
         seed: of all random draws.
@@ -96,12 +96,12 @@ def strong_downstream(
         ...     pixels = images[..., 0] / images.sum(axis=(1, 2, 3))[:, None, None]
         ...     at = np.arange(32)
         ...     return np.stack([pixels.sum(axis=2) @ at, pixels.sum(axis=1) @ at], axis=1)
-        >>> float(strong_downstream(center, data, train_samples=200, repeats=1))
+        >>> float(strong_downstream(center, data, train_samples=200, n_repeats=1))
         1.0
     """
     check_labeled(data, "strong_downstream")
     check_predictor(predictor)
-    check_at_least(1, train_samples=train_samples, test_samples=test_samples, repeats=repeats)
+    check_at_least(1, train_samples=train_samples, test_samples=test_samples, n_repeats=n_repeats)
     used = np.flatnonzero(np.asarray(data.factor_sizes) > 1)
     if used.size < 2:
         raise ValueError(
@@ -110,7 +110,7 @@ def strong_downstream(
         )
     random = generator(seed, legacy_stream)
     shift = np.random.RandomState(legacy_global_seed) if legacy_stream else random
-    runs = 1 + repeats * used.size
+    runs = 1 + n_repeats * used.size
     codes_of = codes_by_index(encoder, data, (train_samples + test_samples) * runs)
     train, test = (factors_of(data, n, random) for n in (train_samples, test_samples))
 
@@ -124,9 +124,9 @@ def strong_downstream(
 
     plain = encoded(train, test)
     train_accuracy, test_accuracy = np.array([score(plain, factor) for factor in used]).T
-    strong = np.empty((2, used.size, repeats))
+    strong = np.empty((2, used.size, n_repeats))
     for i, factor in enumerate(used):
-        for repeat in range(repeats):
+        for repeat in range(n_repeats):
             other = shift.choice(used[used != factor])
             value = shift.choice(data.factor_sizes[other])
             unseen = np.delete(np.arange(data.factor_sizes[other]), value)

@@ -230,7 +230,7 @@ def _connections(matrix: Matrix) -> tuple[float, int, NDArray[np.int64]]:
 
 
 def _importance(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
-    models = fitted("boosting", arrays, seed=0, jobs=1)
+    models = fitted("boosting", arrays, seed=0, n_jobs=1)
     return np.stack([model.feature_importances_ for model in models], axis=1)
 
 

@@ -26,7 +26,9 @@ def spots(rows):
 
 def test_labels_without_a_grid_have_the_scores_of_a_sample():
     data = spots(np.arange(60))
-    scores = metrics.evaluate(means, data, ["mig", "sap", "modularity"], n=2000, test_n=500)
+    scores = metrics.evaluate(
+        means, data, ["mig", "sap", "modularity"], n_samples=2000, n_test_samples=500
+    )
     assert scores["mig"] > 0.9
     assert scores["modularity"] > 0.95
     assert scores.settings["mig"]["factors_used"] == ["left", "right"]
@@ -62,7 +64,7 @@ def test_factors_that_vary_unseen_are_drawn_anew():
 
     small = {"variance_samples": 500, "train_votes": 200, "eval_votes": 200}
     scores = metrics.evaluate(
-        encoder, whole.only("left"), {"mcc": {}, "factor_vae": small}, n=2000, seed=1
+        encoder, whole.only("left"), {"mcc": {}, "factor_vae": small}, n_samples=2000, seed=1
     )
     assert scores["factor_vae"] == 1.0
     counts = np.bincount(np.concatenate(seen) // 30, minlength=8)
@@ -72,5 +74,5 @@ def test_factors_that_vary_unseen_are_drawn_anew():
 
 def test_scores_of_noisy_images_are_those_of_a_seed():
     data = repainted(Sprites(32).subgrid({"shape": [0], "orientation": [0]}), pixels.RandomColor())
-    found = [metrics.evaluate(means, data, ["mig"], n=500, seed=4)["mig"] for _ in range(2)]
+    found = [metrics.evaluate(means, data, ["mig"], n_samples=500, seed=4)["mig"] for _ in range(2)]
     assert found[0] == found[1]

@@ -150,13 +150,13 @@ def test_dci_and_downstream_have_regressors():
 def test_evaluate_knows_continuous_factors_from_the_data():
     data = numbered({"angle": ANGLE, "shape": SHAPE, "size": SIZE})
     names = ["mig", "sap", "dci", "mcc"]
-    scores = evaluate(Table(KNOWING), data, names, n=400, test_n=200)
+    scores = evaluate(Table(KNOWING), data, names, n_samples=400, n_test_samples=200)
     settings = scores.settings
     assert settings["mig"]["continuous"] == ["angle", "size"]
     assert settings["mig"]["continuous_as"]["size"] == "20 bins of equal width"
     assert settings["sap"]["continuous_as"]["angle"] == "squared correlation"
     assert settings["dci"]["continuous_as"]["angle"] == "regression trees, R²"
-    assert (settings["sap"]["n"], settings["sap"]["test_n"]) == (400, 200)
+    assert (settings["sap"]["n_samples"], settings["sap"]["n_test_samples"]) == (400, 200)
     indices = np.random.default_rng(0).choice(N, N, replace=False)[:400]
     assert scores["mig"] == mig(KNOWING[indices].astype("f4"), FACTORS[indices])
     correlations = mcc(KNOWING[indices].astype("f4"), FACTORS[indices])
@@ -166,7 +166,7 @@ def test_evaluate_knows_continuous_factors_from_the_data():
         "mig": {"continuous": settings["mig"]["continuous"]},
         "dcimig": {"continuous": ["size"]},
     }
-    scores = evaluate(Table(KNOWING), data, again, n=400)
+    scores = evaluate(Table(KNOWING), data, again, n_samples=400)
     assert scores["mig"] == mig(KNOWING[indices].astype("f4"), FACTORS[indices])
     assert list(scores.settings["dcimig"]["continuous_as"]) == ["size"]
     with pytest.raises(ValueError, match=r"names out of angle, shape, size. Got \['x'\]"):

@@ -167,7 +167,7 @@ def test_a_factor_with_a_single_value_is_skipped_and_named():
 @pytest.mark.parametrize("estimator", ["boosting", "exact"])
 def test_jobs_do_not_change_the_result(estimator):
     codes, factors = data(0.5, samples=150)
-    one, two = (dci(codes, factors, estimator=estimator, jobs=jobs) for jobs in (1, 2))
+    one, two = (dci(codes, factors, estimator=estimator, n_jobs=n_jobs) for n_jobs in (1, 2))
     assert np.array_equal(one.importance, two.importance)
     assert one[:4] == two[:4]
 
@@ -192,8 +192,8 @@ def test_bad_input(metric):
         metric(codes, factors[:-1])
     with pytest.raises(ValueError, match="finite"):
         metric(codes + np.inf, factors)
-    with pytest.raises(ValueError, match="`jobs` must be at least 1"):
-        metric(codes, factors, jobs=0)
+    with pytest.raises(ValueError, match="`n_jobs` must be at least 1"):
+        metric(codes, factors, n_jobs=0)
     with pytest.raises(ValueError, match="needs 3 latents and 3 factors"):
         metric(codes, factors, test=(codes[:, :2], factors))
 

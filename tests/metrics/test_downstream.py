@@ -66,12 +66,12 @@ def test_downstream_equals_the_reference(case, predictor):
 
 
 @pytest.mark.parametrize(
-    ("removed", "predictor"), [(1, "boosting"), (2, "boosting"), (1, "exact_boosting")]
+    ("n_removed", "predictor"), [(1, "boosting"), (2, "boosting"), (1, "exact_boosting")]
 )
-def test_reduced_downstream_equals_the_reference(removed, predictor):
+def test_reduced_downstream_equals_the_reference(n_removed, predictor):
     codes, factors, test = arrays("d10_tiny")
-    expected = GOLDEN["d10_tiny"][f"reduced_gbt_k{removed}"]
-    result = reduced_downstream(codes, factors, test=test, removed=removed, predictor=predictor)
+    expected = GOLDEN["d10_tiny"][f"reduced_gbt_k{n_removed}"]
+    result = reduced_downstream(codes, factors, test=test, n_removed=n_removed, predictor=predictor)
     for f in range(3):
         for i in range(3):
             # Without its latents a factor is guessed: ties move the reference itself, from seed
@@ -94,7 +94,7 @@ def test_strong_downstream_end_to_end_equals_the_reference():
         Toy(),
         train_samples=200,
         test_samples=100,
-        repeats=2,
+        n_repeats=2,
         predictor="logistic",
         legacy_stream=True,
         legacy_global_seed=3,
@@ -196,7 +196,7 @@ def test_factors_of_one_value_are_left_out():
     assert result.test_accuracy.shape == (1, 2)
     result = reduced_downstream(codes[:100], factors[:100], test=test)
     assert result.factors_used == (0, 2)
-    assert result.removed.shape == (2, 1)
+    assert result.removed_latents.shape == (2, 1)
 
 
 # Reduced downstream
@@ -206,7 +206,7 @@ def test_a_factor_is_lost_with_its_own_latents():
     codes, factors = codes_of_factors(450)
     order = [2, 0, 1]
     result = reduced_downstream(codes[:, order], factors)
-    assert result.removed[:, 0].tolist() == [1, 2, 0]
+    assert result.removed_latents[:, 0].tolist() == [1, 2, 0]
     off = ~np.eye(3, dtype=bool)
     np.testing.assert_array_equal(result.test_accuracy[off], 1)
     np.testing.assert_allclose(np.diag(result.test_accuracy), 1 / np.array([3, 4, 2]), atol=0.12)
@@ -216,8 +216,8 @@ def test_a_copy_makes_good_for_a_latent():
     codes, factors = (array[:, :2] for array in codes_of_factors(120))
     codes = np.hstack([codes, codes])
     assert float(reduced_downstream(codes, factors)) == 0
-    gone = reduced_downstream(codes, factors, removed=2)
-    assert [set(row) for row in gone.removed.tolist()] == [{0, 2}, {1, 3}]
+    gone = reduced_downstream(codes, factors, n_removed=2)
+    assert [set(row) for row in gone.removed_latents.tolist()] == [{0, 2}, {1, 3}]
     assert float(gone) > 0.4
 
 
@@ -237,7 +237,11 @@ def test_nothing_is_fitted_twice(monkeypatch):
     codes, factors = codes_of_factors(60)
     codes = np.hstack([codes[:, :1], factors @ [[1], [3], [12]]])
     result = reduced_downstream(codes, factors)
-    assert result.removed[:, 0].tolist() == [0, 1, 1]  # so there are two sets of what remains
+    assert result.removed_latents[:, 0].tolist() == [
+        0,
+        1,
+        1,
+    ]  # so there are two sets of what remains
     assert len(fits) == 3 + 2 * 3
     fits.clear()
     reduced_downstream(codes, factors, predictor="logistic")
@@ -247,7 +251,7 @@ def test_nothing_is_fitted_twice(monkeypatch):
 
 # Strong downstream
 
-FEW = {"train_samples": 200, "test_samples": 200, "repeats": 1}
+FEW = {"train_samples": 200, "test_samples": 200, "n_repeats": 1}
 
 
 def test_codes_of_single_factors_withstand_a_shift():
@@ -267,7 +271,7 @@ def test_a_shift_costs_entangled_codes_accuracy():
 
 
 def test_unrelated_codes_know_nothing_shifted_or_not():
-    result = strong_downstream(unrelated, Toy(), train_samples=100, test_samples=500, repeats=1)
+    result = strong_downstream(unrelated, Toy(), train_samples=100, test_samples=500, n_repeats=1)
     assert float(result) < 0.3
 
 
@@ -280,7 +284,7 @@ def test_shifted_images_show_unseen_values():
 
     data = Toy()
     data.__class__ = type("Large", (Toy,), {"__len__": lambda self: 10**9})
-    strong_downstream(encoder, data, train_samples=40, test_samples=60, repeats=2)
+    strong_downstream(encoder, data, train_samples=40, test_samples=60, n_repeats=2)
     assert [len(factors) for factors in seen] == [40, 60] * 9
     plain = seen[:2]
     for run in range(8):
@@ -314,7 +318,7 @@ def test_a_seed_fixes_the_scores():
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    few = {"train_samples": 30, "test_samples": 60, "repeats": 1}
+    few = {"train_samples": 30, "test_samples": 60, "n_repeats": 1}
     first, again, other = (
         strong_downstream(lambda images: images.reshape(-1, 2) // 2, Toy((5, 4)), **few, seed=s)
         for s in (1, 1, 2)
@@ -348,8 +352,8 @@ def test_malformed_downstream(settings, message):
     ("codes", "factors", "settings", "message"),
     [
         (CODES, FACTORS, {"predictor": "x"}, UNKNOWN),
-        (CODES, FACTORS, {"removed": 0}, "`removed` must be at least 1. Got 0"),
-        (CODES, FACTORS, {"removed": 3}, "`removed` must leave a latent. Got 3 to remove of 3"),
+        (CODES, FACTORS, {"n_removed": 0}, "`n_removed` must be at least 1. Got 0"),
+        (CODES, FACTORS, {"n_removed": 3}, "`n_removed` must leave a latent. Got 3 to remove of 3"),
         (CODES, FACTORS[:, :1], {}, "at least 2 factors that vary. Got 1"),
         (CODES, 0 * FACTORS, {}, "factor with more than one value"),
     ],
@@ -365,7 +369,7 @@ def test_malformed_reduced_downstream(codes, factors, settings, message):
         (Toy(), {"predictor": "x"}, UNKNOWN),
         (Toy(), {"train_samples": 0}, "`train_samples` must be at least 1. Got 0"),
         (Toy(), {"test_samples": 0}, "`test_samples` must be at least 1. Got 0"),
-        (Toy(), {"repeats": 0}, "`repeats` must be at least 1. Got 0"),
+        (Toy(), {"n_repeats": 0}, "`n_repeats` must be at least 1. Got 0"),
         (Toy((3, 1)), {}, r"two with more than one value. Got `factor_sizes` \(3, 1\)"),
         (object(), {}, "'strong_downstream' .* must be labeled"),
     ],

@@ -39,7 +39,12 @@ def test_scores_are_saved_with_their_settings():
     data, told = Toy((3, 1, 6, 5)), []
     chosen = {"mig": {"bins": 10}, **FEW}
     scores = evaluate(
-        standard, data, chosen, n=np.int64(500), seed=3, progress=lambda *told_: told.append(told_)
+        standard,
+        data,
+        chosen,
+        n_samples=np.int64(500),
+        seed=3,
+        progress=lambda *told_: told.append(told_),
     )
     assert told == [("mig", 1, 2), ("factor_vae", 2, 2)]
     assert list(scores) == ["mig", "factor_vae"]
@@ -53,7 +58,7 @@ def test_scores_are_saved_with_their_settings():
         "factors_used": ["a", "c", "d"],
         "factors_skipped": ["b"],
     }
-    of_arrays = {"n": 90, "bins": 10, "continuous": []}  # there are no more images
+    of_arrays = {"n_samples": 90, "bins": 10, "continuous": []}  # there are no more images
     for entry in saved.values():
         assert {"keras-disent", "numpy", "scikit-learn"} <= set(entry["settings"].pop("versions"))
     assert saved["mig"]["settings"] == {**of_arrays, **common}
@@ -63,16 +68,18 @@ def test_scores_are_saved_with_their_settings():
 
 
 def test_scores_print_as_a_table():
-    lines = str(evaluate(standard, Toy(), FEW | {"mig": {}}, n=720)).splitlines()
+    lines = str(evaluate(standard, Toy(), FEW | {"mig": {}}, n_samples=720)).splitlines()
     assert [line.split()[0] for line in lines] == ["factor_vae", "mig"]
     assert len({len(line) for line in lines}) == 1
-    with_interval = str(evaluate(standard, Toy(), "mig", n=720, interval=0.9, resamples=10))
+    with_interval = str(
+        evaluate(standard, Toy(), "mig", n_samples=720, interval=0.9, n_resamples=10)
+    )
     assert with_interval.count("[") == with_interval.count("]") == 1
 
 
 def test_evaluate_is_the_functions_it_names():
     data = Toy()
-    scores = evaluate(ENTANGLED, data, {"mig": {}, **FEW}, n=400, seed=7)
+    scores = evaluate(ENTANGLED, data, {"mig": {}, **FEW}, n_samples=400, seed=7)
     indices = np.random.default_rng(7).choice(720, 720, replace=False)[:400]
     assert scores["mig"] == mig(ENTANGLED(data.images(indices)), data.factors(indices))
     votes = factor_vae_score(ENTANGLED, data, seed=7, **FEW["factor_vae"])
@@ -81,16 +88,24 @@ def test_evaluate_is_the_functions_it_names():
 
 def test_images_are_encoded_once_for_all_metrics_of_arrays():
     model = Model()
-    evaluate(model, Toy(), ["mig", "sap", "modularity", "irs", "unsupervised"], n=300, test_n=200)
+    evaluate(
+        model,
+        Toy(),
+        ["mig", "sap", "modularity", "irs", "unsupervised"],
+        n_samples=300,
+        n_test_samples=200,
+    )
     assert model.shown == 500
     model = Model()
-    evaluate(model, Toy(), ["mig", "irs"], n=300)  # nothing to test
+    evaluate(model, Toy(), ["mig", "irs"], n_samples=300)  # nothing to test
     assert model.shown == 300
 
 
 def test_how_many_at_once_changes_nothing():
     chosen = ["mig", "sap", "modularity", "unsupervised"]
-    one, several = (evaluate(ENTANGLED, Toy(), chosen, n=300, jobs=jobs) for jobs in (1, 4))
+    one, several = (
+        evaluate(ENTANGLED, Toy(), chosen, n_samples=300, n_jobs=n_jobs) for n_jobs in (1, 4)
+    )
     assert dict(one) == dict(several)
 
 
@@ -103,11 +118,11 @@ def test_names_for_many():
 
 def test_sampled_codes_and_posteriors():
     model = Model(log_variance=-2.0)
-    mean = evaluate(model, Toy(), ["mig", "rmig", "active_units"], n=2000)
-    sample = evaluate(model, Toy(), "mig", n=2000, representation="sample")
+    mean = evaluate(model, Toy(), ["mig", "rmig", "active_units"], n_samples=2000)
+    sample = evaluate(model, Toy(), "mig", n_samples=2000, representation="sample")
     assert sample["mig"] < mean["mig"]
     assert sample.settings["mig"]["representation"] == "sample"
-    again = evaluate(model, Toy(), "mig", n=2000, representation="sample")
+    again = evaluate(model, Toy(), "mig", n_samples=2000, representation="sample")
     assert again["mig"] == sample["mig"]
     for chosen in ({"representation": "sample"}, {"metrics": "rmig"}):
         with pytest.raises(ValueError, match="method `posterior_parameters`, such as a VAE"):
@@ -119,7 +134,9 @@ QUICK = ["mig", "sap", "modularity", "explicitness", "irs", "infomec", "mcc", "u
 
 @pytest.mark.parametrize("name", QUICK)
 def test_every_metric_of_a_sample_has_an_interval(name):
-    scores = evaluate(ENTANGLED, Toy(), [name], n=300, test_n=100, interval=0.9, resamples=3)
+    scores = evaluate(
+        ENTANGLED, Toy(), [name], n_samples=300, n_test_samples=100, interval=0.9, n_resamples=3
+    )
     low, high = scores.intervals[name]
     assert low <= high
     assert np.isfinite([low, high]).all()
@@ -127,8 +144,10 @@ def test_every_metric_of_a_sample_has_an_interval(name):
 
 def test_intervals_hold_the_score_and_shrink_with_samples():
     widths = []
-    for n in (200, 2000):
-        scores = evaluate(ENTANGLED, Toy(), {"mig": {}, **FEW}, n=n, interval=0.95, resamples=40)
+    for n_samples in (200, 2000):
+        scores = evaluate(
+            ENTANGLED, Toy(), {"mig": {}, **FEW}, n_samples=n_samples, interval=0.95, n_resamples=40
+        )
         low, high = scores.intervals["mig"]
         assert low < scores["mig"] < high
         widths.append(high - low)
@@ -140,7 +159,9 @@ def test_intervals_hold_the_score_and_shrink_with_samples():
 
 
 def test_the_stream_of_the_reference_gives_its_scores():
-    clean = evaluate(CLEAN, Toy(), ["mig", "irs", "unsupervised"], n=1000, legacy_stream=True)
+    clean = evaluate(
+        CLEAN, Toy(), ["mig", "irs", "unsupervised"], n_samples=1000, legacy_stream=True
+    )
     reference = stage("e2e_clean")[NEW]["results"]
     assert clean["mig"] == pytest.approx(reference["mig"]["discrete_mig"], abs=1e-9)
     assert clean["irs"] == pytest.approx(reference["irs"]["IRS"], abs=1e-7)
@@ -151,7 +172,7 @@ def test_the_stream_of_the_reference_gives_its_scores():
 
 
 @pytest.mark.parametrize(
-    ("name", "n", "test_n", "clean", "entangled", "within"),
+    ("name", "n_samples", "n_test_samples", "clean", "entangled", "within"),
     [
         ("modularity", 1000, 500, "modularity_explicitness", "_1000_500", 1e-9),
         ("explicitness", 1000, 500, "modularity_explicitness", "_1000_500", 5e-4),
@@ -160,7 +181,7 @@ def test_the_stream_of_the_reference_gives_its_scores():
     ],
 )
 def test_the_stream_of_the_reference_goes_on_to_the_test_set(
-    name, n, test_n, clean, entangled, within
+    name, n_samples, n_test_samples, clean, entangled, within
 ):
     headline = {
         "modularity": "modularity_score",
@@ -172,7 +193,14 @@ def test_the_stream_of_the_reference_goes_on_to_the_test_set(
         (CLEAN, "e2e_clean", clean),
         (ENTANGLED, "e2e_entangled", clean + entangled),
     ):
-        scores = evaluate(encoder, Toy(), name, n=n, test_n=test_n, legacy_stream=True)
+        scores = evaluate(
+            encoder,
+            Toy(),
+            name,
+            n_samples=n_samples,
+            n_test_samples=n_test_samples,
+            legacy_stream=True,
+        )
         reference = stage(file)[NEW]["results"][key]
         assert scores[name] == pytest.approx(reference[headline], abs=within)
 
@@ -192,7 +220,7 @@ def test_the_stream_of_the_reference_goes_on_to_the_test_set(
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_faulty_encoders(name, encoder, message):
     with pytest.raises(ValueError, match=message.replace("719", r"\d+").replace("720", r"\d+")):
-        evaluate(Model(encoder), Toy(), name, n=1000)
+        evaluate(Model(encoder), Toy(), name, n_samples=1000)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +240,8 @@ def test_names_are_checked_before_any_work(metrics, message):
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("n", 1, "`n` must be at least 2. Got 1"),
-        ("test_n", 0, "`test_n` must be at least 2. Got 0"),
+        ("n_samples", 1, "`n_samples` must be at least 2. Got 1"),
+        ("n_test_samples", 0, "`n_test_samples` must be at least 2. Got 0"),
         ("interval", 95, "between 0 and 1. Got 95"),
         ("representation", "means", "No representation 'means' here. Choose from: mean, sample"),
     ],
@@ -233,7 +261,7 @@ def test_labels_are_needed_by_metrics_that_compare_with_them():
 
     with pytest.raises(ValueError, match=r"'mig' and 'factor_vae' .* labeled .* Unlabeled"):
         evaluate(standard, Unlabeled(), ["mig", "factor_vae"])
-    scores = evaluate(ENTANGLED, Unlabeled(), ["unsupervised", "active_units"], n=500)
+    scores = evaluate(ENTANGLED, Unlabeled(), ["unsupervised", "active_units"], n_samples=500)
     assert scores["active_units"] == 5
     assert scores["unsupervised"] > 0
     with pytest.raises(ValueError, match=r"'factor_vae' .* labeled"):

@@ -22,10 +22,10 @@ def scores(result):
 
 # With more neighbors, scikit-learn's search in small classes rounds to seven digits.
 @pytest.mark.parametrize(
-    ("case", "neighbors"),
+    ("case", "n_neighbors"),
     [("d04_two_per_dim", 10), ("d09_signed_scaled", 3), ("d10_tiny", 1), ("d10_tiny", 3)],
 )
-def test_information_of_continuous_codes_equals_scikit_learn(case, neighbors):
+def test_information_of_continuous_codes_equals_scikit_learn(case, n_neighbors):
     codes, factors, _, _ = inputs(case)
     expected = np.stack(
         [
@@ -33,14 +33,14 @@ def test_information_of_continuous_codes_equals_scikit_learn(case, neighbors):
                 (codes - codes.mean(axis=0)) / codes.std(axis=0),
                 factor,
                 discrete_features=False,
-                n_neighbors=neighbors,
+                n_neighbors=n_neighbors,
                 random_state=0,
             )
             for factor in factors.T
         ],
         axis=1,
     )
-    found = nearest_neighbor_information(codes, factors, neighbors)
+    found = nearest_neighbor_information(codes, factors, n_neighbors)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -181,7 +181,7 @@ def test_explicitness_can_be_judged_on_other_samples():
         (CODES[:, :1], FACTORS, {}, "InfoMEC compares latents.* Got 1"),
         (CODES, FACTORS[:, :1], {}, "InfoMEC compares factors.* Got 1"),
         (CODES, np.ones_like(FACTORS), {}, "InfoMEC needs a factor with more than one value"),
-        (CODES, FACTORS, {"neighbors": 0}, "`neighbors` must be at least 1. Got 0"),
+        (CODES, FACTORS, {"n_neighbors": 0}, "`n_neighbors` must be at least 1. Got 0"),
         (CODES, FACTORS, {"test": (CODES, FACTORS + 9)}, "Got none of factor 0 in `test`"),
         (CODES, FACTORS, {"test": (CODES[:, :2], FACTORS)}, "`test` needs 4 latents"),
     ],

@@ -59,7 +59,10 @@ CLAIMS: dict[str, Claims] = {
     # A constant latent tells the most frequent value, which may be more than the second best does.
     "sap": Claims(ideal=None, scale=False, falls=False, dead=False),
     "strong_downstream": Claims(
-        {"train_samples": 400, "test_samples": 200, "repeats": 1}, floor=None, close=0.1, slow=True
+        {"train_samples": 400, "test_samples": 200, "n_repeats": 1},
+        floor=None,
+        close=0.1,
+        slow=True,
     ),
     "unified": Claims(close=TREES, floor_within=0.1, slow=True),
     "unsupervised": Claims(ideal=0, falls=False),
@@ -105,8 +108,8 @@ def score(name, codes, data=None, seed=0):
         Codes(codes),
         data or Toy(SIZES),
         settings,
-        n=claims(name).n,
-        test_n=claims(name).n // 2,
+        n_samples=claims(name).n,
+        n_test_samples=claims(name).n // 2,
         seed=seed,
     )[name]
 

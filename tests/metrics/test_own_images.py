@@ -31,10 +31,18 @@ def test_no_image_is_both_fitted_and_tested():
     assert len(encoder.shown) == N  # none was drawn twice
     assert np.isfinite([scores[name] for name in WITHOUT_GRID]).all()
     fitted = scores.settings["dci"]
-    assert (fitted["n"], fitted["test_n"], fitted["test_disjoint"]) == (100, 50, True)
-    assert scores.settings["mig"]["n"] == N
-    few = evaluate(Table(CODES), data, ["sap", "mig"], n=60, test_n=30).settings
-    assert (few["sap"]["n"], few["sap"]["test_n"], few["mig"]["n"]) == (60, 30, 60)
+    assert (fitted["n_samples"], fitted["n_test_samples"], fitted["test_disjoint"]) == (
+        100,
+        50,
+        True,
+    )
+    assert scores.settings["mig"]["n_samples"] == N
+    few = evaluate(Table(CODES), data, ["sap", "mig"], n_samples=60, n_test_samples=30).settings
+    assert (few["sap"]["n_samples"], few["sap"]["n_test_samples"], few["mig"]["n_samples"]) == (
+        60,
+        30,
+        60,
+    )
 
 
 @pytest.mark.parametrize("sizes", [(3, 6, 8, 5), (5, 3)])
@@ -49,9 +57,9 @@ def test_grids_are_divided_too(sizes):
     assert len(shown) == len(set(shown)) == np.prod(sizes)
     assert scores.settings["explicitness"]["test_disjoint"]
     legacy = evaluate(
-        ENTANGLED, Toy(), "explicitness", n=400, test_n=400, legacy_stream=True
+        ENTANGLED, Toy(), "explicitness", n_samples=400, n_test_samples=400, legacy_stream=True
     ).settings["explicitness"]
-    assert (legacy["n"], legacy["test_disjoint"]) == (400, False)
+    assert (legacy["n_samples"], legacy["test_disjoint"]) == (400, False)
 
 
 def test_codes_that_know_nothing_of_an_image_tested_are_at_chance():
@@ -69,7 +77,11 @@ def test_rare_labels():
     codes = np.column_stack([kind, size, RNG.normal(size=n)]) + 0.1 * RNG.normal(size=(n, 3))
     names = ["mig", "modularity", "dci", "sap", "explicitness", "infomec"]
     scores = evaluate(
-        Table(codes), numbered({"kind": kind, "size": size}), names, n=300, test_n=300
+        Table(codes),
+        numbered({"kind": kind, "size": size}),
+        names,
+        n_samples=300,
+        n_test_samples=300,
     )
     assert list(scores) == names
     assert np.isfinite(list(scores.values())).all()
@@ -162,7 +174,9 @@ def test_reasons_name_factors():
         evaluate(Table(RNG.normal(size=(6, 2))), data, ["dci", "unsupervised"])
     many = numbered({"name": [str(i % 30) for i in range(60)], "b": np.arange(60) % 2})
     with pytest.warns(UserWarning, match=r"'sap' has no score.*\d+ values of factor 'name'"):
-        evaluate(Table(RNG.normal(size=(60, 2))), many, ["mig", "sap"], n=60, test_n=600)
+        evaluate(
+            Table(RNG.normal(size=(60, 2))), many, ["mig", "sap"], n_samples=60, n_test_samples=600
+        )
 
 
 def test_scores_without_posteriors_or_intervals():
@@ -171,7 +185,9 @@ def test_scores_without_posteriors_or_intervals():
         assert list(evaluate(function, numbered(LABELS), ["rmig", "mig"])) == ["mig"]
     rare = numbered({"a": [0] * 29 + [1], "b": [0, 1] * 15})
     with pytest.warns(UserWarning, match="'mig' has a score, but no interval: MIG needs"):
-        scores = evaluate(Table(CODES), rare.only("a"), "mig", n=30, interval=0.9, resamples=20)
+        scores = evaluate(
+            Table(CODES), rare.only("a"), "mig", n_samples=30, interval=0.9, n_resamples=20
+        )
     assert "mig" in scores
     assert not scores.intervals
     assert "MIG needs" in scores.settings["mig"]["interval_error"]
@@ -210,5 +226,5 @@ def test_large_images_are_bounded_by_bytes(name):
         encode=encode, posterior_parameters=lambda images: (encode(images), encode(images))
     )
     small = {"train_votes": 100, "eval_votes": 10, "variance_samples": 1000}
-    evaluate(model, Large(), {name: small if name == "factor_vae" else {}}, n=200)
+    evaluate(model, Large(), {name: small if name == "factor_vae" else {}}, n_samples=200)
     assert CHUNK_BYTES / 2 < max(asked) <= CHUNK_BYTES

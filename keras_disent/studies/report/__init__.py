@@ -50,7 +50,7 @@ def report(
     *,
     score: str | None = None,
     images: int = 1000,
-    resamples: int = 4000,
+    n_resamples: int = 4000,
 ) -> Report:
     """Write `report.html` and `report.json` of a study, as far as its runs are done.
 
@@ -63,7 +63,7 @@ def report(
         score: the metric that stands for all where one is shown; default MIG, or the first of
             those that were asked for.
         images: how many are encoded to compare seeds; fewer are faster, and less certain.
-        resamples: draws for intervals; a quarter as many for shares of variance.
+        n_resamples: draws for intervals; a quarter as many for shares of variance.
 
     Raises:
         ValueError: if no run is done, there is no such score, or a file is broken, which it names.
@@ -72,7 +72,7 @@ def report(
     """
     table.needed()
     check_integer("images", images, at_least=10)
-    check_integer("resamples", resamples, at_least=100)
+    check_integer("n_resamples", n_resamples, at_least=100)
     folder = Path(folder)
     out = folder if out is None else Path(out)
     plan = place.read(folder)
@@ -89,7 +89,7 @@ def report(
     encoded = codes.encode(
         folder, [run for run in plan.runs if run.name in several], out / codes.CODES, images
     )
-    known = frames, plan, folder, found, states, failed, encoded, groups, resamples
+    known = frames, plan, folder, found, states, failed, encoded, groups, n_resamples
     said, sections = _parts(*known)
     name = folder.resolve().name
     foot = f"keras-disent {__version__}. All numbers are in {JSON}."
@@ -117,11 +117,11 @@ def _parts(
     failed: Any,
     encoded: dict[str, codes.Codes],
     groups: dict[str, list[str]],
-    resamples: int,
+    n_resamples: int,
 ) -> tuple[list[str], list[Part]]:
     """Return the findings and all sections, in the order of the page."""
-    ends = statistics.intervals(frames.groups(), frames.scores, resamples)
-    compared = comparisons.families(frames, resamples)
+    ends = statistics.intervals(frames.groups(), frames.scores, n_resamples)
+    compared = comparisons.families(frames, n_resamples)
     udr = agreement.udr(encoded, groups) if encoded else None
     matched = agreement.matched(encoded, groups) if encoded else None
     steps = (
@@ -129,7 +129,7 @@ def _parts(
         lambda: parts.distributions(frames, ends),
         lambda: parts.tradeoffs(frames, ends),
         lambda: parts.agreement(frames),
-        lambda: differences.variance(frames, max(resamples // 4, 100)),
+        lambda: differences.variance(frames, max(n_resamples // 4, 100)),
         lambda: differences.compared(frames, compared),
         lambda: models.selection(frames, udr),
         lambda: models.traversals(frames, plan, folder),

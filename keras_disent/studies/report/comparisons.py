@@ -75,7 +75,7 @@ def holm(p: ArrayLike) -> np.ndarray:
 def difference(
     first: ArrayLike,
     second: ArrayLike,
-    resamples: int = 4000,
+    n_resamples: int = 4000,
     seed: int = 0,
     drawn: Sequence[np.ndarray] | None = None,
 ) -> tuple[float, Interval, str, float]:
@@ -86,7 +86,7 @@ def difference(
 
     Args:
         first, second: scores, at least three of each.
-        resamples: draws for the interval.
+        n_resamples: draws for the interval.
         seed: of the draws.
         drawn: the `statistics.deviations` of both, if they are known already.
     """
@@ -98,7 +98,7 @@ def difference(
         return 0.0, Interval(0.0, 0.0), "permutation", 1.0
     if drawn is None:
         rng = np.random.default_rng(seed)
-        drawn = [deviations(values[:, None], resamples, rng)[:, 0] for values in (a, b)]
+        drawn = [deviations(values[:, None], n_resamples, rng)[:, 0] for values in (a, b)]
     ends = interval(gap + drawn[0] - drawn[1], gap, _freedom(a, b))
     if len(a) + len(b) > PERMUTED:
         told = [number for v in (a, b) for number in (v.mean(), v.std(ddof=1), len(v))]
@@ -145,24 +145,24 @@ def _freedom(a: np.ndarray, b: np.ndarray) -> float:
     return float(sum(parts) ** 2 / bottom) if bottom > 0 else float(min(len(a), len(b)) - 1)
 
 
-def between_methods(frame: Frame, scores: Sequence[str], resamples: int) -> list[Comparison]:
+def between_methods(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
     """Compare methods, all settings of each together: a run whose strength is any of the grid."""
     groups = frame.groups("method")
     pairs: Iterable[tuple[str, str]] = itertools.combinations(groups, 2)
     if len(groups) > ALL_PAIRS:
         pairs = _with_baseline(frame)
     ordered = [(b, a) if a == frame.baseline else (a, b) for a, b in pairs]
-    drawn = {(g, s): d for g, s, _, d in resampled(groups, scores, resamples)}
+    drawn = {(g, s): d for g, s, _, d in resampled(groups, scores, n_resamples)}
     found = []
     for score in scores:
         values = {name: rows[score].dropna().to_numpy() for name, rows in groups.items()}
         known = {name: drawn.get((name, score)) for name in groups}
         given = [(a, b, values[a], values[b]) for a, b in ordered]
-        found += _family(score, given, resamples, known)
+        found += _family(score, given, n_resamples, known)
     return found
 
 
-def of_chosen(frame: Frame, scores: Sequence[str], resamples: int) -> list[Comparison]:
+def of_chosen(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
     """Compare methods with the baseline, each at its best setting, chosen without the run's seed.
 
     For every seed, the setting is the one whose mean over all other seeds is best: a setting that
@@ -172,11 +172,11 @@ def of_chosen(frame: Frame, scores: Sequence[str], resamples: int) -> list[Compa
     for score in scores:
         values = {method: chosen(frame, method, score) for method in frame.methods}
         pairs = [(a, b, values[a], values[b]) for a, b in _with_baseline(frame)]
-        found += _family(score, pairs, resamples)
+        found += _family(score, pairs, n_resamples)
     return found
 
 
-def of_strength(frame: Frame, scores: Sequence[str], resamples: int) -> list[Comparison]:
+def of_strength(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
     """Compare the highest strength of each method with its lowest one."""
     groups = frame.groups()
     found = []
@@ -187,7 +187,7 @@ def of_strength(frame: Frame, scores: Sequence[str], resamples: int) -> list[Com
             both = [groups[label][score].dropna().to_numpy() for label in (high, low)]
             names = [frame.settings[label].name for label in (high, low)]
             pairs.append((names[0], names[1], both[0], both[1]))
-        found += _family(score, pairs, resamples)
+        found += _family(score, pairs, n_resamples)
     return found
 
 
@@ -205,13 +205,13 @@ def chosen(frame: Frame, method: str, score: str) -> np.ndarray:
     return picked[np.isfinite(picked)]
 
 
-def families(frame: Frame, resamples: int = 4000) -> dict[str, list[Comparison]]:
+def families(frame: Frame, n_resamples: int = 4000) -> dict[str, list[Comparison]]:
     """Return all comparisons, by the question that they answer."""
     strength = [frame.main, *(name for name in (COST,) if name in frame.terms)]
     return {
-        "methods": between_methods(frame, frame.scores, resamples),
-        "chosen": of_chosen(frame, frame.metrics, resamples),
-        "strength": of_strength(frame, strength, resamples),
+        "methods": between_methods(frame, frame.scores, n_resamples),
+        "chosen": of_chosen(frame, frame.metrics, n_resamples),
+        "strength": of_strength(frame, strength, n_resamples),
     }
 
 
@@ -220,11 +220,13 @@ def _with_baseline(frame: Frame) -> list[tuple[str, str]]:
 
 
 def _family(
-    score: str, pairs: Sequence[Any], resamples: int, known: Mapping[str, Any] | None = None
+    score: str, pairs: Sequence[Any], n_resamples: int, known: Mapping[str, Any] | None = None
 ) -> list[Comparison]:
     tested = [pair for pair in pairs if min(len(pair[2]), len(pair[3])) >= FEWEST]
     results = [
-        difference(a, b, resamples, drawn=None if known is None else [known[first], known[second]])
+        difference(
+            a, b, n_resamples, drawn=None if known is None else [known[first], known[second]]
+        )
         for first, second, a, b in tested
     ]
     adjusted = holm([result[-1] for result in results])

@@ -10,7 +10,7 @@ from keras_disent.studies.report.frames import COST, Frame, direction, title
 from keras_disent.studies.report.page import Drawn, Part, plain
 
 
-def variance(frame: Frame, resamples: int) -> Part:
+def variance(frame: Frame, n_resamples: int) -> Part:
     """What explains the differences between runs."""
     name = "Method, strength or seed?"
     rows = []
@@ -21,7 +21,7 @@ def variance(frame: Frame, resamples: int) -> Part:
             raw, adjusted = statistics.explained(*given)
         except ValueError:
             continue
-        ends = statistics.explained_intervals(*given, resamples)
+        ends = statistics.explained_intervals(*given, n_resamples)
         named = {f"{n}_interval": e for n, e in zip(raw._fields, ends, strict=True)}
         rows.append(
             {
@@ -62,9 +62,9 @@ def variance(frame: Frame, resamples: int) -> Part:
         "is the seed (Locatello et al. 2019, section 5.4). Drawn is the adjusted R², since the "
         "plain one, in the table, rises with every category by chance alone; a share may then "
         "come out a little below 0, and is drawn as 0.",
-        f"Intervals are from {resamples:,} draws of runs within their settings, as another choice "
-        "of seeds would give them. The shares depend on which methods and strengths were tried: "
-        "wider grids make the strength matter more.",
+        f"Intervals are from {n_resamples:,} draws of runs within their settings, as another "
+        "choice of seeds would give them. The shares depend on which methods and strengths were "
+        "tried: wider grids make the strength matter more.",
     ]
     return Part("variance", name, text, data, [drawn])
 

@@ -20,23 +20,23 @@ AT_ONCE = 2_000_000
 Numbers = NDArray[np.float64]
 
 
-def counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[Numbers]:
+def counts(n: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Numbers]:
     """Yield, in parts of bounded memory, how often each of `n` is drawn: float64 (some, n)."""
     step = max(1, AT_ONCE // n)
-    for start in range(0, resamples, step):
-        some = min(step, resamples - start)
+    for start in range(0, n_resamples, step):
+        some = min(step, n_resamples - start)
         drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
         yield np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n).astype(float)
 
 
 def resampled_means(
-    values: ArrayLike, resamples: int = 4000, rng: np.random.Generator | None = None
+    values: ArrayLike, n_resamples: int = 4000, rng: np.random.Generator | None = None
 ) -> Numbers:
-    """Return the means of runs drawn again, with replacement: (resamples, columns).
+    """Return the means of runs drawn again, with replacement: (n_resamples, columns).
 
     Args:
         values: (runs, columns), finite; the columns of a run are drawn together.
-        resamples: how often.
+        n_resamples: how often.
         rng: random stream; default, one of seed 0.
 
     >>> resampled_means([[1.0], [1.0]], 3).tolist()
@@ -44,7 +44,7 @@ def resampled_means(
     """
     values = np.asarray(values, float)
     rng = np.random.default_rng(0) if rng is None else rng
-    parts = [some @ values for some in counts(len(values), resamples, rng)]
+    parts = [some @ values for some in counts(len(values), n_resamples, rng)]
     return np.concatenate(parts) / len(values)
 
 
@@ -68,25 +68,25 @@ def interval(draws: ArrayLike, estimate: float, freedom: float) -> Interval:
 
 
 def intervals(
-    groups: Mapping[str, Any], names: Sequence[str], resamples: int = 4000, seed: int = 0
+    groups: Mapping[str, Any], names: Sequence[str], n_resamples: int = 4000, seed: int = 0
 ) -> dict[str, dict[str, Interval | None]]:
     """Return the interval of the mean of each column, by group: None for fewer than three runs.
 
     Args:
         groups: name to pandas `DataFrame` of runs.
         names: of the columns.
-        resamples: how often runs are drawn again.
+        n_resamples: how often runs are drawn again.
         seed: of the draws.
     """
     found: dict[str, dict[str, Interval | None]] = {g: dict.fromkeys(names) for g in groups}
-    for group, name, values, deviations in resampled(groups, names, resamples, seed):
+    for group, name, values, deviations in resampled(groups, names, n_resamples, seed):
         mean = float(values.mean())
         found[group][name] = interval(mean + deviations, mean, len(values) - 1)
     return found
 
 
 def resampled(
-    groups: Mapping[str, Any], names: Sequence[str], resamples: int, seed: int = 0
+    groups: Mapping[str, Any], names: Sequence[str], n_resamples: int, seed: int = 0
 ) -> Iterator[tuple[str, str, Numbers, Numbers]]:
     """Yield group, column, its values, and `deviations` of its mean, for three runs or more."""
     rng = np.random.default_rng(seed)
@@ -96,19 +96,19 @@ def resampled(
         for part in filter(None, parts):
             values = rows[part].dropna().to_numpy(float)
             if len(values) >= FEWEST:
-                drawn = deviations(values, resamples, rng)
+                drawn = deviations(values, n_resamples, rng)
                 for i, name in enumerate(part):
                     yield group, name, values[:, i], drawn[:, i]
 
 
-def deviations(values: Numbers, resamples: int, rng: np.random.Generator) -> Numbers:
-    """Return how far means of runs drawn again are from the mean: (resamples, columns).
+def deviations(values: Numbers, n_resamples: int, rng: np.random.Generator) -> Numbers:
+    """Return how far means of runs drawn again are from the mean: (n_resamples, columns).
 
     Drawn runs vary less than runs do, by (n - 1) / n in variance, which is made up for.
     """
     n = len(values)
     wide = np.sqrt(n / (n - 1))
-    return (resampled_means(values, resamples, rng) - values.mean(axis=0)) * wide
+    return (resampled_means(values, n_resamples, rng) - values.mean(axis=0)) * wide
 
 
 def spread(groups: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -215,7 +215,7 @@ def shown(adjusted: Mapping[str, float]) -> Shares:
 
 
 def explained_intervals(
-    values: ArrayLike, methods: ArrayLike, labels: ArrayLike, resamples: int = 1000, seed: int = 0
+    values: ArrayLike, methods: ArrayLike, labels: ArrayLike, n_resamples: int = 1000, seed: int = 0
 ) -> tuple[Interval, Interval, Interval]:
     """Return intervals of the adjusted shares of `explained`.
 
@@ -234,12 +234,12 @@ def explained_intervals(
         own = centered[label == i]
         sums = [
             np.stack([some @ own, some @ own**2], axis=-1)
-            for some in counts(len(own), resamples, rng)
+            for some in counts(len(own), n_resamples, rng)
         ]
         both = np.concatenate(sums)
         parts[0].append(both[:, 0])
         parts[1].append(both[:, 1])
-        parts[2].append(np.full(resamples, float(len(own))))
+        parts[2].append(np.full(n_resamples, float(len(own))))
     moments = tuple(np.stack(part, axis=1) for part in parts)
     draws = _shares(moments, of_method)[1]
     draws = draws[np.isfinite(draws).all(axis=1)]
