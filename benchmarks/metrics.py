@@ -176,16 +176,16 @@ OURS = {
     "mig": lambda train, test: metrics.mig(*train, bins=BINS),
     "sap": lambda train, test: metrics.sap(*train, test=test),
     "explicitness": lambda train, test: metrics.explicitness(*train, test=test),
-    "beta_vae": lambda train, test: metrics.beta_vae_score(encoder, Grid()),
-    "factor_vae": lambda train, test: metrics.factor_vae_score(encoder, Grid()),
+    "beta_vae_score": lambda train, test: metrics.beta_vae_score(encoder, Grid()),
+    "factor_vae_score": lambda train, test: metrics.factor_vae_score(encoder, Grid()),
     "dci": lambda train, test: metrics.dci(*train, test=test),
 }
 USUAL = {
     "mig": usual_mig,
     "sap": usual_sap,
     "explicitness": usual_explicitness,
-    "beta_vae": usual_beta_vae,
-    "factor_vae": usual_factor_vae,
+    "beta_vae_score": usual_beta_vae,
+    "factor_vae_score": usual_factor_vae,
     "dci": usual_dci,
 }
 ONCE = ("dci",)  # minutes

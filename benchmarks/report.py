@@ -21,7 +21,9 @@ from pathlib import Path
 STUDY = """
 steps = 1000
 seeds = {seeds}
-metrics = ["mig", "dci", "sap", "factor_vae", "beta_vae", "modularity", "irs", "unsupervised"]
+metrics = [
+    "mig", "dci", "sap", "factor_vae_score", "beta_vae_score", "modularity", "irs", "unsupervised"
+]
 [[methods]]
 model = "beta_vae"
 beta = [1, 2, 4, 6, 8, 16]

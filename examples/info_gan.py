@@ -93,7 +93,7 @@ def evaluate(name, seed):
         epochs=epochs,
         verbose=2,
     )
-    found = metrics.evaluate(model, data, ["factor_vae", "mig"], seed=seed)
+    found = metrics.evaluate(model, data, ["factor_vae_score", "mig"], seed=seed)
     path = args.out / f"{name}_{seed}"
     model.save(path.with_suffix(".keras"))
     figure = plots.traversals(model, example_images(data), title=f"{name}, seed {seed}")

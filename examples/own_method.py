@@ -80,7 +80,7 @@ def main():
     print("-- trained and measured")
     model = build(strength=1.0)
     model.fit(batches(), callbacks=[score], verbose=2)
-    print(metrics.evaluate(model, data, ["mig", "factor_vae"], n_samples=2000))
+    print(metrics.evaluate(model, data, ["mig", "factor_vae_score"], n_samples=2000))
 
     print("-- tuned")
     try:

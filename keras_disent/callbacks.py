@@ -173,7 +173,10 @@ class DisentanglementMetrics(_Copyable):
     def __init__(
         self,
         data: Any,
-        metrics: str | Iterable[str] | Mapping[str, Mapping[str, Any]] = ("mig", "factor_vae"),
+        metrics: str | Iterable[str] | Mapping[str, Mapping[str, Any]] = (
+            "mig",
+            "factor_vae_score",
+        ),
         every: int = 1,
         n_samples: int = 10_000,
         seed: int = 0,

@@ -66,7 +66,7 @@ class Config:
     network: str = "conv"
     width: float = 1.0
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    metrics: tuple[str, ...] = ("mig", "factor_vae")
+    metrics: tuple[str, ...] = ("mig", "factor_vae_score")
 
     def __post_init__(self) -> None:
         lookup(self.model, models.MODELS, "model")

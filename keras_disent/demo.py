@@ -44,7 +44,7 @@ def table(out: str | Path, steps: int, seed: int) -> list[tuple[str, ...]]:
     for folder, config in configs(out, steps, seed).items():
         scores = json.loads((folder / runs.SCORES).read_text())
         cells = [
-            f"{scores['factor_vae']['value']:.2f}",
+            f"{scores['factor_vae_score']['value']:.2f}",
             f"{scores['mig']['value']:.2f}",
             f"{scores['reconstruction']['value']:.1f}",
             f"{scores['kl']['value']:.1f}",

@@ -10,7 +10,16 @@ from keras_disent.runs import SCORES
 from keras_disent.studies import folder as place
 from keras_disent.studies.work import DONE, LOCKS, RUNS
 
-METRICS = ("mig", "dci", "sap", "factor_vae", "beta_vae", "modularity", "irs", "unsupervised")
+METRICS = (
+    "mig",
+    "dci",
+    "sap",
+    "factor_vae_score",
+    "beta_vae_score",
+    "modularity",
+    "irs",
+    "unsupervised",
+)
 
 
 def scores(run, rng):

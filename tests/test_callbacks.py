@@ -34,7 +34,12 @@ class Dots(datasets.GroundTruth):
 DATA = Dots()
 SETTINGS = {
     "mig": {"bins": 5},
-    "factor_vae": {"variance_samples": 64, "train_votes": 50, "eval_votes": 50, "batch_size": 8},
+    "factor_vae_score": {
+        "variance_samples": 64,
+        "train_votes": 50,
+        "eval_votes": 50,
+        "batch_size": 8,
+    },
 }
 
 AT_ONCE = [1] if BACKEND == "torch" else [1, 2, 3]  # steps: Keras takes one at a time on PyTorch
@@ -79,8 +84,8 @@ def test_scores_are_in_the_logs_before_anyone_reads_them(tmp_path):
     model = compiled(small("vae"))
     before = [order, keras.callbacks.CSVLogger(csv_file)]
     history = fit(model, *before, last, epochs=2, validation_data=images(8))
-    assert {"loss", "val_loss", "val_mig", "val_factor_vae"} <= set(history)
-    for name in ("val_mig", "val_factor_vae"):
+    assert {"loss", "val_loss", "val_mig", "val_factor_vae_score"} <= set(history)
+    for name in ("val_mig", "val_factor_vae_score"):
         assert [type(value) for value in history[name]] == [float, float]
         assert all(0 <= value <= 1 for value in history[name])
         assert [logs[name] for logs in order.seen] == history[name]
@@ -88,13 +93,13 @@ def test_scores_are_in_the_logs_before_anyone_reads_them(tmp_path):
             assert [float(line[name]) for line in csv.DictReader(file)] == history[name]
     now = metrics.evaluate(model, DATA, SETTINGS, n_samples=100, seed=3)
     assert dict(last.latest) == dict(now)
-    assert (history["val_mig"][-1], history["val_factor_vae"][-1]) == (
+    assert (history["val_mig"][-1], history["val_factor_vae_score"][-1]) == (
         now["mig"],
-        now["factor_vae"],
+        now["factor_vae_score"],
     )
     assert last.latest.settings["mig"]["bins"] == 5
     assert last.latest.settings["mig"]["seed"] == 3
-    assert last.latest.settings["factor_vae"]["train_votes"] == 50
+    assert last.latest.settings["factor_vae_score"]["train_votes"] == 50
 
 
 def test_measuring_does_not_change_training():

@@ -112,7 +112,7 @@ def test_train_writes_a_whole_run(trained):
     model = runs.load_model(trained)
     assert (int(model.steps), model.beta) == (6, 2.0)
     scores = json.loads((trained / "scores.json").read_text())
-    assert set(scores) == {*model.terms, "mig", "factor_vae"}
+    assert set(scores) == {*model.terms, "mig", "factor_vae_score"}
     for entry in scores.values():
         assert np.isfinite(entry["value"])
         assert entry["settings"]
@@ -148,7 +148,7 @@ def test_real_images(data, shape, scores, tmp_path):
     assert runs.load_model(out).image_shape == shape
     found = set(json.loads((out / "scores.json").read_text()))
     assert scores <= found
-    assert "factor_vae" not in found  # there is no grid
+    assert "factor_vae_score" not in found  # there is no grid
 
 
 def test_train_on_correlated_factors(tmp_path):
@@ -166,7 +166,7 @@ def test_evaluate_scores_again_and_shows_a_table(run, capsys):
     scores = json.loads((run / "scores.json").read_text())
     assert scores["mig"]["settings"]["n_samples"] == 200
     assert scores["mig"]["settings"]["seed"] == 5
-    assert "factor_vae" not in scores
+    assert "factor_vae_score" not in scores
     shown = capsys.readouterr().out
     for name, entry in scores.items():
         (line,) = (line for line in shown.splitlines() if f" {name} " in line)

@@ -48,7 +48,7 @@ def test_quickstart(tmp_path):
     assert_is_a_picture(tmp_path / "out" / "traversal_00000003.png")
     assert "out/traversal_00000003.png" in said
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert set(scores) == {"mig", "factor_vae"}
+    assert set(scores) == {"mig", "factor_vae_score"}
     for name, score in scores.items():
         assert 0 <= score["value"] <= 1
         assert f"{score['value']:.4f}" in said
@@ -131,7 +131,7 @@ def test_info_gan(tmp_path):
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert set(scores) == {"info_gan", "vae_profiles"}
     for (score,) in scores.values():
-        assert all(0 <= score[name] <= 1 for name in ("factor_vae", "mig"))
+        assert all(0 <= score[name] <= 1 for name in ("factor_vae_score", "mig"))
         assert f"median {score['mig']:.3f}" in said
     assert_is_a_picture(tmp_path / "out" / "info_gan_1.png")
     assert load_model(tmp_path / "out" / "info_gan_1.keras").noise_dim == 0

@@ -25,7 +25,9 @@ stats = pytest.importorskip("scipy.stats")
 SCORED = """
 steps = 100
 seeds = 5
-metrics = ["mig", "dci", "sap", "factor_vae", "beta_vae", "modularity", "irs", "unsupervised"]
+metrics = [
+    "mig", "dci", "sap", "factor_vae_score", "beta_vae_score", "modularity", "irs", "unsupervised"
+]
 [[methods]]
 model = "vae"
 [[methods]]
@@ -436,7 +438,7 @@ def test_the_command_writes_a_report(made_up, tmp_path, capsys, undrawn):
 
 def test_reports_that_cannot_be_made(made_up, tmp_path, refused):  # noqa: F811
     place = made_up[0]
-    assert "No finite score of this study 'migg' here. Choose from: beta_vae" in refused(
+    assert "No finite score of this study 'migg' here. Choose from: beta_vae_score" in refused(
         "study", "report", place, "--score", "migg", "--out", tmp_path / "out"
     )
     assert "`images` is a whole number of at least 10. Got 1." in refused(

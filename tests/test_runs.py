@@ -337,18 +337,18 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
     folder = shutil.copytree(whole[0], tmp_path / "run")
     chosen = {
         "mig": {"bins": 7},
-        "factor_vae": {"variance_samples": 100, "train_votes": 60, "eval_votes": 40},
+        "factor_vae_score": {"variance_samples": 100, "train_votes": 60, "eval_votes": 40},
     }
     told = []
     result = runs.evaluate(
         folder, chosen, n_samples=300, seed=2, progress=lambda *done: told.append(done)
     )
-    assert told == [("mig", 1, 2), ("factor_vae", 2, 2)]
+    assert told == [("mig", 1, 2), ("factor_vae_score", 2, 2)]
     assert json.loads((folder / runs.SCORES).read_text()) == result
     model, data = runs.load_model(folder), TINY.load_data()
-    assert set(result) == {*model.terms, "mig", "factor_vae"}
+    assert set(result) == {*model.terms, "mig", "factor_vae_score"}
     assert all({"value", "settings"} <= set(entry) for entry in result.values())
-    assert result["factor_vae"]["detail"]["eval_points"] == 40
+    assert result["factor_vae_score"]["detail"]["eval_points"] == 40
 
     again = metrics.evaluate(model, data, chosen, n_samples=300, seed=2)
     assert {name: result[name]["value"] for name in again} == dict(again)
@@ -359,7 +359,7 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
         "bins": 7,
         "factors_used": ["scale", "position_x", "position_y"],
     }
-    assert result["factor_vae"]["settings"]["train_votes"] == 60
+    assert result["factor_vae_score"]["settings"]["train_votes"] == 60
     for term in model.terms:
         assert np.isfinite(result[term]["value"])
         assert result[term]["settings"] == {"images": 64 * 8, "seed": 1_000_004, "step": 22}

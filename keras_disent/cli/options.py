@@ -62,7 +62,7 @@ def of_a_run(
     ] = None,
     metrics: Annotated[
         str, typer.Option(help="Scores, with commas; or standard, or all.")
-    ] = "mig,factor_vae",
+    ] = "mig,factor_vae_score",
 ) -> dict[str, Any]:
     """Return the arguments of a `runs.Config`."""
     from keras_disent.metrics import names

@@ -79,12 +79,12 @@ def beta_vae_score(
         >>> float(beta_vae_score(center, data, train_points=200, eval_points=100))
         1.0
     """
-    check_labeled(data, "beta_vae")
+    check_labeled(data, "beta_vae_score")
     check_at_least(1, batch_size=batch_size, train_points=train_points, eval_points=eval_points)
     if sum(size > 1 for size in data.factor_sizes) < 2:
         raise ValueError(
-            "'beta_vae' tells factors apart, so it asks for two with more than one value. Got "
-            f"`factor_sizes` {tuple(data.factor_sizes)}."
+            "'beta_vae_score' tells factors apart, so it asks for two with more than one value. "
+            f"Got `factor_sizes` {tuple(data.factor_sizes)}."
         )
     random = generator(seed, legacy_stream)
     planned = 2 * batch_size * (train_points + eval_points)

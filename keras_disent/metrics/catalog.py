@@ -62,7 +62,7 @@ _BINS = "{bins} bins of equal width"
 
 METRICS: dict[str, Metric] = {
     "active_units": Metric(active_units, takes="codes"),
-    "beta_vae": Metric(beta_vae_score, takes="encoder", grid=True),
+    "beta_vae_score": Metric(beta_vae_score, takes="encoder", grid=True),
     "dci": Metric(dci, takes="arrays", latents=2, continuous="regression trees, R²"),
     "dci_es": Metric(
         dci_es, takes="arrays", latents=2, continuous="regression trees, squared error"
@@ -70,7 +70,7 @@ METRICS: dict[str, Metric] = {
     "dcimig": Metric(dcimig, takes="arrays", continuous=_BINS),
     "downstream": Metric(downstream, takes="arrays", continuous="regression, R²"),
     "explicitness": Metric(explicitness, takes="arrays", continuous=_BINS),
-    "factor_vae": Metric(factor_vae_score, takes="encoder", grid=True),
+    "factor_vae_score": Metric(factor_vae_score, takes="encoder", grid=True),
     "fairness": Metric(fairness, takes="encoder", grid=True, higher=False),
     "infomec": Metric(
         infomec, takes="arrays", latents=2, continuous=f"{_BINS}; explicitness: linear regression"
@@ -103,10 +103,10 @@ METRICS: dict[str, Metric] = {
 
 # What the large studies of the field report.
 STANDARD = (
-    "beta_vae",
+    "beta_vae_score",
     "dci",
     "explicitness",
-    "factor_vae",
+    "factor_vae_score",
     "irs",
     "mig",
     "modularity",

@@ -87,7 +87,7 @@ def factor_vae_score(
         >>> float(result), result.active
         (1.0, (0, 1))
     """
-    check_labeled(data, "factor_vae")
+    check_labeled(data, "factor_vae_score")
     sizes = batch_size, variance_samples, train_votes, eval_votes
     return _vote(encoder, data, False, *sizes, threshold, generator(seed, legacy_stream))
 

@@ -34,7 +34,7 @@ def test_labels_without_a_grid_have_the_scores_of_a_sample():
     assert scores.settings["mig"]["factors_used"] == ["left", "right"]
 
 
-@pytest.mark.parametrize("name", ["factor_vae", "beta_vae", "irs", "z_max", "fairness"])
+@pytest.mark.parametrize("name", ["factor_vae_score", "beta_vae_score", "irs", "z_max", "fairness"])
 def test_what_needs_a_grid_refuses_by_name(name):
     reason = f"'{name}' ask.* 'spots' has labels, but no grid"
     with pytest.raises(ValueError, match=reason):
@@ -48,7 +48,7 @@ def test_what_needs_a_grid_refuses_by_name(name):
 
 
 def test_applicable_scores():
-    wanted = ("mig", "factor_vae")
+    wanted = ("mig", "factor_vae_score")
     assert metrics.applicable(wanted, Sprites(32)) == wanted
     assert metrics.applicable(wanted, spots(np.arange(60))) == ("mig",)
     assert metrics.applicable(wanted, Images(np.zeros((9, 4, 4)))) == metrics.LABEL_FREE
@@ -64,9 +64,9 @@ def test_factors_that_vary_unseen_are_drawn_anew():
 
     small = {"variance_samples": 500, "train_votes": 200, "eval_votes": 200}
     scores = metrics.evaluate(
-        encoder, whole.only("left"), {"mcc": {}, "factor_vae": small}, n_samples=2000, seed=1
+        encoder, whole.only("left"), {"mcc": {}, "factor_vae_score": small}, n_samples=2000, seed=1
     )
-    assert scores["factor_vae"] == 1.0
+    assert scores["factor_vae_score"] == 1.0
     counts = np.bincount(np.concatenate(seen) // 30, minlength=8)
     assert counts.min() > 0.8 * counts.mean()  # "right" took all its values, as often
     assert scores["mcc"] > 0.99

@@ -11,7 +11,7 @@ from toy import CLEAN, ENTANGLED, Toy, standard
 from keras_disent.metrics import METRICS, STANDARD, evaluate, factor_vae_score, mig, names
 
 FEW = {
-    "factor_vae": {
+    "factor_vae_score": {
         "batch_size": 16,
         "variance_samples": 1000,
         "train_votes": 1000,
@@ -46,8 +46,8 @@ def test_scores_are_saved_with_their_settings():
         seed=3,
         progress=lambda *told_: told.append(told_),
     )
-    assert told == [("mig", 1, 2), ("factor_vae", 2, 2)]
-    assert list(scores) == ["mig", "factor_vae"]
+    assert told == [("mig", 1, 2), ("factor_vae_score", 2, 2)]
+    assert list(scores) == ["mig", "factor_vae_score"]
     saved = json.loads(scores.to_json())
     assert saved == scores.as_dict()
     assert {name: entry["value"] for name, entry in saved.items()} == dict(scores)
@@ -62,14 +62,18 @@ def test_scores_are_saved_with_their_settings():
     for entry in saved.values():
         assert {"keras-disent", "numpy", "scikit-learn"} <= set(entry["settings"].pop("versions"))
     assert saved["mig"]["settings"] == {**of_arrays, **common}
-    assert saved["factor_vae"]["settings"] == {"threshold": 0.05, **FEW["factor_vae"], **common}
-    assert saved["factor_vae"]["detail"]["active"] == [0, 2, 3]
-    assert scores.results["factor_vae"].active == (0, 2, 3)
+    assert saved["factor_vae_score"]["settings"] == {
+        "threshold": 0.05,
+        **FEW["factor_vae_score"],
+        **common,
+    }
+    assert saved["factor_vae_score"]["detail"]["active"] == [0, 2, 3]
+    assert scores.results["factor_vae_score"].active == (0, 2, 3)
 
 
 def test_scores_print_as_a_table():
     lines = str(evaluate(standard, Toy(), FEW | {"mig": {}}, n_samples=720)).splitlines()
-    assert [line.split()[0] for line in lines] == ["factor_vae", "mig"]
+    assert [line.split()[0] for line in lines] == ["factor_vae_score", "mig"]
     assert len({len(line) for line in lines}) == 1
     with_interval = str(
         evaluate(standard, Toy(), "mig", n_samples=720, interval=0.9, n_resamples=10)
@@ -82,8 +86,8 @@ def test_evaluate_is_the_functions_it_names():
     scores = evaluate(ENTANGLED, data, {"mig": {}, **FEW}, n_samples=400, seed=7)
     indices = np.random.default_rng(7).choice(720, 720, replace=False)[:400]
     assert scores["mig"] == mig(ENTANGLED(data.images(indices)), data.factors(indices))
-    votes = factor_vae_score(ENTANGLED, data, seed=7, **FEW["factor_vae"])
-    assert scores["factor_vae"] == float(votes)
+    votes = factor_vae_score(ENTANGLED, data, seed=7, **FEW["factor_vae_score"])
+    assert scores["factor_vae_score"] == float(votes)
 
 
 def test_images_are_encoded_once_for_all_metrics_of_arrays():
@@ -152,8 +156,8 @@ def test_intervals_hold_the_score_and_shrink_with_samples():
         assert low < scores["mig"] < high
         widths.append(high - low)
     assert widths[1] < 0.6 * widths[0]
-    low, high = scores.intervals["factor_vae"]
-    assert low < scores["factor_vae"] < high
+    low, high = scores.intervals["factor_vae_score"]
+    assert low < scores["factor_vae_score"] < high
     assert high - low < 0.1
     assert json.loads(scores.to_json())["mig"]["interval"] == list(scores.intervals["mig"])
 
@@ -226,10 +230,10 @@ def test_faulty_encoders(name, encoder, message):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ("x", "No metric 'x' here. Choose from: active_units, beta_vae"),
-        (["mig", "x"], "No metric 'x' here. Choose from: active_units, beta_vae"),
+        ("x", "No metric 'x' here. Choose from: active_units, beta_vae_score"),
+        (["mig", "x"], "No metric 'x' here. Choose from: active_units, beta_vae_score"),
         ({"mig": {"bin": 3}}, "'mig' has no setting 'bin'. Choose from: bins"),
-        ((), "at least one. Choose from: active_units, beta_vae"),
+        ((), "at least one. Choose from: active_units, beta_vae_score"),
     ],
 )
 def test_names_are_checked_before_any_work(metrics, message):
@@ -259,10 +263,10 @@ def test_labels_are_needed_by_metrics_that_compare_with_them():
         def images(self, indices):
             return Toy().images(indices)
 
-    with pytest.raises(ValueError, match=r"'mig' and 'factor_vae' .* labeled .* Unlabeled"):
-        evaluate(standard, Unlabeled(), ["mig", "factor_vae"])
+    with pytest.raises(ValueError, match=r"'mig' and 'factor_vae_score' .* labeled .* Unlabeled"):
+        evaluate(standard, Unlabeled(), ["mig", "factor_vae_score"])
     scores = evaluate(ENTANGLED, Unlabeled(), ["unsupervised", "active_units"], n_samples=500)
     assert scores["active_units"] == 5
     assert scores["unsupervised"] > 0
-    with pytest.raises(ValueError, match=r"'factor_vae' .* labeled"):
+    with pytest.raises(ValueError, match=r"'factor_vae_score' .* labeled"):
         factor_vae_score(standard, SimpleNamespace(images=None))

@@ -37,12 +37,12 @@ CHANCE = 1 / 4
 TREES = 0.03  # splits among equals go by the order and the sign of latents
 CLAIMS: dict[str, Claims] = {
     "active_units": Claims(ideal=4, floor=6, falls=False),
-    "beta_vae": Claims(POINTS, floor=CHANCE, floor_within=0.08, scale=False, close=0.005),
+    "beta_vae_score": Claims(POINTS, floor=CHANCE, floor_within=0.08, scale=False, close=0.005),
     "dci": Claims(close=TREES, floor_within=0.1, n=300),
     "dci_es": Claims(close=TREES, floor=None, slow=True),
     "downstream": Claims({"sizes": (200, 1000)}, floor=None, close=TREES, slow=True),
     "explicitness": Claims(floor=0.5, floor_within=0.1, close=1e-3),
-    "factor_vae": Claims(VOTES, floor=CHANCE, floor_within=0.08),
+    "factor_vae_score": Claims(VOTES, floor=CHANCE, floor_within=0.08),
     "fairness": Claims(
         {"train_samples": 400}, ideal=0, floor=None, falls=False, close=TREES, slow=True
     ),

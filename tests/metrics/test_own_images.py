@@ -207,7 +207,7 @@ def test_models_of_discrete_codes_are_counted():
     assert refused["infomec"] == plain["infomec"]
 
 
-@pytest.mark.parametrize("name", ["mig", "rmig", "factor_vae"])
+@pytest.mark.parametrize("name", ["mig", "rmig", "factor_vae_score"])
 def test_large_images_are_bounded_by_bytes(name):
     class Large(GroundTruth):
         factor_names, factor_sizes, image_shape = ("row", "column"), (30, 30), (700, 700, 3)
@@ -226,5 +226,5 @@ def test_large_images_are_bounded_by_bytes(name):
         encode=encode, posterior_parameters=lambda images: (encode(images), encode(images))
     )
     small = {"train_votes": 100, "eval_votes": 10, "variance_samples": 1000}
-    evaluate(model, Large(), {name: small if name == "factor_vae" else {}}, n_samples=200)
+    evaluate(model, Large(), {name: small if name == "factor_vae_score" else {}}, n_samples=200)
     assert CHUNK_BYTES / 2 < max(asked) <= CHUNK_BYTES

@@ -19,13 +19,22 @@ from keras_disent.studies.plan import text
 COST = "reconstruction"
 TERMS = (COST, "kl")
 """Terms that mean the same for all methods; a loss does not."""
-ORDER = ("mig", "dci", "sap", "factor_vae", "beta_vae", "modularity", "explicitness", "irs")
+ORDER = (
+    "mig",
+    "dci",
+    "sap",
+    "factor_vae_score",
+    "beta_vae_score",
+    "modularity",
+    "explicitness",
+    "irs",
+)
 TITLES = {
     "active_units": "active units (latents)",
-    "beta_vae": "BetaVAE score (share right)",
+    "beta_vae_score": "BetaVAE score (share right)",
     "dci": "DCI disentanglement (0 to 1)",
     "explicitness": "explicitness (0 to 1)",
-    "factor_vae": "FactorVAE score (share right)",
+    "factor_vae_score": "FactorVAE score (share right)",
     "fairness": "unfairness (0 to 1)",
     "irs": "IRS (0 to 1)",
     "kl": "KL from the prior (nats)",
