@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import CHUNK, Encoder, GroundTruth, codes_by_index
-from keras_disent.metrics.logistic import fit_softmax
 from keras_disent.metrics.sampling import generator, groups
 
 

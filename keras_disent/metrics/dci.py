@@ -5,14 +5,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import (
     Continuous,
     check_at_least,
     factors_that_vary,
     train_and_test,
 )
-from keras_disent.metrics.predictors import fit_predictor, train_and_test_accuracy
+from keras_disent.metrics.predictors import (
+    TREES,
+    check_predictor,
+    fit_predictor,
+    train_and_test_accuracy,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -39,7 +43,7 @@ class DCI(NamedTuple):
         informativeness_test: the same on the test samples.
         importance: float64 `(latents, factors used)`; each column adds up to 1.
         factors_used: numbers of the factors that vary; others are skipped.
-        estimator: which predictors they were.
+        predictor: Name of the predictors.
     """
 
     disentanglement: float
@@ -48,7 +52,7 @@ class DCI(NamedTuple):
     informativeness_test: float
     importance: Matrix
     factors_used: tuple[int, ...]
-    estimator: str
+    predictor: str
 
     def __float__(self) -> float:
         return self.disentanglement
@@ -59,7 +63,7 @@ def dci(
     factors: ArrayLike,
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
-    estimator: str = "boosting",
+    predictor: str = "boosting",
     continuous: Continuous = None,
     seed: int = 0,
     n_jobs: int = 1,
@@ -83,13 +87,13 @@ def dci(
         factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
         test: codes and factors on which to judge the predictors, instead of a third of the rows,
             which are then not used for fitting.
-        estimator: "boosting", `BoostedTrees` or `BoostedRegression`; or "exact", scikit-learn's
-            `GradientBoostingClassifier` or `GradientBoostingRegressor`, which is about 20 times
-            slower, and takes values closer than 1e-7 for equal, so that scale can matter. Their
+        predictor: "boosting" for `BoostedTrees` or `BoostedRegression`. "exact_boosting" for
+            scikit-learn's `GradientBoostingClassifier` or `GradientBoostingRegressor`: about 20
+            times slower, and values closer than 1e-7 are equal, so that scale can matter. Their
             scores differ by less than 0.01 as a rule, up to 0.02.
         continuous: which factors are continuous: all (True), none (False) or their column
             numbers; by default, those with numbers that are not whole.
-        seed: of the split; and of the choice between equally good latents, in "exact" only.
+        seed: Random seed of the split. "exact_boosting" also draws between equally good latents.
         n_jobs: number of factors to fit at a time, in threads. It does not change the result.
 
     Returns:
@@ -98,7 +102,7 @@ def dci(
 
     Raises:
         ValueError: for malformed arrays, fewer than two latents or two factors that vary, an
-            unknown estimator or fewer than one job.
+            unknown predictor or fewer than one job.
 
     Example:
         >>> factors = np.indices((4, 5, 3)).reshape(3, -1).T
@@ -109,10 +113,10 @@ def dci(
         >>> round(twice.disentanglement, 6), round(twice.completeness, 6)
         (1.0, 0.833333)
     """
-    lookup(estimator, ESTIMATORS, "estimator")
+    check_predictor(predictor, TREES)
     check_at_least(1, n_jobs=n_jobs)
     arrays, used = prepared(codes, factors, test, seed, continuous, "DCI")
-    models = fitted(estimator, arrays, seed, n_jobs)
+    models = fitted(predictor, arrays, seed, n_jobs)
     importance = np.stack([model.feature_importances_ for model in models], axis=1)
     accuracies = [
         train_and_test_accuracy(model, arrays.codes, labels, arrays.test_codes, *rest)
@@ -128,7 +132,7 @@ def dci(
         test_accuracy,
         importance,
         used,
-        estimator,
+        predictor,
     )
 
 
@@ -206,18 +210,13 @@ def prepared(
     return arrays, tuple(used.tolist())
 
 
-def fitted(estimator: str, arrays: Arrays, seed: int, n_jobs: int) -> list[Any]:
-    """Fit one of `ESTIMATORS` to each factor."""
+def fitted(predictor: str, arrays: Arrays, seed: int, n_jobs: int) -> list[Any]:
+    """Fit a predictor to each factor."""
     from joblib import Parallel, delayed
 
     fit = delayed(fit_predictor)
-    name = ESTIMATORS[estimator]
     fits = (
-        fit(name, arrays.codes, labels, seed, is_continuous)
+        fit(predictor, arrays.codes, labels, seed, is_continuous)
         for labels, is_continuous in zip(arrays.factors.T, arrays.continuous, strict=True)
     )
     return list(Parallel(n_jobs=n_jobs, prefer="threads")(fits))
-
-
-# Names of the predictors.
-ESTIMATORS = {"boosting": "boosting", "exact": "exact_boosting"}

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.checks import (
     Continuous,
     FactorError,
@@ -15,7 +16,6 @@ from keras_disent.metrics.checks import (
     in_bins,
     train_and_test,
 )
-from keras_disent.metrics.logistic import fit_softmax
 from keras_disent.metrics.mutual_information import discretize, mutual_information
 
 

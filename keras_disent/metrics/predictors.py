@@ -2,14 +2,14 @@
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.registry import lookup
-from keras_disent.metrics.boosting import BoostedRegression, BoostedTrees
+from keras_disent.metrics._predictors.boosting import BoostedRegression, BoostedTrees
 
 FILTERS = threading.Lock()
 
@@ -114,9 +114,13 @@ PREDICTORS: dict[str, Callable[[int, bool], Predictor]] = {
 }
 
 
-def check_predictor(name: Any) -> None:
-    """Raise ValueError for a name that is not in `PREDICTORS`."""
-    lookup(name, PREDICTORS, "predictor")
+TREES = ("boosting", "exact_boosting")
+"""Predictors that have feature importances."""
+
+
+def check_predictor(name: Any, names: Iterable[str] = PREDICTORS) -> None:
+    """Raise ValueError for a predictor that is not among `names`."""
+    lookup(name, dict.fromkeys(names), "predictor")
 
 
 def fit_predictor(

@@ -6,8 +6,8 @@ from golden_values import FOLDER, NEW, OLD, stage
 from toy import CLEAN, ENTANGLED, Toy, standard, unrelated
 
 from keras_disent.metrics import encoding
+from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.beta_vae import beta_vae_score
-from keras_disent.metrics.logistic import fit_softmax
 
 CASES = ("b1_clean", "b2_noisy", "b3_binary_two_factors")
 

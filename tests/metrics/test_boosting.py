@@ -5,8 +5,8 @@ import pytest
 from golden_values import inputs
 from sklearn.ensemble import GradientBoostingClassifier
 
-from keras_disent.metrics import boosting
-from keras_disent.metrics.boosting import BoostedTrees
+from keras_disent.metrics._predictors import boosting
+from keras_disent.metrics._predictors.boosting import BoostedTrees
 
 
 def coarse(classes, seed=0, samples=2000):

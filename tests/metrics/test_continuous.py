@@ -21,7 +21,7 @@ from keras_disent.metrics import (
     sap,
     sap_matrix,
 )
-from keras_disent.metrics.boosting import BoostedRegression
+from keras_disent.metrics._predictors.boosting import BoostedRegression
 
 RNG = np.random.default_rng(0)
 N = 600
@@ -126,7 +126,7 @@ def test_dci_and_downstream_have_regressors():
     result = dci(*train, test=test)
     assert float(result) > 0.95
     assert result.informativeness_test > 0.95
-    exact = dci(*train, test=test, estimator="exact")
+    exact = dci(*train, test=test, predictor="exact_boosting")
     assert float(result) == pytest.approx(float(exact), abs=0.02)
     assert dci(NOISE[:400], FACTORS[:400], test=(NOISE[400:], FACTORS[400:])).disentanglement < 0.2
     for predictor in ("boosting", "logistic"):

@@ -12,7 +12,7 @@ GOLDEN = [
 ]
 QUICK = {
     "boosting": ("d01_identity", "d04_two_per_dim", "d05_duplicated", "d10_tiny"),
-    "exact": ("d10_tiny",),
+    "exact_boosting": ("d10_tiny",),
 }
 SCORES = ("disentanglement", "completeness", "informativeness_train", "informativeness_test")
 
@@ -32,17 +32,17 @@ def golden_inputs(case):
 
 
 @pytest.mark.parametrize(
-    ("estimator", "case"),
+    ("predictor", "case"),
     [
-        pytest.param(estimator, case, marks=[] if case in QUICK[estimator] else [pytest.mark.slow])
-        for estimator in ("boosting", "exact")
+        pytest.param(predictor, case, marks=[] if case in QUICK[predictor] else [pytest.mark.slow])
+        for predictor in ("boosting", "exact_boosting")
         for case in GOLDEN
     ],
 )
-def test_reference(estimator, case):
+def test_reference(predictor, case):
     train, test = golden_inputs(case)
-    result = dci(*train, test=test, estimator=estimator)
-    assert result.estimator == estimator
+    result = dci(*train, test=test, predictor=predictor)
+    assert result.predictor == predictor
     for software in (NEW, OLD):
         reference = expected(case, "dci", software)
         for name in SCORES:
@@ -164,10 +164,10 @@ def test_a_factor_with_a_single_value_is_skipped_and_named():
     assert dci(codes, factors, test=test).factors_used == (0, 2)
 
 
-@pytest.mark.parametrize("estimator", ["boosting", "exact"])
-def test_jobs_do_not_change_the_result(estimator):
+@pytest.mark.parametrize("predictor", ["boosting", "exact_boosting"])
+def test_jobs_do_not_change_the_result(predictor):
     codes, factors = data(0.5, samples=150)
-    one, two = (dci(codes, factors, estimator=estimator, n_jobs=n_jobs) for n_jobs in (1, 2))
+    one, two = (dci(codes, factors, predictor=predictor, n_jobs=n_jobs) for n_jobs in (1, 2))
     assert np.array_equal(one.importance, two.importance)
     assert one[:4] == two[:4]
 
@@ -198,9 +198,9 @@ def test_bad_input(metric):
         metric(codes, factors, test=(codes[:, :2], factors))
 
 
-def test_unknown_estimator():
-    with pytest.raises(ValueError, match="No estimator 'lasso' here"):
-        dci(*data(samples=30), estimator="lasso")
+def test_unknown_predictor():
+    with pytest.raises(ValueError, match="No predictor 'lasso' here"):
+        dci(*data(samples=30), predictor="lasso")
 
 
 def test_explicitness_of_perfect_codes():

@@ -8,7 +8,7 @@ import pytest
 
 from keras_disent import metrics
 
-MODULES = [m.name for m in pkgutil.iter_modules(metrics.__path__, "keras_disent.metrics.")]
+MODULES = [m.name for m in pkgutil.walk_packages(metrics.__path__, "keras_disent.metrics.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

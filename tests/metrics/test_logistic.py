@@ -3,7 +3,7 @@ import pytest
 from golden_values import FOLDER, NEW, OLD, stage
 from sklearn.linear_model import LogisticRegression
 
-from keras_disent.metrics.logistic import fit_softmax
+from keras_disent.metrics._predictors.logistic import fit_softmax
 
 
 def clusters(classes, samples=1500, features=6, seed=0):

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keras_disent.metrics._predictors.trees import DEPTH, Floats, Places, SortedCodes, descend, grow
 from keras_disent.metrics.checks import check_at_least, check_codes
-from keras_disent.metrics.trees import DEPTH, Floats, Places, SortedCodes, descend, grow
 
 BLOCK = (
     2**18

@@ -1,0 +1,1 @@
+"""Boosted trees and logistic regression, written for speed on codes."""
