@@ -353,8 +353,8 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
     again = metrics.evaluate(model, data, chosen, n_samples=300, seed=2)
     assert {name: result[name]["value"] for name in again} == dict(again)
     settings = result["mig"]["settings"]
-    assert {name: settings[name] for name in ("n", "seed", "bins", "factors_used")} == {
-        "n": 300,
+    assert {name: settings[name] for name in ("n_samples", "seed", "bins", "factors_used")} == {
+        "n_samples": 300,
         "seed": 2,
         "bins": 7,
         "factors_used": ["scale", "position_x", "position_y"],
