@@ -89,7 +89,7 @@ def check(file: Annotated[Path, typer.Argument(help="A downloaded file.")]) -> N
         say(f"No published file has this name. It opens, with {len(datasets.load(file)):,} images")
         return
     (card, *_) = known
-    files.check(file, card)
+    files.check_file(file, card)
     published = next(f for f in card.files if f.name == file.name)
     sure = published.sha256 or published.md5 or published.size
     say(f"{card.title}: " + ("as published" if sure else "no checksum of it is published"))
@@ -138,12 +138,12 @@ def _factors(data: Any) -> None:
     table = Table(title=f"Factors of {data.name}", title_justify="left")
     for heading in ("factor", "steps", "kind", "values"):
         table.add_column(heading, justify="right" if heading == "steps" else "left")
-    from keras_disent.datasets.preview import values_of
+    from keras_disent.datasets.preview import format_values
 
     for name, size, kind in zip(
         data.factor_names, data.factor_sizes, data.factor_kinds, strict=True
     ):
-        table.add_row(name, str(size), kind, values_of(data, name))
+        table.add_row(name, str(size), kind, format_values(data, name))
     console.print(table)
 
 

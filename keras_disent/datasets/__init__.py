@@ -21,7 +21,7 @@ from keras_disent.datasets.rendered.pendulum import Pendulum
 from keras_disent.datasets.rendered.scenes3d import Scenes3D
 from keras_disent.datasets.rendered.sprites import Sprites
 from keras_disent.datasets.source import ImageSource
-from keras_disent.datasets.views import Concatenation, repainted
+from keras_disent.datasets.views import Concatenation, transform_images
 from keras_disent.datasets.weak import ChangedPairs, MatchedGroups, RankedPairs
 
 __all__ = [
@@ -55,5 +55,5 @@ __all__ = [
     "load",
     "open_file",
     "open_folder",
-    "repainted",
+    "transform_images",
 ]

@@ -41,7 +41,7 @@ class Images(ImageSource):
     def __init__(self, images: Any, name: str = "images"):
         self.name = name
         self._rows = check_pixels(images)
-        self.image_shape = shape_of(self._rows)
+        self.image_shape = image_shape_of(self._rows)
 
     def __len__(self) -> int:
         return self._rows.shape[0]
@@ -132,7 +132,7 @@ class ImageGrid(GroundTruth):
     ):
         self._rows = check_pixels(images)
         self.name = name
-        self.image_shape = shape_of(self._rows)
+        self.image_shape = image_shape_of(self._rows)
         self._values = dict(values)
         self._order = rows
         self._kinds = kinds
@@ -323,6 +323,6 @@ def check_pixels(images: Any) -> Any:
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def shape_of(rows: Any) -> tuple[int, int, int]:
+def image_shape_of(rows: Any) -> tuple[int, int, int]:
     _, height, width, *channels = rows.shape
     return height, width, (channels[0] if channels else 1)

@@ -27,14 +27,14 @@ from keras_disent.datasets.rendered.pendulum import Pendulum
 from keras_disent.datasets.rendered.scenes3d import Scenes3D
 from keras_disent.datasets.rendered.sprites import Sprites
 from keras_disent.datasets.source import ImageSource
-from keras_disent.datasets.views import repainted
+from keras_disent.datasets.views import transform_images
 
 
 def _changed(name: str, make: Any, change: Callable[[], Any], text: str) -> Any:
     """Make a data set with other pixels, under a name of its own."""
 
     def changed(**options: Any) -> ImageSource:
-        return repainted(make(**options), change(), name)
+        return transform_images(make(**options), change(), name)
 
     changed.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
     title = f"{make.card.title}, {text}"

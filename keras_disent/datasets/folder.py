@@ -86,7 +86,7 @@ def open_folder(
         )
     names = [file.relative_to(folder).as_posix() for file in files]
     labels = _read_labels(folder / LABELS, names) if (folder / LABELS).is_file() else None
-    rows = decoded(
+    rows = decode_pictures(
         f"folder-{_short_hash(str(folder.resolve()))}",
         [(file.read_bytes, str(file)) for file in files],
         [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files],
@@ -97,7 +97,7 @@ def open_folder(
     return with_labels(rows, labels, folder.resolve().name, kinds)
 
 
-def decoded(
+def decode_pictures(
     key: str,
     sources: Sequence[tuple[Callable[[], bytes], str]],
     identity: Any,
@@ -122,10 +122,10 @@ def decoded(
     """
     settings = (image_size, channels, crop)
     key = f"{key}-{_short_hash(repr(settings))}"
-    height, width = (image_size, image_size) if image_size else _own_size(sources[0], crop)
+    height, width = (image_size, image_size) if image_size else _original_size(sources[0], crop)
 
     def decode(source: tuple[Callable[[], bytes], str]) -> np.ndarray:
-        image = picture(*source, channels)
+        image = open_picture(*source, channels)
         if crop is not None and min(image.size) < crop:
             raise ValueError(
                 f"`crop` cuts {crop} pixels out of each image. "
@@ -156,7 +156,7 @@ def decoded(
     return rows
 
 
-def picture(read: Callable[[], bytes], name: str, channels: int) -> Image.Image:
+def open_picture(read: Callable[[], bytes], name: str, channels: int) -> Image.Image:
     """A picture, upright, in color or gray.
 
     Raises:
@@ -169,10 +169,10 @@ def picture(read: Callable[[], bytes], name: str, channels: int) -> Image.Image:
         raise ValueError(f"Cannot read '{name}' as an image: {error}") from error
 
 
-def _own_size(source: tuple[Callable[[], bytes], str], crop: int | None) -> tuple[int, int]:
+def _original_size(source: tuple[Callable[[], bytes], str], crop: int | None) -> tuple[int, int]:
     if crop is not None:
         return crop, crop
-    image = picture(*source, channels=1)
+    image = open_picture(*source, channels=1)
     return image.height, image.width
 
 

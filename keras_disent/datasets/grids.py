@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_disent.datasets.ground_truth import GroundTruth
-from keras_disent.datasets.pixels import by_index
+from keras_disent.datasets.pixels import hash_uniforms
 from keras_disent.datasets.source import ImageSource, check_indices
-from keras_disent.datasets.views import RepaintedGrid, View, columns_of
+from keras_disent.datasets.views import TransformedGrid, View, factor_columns
 
 
 class Subgrid(GroundTruth):
@@ -30,7 +30,7 @@ class Subgrid(GroundTruth):
         self.stochastic = data.stochastic
         self.factor_names = data.factor_names
         self.kept = tuple(
-            chosen_steps(data, name, steps[name]) if name in steps else np.arange(size)
+            step_numbers(data, name, steps[name]) if name in steps else np.arange(size)
             for name, size in zip(data.factor_names, data.factor_sizes, strict=True)
         )
         self.factor_sizes = tuple(len(kept) for kept in self.kept)
@@ -70,7 +70,7 @@ class Marginal(GroundTruth):
 
     def __init__(self, data: GroundTruth, names: Sequence[str]):
         self.data = data
-        self._columns = columns_of(data, names)
+        self._columns = factor_columns(data, names)
         self._hidden = [c for c in range(len(data.factor_names)) if c not in self._columns]
         self._hidden_sizes = np.array([data.factor_sizes[c] for c in self._hidden], np.int64)
         self.name = data.name
@@ -95,7 +95,7 @@ class Marginal(GroundTruth):
 
     def images(self, indices: ArrayLike) -> np.ndarray:
         checked = check_indices(indices, len(self))
-        return self.data.images(self._filled(checked, by_index(checked, (len(self._hidden),))))
+        return self.data.images(self._filled(checked, hash_uniforms(checked, (len(self._hidden),))))
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
         checked = check_indices(indices, len(self))
@@ -103,7 +103,7 @@ class Marginal(GroundTruth):
         return self.data.observations(self._filled(checked, uniforms), rng)
 
 
-class Correlated(RepaintedGrid):
+class Correlated(TransformedGrid):
     """A grid of which `fit` sees some combinations more often; see `GroundTruth.correlated`."""
 
     def __init__(self, data: GroundTruth, strengths: Mapping[tuple[str, str], float]):
@@ -116,7 +116,7 @@ class Correlated(RepaintedGrid):
                 raise ValueError(f"`strengths` needs pairs of two factors. Got {pair!r}.")
             if not (isinstance(sigma, int | float) and 0 < sigma < math.inf):
                 raise ValueError(f"`strengths` needs numbers above 0. Got {sigma!r}.")
-        self._columns = columns_of(data, list(dict.fromkeys(sum(self.strengths, ()))))
+        self._columns = factor_columns(data, list(dict.fromkeys(sum(self.strengths, ()))))
         sizes = [data.factor_sizes[c] for c in self._columns]
         if math.prod(sizes) > 10_000_000:
             raise ValueError(
@@ -147,7 +147,7 @@ class Correlated(RepaintedGrid):
         return View.observations(self, indices, rng)
 
 
-def chosen_steps(data: ImageSource, factor: str, wanted: Sequence[Any]) -> np.ndarray:
+def step_numbers(data: ImageSource, factor: str, wanted: Sequence[Any]) -> np.ndarray:
     """Step numbers of one factor, of which those with names also go by name.
 
     Raises:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_disent.datasets.grids import chosen_steps
+from keras_disent.datasets.grids import step_numbers
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource, check_indices
-from keras_disent.datasets.views import View, columns_of
+from keras_disent.datasets.views import View, factor_columns
 
 
 class Rows(View):
@@ -64,8 +64,8 @@ def hold_out(
     """Two parts by factors; see `ImageSource.hold_out`."""
     if not steps:
         raise ValueError("`steps` needs at least one factor to hold out. Got none.")
-    columns = columns_of(data, list(steps))
-    chosen = {n: chosen_steps(data, n, wanted).tolist() for n, wanted in steps.items()}
+    columns = factor_columns(data, list(steps))
+    chosen = {n: step_numbers(data, n, wanted).tolist() for n, wanted in steps.items()}
     if isinstance(data, GroundTruth) and len(steps) == 1:
         (name, held), size = *chosen.items(), data.factor_sizes[columns[0]]
         rest = np.setdiff1d(np.arange(size), held)

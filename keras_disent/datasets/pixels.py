@@ -168,7 +168,7 @@ def _photograph() -> Any:
     return np.asarray(picture)
 
 
-def by_index(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def hash_uniforms(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Numbers from 0 to 1 that look random and depend on nothing but the index.
 
     Args:

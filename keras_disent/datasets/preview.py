@@ -45,16 +45,16 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
                 count = min(size, columns)
                 factors = np.tile(middle, (count, 1))
                 factors[:, column] = np.linspace(0, size - 1, count).round()
-                varied[f"{name}\n{values_of(data, name)}"] = data.observe(factors)
+                varied[f"{name}\n{format_values(data, name)}"] = data.observe(factors)
     title = f"{data.name}: {len(data):,} images {' x '.join(map(str, data.image_shape))}"
     return plots.contact_sheet(samples, varied, columns=columns, title=title)
 
 
-def values_of(data: ImageSource, factor: str) -> str:
+def format_values(data: ImageSource, factor: str) -> str:
     """The values of a factor, shortened.
 
     >>> from keras_disent.datasets import Sprites
-    >>> values_of(Sprites(), "shape"), values_of(Sprites(), "scale")
+    >>> format_values(Sprites(), "shape"), format_values(Sprites(), "scale")
     ('square, ellipse, heart', '0.5 to 1')
     """
     values = data.factor_values[factor]

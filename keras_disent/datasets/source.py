@@ -173,7 +173,7 @@ class ImageSource(ABC):
         from keras_disent.datasets import pixels, views
 
         same = self.image_shape[:2] == (size, size)
-        return self if same else views.repainted(self, pixels.Resized(size))
+        return self if same else views.transform_images(self, pixels.Resized(size))
 
     def with_channels(self, channels: int) -> ImageSource:
         """The same data in gray (1 channel) or color (3 channels).
@@ -185,7 +185,7 @@ class ImageSource(ABC):
         from keras_disent.datasets import pixels, views
 
         same = self.image_shape[2] == channels
-        return self if same else views.repainted(self, pixels.Channels(channels))
+        return self if same else views.transform_images(self, pixels.Channels(channels))
 
     def only(self, *names: str) -> ImageSource:
         """The same images with some of the labels.

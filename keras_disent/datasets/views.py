@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_disent.datasets.ground_truth import GroundTruth
-from keras_disent.datasets.pixels import by_index
+from keras_disent.datasets.pixels import hash_uniforms
 from keras_disent.datasets.source import ImageSource, check_indices
 
 
@@ -58,8 +58,8 @@ class View(ImageSource):
         return self.data.sample(n, rng)
 
 
-class Repainted(View):
-    """The same data with other pixels. Made by `repainted`."""
+class TransformedImages(View):
+    """The same data with other pixels. Made by `transform_images`."""
 
     def __init__(self, data: ImageSource, change: Any):
         super().__init__(data)
@@ -70,7 +70,7 @@ class Repainted(View):
 
     def images(self, indices: ArrayLike) -> np.ndarray:
         checked = check_indices(indices, len(self))
-        random = None if self.uniforms is None else by_index(checked, self.uniforms)
+        random = None if self.uniforms is None else hash_uniforms(checked, self.uniforms)
         return self.change(self.data.images(checked), random)
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
@@ -79,8 +79,8 @@ class Repainted(View):
         return self.change(images, random)
 
 
-class RepaintedGrid(Repainted, GroundTruth):
-    """A ground-truth data set with other pixels. Made by `repainted`."""
+class TransformedGrid(TransformedImages, GroundTruth):
+    """A ground-truth data set with other pixels. Made by `transform_images`."""
 
     data: GroundTruth
 
@@ -96,7 +96,7 @@ class RepaintedGrid(Repainted, GroundTruth):
         return self.data.sample_factors(n, rng, fixed)
 
 
-def repainted(data: ImageSource, change: Any, name: str | None = None) -> Repainted:
+def transform_images(data: ImageSource, change: Any, name: str | None = None) -> TransformedImages:
     """The same data with other pixels.
 
     Args:
@@ -108,11 +108,11 @@ def repainted(data: ImageSource, change: Any, name: str | None = None) -> Repain
         ValueError: the change is not for images of this shape.
 
     >>> from keras_disent.datasets import Sprites, pixels
-    >>> noisy = repainted(Sprites(), pixels.NoisyBackground())
+    >>> noisy = transform_images(Sprites(), pixels.NoisyBackground())
     >>> noisy.image_shape, noisy.stochastic, noisy.factor_sizes
     ((64, 64, 3), True, (3, 6, 40, 32, 32))
     """
-    view = (RepaintedGrid if isinstance(data, GroundTruth) else Repainted)(data, change)
+    view = (TransformedGrid if isinstance(data, GroundTruth) else TransformedImages)(data, change)
     view.name = name or data.name
     return view
 
@@ -126,7 +126,7 @@ class Labels(View):
 
     def __init__(self, data: ImageSource, names: Sequence[str]):
         super().__init__(data)
-        self._columns = columns_of(data, names)
+        self._columns = factor_columns(data, names)
         self.factor_names = tuple(names)
         self.factor_sizes = tuple(data.factor_sizes[c] for c in self._columns)
 
@@ -219,7 +219,7 @@ class Concatenation(ImageSource):
         return found
 
 
-def columns_of(data: ImageSource, names: Sequence[str]) -> list[int]:
+def factor_columns(data: ImageSource, names: Sequence[str]) -> list[int]:
     """Where some factors are among those of a data set.
 
     Raises:

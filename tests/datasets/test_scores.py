@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_disent import metrics
-from keras_disent.datasets import Images, Sprites, labeled, pixels, repainted
+from keras_disent.datasets import Images, Sprites, labeled, pixels, transform_images
 
 
 def means(images):
@@ -73,6 +73,8 @@ def test_factors_that_vary_unseen_are_drawn_anew():
 
 
 def test_scores_of_noisy_images_are_those_of_a_seed():
-    data = repainted(Sprites(32).subgrid({"shape": [0], "orientation": [0]}), pixels.RandomColor())
+    data = transform_images(
+        Sprites(32).subgrid({"shape": [0], "orientation": [0]}), pixels.RandomColor()
+    )
     found = [metrics.evaluate(means, data, ["mig"], n_samples=500, seed=4)["mig"] for _ in range(2)]
     assert found[0] == found[1]

@@ -17,7 +17,7 @@ from keras_disent.datasets import (
     labeled,
     load,
     pixels,
-    repainted,
+    transform_images,
 )
 from keras_disent.datasets.source import ImageSource
 
@@ -82,7 +82,7 @@ VIEWS = {
     "labels": lambda d: Rows(d, np.arange(len(d))).only(d.factor_names[-1]),
     "resized": lambda d: d.resized(4),
     "color": lambda d: d.with_channels(3),
-    "noise": lambda d: repainted(d, pixels.NoisyBackground()),
+    "noise": lambda d: transform_images(d, pixels.NoisyBackground()),
     "concatenation": lambda d: Concatenation([d, d]),
     "split": lambda d: d.split(0.3)[0],
     "held out": lambda d: d.hold_out({d.factor_names[-1]: [0]})[0],
@@ -326,7 +326,7 @@ def test_random_colors_noise_and_pictures():
     indices = np.arange(0, len(sprites), 7001)
     masks = sprites.images(indices)[..., 0] > 0
     rng = np.random.default_rng(0)
-    color = repainted(sprites, pixels.RandomColor(), "color_sprites")
+    color = transform_images(sprites, pixels.RandomColor(), "color_sprites")
     for images in (color.images(indices), color.observations(indices, rng)):
         assert (images[~masks] == 0).all()
         per_image = np.array([i[m][0] for i, m in zip(images, masks, strict=True)])
@@ -337,7 +337,7 @@ def test_random_colors_noise_and_pictures():
     assert (color.images(indices[:3]) == color.images(indices)[:3]).all()
     assert (color.observations(indices, rng) != color.observations(indices, rng)).any()
 
-    noisy = repainted(sprites, pixels.NoisyBackground()).images(indices)
+    noisy = transform_images(sprites, pixels.NoisyBackground()).images(indices)
     assert (noisy[masks] == 255).all()
     assert noisy[~masks].mean() == pytest.approx(127.5, abs=0.5)
     assert len(np.unique(noisy[~masks][:, 0])) == 256
@@ -353,7 +353,7 @@ def test_random_colors_noise_and_pictures():
         mixed = (piece + 255 * mix) / 2
         expected = np.where(mask[..., None], 255 - mixed, mixed)
         assert abs(image - expected).max() <= 0.5
-    scream = repainted(sprites, pixels.PictureBackground())
+    scream = transform_images(sprites, pixels.PictureBackground())
     assert scream.images([0]).std() > 10
 
 
@@ -367,7 +367,7 @@ def test_random_colors_noise_and_pictures():
 )
 def test_wrong_pictures(picture, message):
     with pytest.raises(ValueError, match=message):
-        repainted(Sprites(32), pixels.PictureBackground(picture))
+        transform_images(Sprites(32), pixels.PictureBackground(picture))
 
 
 def test_unlabeled_images_say_so():

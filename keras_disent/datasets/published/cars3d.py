@@ -21,9 +21,9 @@ from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import Resized
-from keras_disent.datasets.published.files import cache_key, check, find
+from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import MalformedFile, malformed, size_of
+from keras_disent.datasets.stored.checks import MalformedFile, file_size, malformed
 
 _ARCHIVE = "nips2015-analogy-data.tar.gz"
 _INSIDE = "data/cars/"
@@ -34,7 +34,7 @@ _CAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MOST_LIST = 2**16
 _MOST_CAR = 2**25  # bytes, packed or not; the published ones have 6 MB unpacked
 _MOST_MEMBERS = 100_000
-_MOST_HEADER = 2**16
+_MAX_HEADER = 2**16
 _UINT8, _FLAGS, _MATRIX, _COMPRESSED = 2, 6, 14, 15  # MATLAB's types of elements
 _CLASS, _UINT8_CLASS = 0x8FF, 9  # bits of a variable's class, and for complex numbers
 
@@ -81,13 +81,13 @@ class Cars3D(ImageGrid):
     ):
         self.image_size = size = check_integer("image_size", image_size, at_least=1)
         wanted = (_ARCHIVE, f"cars/{_LIST}", _INSIDE + _LIST)
-        found = find(self.name, self.card, wanted, data_dir)
+        found = find_file(self.name, self.card, wanted, data_dir)
         packed = found.name == _ARCHIVE
         source = found if packed else found.parent
 
         def write_list(text: np.memmap) -> None:
             if verify:
-                check(found, self.card)
+                check_file(found, self.card)
             ((_, data),) = _members(source, {_LIST: _MOST_LIST})
             text[: len(data)] = np.frombuffer(data, np.uint8)
 
@@ -167,7 +167,7 @@ def _members(source: Path, wanted: Mapping[str, int]) -> Iterator[tuple[str, byt
     """
     if source.name != _ARCHIVE:
         for file, most in wanted.items():
-            _check_size(source / file, size_of(source / file), most)
+            _check_size(source / file, file_size(source / file), most)
             yield file, (source / file).read_bytes()
         return
     missing = dict(wanted)
@@ -211,7 +211,7 @@ class _Member(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> Any:
         plain = (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
         if self.type == tarfile.GNUTYPE_SPARSE or (
-            self.type not in plain and self.size > _MOST_HEADER
+            self.type not in plain and self.size > _MAX_HEADER
         ):
             raise tarfile.ReadError(f"a header of type {self.type!r} and {self.size} bytes")
         return super()._proc_member(archive)  # type: ignore[misc]

@@ -21,9 +21,9 @@ from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import middle_square
-from keras_disent.datasets.published.files import cache_key, check, find
+from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import MalformedFile, malformed, reading, size_of
+from keras_disent.datasets.stored.checks import MalformedFile, file_size, malformed, wrap_errors
 
 _FOLDER = "img_align_celeba"
 _PICTURE = re.compile(r"\d{6}\.jpg")
@@ -110,7 +110,7 @@ class CelebA(LabeledImages):
                 f"`part` needs to be one of {', '.join(_PARTS)}, or None. Got {part!r}."
             )
         self.part = part
-        pictures = find(
+        pictures = find_file(
             self.name, self.card, (f"{_FOLDER}.zip", f"{_FOLDER}/{_FOLDER}", _FOLDER), data_dir
         )
         labels = self._list("list_attr_celeba", data_dir, verify)
@@ -125,7 +125,7 @@ class CelebA(LabeledImages):
 
         def write(rows: np.memmap) -> None:
             if verify:
-                check(pictures, self.card)
+                check_file(pictures, self.card)
             _write(rows, pictures, table.files, labels, crop)
 
         inside = _listing(pictures) if pictures.is_dir() else None
@@ -139,9 +139,9 @@ class CelebA(LabeledImages):
             super().__init__(_Kept(rows, kept), table.steps[kept], values, self.name)
 
     def _list(self, stem: str, data_dir: str | PathLike[str] | None, verify: bool) -> Path:
-        path = find(self.name, self.card, (f"{stem}.txt", f"{stem}.csv"), data_dir)
+        path = find_file(self.name, self.card, (f"{stem}.txt", f"{stem}.csv"), data_dir)
         if verify:
-            check(path, self.card)
+            check_file(path, self.card)
         return path
 
 
@@ -229,10 +229,10 @@ def _table(
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    size = size_of(path)
+    size = file_size(path)
     if size > _MOST_TEXT:
         raise malformed(path, f"at most {_MOST_TEXT} bytes", size)
-    with reading(path, "to be plain text"):
+    with wrap_errors(path, "to be plain text"):
         text = path.read_bytes().decode("ascii")
     separator = "," if path.suffix == ".csv" else None
     for line in text.rstrip().splitlines():
@@ -306,13 +306,13 @@ def _opened(source: Path) -> Iterator[tuple[set[str], Callable[[str], bytes]]]:
     if source.is_dir():
 
         def read_file(file: str) -> bytes:
-            _check_size(source / file, size_of(source / file))
+            _check_size(source / file, file_size(source / file))
             return (source / file).read_bytes()
 
         yield {name for name, _, _ in _listing(source)}, read_file
         return
 
-    with reading(source, "to be a zip archive"):
+    with wrap_errors(source, "to be a zip archive"):
         archive = zipfile.ZipFile(source)
     with archive:
         members: dict[str, zipfile.ZipInfo] = {}

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.ground_truth import GroundTruth
-from keras_disent.datasets.published.files import cache_key, check, find
+from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.source import check_indices
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import bytes_of, malformed
+from keras_disent.datasets.stored.checks import byte_size, malformed
 from keras_disent.datasets.stored.hdf5 import ChunkedRows, open_hdf5
 from keras_disent.datasets.stored.npy import stream_npz
 from keras_disent.datasets.stored.rows import RowSource, Stream
@@ -91,9 +91,9 @@ class DSprites(GroundTruth):
     factor_kinds = ("constant", "categorical", "ordinal", "circular", "ordinal", "ordinal")
 
     def __init__(self, data_dir: str | PathLike[str] | None = None, *, verify: bool = True):
-        path = find(self.name, self.card, (f"{_FILE}.npz", f"{_FILE}.hdf5"), data_dir)
+        path = find_file(self.name, self.card, (f"{_FILE}.npz", f"{_FILE}.hdf5"), data_dir)
         if verify:
-            check(path, self.card)
+            check_file(path, self.card)
         images = _stream(path, "imgs")
         count, *size = images.shape
         if count != len(self) or len(size) != 2 or images.dtype != np.uint8:
@@ -170,7 +170,7 @@ def _stream(path: Path, member: str) -> Stream:
 
 def _bands(rows: RowSource) -> Iterator[np.ndarray]:
     """Rows in order, in blocks of whole chunks as far as memory allows: each is read once."""
-    size = bytes_of(rows.shape[1:], rows.dtype)
+    size = byte_size(rows.shape[1:], rows.dtype)
     deep = rows.chunks[0] if isinstance(rows, ChunkedRows) else 1
     step = max(1, min(deep * max(1, _BLOCK // (deep * size)), _MOST // size))
     for first in range(0, rows.shape[0], step):

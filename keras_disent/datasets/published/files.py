@@ -15,7 +15,7 @@ from keras_disent.datasets.stored.checksums import verify
 VARIABLE = "KERAS_DISENT_DATA"
 
 
-def folders(name: str, data_dir: str | PathLike[str] | None = None) -> list[Path]:
+def search_folders(name: str, data_dir: str | PathLike[str] | None = None) -> list[Path]:
     """The folders in which the files of data set `name` are looked for.
 
     Raises:
@@ -31,7 +31,7 @@ def folders(name: str, data_dir: str | PathLike[str] | None = None) -> list[Path
     return [folder / name, folder]
 
 
-def find(
+def find_file(
     name: str,
     card: Card,
     wanted: Sequence[str],
@@ -48,7 +48,7 @@ def find(
     Raises:
         FileNotFoundError: tells what was looked for, where, and where to get it.
     """
-    places = folders(name, data_dir)
+    places = search_folders(name, data_dir)
     for file in wanted:
         for place in places:
             if (place / file).exists():
@@ -59,7 +59,7 @@ def find(
     )
 
 
-def check(path: Path, card: Card) -> None:
+def check_file(path: Path, card: Card) -> None:
     """Compare size and checksum of a file with what is published, where something is.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
-from keras_disent.datasets.published.files import cache_key, check, find
+from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.binary import is_gzip, map_idx, stream_idx
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
@@ -70,8 +70,8 @@ class _Idx(LabeledImages):
         for place in (data_dir, *self.system):
             try:
                 return (
-                    find(self.name, self.card, _names(part, "images", 3), place),
-                    find(self.name, self.card, _names(part, "labels", 1), place),
+                    find_file(self.name, self.card, _names(part, "images", 3), place),
+                    find_file(self.name, self.card, _names(part, "labels", 1), place),
                 )
             except FileNotFoundError as error:
                 missing = missing or error
@@ -191,7 +191,7 @@ def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarra
 
     def write(rows: np.memmap) -> None:
         if card is not None:
-            check(path, card)
+            check_file(path, card)
         start = 0
         with progress_bar(f"Unpacking {path.name}") as advance:
             for block in blocks:
@@ -205,7 +205,7 @@ def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarra
 def _labels(path: Path, card: Card | None) -> np.ndarray:
     """Steps of the classes, uint8 `(n,)`."""
     if card is not None:
-        check(path, card)
+        check_file(path, card)
     shape, dtype, blocks = stream_idx(path, [None], limit=_LIMIT)
     if dtype != np.uint8 or shape[0] < 1:
         raise malformed(path, "labels of bytes", f"{shape[0]} of {dtype}")

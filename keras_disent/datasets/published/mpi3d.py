@@ -13,7 +13,7 @@ import numpy as np
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
-from keras_disent.datasets.published.files import cache_key, check, find
+from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.npy import is_stored, map_npz, stream_npz
@@ -112,9 +112,9 @@ class MPI3D(ImageGrid):
     ):
         if part not in _FILES:
             raise ValueError(f"`part` is one of {', '.join(_FILES)}. Got {part!r}.")
-        path = find("mpi3d", self.card, _FILES[part], data_dir)
+        path = find_file("mpi3d", self.card, _FILES[part], data_dir)
         if verify:
-            check(path, self.card)
+            check_file(path, self.card)
         self.part = part
         images, values = _images(path, (_COMPLEX,) if part == "complex" else (_SIX, _FOUR))
         super().__init__(images, values, f"mpi3d_{part}", kinds=_KINDS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_disent.datasets.arrays import ImageGrid, grid_rows
 from keras_disent.datasets.card import Card, File
-from keras_disent.datasets.published.files import check, find
+from keras_disent.datasets.published.files import check_file, find_file
 from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.hdf5 import open_hdf5
 
@@ -78,9 +78,9 @@ class Shapes3D(ImageGrid):
     factor_sizes = tuple(_SIZES.values())
 
     def __init__(self, data_dir: str | PathLike[str] | None = None, *, verify: bool = True):
-        path = find(self.name, self.card, (_RESAVED, _FILE), data_dir)
+        path = find_file(self.name, self.card, (_RESAVED, _FILE), data_dir)
         if verify:
-            check(path, self.card)
+            check_file(path, self.card)
         values, rows = _grid(path)
         images = open_hdf5(path, "images")
         shape = images.shape

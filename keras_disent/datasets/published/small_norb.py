@@ -12,7 +12,7 @@ from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import Resized
-from keras_disent.datasets.published.files import cache_key, check, find
+from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.binary import stream_norb
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
@@ -93,7 +93,7 @@ class SmallNORB(ImageGrid):
         self.image_size = size = check_integer("image_size", image_size, at_least=1)
         halves = [
             [
-                find(
+                find_file(
                     self.name, self.card, (f"{half}-{kind}.mat.gz", f"{half}-{kind}.mat"), data_dir
                 )
                 for kind in ("dat", "cat", "info")
@@ -105,7 +105,7 @@ class SmallNORB(ImageGrid):
         def write(rows: np.memmap) -> None:
             if verify:
                 for path in files:
-                    check(path, self.card)
+                    check_file(path, self.card)
             _write(rows, halves)
 
         key = cache_key(self.name, *files, image_size=size, verify=verify)

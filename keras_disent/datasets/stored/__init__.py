@@ -1,5 +1,5 @@
-"""Reading stored arrays: npy, npz, idx, NORB and HDF5 files, checksums, and a cache of rows.
+"""Read stored arrays: npy, npz, idx, NORB and HDF5 files, checksums, and a cache of rows.
 
-Files come from elsewhere, so none is trusted: what does not fit is refused with a `ValueError`,
-nothing is unpickled, and no size that a header claims is allocated before it is checked.
+Files are untrusted input: malformed contents raise a `ValueError`, nothing is unpickled, and the
+sizes in a header are checked before memory is allocated.
 """

@@ -1,4 +1,4 @@
-"""Plain binary arrays behind a short header: idx (MNIST) and NORB's binary matrix, or gzipped."""
+"""Read idx files (MNIST) and NORB's binary matrix files, gzipped or not."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 
 from keras_disent.datasets.stored.checks import (
     Path,
-    bytes_of,
+    byte_size,
     check_expansion,
     check_shape,
+    file_size,
     malformed,
-    reading,
-    size_of,
-    take,
+    read_exactly,
+    wrap_errors,
 )
-from keras_disent.datasets.stored.rows import Layout, Stream, blocks_of, check_rows, mapped
+from keras_disent.datasets.stored.rows import Layout, Stream, check_rows, map_rows, read_blocks
 
 LIMIT = 2**32
 _IDX = "to be an idx file"
@@ -37,14 +37,14 @@ _ReadHeader = Callable[[Path, Any], Layout]
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file begins as gzip does, whatever its name; no idx or NORB file does.
+    """Return whether a file is gzipped, from its first bytes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no file that can be read.
+        FileNotFoundError: The file does not exist.
+        ValueError: The path is not a readable file.
     """
-    size_of(path)
-    with reading(path, "to be a file"), open(path, "rb") as file:
+    file_size(path)
+    with wrap_errors(path, "to be a file"), open(path, "rb") as file:
         return file.read(2) == b"\x1f\x8b"
 
 
@@ -52,14 +52,14 @@ def map_idx(path: Path) -> np.ndarray:
     """Map an idx file into memory.
 
     Args:
-        path: file of `ubyte`, `byte`, `short`, `int`, `float` or `double`, not gzipped.
+        path: File of `ubyte`, `byte`, `short`, `int`, `float` or `double`, not gzipped.
 
     Returns:
         A read-only `np.memmap`, big-endian as in the file; an empty array if there are no rows.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such file, or longer or shorter than its header says.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an idx file, or its size differs from its header.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -77,17 +77,17 @@ def stream_idx(
     """Read an idx file, gzipped or not, in blocks of rows, in bounded memory.
 
     Args:
-        path: file; gzip is recognized by its first bytes.
-        shape: the shape that it needs to have, None where any number will do.
-        limit: most bytes of the whole array, unpacked.
+        path: File to read; gzip is recognized by its first bytes.
+        shape: Required shape, with None for axes of any size.
+        limit: Maximum size of the uncompressed array in bytes.
 
     Returns:
         `(shape, dtype, blocks)`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such file, of another shape, or over the limit; or a row has more
-            than 16 MB. The blocks raise it for broken, missing or superfluous data.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an idx file, has another shape or exceeds the limit, or a row
+            has more than 16 MB. The blocks raise it for broken, missing or surplus data.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/labels.gz"
@@ -103,14 +103,14 @@ def map_norb(path: Path) -> np.ndarray:
     """Map a binary matrix file of NORB into memory.
 
     Args:
-        path: file of bytes, int16, int32, float32 or float64, not gzipped.
+        path: File of uint8, int16, int32, float32 or float64, not gzipped.
 
     Returns:
         A read-only `np.memmap`, little-endian; an empty array if there are no rows.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such file, or longer or shorter than its header says.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not a NORB file, or its size differs from its header.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -127,24 +127,24 @@ def stream_norb(
 ) -> Stream:
     """Read a binary matrix file of NORB, gzipped or not, in blocks of rows, in bounded memory.
 
-    Args: as of `stream_idx`.
+    Args: The same as for `stream_idx`.
 
     Returns:
         `(shape, dtype, blocks)`.
 
     Raises:
-        FileNotFoundError, ValueError: as of `stream_idx`.
+        FileNotFoundError, ValueError: See `stream_idx`.
     """
     return _stream(path, _NORB, _norb_header, shape, limit)
 
 
 def _map(path: Path, rule: str, read_header: _ReadHeader) -> np.ndarray:
-    size = size_of(path)
+    size = file_size(path)
     if is_gzip(path):
-        raise malformed(path, "to be unpacked to be mapped", "a gzip file")
-    with reading(path, rule), open(path, "rb") as file:
+        raise malformed(path, "to be unpacked before it is mapped", "a gzip file")
+    with wrap_errors(path, rule), open(path, "rb") as file:
         layout = read_header(path, file)
-        return mapped(path, file, layout, size - layout.offset)
+        return map_rows(path, file, layout, size - layout.offset)
 
 
 def _stream(
@@ -154,16 +154,16 @@ def _stream(
     shape: Sequence[int | None] | None,
     limit: int,
 ) -> Stream:
-    size = size_of(path)
+    size = file_size(path)
     packed = is_gzip(path)
 
     @contextmanager
     def opened() -> Iterator[tuple[Layout, BinaryIO]]:
-        with reading(path, rule), _unpacked(path, packed) as file:
+        with wrap_errors(path, rule), _unpacked(path, packed) as file:
             layout = read_header(path, file)
             _check_claim(path, layout, shape, limit)
             check_rows(path, layout)
-            needed = layout.offset + bytes_of(layout.shape, layout.dtype)
+            needed = layout.offset + byte_size(layout.shape, layout.dtype)
             if packed:
                 check_expansion(path, needed, size)
             elif needed != size:
@@ -177,7 +177,7 @@ def _stream(
         with opened() as (now, file):
             if now != layout:
                 raise malformed(path, f"to stay as it was, {layout}", now)
-            yield from blocks_of(path, file, layout)
+            yield from read_blocks(path, file, layout)
 
     return Stream(layout.shape, layout.dtype, blocks())
 
@@ -191,35 +191,35 @@ def _check_claim(
 ) -> None:
     if shape is not None:
         fits = len(shape) == len(layout.shape) and all(
-            want in (None, got) for want, got in zip(shape, layout.shape, strict=True)
+            size in (None, actual) for size, actual in zip(shape, layout.shape, strict=True)
         )
         if not fits:
-            wanted = ", ".join("any" if n is None else str(n) for n in shape)
-            raise malformed(path, f"the shape ({wanted})", layout.shape)
-    claimed = bytes_of(layout.shape, layout.dtype)
+            expected = ", ".join("any" if n is None else str(n) for n in shape)
+            raise malformed(path, f"the shape ({expected})", layout.shape)
+    claimed = byte_size(layout.shape, layout.dtype)
     if claimed > limit:
         raise malformed(path, f"at most {limit} bytes", f"a claim of {claimed}")
 
 
 def _idx_header(path: Path, file: BinaryIO) -> Layout:
-    magic = take(path, file, 4, "an idx header")
+    magic = read_exactly(path, file, 4, "an idx header")
     if magic[:2] != b"\0\0" or magic[2] not in _IDX_TYPES:
         types = ", ".join(f"{code:02x}" for code in _IDX_TYPES)
         raise malformed(path, f"to begin with 00 00 and a type of {types}", magic.hex(" "))
     axes = magic[3]
-    sizes = struct.unpack(f">{axes}I", take(path, file, 4 * axes, "an idx header"))
+    sizes = struct.unpack(f">{axes}I", read_exactly(path, file, 4 * axes, "an idx header"))
     return Layout(check_shape(path, sizes), np.dtype(_IDX_TYPES[magic[2]]), 4 + 4 * axes)
 
 
 def _norb_header(path: Path, file: BinaryIO) -> Layout:
-    magic, axes = struct.unpack("<Ii", take(path, file, 8, "a header"))
+    magic, axes = struct.unpack("<Ii", read_exactly(path, file, 8, "a header"))
     if magic not in _NORB_TYPES:
         types = ", ".join(f"{code:08x}" for code in _NORB_TYPES)
         raise malformed(path, f"a magic number of {types}", f"{magic:08x}")
     if not 1 <= axes <= 32:
         raise malformed(path, "1 to 32 axes", axes)
     written = max(3, axes)  # padded with ones
-    sizes = struct.unpack(f"<{written}i", take(path, file, 4 * written, "a header"))
+    sizes = struct.unpack(f"<{written}i", read_exactly(path, file, 4 * written, "a header"))
     if any(n != 1 for n in sizes[axes:]):
         raise malformed(path, f"1 in the sizes after the first {axes}", sizes)
     shape = check_shape(path, sizes[:axes])

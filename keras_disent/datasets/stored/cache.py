@@ -1,4 +1,4 @@
-"""Rows that were costly to make, kept as .npy files."""
+"""Cache arrays that are expensive to compute, as .npy files."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
-from keras_disent.datasets.stored.checks import bytes_of
+from keras_disent.datasets.stored.checks import byte_size
 from keras_disent.datasets.stored.npy import map_npy
 
 _VARIABLE = "KERAS_DISENT_CACHE"
 
 
 def cache_folder() -> Path:
-    """Folder for files that can be made again. It need not exist yet.
+    """Return the cache folder, which need not exist yet.
 
     Returns:
         `KERAS_DISENT_CACHE`; without it `keras-disent` in `XDG_CACHE_HOME` or in `~/.cache`.
 
     Raises:
-        ValueError: none of them is set, and there is no home folder.
+        ValueError: Neither variable is set, and there is no home folder.
     """
     try:
-        if own := os.environ.get(_VARIABLE):
-            return Path(own).expanduser()
-        shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if folder := os.environ.get(_VARIABLE):
+            return Path(folder).expanduser()
+        xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
         # The XDG specification ignores relative paths.
-        return (shared if shared.is_absolute() else Path.home() / ".cache") / "keras-disent"
+        return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "keras-disent"
     except RuntimeError as error:
         raise ValueError(f"The cache needs a folder: set {_VARIABLE}. Got: {error}") from error
 
@@ -41,24 +41,24 @@ def cache_folder() -> Path:
 def cached_rows(
     key: str, shape: tuple[int, ...], dtype: DTypeLike, write: Callable[[np.memmap], None]
 ) -> np.ndarray:
-    """Open rows from the cache, or make and keep them.
+    """Open rows from the cache, or compute and store them.
 
-    A file that is not whole is made again. Nothing half-made is ever seen under its name: two
-    processes at once do the work twice and end up with the same file.
+    Incomplete files are written again. Writes are atomic: if two processes compute the same rows
+    at once, both do the work and end up with the same file.
 
     Args:
-        key: name of the file: letters, digits, `.`, `_` and `-`.
-        shape: of the rows, without 0.
-        dtype: of the rows: numbers.
-        write: fills the `np.memmap` it is given, which begins as zeros.
+        key: Name of the file: letters, digits, `.`, `_` and `-`.
+        shape: Shape of the rows, without 0.
+        dtype: Numeric dtype of the rows.
+        write: Function that fills the `np.memmap` it receives, which begins as zeros.
 
     Returns:
         A read-only `np.memmap` of `<cache>/<key>.npy`.
 
     Raises:
-        OSError: the folder cannot be written to, or is full. The message names it, and the
-            variable `KERAS_DISENT_CACHE` that sets another one.
-        ValueError: a wrong `key`, `shape` or `dtype`.
+        OSError: The folder is full or cannot be written to. The message names the folder and
+            the variable `KERAS_DISENT_CACHE` that selects another one.
+        ValueError: `key`, `shape` or `dtype` is invalid.
 
     >>> import tempfile
     >>> from unittest.mock import patch
@@ -87,11 +87,11 @@ def cached_rows(
     # Unique among threads and machines too, which may share process ids and the folder.
     temporary = folder / f".{key}.{secrets.token_hex(8)}.part"
     try:
-        with _said(folder):
+        with _write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             target = _create(temporary, shape, kind)
         write(target)
-        with _said(folder):
+        with _write_errors(folder):
             target.flush()
             del target
             os.replace(temporary, path)
@@ -100,7 +100,9 @@ def cached_rows(
             temporary.unlink(missing_ok=True)
     rows = _open(path, shape, kind)
     if rows is None:
-        raise ValueError(f"'{path}' needs {kind} rows of shape {shape}. Another came in between.")
+        raise ValueError(
+            f"'{path}' needs {kind} rows of shape {shape}. Another process replaced them."
+        )
     return rows
 
 
@@ -122,14 +124,15 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
         offset = file.tell()
-        # A full disk is said here; in a mapped file with holes it would kill the process.
+        # Allocate now: a full disk raises here, but kills a process that writes to a sparse map.
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, offset + bytes_of(shape, dtype))
+            os.posix_fallocate(file.fileno(), 0, offset + byte_size(shape, dtype))
         return np.memmap(file, dtype, "r+", offset, shape)
 
 
 @contextmanager
-def _said(folder: Path) -> Iterator[None]:
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Name the folder and the environment variable in errors of writing."""
     try:
         yield
     except (OSError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""What every reader checks, and how it says what is wrong with a file."""
+"""Checks that all file readers share, and their error messages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import numpy as np
 Path: TypeAlias = str | os.PathLike[str]
 Progress: TypeAlias = Callable[[int, int], None]
 
-# What parsers raise on bytes that they were not made for.
-_RAISED = (
+# Exceptions that parsers raise on malformed bytes.
+_PARSER_ERRORS = (
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -36,16 +36,16 @@ _RAISED = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_MOST_AXES = 32
-_DEFLATE = 1032  # bytes that one deflated byte stands for, at most
+_MAX_AXES = 32
+_DEFLATE = 1032  # maximum ratio of uncompressed to deflated bytes
 
 
 class MalformedFile(ValueError):
-    """A file that is not what it should be."""
+    """Error for a file with invalid contents."""
 
 
 def malformed(path: Path, rule: str, got: object) -> MalformedFile:
-    """The error to raise: it names the file, the rule, then what came.
+    """Create an error that names the file, the rule and the actual contents.
 
     >>> malformed("a.npy", "3 bytes", 2)
     MalformedFile("'a.npy' needs 3 bytes. Got 2.")
@@ -62,10 +62,10 @@ def _short(got: object) -> str:
 
 
 @contextmanager
-def reading(path: Path, rule: str) -> Iterator[None]:
-    """Turn whatever parsing `path` raises into `MalformedFile`; a missing file stays one.
+def wrap_errors(path: Path, rule: str) -> Iterator[None]:
+    """Convert errors of parsing `path` into `MalformedFile`, but keep `FileNotFoundError`.
 
-    >>> with reading("a.bin", "to hold a number"):
+    >>> with wrap_errors("a.bin", "to hold a number"):
     ...     struct.unpack("<I", b"12")
     Traceback (most recent call last):
     keras_disent.datasets.stored.checks.MalformedFile: 'a.bin' needs to hold a number. Got error:
@@ -77,27 +77,27 @@ def reading(path: Path, rule: str) -> Iterator[None]:
         raise
     except NotADirectoryError as error:
         raise FileNotFoundError(error.errno, error.strerror, os.fspath(path)) from error
-    except _RAISED as error:
+    except _PARSER_ERRORS as error:
         got = f"{type(error).__name__}: {_short(error).rstrip('.')}"
         raise malformed(path, rule, got) from error
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a regular file.
+def file_size(path: Path) -> int:
+    """Return the size of a regular file in bytes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a folder, a device or a pipe.
+        FileNotFoundError: The file does not exist.
+        ValueError: The path is a folder, a device or a pipe.
     """
-    with reading(path, "to be a file"):
-        found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        got = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
+    with wrap_errors(path, "to be a file"):
+        status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        got = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
         raise malformed(path, "to be a file", got)
-    return found.st_size
+    return status.st_size
 
 
-def take(path: Path, file: BinaryIO, size: int, what: str) -> bytes:
+def read_exactly(path: Path, file: BinaryIO, size: int, what: str) -> bytes:
     """Read exactly `size` bytes."""
     data = file.read(size)
     if len(data) != size:
@@ -106,26 +106,26 @@ def take(path: Path, file: BinaryIO, size: int, what: str) -> bytes:
 
 
 def check_shape(path: Path, shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape of rows: 1 to 32 axes, and no row without elements."""
-    if not 1 <= len(shape) <= _MOST_AXES:
-        raise malformed(path, f"rows: 1 to {_MOST_AXES} axes", f"{len(shape)}")
+    """Check the shape of an array of rows: 1 to 32 axes, and no empty rows."""
+    if not 1 <= len(shape) <= _MAX_AXES:
+        raise malformed(path, f"rows: 1 to {_MAX_AXES} axes", f"{len(shape)}")
     if not all(0 <= n < 2**63 for n in shape) or 0 in shape[1:]:
         rule = "a shape of numbers from 1 to 2**63 - 1 (0 only for no rows)"
         raise malformed(path, rule, tuple(map(_short, shape)))
     return tuple(shape)
 
 
-def bytes_of(shape: Sequence[int], dtype: np.dtype) -> int:
-    """Bytes of an array, without overflow.
+def byte_size(shape: Sequence[int], dtype: np.dtype) -> int:
+    """Return the size of an array in bytes, as a Python integer that cannot overflow.
 
-    >>> bytes_of((2**40, 2**40), np.dtype("int16"))
+    >>> byte_size((2**40, 2**40), np.dtype("int16"))
     2417851639229258349412352
     """
     return math.prod(shape) * dtype.itemsize
 
 
 def check_expansion(path: Path, claimed: int, packed: int) -> None:
-    """Refuse a size that no compressed data of that length can have."""
+    """Raise an error if `packed` deflated bytes cannot expand to `claimed` bytes."""
     if claimed > packed * _DEFLATE:
         rule = f"at most {_DEFLATE} bytes for each compressed byte"
         raise malformed(path, rule, f"a claim of {claimed} bytes in {packed}")

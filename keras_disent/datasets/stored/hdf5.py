@@ -1,4 +1,4 @@
-"""HDF5 files: mapped where the layout allows it, read chunk by chunk where not."""
+"""Read HDF5 files: mapped into memory if the layout allows it, otherwise chunk by chunk."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from keras_disent.datasets.source import check_indices
 from keras_disent.datasets.stored.checks import (
     Path,
     Progress,
-    bytes_of,
+    byte_size,
     check_shape,
+    file_size,
     malformed,
-    reading,
-    size_of,
+    wrap_errors,
 )
-from keras_disent.datasets.stored.rows import Layout, RowSource, mapped
+from keras_disent.datasets.stored.rows import Layout, RowSource, map_rows
 
 _HDF5 = "to be an HDF5 file"
-_MOST_CHUNK = 2**25
-_MOST_ATTRIBUTE = 2**20
+_MAX_CHUNK = 2**25
+_MAX_ATTRIBUTE = 2**20
 _BUFFER = 48 * 2**20
 _SLOW_CHUNKS = 8
 _SLOW_ROWS = 64
@@ -40,22 +40,22 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> RowSource:
     """Open a data set of an HDF5 file.
 
     Args:
-        path: file.
-        name: of the data set in it, such as `"latents/classes"`. Only hard links are followed.
-        warn: say if single rows will be slow; not wanted for what is read as a whole.
+        path: File to read.
+        name: Name of the data set, such as `"latents/classes"`. Only hard links are followed.
+        warn: Whether to warn that single rows are slow to read. Use False for data sets that
+            are read completely.
 
     Returns:
-        A read-only `np.memmap` if the data set is contiguous; an array in memory if it is
-        small enough to lie in its header, or empty; else `ChunkedRows`.
+        A read-only `np.memmap` if the data set is contiguous; an array in memory if the data set
+        is empty or stored in its header; otherwise `ChunkedRows`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such file; there is no such data set; it holds something else than
-            numbers, is virtual, lies in another file, in chunks of more than 32 MB, or is not
-            all there.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an HDF5 file; the data set is missing, not numeric, virtual,
+            incomplete or in another file; or its chunks are larger than 32 MB.
 
     Warns:
-        UserWarning: a row lies in more than 8 chunks, or a chunk holds more than 64 rows.
+        UserWarning: A row lies in more than 8 chunks, or a chunk holds more than 64 rows.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.h5"
@@ -66,14 +66,14 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> RowSource:
            [0, 1],
            [4, 5]])
     """
-    with reading(path, _HDF5), _opened(path) as file:
+    with wrap_errors(path, _HDF5), _opened(path) as file:
         data = _find(path, file, name)
         layout = data.id.get_create_plist().get_layout()
         dtype = np.dtype(data.dtype.str)
         if layout == h5py.h5d.CONTIGUOUS or 0 in data.shape:
-            found = Layout(data.shape, dtype, data.id.get_offset() or 0)
+            array = Layout(data.shape, dtype, data.id.get_offset() or 0)
             with open(path, "rb") as raw:
-                return mapped(path, raw, found, bytes_of(data.shape, dtype))
+                return map_rows(path, raw, array, byte_size(data.shape, dtype))
         if layout == h5py.h5d.COMPACT:
             return np.asarray(data[()])
     rows = ChunkedRows(path, name)
@@ -83,19 +83,19 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> RowSource:
 
 
 class ChunkedRows:
-    """Rows of a chunked data set; every chunk is read once a call.
+    """Rows of a chunked data set; a call reads each chunk at most once.
 
-    The file stays open until the object is gone. Copies in other processes open it again.
+    The file stays open until the object is deleted. Copies in other processes open it again.
 
-    Args: as of `open_hdf5`.
+    Args: The same as for `open_hdf5`.
 
     Attributes:
-        shape: rows first.
-        dtype: of the rows.
-        chunks: shape of a chunk.
+        shape: Shape of the array; the first axis counts the rows.
+        dtype: Dtype of the rows.
+        chunks: Shape of a chunk.
 
     Raises:
-        FileNotFoundError, ValueError: as of `open_hdf5`.
+        FileNotFoundError, ValueError: See `open_hdf5`.
     """
 
     shape: tuple[int, ...]
@@ -106,7 +106,7 @@ class ChunkedRows:
         self._path, self._name = path, name
         file = _opened(path)
         try:
-            with reading(path, _HDF5):
+            with wrap_errors(path, _HDF5):
                 self._data = _find(path, file, name)
                 self.shape, self.dtype = self._data.shape, np.dtype(self._data.dtype.str)
                 self.chunks = self._data.chunks or self.shape
@@ -119,54 +119,54 @@ class ChunkedRows:
         return self.shape[0]
 
     def __getitem__(self, indices: ArrayLike) -> np.ndarray:
-        """Rows at `(n,)` indices, in any order, with repeats.
+        """Return the rows at `(n,)` indices, in any order; indices may repeat.
 
         Raises:
-            TypeError, ValueError, IndexError: see `check_indices`.
-            ValueError: the file is broken there.
+            TypeError, ValueError, IndexError: See `check_indices`.
+            ValueError: A chunk of these rows is broken.
         """
-        wanted = check_indices(indices, len(self))
-        rows, places = np.unique(wanted, return_inverse=True)
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        checked = check_indices(indices, len(self))
+        rows, inverse = np.unique(checked, return_inverse=True)
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         starts = np.unique(rows // self.chunks[0], return_index=True)[1]
         for start, stop in itertools.pairwise([*starts, len(rows)]):
             low, high = int(rows[start]), int(rows[stop - 1]) + 1
             for box in self._boxes(high - low):
-                with reading(self._path, f"'{self._name}' to be whole"):
+                with wrap_errors(self._path, f"'{self._name}' to be complete"):
                     slab = self._data[(slice(low, high), *box)]
-                found[(slice(start, stop), *box)] = slab[rows[start:stop] - low]
-        # Sorted indices without repeats, as most readers of a whole file ask for, need no copy.
-        return found if np.array_equal(rows, wanted) else found[places]
+                values[(slice(start, stop), *box)] = slab[rows[start:stop] - low]
+        # Sorted indices without repeats, as for reading a complete file, need no copy.
+        return values if np.array_equal(rows, checked) else values[inverse]
 
     def __reduce__(self) -> tuple:
         return ChunkedRows, (self._path, self._name)
 
     def _boxes(self, rows: int) -> Iterator[tuple[slice, ...]]:
-        """Parts of so many rows of one band: one if it is small, else one for each chunk."""
-        whole = self.shape[1:]
-        if rows * bytes_of(whole, self.dtype) <= _MOST_CHUNK:
-            yield tuple(slice(0, n) for n in whole)
+        """Split `rows` rows across their other axes: one box if they are small, or the chunks."""
+        row_shape = self.shape[1:]
+        if rows * byte_size(row_shape, self.dtype) <= _MAX_CHUNK:
+            yield tuple(slice(0, n) for n in row_shape)
             return
-        steps = zip(whole, self.chunks[1:], strict=True)
+        steps = zip(row_shape, self.chunks[1:], strict=True)
         for corner in itertools.product(*(range(0, n, step) for n, step in steps)):
             yield tuple(slice(a, a + c) for a, c in zip(corner, self.chunks[1:], strict=True))
 
 
 def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) -> None:
-    """Write an HDF5 file again, all data sets uncompressed and contiguous, in under 100 MB.
+    """Rewrite an HDF5 file with uncompressed, contiguous data sets, in under 100 MB of memory.
 
-    Groups, attributes and other hard links are kept.
+    Groups, attributes and hard links are kept.
 
     Args:
-        source: file.
-        target: new file; may be `source`. It is there when it is whole, or not at all.
-        progress: called with the bytes that are done and all bytes.
+        source: File to read.
+        target: File to write atomically; may be `source`.
+        progress: Function that is called with the number of bytes written and their total.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: `source` is no such file; it has links to other files or soft links, objects,
-            references or values of variable length (strings in attributes are fine), virtual
-            data sets, or data sets that are not all there.
+        FileNotFoundError: The source does not exist.
+        ValueError: `source` is not an HDF5 file; it has soft or external links, objects,
+            references or values of variable length (except strings in attributes); or it has
+            virtual or incomplete data sets.
         OSError: `target` cannot be written.
 
     >>> import tempfile
@@ -179,10 +179,10 @@ def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) ->
     'memmap'
     """
     with _opened(source) as old:
-        with reading(source, _HDF5):
+        with wrap_errors(source, _HDF5):
             plan = _plan(source, old)
         total = sum(
-            bytes_of(item.shape, item.dtype)
+            byte_size(item.shape, item.dtype)
             for _, item, first in plan
             if _is_data(item) and item.shape and not first
         )
@@ -197,26 +197,26 @@ def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) ->
                 elif item.shape:
                     copy = new.create_dataset(where, item.shape, item.dtype)
                     for box in _boxes(item.shape, item.chunks, item.dtype.itemsize):
-                        with reading(source, f"'{where}' to be whole"):
+                        with wrap_errors(source, f"'{where}' to be complete"):
                             part = item[box]
                         copy[box] = part
                         done += part.nbytes
-                        del part  # before the next one is there
+                        del part  # free its memory before reading the next one
                         if progress is not None:
                             progress(done, total)
                 else:
-                    with reading(source, f"'{where}' to be whole"):
+                    with wrap_errors(source, f"'{where}' to be complete"):
                         value = item[()]
                     copy = new.create_dataset(where, data=value, dtype=item.dtype)
                 for key in item.attrs:
-                    with reading(source, f"the attribute '{key}' of '{where}' to be whole"):
+                    with wrap_errors(source, f"the attribute '{key}' of '{where}' to be complete"):
                         value, kind = item.attrs[key], item.attrs.get_id(key).dtype
                     copy.attrs.create(key, value, dtype=kind)
 
 
 def _opened(path: Path) -> Any:
-    size_of(path)
-    with reading(path, _HDF5):
+    file_size(path)
+    with wrap_errors(path, _HDF5):
         return h5py.File(path, "r")
 
 
@@ -232,50 +232,50 @@ def _find(path: Path, file: Any, name: str) -> Any:
             raise malformed(path, f"a data set '{name}'", f"{keys or 'nothing'} in it")
         item = _child(path, item, part)
     if not _is_data(item):
-        raise malformed(path, f"a data set '{name}'", "something else of that name")
+        raise malformed(path, f"a data set '{name}'", "another kind of item")
     _check_data(path, name, item)
     check_shape(path, item.shape or ())
     standard = h5py.h5t.py_create(item.dtype, logical=True)
     if item.dtype.kind not in "biufc" or not standard.equal(item.id.get_type()):
-        rule = f"numbers of a usual type in '{name}'"
-        raise malformed(path, rule, f"{item.dtype}, stored in another way or no numbers")
+        rule = f"numbers of a standard type in '{name}'"
+        raise malformed(path, rule, f"{item.dtype}, in a nonstandard format or not numeric")
     return item
 
 
 def _child(path: Path, group: Any, name: str) -> Any:
     link = group.get(name, getlink=True)
     if name in ("", ".") or "\0" in name or not isinstance(link, h5py.HardLink):
-        raise malformed(path, f"'{name}' itself, no link to it", type(link).__name__)
+        raise malformed(path, f"a hard link for '{name}'", type(link).__name__)
     return group[name]
 
 
 def _check_data(path: Path, name: str, data: Any) -> None:
-    """Refuse a data set that does not lie in the file, all of it, as bytes."""
+    """Raise an error unless all values of a data set are in this file, with a fixed size."""
     if data.dtype.hasobject:
         rule = f"values of fixed size in '{name}'"
         raise malformed(path, rule, "objects, references or variable lengths")
     properties = data.id.get_create_plist()
     layout = properties.get_layout()
     if layout == h5py.h5d.VIRTUAL or properties.get_external_count():
-        raise malformed(path, f"the values of '{name}' in it", "a place in another file")
+        raise malformed(path, f"the values of '{name}' in the same file", "another file")
     for number in range(properties.get_nfilters()):
         code, _, _, title = properties.get_filter(number)
         if not h5py.h5z.filter_avail(code):
-            raise malformed(path, f"usual filters for '{name}'", f"{code}, {title!r}")
+            raise malformed(path, f"available filters for '{name}'", f"{code}, {title!r}")
     if data.shape is None or 0 in data.shape:
         return
-    claimed = bytes_of(data.shape, data.dtype)
+    claimed = byte_size(data.shape, data.dtype)
     if layout != h5py.h5d.CHUNKED:
         stored = data.id.get_storage_size()
         end = (data.id.get_offset() or 0) + stored
         if stored != claimed or (layout == h5py.h5d.CONTIGUOUS and not data.id.get_offset()):
             raise malformed(path, f"{claimed} bytes of '{name}'", f"{stored}, or unwritten")
-        if end > size_of(path):
-            raise malformed(path, f"{end} bytes for '{name}'", f"{size_of(path)}: truncated")
+        if end > file_size(path):
+            raise malformed(path, f"{end} bytes for '{name}'", f"{file_size(path)}: truncated")
         return
-    if bytes_of(data.chunks, data.dtype) > _MOST_CHUNK:
-        rule = f"chunks of at most {_MOST_CHUNK} bytes in '{name}'"
-        raise malformed(path, rule, f"{bytes_of(data.chunks, data.dtype)}")
+    if byte_size(data.chunks, data.dtype) > _MAX_CHUNK:
+        rule = f"chunks of at most {_MAX_CHUNK} bytes in '{name}'"
+        raise malformed(path, rule, f"{byte_size(data.chunks, data.dtype)}")
     needed = math.prod(map(_steps, data.shape, data.chunks))
     if data.id.get_num_chunks() != needed:
         rule = f"{needed} chunks for '{name}' of shape {data.shape}"
@@ -287,21 +287,21 @@ def _steps(size: int, step: int) -> int:
 
 
 def _warn_if_slow(path: Path, name: str, rows: ChunkedRows) -> None:
-    across = math.prod(map(_steps, rows.shape[1:], rows.chunks[1:]))
-    deep = min(rows.chunks[0], len(rows))
-    if across <= _SLOW_CHUNKS and deep <= _SLOW_ROWS:
+    chunks_per_row = math.prod(map(_steps, rows.shape[1:], rows.chunks[1:]))
+    rows_per_chunk = min(rows.chunks[0], len(rows))
+    if chunks_per_row <= _SLOW_CHUNKS and rows_per_chunk <= _SLOW_ROWS:
         return
     warnings.warn(
-        f"Single rows of '{os.fspath(path)}' are slow to read: one of '{name}' lies in "
-        f"{across} chunk(s), and a chunk holds {deep} row(s). Write the file again, once, with: "
-        f"keras-disent data convert {shlex.quote(os.fspath(path))}",
+        f"Single rows of '{os.fspath(path)}' are slow to read: a row of '{name}' lies in "
+        f"{chunks_per_row} chunk(s), and a chunk holds {rows_per_chunk} row(s). "
+        f"Convert the file once: keras-disent data convert {shlex.quote(os.fspath(path))}",
         UserWarning,
         stacklevel=_outside(),
     )
 
 
 def _outside() -> int:
-    """Stack level of the first caller that is not of this package."""
+    """Return the stack level of the first caller outside this package."""
     package = __name__.partition(".")[0]
     level, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
@@ -310,7 +310,7 @@ def _outside() -> int:
 
 
 def _plan(path: Path, file: Any) -> list[tuple[str, Any, str]]:
-    """All groups and data sets: name, item, and the name it was seen under before, if so."""
+    """List all groups and data sets: name, item, and an earlier name of the same item or ''."""
     plan = []
     seen: dict[tuple[int, int], str] = {}
     pending = [("/", file)]
@@ -338,27 +338,27 @@ def _check_attribute(path: Path, where: str, key: str, attribute: Any) -> None:
         rule = f"numbers or strings for the attribute '{key}' of '{where}'"
         raise malformed(path, rule, "references or variable lengths")
     size = attribute.get_space().get_simple_extent_npoints() * attribute.dtype.itemsize
-    if size > _MOST_ATTRIBUTE:
-        rule = f"at most {_MOST_ATTRIBUTE} bytes for the attribute '{key}' of '{where}'"
+    if size > _MAX_ATTRIBUTE:
+        rule = f"at most {_MAX_ATTRIBUTE} bytes for the attribute '{key}' of '{where}'"
         raise malformed(path, rule, size)
 
 
 def _boxes(
     shape: Sequence[int], chunks: Sequence[int] | None, itemsize: int
 ) -> Iterator[tuple[slice, ...]]:
-    """Parts of an array of at most 48 MB, along whole chunks where they fit."""
+    """Split an array into parts of at most 48 MB, aligned with its chunks where these fit."""
     if not shape:
         yield ()
         return
     count, *rest = shape
-    deep, *across = chunks or [1] * len(shape)
+    depth, *across = chunks or [1] * len(shape)
     inner = itemsize * math.prod(rest)
     step = max(1, _BUFFER // max(1, inner))
-    step = step // deep * deep if step >= deep else _steps(deep, _steps(deep, step))
+    step = step // depth * depth if step >= depth else _steps(depth, _steps(depth, step))
     for start in range(0, count, step):
-        here = slice(start, min(start + step, count))
+        part = slice(start, min(start + step, count))
         if inner <= _BUFFER:
-            yield (here, *(slice(0, n) for n in rest))
+            yield (part, *(slice(0, n) for n in rest))
         else:
-            for part in _boxes(rest, across, itemsize):
-                yield (here, *part)
+            for box in _boxes(rest, across, itemsize):
+                yield (part, *box)

@@ -1,4 +1,4 @@
-"""NumPy's files: .npy, and the members of .npz archives. Nothing is ever unpickled."""
+"""Read .npy files and the members of .npz archives, without unpickling anything."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import numpy as np
 
 from keras_disent.datasets.stored.checks import (
     Path,
-    bytes_of,
+    byte_size,
     check_expansion,
     check_shape,
+    file_size,
     malformed,
-    reading,
-    size_of,
-    take,
+    read_exactly,
+    wrap_errors,
 )
-from keras_disent.datasets.stored.rows import Layout, Stream, blocks_of, check_rows, mapped
+from keras_disent.datasets.stored.rows import Layout, Stream, check_rows, map_rows, read_blocks
 
 _NPY = "to be an .npy file"
 _NPZ = "to be an .npz file"
 _MAGIC = b"\x93NUMPY"
-_MOST_HEADER = 10_000  # as NumPy's own limit
-_MOST_DIRECTORY = 2**20
+_MAX_HEADER = 10_000  # as NumPy's own limit
+_MAX_DIRECTORY = 2**20
 _NUMBERS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
 _MEMBER = re.compile(r"[^./\\:\0][^/\\:\0]*\.npy")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
@@ -40,14 +40,14 @@ def map_npy(path: Path) -> np.ndarray:
     """Map an .npy file into memory.
 
     Args:
-        path: file of numbers (bool, integer, float or complex), in C order.
+        path: File of numbers (bool, integer, float or complex), in C order.
 
     Returns:
         A read-only `np.memmap`; an empty array if there are no rows.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such file, or longer or shorter than its header says.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not a numeric .npy file, or its size differs from its header.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.npy"
@@ -57,18 +57,19 @@ def map_npy(path: Path) -> np.ndarray:
            [0, 1],
            [4, 5]])
     """
-    size = size_of(path)
-    with reading(path, _NPY), open(path, "rb") as file:
+    size = file_size(path)
+    with wrap_errors(path, _NPY), open(path, "rb") as file:
         layout = _read_header(path, file)
-        return mapped(path, file, layout, size - layout.offset)
+        return map_rows(path, file, layout, size - layout.offset)
 
 
 def members(path: Path) -> list[str]:
-    """Names of the arrays in an .npz archive.
+    """Return the names of the arrays in an .npz archive.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such archive; a member has a path for a name, or the name of another.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an .npz archive, the name of a member is a path, or two
+            members have the same name.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.npz"
@@ -81,35 +82,36 @@ def members(path: Path) -> list[str]:
 
 
 def is_stored(path: Path, member: str) -> bool:
-    """Whether a member of an .npz archive is uncompressed, so that `map_npz` takes it.
+    """Return whether a member of an .npz archive is uncompressed, as `map_npz` requires.
 
-    Args: as of `map_npz`.
+    Args: The same as for `map_npz`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: as of `map_npz`, except for what the member holds.
+        FileNotFoundError: The file does not exist.
+        ValueError: See `map_npz`; the contents of the member are not checked.
     """
     with _archive(path) as (_, archive):
         return _find(path, archive, member).compress_type == zipfile.ZIP_STORED
 
 
 def map_npz(path: Path, member: str) -> np.ndarray:
-    """Map an uncompressed member of an .npz archive into memory, where it lies in the file.
+    """Map an uncompressed member of an .npz archive into memory.
 
-    Its checksum in the archive is not looked at: that would read it all. `stream_npz` does.
+    The checksum in the archive is ignored, because comparing it would read the complete member.
+    `stream_npz` compares it.
 
     Args:
-        path: archive, as `np.savez` writes it.
-        member: name of the array in it, such as `"images"`.
+        path: Archive, as written by `np.savez`.
+        member: Name of the array, such as `"images"`.
 
     Returns:
         A read-only `np.memmap`; an empty array if there are no rows.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such archive; a member has a path for a name, or the name of
-            another; there is no such member, or it is compressed, encrypted, not an array of
-            numbers in C order, or longer or shorter than its header says.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an .npz archive, the name of a member is a path, or two
+            members have the same name. Or the requested member is missing, compressed,
+            encrypted, not a numeric array in C order, or its size differs from its header.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.npz"
@@ -131,21 +133,21 @@ def map_npz(path: Path, member: str) -> np.ndarray:
         file.seek(start)
         layout = _read_header(path, file, info.file_size)
         available = info.file_size - layout.offset
-        return mapped(path, file, layout._replace(offset=start + layout.offset), available)
+        return map_rows(path, file, layout._replace(offset=start + layout.offset), available)
 
 
 def stream_npz(path: Path, member: str) -> Stream:
     """Read a member of an .npz archive in blocks of rows, in bounded memory.
 
-    Args: as of `map_npz`; the member may be compressed (deflated).
+    Args: The same as for `map_npz`; the member may be compressed (deflated).
 
     Returns:
         `(shape, dtype, blocks)`. The checksum is compared after the last block.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: as of `map_npz`; the sizes in the archive do not fit the array; or a row of
-            more than 16 MB. The blocks raise it for broken or missing data.
+        FileNotFoundError: The file does not exist.
+        ValueError: See `map_npz`; or the sizes in the archive do not match the array, or a row
+            has more than 16 MB. The blocks raise it for broken or missing data.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.npz"
@@ -161,26 +163,26 @@ def stream_npz(path: Path, member: str) -> Stream:
         with _member(path, member) as (now, file):
             if now != layout:
                 raise malformed(path, f"to stay as it was, {layout}", now)
-            yield from blocks_of(path, file, layout)
+            yield from read_blocks(path, file, layout)
 
     return Stream(layout.shape, layout.dtype, blocks())
 
 
 class _Bounded(io.FileIO):
-    """A file that is never read by more than a megabyte: `zipfile` believes what it reads."""
+    """A file that reads at most one megabyte at a time, whatever size `zipfile` asks for."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        most = _MOST_DIRECTORY + 1
+        most = _MAX_DIRECTORY + 1
         data = super().read(most if size is None or size < 0 else min(size, most))
         if len(data) == most:
-            raise zipfile.BadZipFile(f"A directory of more than {_MOST_DIRECTORY} bytes")
+            raise zipfile.BadZipFile(f"A directory of more than {_MAX_DIRECTORY} bytes")
         return data
 
 
 @contextmanager
 def _archive(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
-    size_of(path)
-    with reading(path, _NPZ), _Bounded(path) as file, zipfile.ZipFile(file) as archive:
+    file_size(path)
+    with wrap_errors(path, _NPZ), _Bounded(path) as file, zipfile.ZipFile(file) as archive:
         names = [info.orig_filename for info in archive.infolist()]
         for name in names:
             if not _MEMBER.fullmatch(name):
@@ -205,13 +207,13 @@ def _find(path: Path, archive: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
 
 
 def _data_start(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: after a header of its own that repeats the directory's."""
+    """Return the offset of a member's data, and compare its local header with the directory."""
     file.seek(info.header_offset)
-    local = take(path, file, _LOCAL.size, "a member's header")
+    local = read_exactly(path, file, _LOCAL.size, "a member's header")
     magic, _, _, flags, method, *_, name_size, extra_size = _LOCAL.unpack(local)
-    name = take(path, file, name_size, "a member's name")
-    told = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
-    if (magic, method, flags & _ENCRYPTED, name) != (b"PK\3\4", info.compress_type, 0, told):
+    name = read_exactly(path, file, name_size, "a member's name")
+    expected = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+    if (magic, method, flags & _ENCRYPTED, name) != (b"PK\3\4", info.compress_type, 0, expected):
         got = f"{magic!r}, method {method}, flags {flags}, name {name!r}"
         raise malformed(path, f"a header for '{info.filename}' as in its directory", got)
     return info.header_offset + _LOCAL.size + name_size + extra_size
@@ -229,24 +231,28 @@ def _member(path: Path, member: str) -> Iterator[tuple[Layout, BinaryIO]]:
         with archive.open(info) as file:
             layout = _read_header(path, file, info.file_size)
             check_rows(path, layout)
-            needed = layout.offset + bytes_of(layout.shape, layout.dtype)
+            needed = layout.offset + byte_size(layout.shape, layout.dtype)
             if needed != info.file_size:
                 rule = f"{needed} bytes for '{member}' of shape {layout.shape}"
                 raise malformed(path, rule, info.file_size)
             yield layout, file  # type: ignore[misc]
 
 
-def _read_header(path: Path, file: Any, limit: int = _MOST_HEADER) -> Layout:
-    """Parse the header of an .npy file; `file` is left at its end."""
-    magic = take(path, file, 8, "an .npy header")
+def _read_header(path: Path, file: Any, limit: int = _MAX_HEADER) -> Layout:
+    """Parse the header of an .npy file; afterward `file` is at the first byte of the data."""
+    magic = read_exactly(path, file, 8, "an .npy header")
     sizes = {(1, 0): "<H", (2, 0): "<I", (3, 0): "<I"}
     if magic[:6] != _MAGIC or tuple(magic[6:]) not in sizes:
         raise malformed(path, "the .npy format 1.0, 2.0 or 3.0", repr(magic))
     prefix = sizes[magic[6], magic[7]]
-    (size,) = struct.unpack(prefix, take(path, file, struct.calcsize(prefix), "an .npy header"))
-    if size > min(limit, _MOST_HEADER):
-        raise malformed(path, f"an .npy header of at most {_MOST_HEADER} bytes", size)
-    text = take(path, file, size, "an .npy header").decode("utf-8" if magic[6] > 2 else "latin1")
+    (size,) = struct.unpack(
+        prefix, read_exactly(path, file, struct.calcsize(prefix), "an .npy header")
+    )
+    if size > min(limit, _MAX_HEADER):
+        raise malformed(path, f"an .npy header of at most {_MAX_HEADER} bytes", size)
+    text = read_exactly(path, file, size, "an .npy header").decode(
+        "utf-8" if magic[6] > 2 else "latin1"
+    )
     header = _literal(path, text)
     rule = "an .npy header of 'descr', 'fortran_order' and 'shape'"
     if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
@@ -266,8 +272,8 @@ def _read_header(path: Path, file: Any, limit: int = _MOST_HEADER) -> Layout:
 
 
 def _literal(path: Path, text: str) -> object:
-    if "\\" in text:  # nothing needs it, and Python warns of some
+    if "\\" in text:  # no valid header needs one, and some raise warnings
         raise malformed(path, "an .npy header without backslashes", repr(text))
-    with reading(path, "an .npy header that is a Python literal"):
+    with wrap_errors(path, "an .npy header that is a Python literal"):
         # Python 2 wrote long integers as 3L.
         return ast.literal_eval(re.sub(r"(?<=\d)L(?=[,) ])", "", text))

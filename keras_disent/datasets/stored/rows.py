@@ -1,4 +1,4 @@
-"""Rows of a file: mapped where they lie, or streamed in blocks."""
+"""Map rows of a file into memory, or stream them in blocks."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
-from keras_disent.datasets.stored.checks import Path, bytes_of, check_shape, malformed
+from keras_disent.datasets.stored.checks import Path, byte_size, check_shape, malformed
 
 BLOCK = 2**22
-MOST_ROW = 2**24
+MAX_ROW = 2**24
 _PIECE = 2**20
 
 
 class RowSource(Protocol):
-    """Rows by index; `np.ndarray` and `np.memmap` are row sources."""
+    """Anything that returns rows by index; `np.ndarray` and `np.memmap` are row sources."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """Shape of the array; the first axis counts the rows."""
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the rows."""
+        """Dtype of the rows."""
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
 
     def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        """Rows at int64 `indices`, in any order, with repeats."""
+        """Return the rows at int64 `indices`, in any order; indices may repeat."""
 
 
 class Layout(NamedTuple):
-    """What a header says: the array, and where its bytes begin."""
+    """Shape and dtype of an array in a file, and the offset of its first byte."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -41,13 +41,13 @@ class Layout(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """An array that comes in blocks of rows, in order.
+    """An array that is read in consecutive blocks of rows.
 
     Attributes:
-        shape: of the whole array.
-        dtype: of the whole array.
-        blocks: arrays `(k, *shape[1:])`, about 4 MB each. Once. What is wrong with the bytes
-            is raised on the way, at the latest after the last block.
+        shape: Shape of the complete array.
+        dtype: Dtype of the complete array.
+        blocks: Iterator over arrays `(k, *shape[1:])` of about 4 MB each; it can be used once.
+            It raises a `ValueError` for broken data, at the latest after the last block.
     """
 
     shape: tuple[int, ...]
@@ -55,17 +55,17 @@ class Stream(NamedTuple):
     blocks: Iterator[np.ndarray]
 
 
-def mapped(path: Path, file: BinaryIO, layout: Layout, available: int) -> np.ndarray:
+def map_rows(path: Path, file: BinaryIO, layout: Layout, available: int) -> np.ndarray:
     """Map an array that fills `available` bytes of `file`.
 
     Returns:
         A read-only `np.memmap`; an empty array if there are no rows.
 
     Raises:
-        ValueError: the array needs more or fewer bytes than there are.
+        ValueError: The array needs more or fewer bytes than `available`.
     """
     shape = check_shape(path, layout.shape)
-    needed = bytes_of(shape, layout.dtype)
+    needed = byte_size(shape, layout.dtype)
     if needed != available:
         rule = f"{needed} bytes for the shape {shape} of {layout.dtype}"
         raise malformed(path, rule, available)
@@ -77,33 +77,33 @@ def mapped(path: Path, file: BinaryIO, layout: Layout, available: int) -> np.nda
 
 
 def check_rows(path: Path, layout: Layout) -> None:
-    """Refuse what cannot be streamed in bounded memory."""
-    size = bytes_of(check_shape(path, layout.shape)[1:], layout.dtype)
-    if size > MOST_ROW:
-        rule = f"rows of at most {MOST_ROW} bytes"
+    """Raise an error if the rows are too large to be streamed in bounded memory."""
+    size = byte_size(check_shape(path, layout.shape)[1:], layout.dtype)
+    if size > MAX_ROW:
+        rule = f"rows of at most {MAX_ROW} bytes"
         raise malformed(path, rule, f"{size} bytes a row of shape {layout.shape[1:]}")
 
 
-def blocks_of(path: Path, file: BinaryIO, layout: Layout) -> Iterator[np.ndarray]:
+def read_blocks(path: Path, file: BinaryIO, layout: Layout) -> Iterator[np.ndarray]:
     """Read an array to the end of `file`, in blocks of rows.
 
     Raises:
-        ValueError: the file ends early or goes on after the last row.
+        ValueError: The file is shorter or longer than its rows.
     """
     count, *row = layout.shape
-    size = bytes_of(row, layout.dtype)
+    size = byte_size(row, layout.dtype)
     step = max(1, BLOCK // size)
     for start in range(0, count, step):
         rows = min(step, count - start)
         raw = np.empty(rows * size, np.uint8)
-        filled = 0
-        while filled < raw.size:
-            got = file.readinto(raw[filled : filled + _PIECE].data)  # type: ignore[attr-defined]
-            if not got:
-                there = start * size + filled
+        position = 0
+        while position < raw.size:
+            read = file.readinto(raw[position : position + _PIECE].data)  # type: ignore[attr-defined]
+            if not read:
+                available = start * size + position
                 rule = f"{count * size} bytes for the shape {layout.shape} of {layout.dtype}"
-                raise malformed(path, rule, f"only {there}: it is truncated")
-            filled += got
+                raise malformed(path, rule, f"only {available}: the file is truncated")
+            position += read
         yield raw.view(layout.dtype).reshape(rows, *row)
     if file.read(1):
         raise malformed(path, f"to end after {count * size} bytes of rows", "more")
