@@ -265,7 +265,7 @@ WRONG = {
         "at least 0, or a schedule. G",
     ),
     "text as weight": (["--model", "beta_vae", "--set", "beta=much"], "or a schedule. Got 'much'."),
-    "factor": (["--subset", "color=0"], "names out of shape, scale, orientation, position_x, "),
+    "factor": (["--subset", "color=0"], "names from shape, scale, orientation, position_x, "),
     "step of a factor": (
         ["--subset", "shape=star"],
         "or square, ellipse, heart. Got 'star'.",

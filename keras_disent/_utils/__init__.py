@@ -1,1 +1,1 @@
-"""Helpers of the package itself; nothing here is public."""
+"""Private helpers of the package."""

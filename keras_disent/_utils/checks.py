@@ -1,4 +1,4 @@
-"""What comes in is checked before any work is done. Each error states the rule, then what came."""
+"""Checks of arguments. Each error message states the rule, then the actual value."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from keras_disent._utils.arrays import to_numpy
 
-ROUNDING = 1e-4  # by which floats may lie outside of [0, 1]
-CHUNK = 1 << 24  # values looked at in one go: checking never needs a second copy of the data
+ROUNDING = 1e-4  # tolerance for floats outside of [0, 1]
+CHUNK = 1 << 24  # maximum number of values checked at once, to bound the memory of copies
 
 
 def image_shape(shape: Any) -> tuple[int, int, int]:
-    """Check the shape of one image: three positive whole numbers.
+    """Check the shape of an image, `(height, width, channels)`: three positive integers.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: The shape is anything else.
     """
     try:
         height, width, channels = (int(side) for side in shape)
@@ -29,10 +29,15 @@ def image_shape(shape: Any) -> tuple[int, int, int]:
 
 
 def check_integer(name: str, value: Any, at_least: int) -> int:
-    """Check a whole number with a lower bound.
+    """Check that an argument is an integer of at least `at_least`.
+
+    Args:
+        name: Name of the argument in the error message.
+        value: Its value.
+        at_least: Smallest valid value.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: The value is not an integer, or too small.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
         raise ValueError(f"`{name}` is a whole number of at least {at_least}. Got {value!r}.")
@@ -40,23 +45,30 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
 
 
 def batch_form(images: Any, shape: tuple[int, int, int], name: str) -> None:
-    """Check shape and dtype of a batch of images: an array or tensor of any backend.
+    """Check the shape and dtype of a batch of images.
+
+    Args:
+        images: Array, or tensor of any backend.
+        shape: Required shape of an image, `(height, width, channels)`.
+        name: Name of the argument in the error message.
 
     Raises:
-        ValueError: if a row is not an image of `shape`, or the dtype is neither uint8 nor float.
+        ValueError: The images do not have this shape, or the dtype is neither uint8 nor float.
     """
     if not hasattr(images, "shape") or not hasattr(images, "dtype"):
         raise ValueError(
             f"`{name}` must be an array of images (n, height, width, channels). "
             f"Got {type(images).__name__}."
         )
-    got = tuple(images.shape)
-    fits = len(got) == 4 and all(g is None or g == s for g, s in zip(got[1:], shape, strict=True))
+    actual = tuple(images.shape)
+    fits = len(actual) == 4 and all(
+        side is None or side == expected for side, expected in zip(actual[1:], shape, strict=True)
+    )
     if not fits:
-        hint = " (add the channel axis: images[..., None])" if got[1:] == shape[:2] else ""
+        hint = " (add the channel axis: images[..., None])" if actual[1:] == shape[:2] else ""
         raise ValueError(
             f"`{name}` must have shape (n, {', '.join(map(str, shape))}), as the model's "
-            f"`image_shape`. Got {got}{hint}."
+            f"`image_shape`. Got {actual}{hint}."
         )
     dtype = str(getattr(images.dtype, "name", images.dtype)).removeprefix("torch.")
     if dtype != "uint8" and "float" not in dtype:
@@ -66,25 +78,31 @@ def batch_form(images: Any, shape: tuple[int, int, int], name: str) -> None:
 def images(
     images: Any, shape: tuple[int, int, int], name: str = "images", refuse_bits: bool = True
 ) -> None:
-    """Check an array of images whole: form, not empty, and values.
+    """Check the shape, dtype and values of a nonempty array of images.
 
-    Floats are finite and in [0, 1], but for rounding. Bytes that are all 0 and 1, and not all 0,
-    are black and white images that would be taken for black ones.
+    Floats must be finite and in [0, 1], with a small tolerance. uint8 values of only 0 and 1
+    indicate binary images, which would appear nearly black.
 
     Args:
-        refuse_bits: whether such bytes are refused; else a warning tells of them.
+        images: Array, or tensor of any backend.
+        shape: Required shape of an image, `(height, width, channels)`.
+        name: Name of the argument in the error message.
+        refuse_bits: Whether uint8 values of only 0 and 1 raise an error instead of a warning.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: The images are invalid.
+
+    Warns:
+        UserWarning: The uint8 values are only 0 and 1, and `refuse_bits` is False.
     """
     batch_form(images, shape, name)
     if images.shape[0] == 0:
         raise ValueError(f"`{name}` must hold at least one image. Got none.")
-    bytes_given, highest = "float" not in str(images.dtype), 0.0
+    is_uint8, highest = "float" not in str(images.dtype), 0.0
     rows = max(1, CHUNK // int(np.prod(shape)))
     for start in range(0, images.shape[0], rows):
         chunk = to_numpy(images[start : start + rows])
-        if bytes_given:
+        if is_uint8:
             highest = max(highest, float(chunk.max()))
             if highest > 1:
                 return

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and one process at a time may be at them."""
+"""Atomic writes and file locks."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ UNWRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
     *(errno.EACCES, errno.EPERM, errno.EIO),
 )
-"""Errors of the place that is written to, not of what is written."""
+"""Numbers of errors that are caused by the folder or the disk, not by the data."""
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path with the same ending; rename it to `path` if all went well.
+    """Write a file atomically.
+
+    The block writes to the temporary path that it receives, which has the same extension. If it
+    ends without an error, the temporary file replaces `path`; otherwise it is deleted.
+
+    Args:
+        path: File to write.
 
     Raises:
-        OSError: if the disk is full or the like; it names `path`.
+        OSError: The file cannot be written, for example because the disk is full.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with atomic_write(folder / "a.txt") as temporary:
-    ...     _ = temporary.write_text("whole")
+    ...     _ = temporary.write_text("complete")
     >>> [p.name for p in folder.iterdir()]
     ['a.txt']
     """
@@ -44,17 +50,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: str | Path, wait: bool = True) -> Iterator[None]:
-    """Let one process at a time into the block, of all that name the same file.
+    """Hold an exclusive lock on a file while the block runs.
 
-    The kernel frees what a process that dies has held.
+    The kernel releases the lock when the process ends, however it ends.
 
     Args:
-        path: of a file that is made if need be, and stays.
-        wait: for the other process, or raise an error.
+        path: Lock file. It is created if necessary, and never deleted.
+        wait: Whether to wait for the lock. Otherwise raise an error if another process holds it.
 
     Raises:
-        BlockingIOError: if it should not wait, and another process is in the block.
-        ImportError: on Windows, which has no such lock.
+        BlockingIOError: `wait` is False and another process holds the lock.
+        ImportError: The system is Windows, which has no such locks.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "lock"

@@ -1,4 +1,4 @@
-"""A progress bar for what takes longer than a few seconds, on terminals only."""
+"""A progress bar that is shown on terminals only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr while the block runs; it is gone afterward.
+    """Show a progress bar on stderr while the block runs, if stderr is a terminal.
+
+    Args:
+        description: Text in front of the bar.
 
     Yields:
-        function `(done, total)` that moves it.
+        A function `(done, total)` that updates the bar.
 
     >>> with progress_bar("Counting") as advance:
     ...     for i in range(3):

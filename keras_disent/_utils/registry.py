@@ -1,4 +1,4 @@
-"""Registries are plain dicts; this is how a name is looked up in one."""
+"""Look up names in registries, which are plain dicts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Any
 
 
 def lookup(name: Any, registry: Mapping[str, Any], what: str) -> Any:
-    """Return `registry[name]`.
+    """Return `registry[name]`, or raise an error that lists the valid names.
+
+    Args:
+        name: Key to look up.
+        registry: Dict of the registered objects.
+        what: Kind of object in the error message.
 
     Raises:
-        ValueError: for an unknown name, with the names there are.
+        ValueError: The name is unknown.
 
     >>> lookup("b", {"a": 1}, "letter")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""The command line's `data`: what there is, whether a file is whole, and how it looks."""
+"""The command `keras-disent data`: list, check, convert and preview data sets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from rich.table import Table
 
 from keras_disent.cli.start import console, say
 
-app = typer.Typer(help="See which data sets there are, and check their files.")
+app = typer.Typer(help="List, check, convert and preview data sets.")
 
-Name = Annotated[str, typer.Argument(help="A data set (see `data list`), or a folder or file.")]
+Name = Annotated[
+    str, typer.Argument(help="Name of a data set (see `data list`), or path of a folder or file.")
+]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of downloaded files. Default: KERAS_DISENT_DATA.")
 ]
@@ -25,19 +27,19 @@ def list_() -> None:
 
     table = Table(title="Data sets", title_justify="left", box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    for heading in ("what it is", "download", "license"):
+    for heading in ("title", "download", "license"):
         table.add_column(heading)
     for name, make in DATASETS.items():
         card = make.card
-        table.add_row(name, card.title, card.download or "drawn", card.license)
+        table.add_row(name, card.title, card.download or "none: rendered", card.license)
     console.print(table)
-    say("Any folder of images will do as well, with or without a labels.csv.")
-    say("More of one, and where to get it: keras-disent data info NAME")
+    say("A folder of images is a data set too, with or without a labels.csv.")
+    say("For details and download instructions: keras-disent data info NAME")
 
 
 @app.command()
 def info(name: Name, data_dir: DataDir = None) -> None:
-    """Tell what a data set is and where to get it, and list its factors if it is there."""
+    """Describe a data set and where to download it, and list its factors if it is available."""
     from keras_disent import datasets
     from keras_disent.datasets.catalog import check_name
 
@@ -55,13 +57,13 @@ def info(name: Name, data_dir: DataDir = None) -> None:
         for heading, text in rows.items():
             if text:
                 say(f"{heading + ':':<10} {text}")
-        for sentence in card.about:
+        for sentence in card.notes:
             say(sentence)
         say("")
     try:
         data = datasets.load(name, data_dir=data_dir)
     except FileNotFoundError as error:
-        say(f"Not here: {error}")
+        say(f"Not available: {error}")
         return
     say(f"{len(data):,} images {data.image_shape}")
     _factors(data)
@@ -69,40 +71,42 @@ def info(name: Name, data_dir: DataDir = None) -> None:
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A downloaded file.")]) -> None:
-    """Compare a file with its published size and checksum, and open it."""
+    """Compare a file with its published size and checksum, and check that it can be read."""
     from keras_disent import datasets
     from keras_disent.datasets.published import files
     from keras_disent.datasets.stored.checksums import digest
 
     if file.is_dir():
-        say(f"{file}: {len(datasets.load(file)):,} images that can be read")
+        say(f"{file}: {len(datasets.load(file)):,} readable images")
         return
     with _bar("Reading") as advance:
         checksum = digest(file, "sha256", advance)
     say(f"{file}: {file.stat().st_size:,} bytes, sha256 {checksum}")
-    known = [
+    cards = [
         make.card
         for make in datasets.DATASETS.values()
         if file.name in [f.name for f in make.card.files]
     ]
-    if not known:
-        say(f"No published file has this name. It opens, with {len(datasets.load(file)):,} images")
+    if not cards:
+        count = len(datasets.load(file))
+        say(f"No published file has this name. The file has {count:,} readable images")
         return
-    (card, *_) = known
+    (card, *_) = cards
     files.check_file(file, card)
     published = next(f for f in card.files if f.name == file.name)
-    sure = published.sha256 or published.md5 or published.size
-    say(f"{card.title}: " + ("as published" if sure else "no checksum of it is published"))
+    is_checked = published.sha256 or published.md5 or published.size
+    say(f"{card.title}: " + ("as published" if is_checked else "no published checksum"))
 
 
 @app.command()
 def convert(
     file: Annotated[Path, typer.Argument(help="An HDF5 file that is slow to read.")],
     out: Annotated[
-        Path | None, typer.Option(help="New file. Default: NAME.contiguous.h5 beside it.")
+        Path | None,
+        typer.Option(help="File to write. Default: NAME.contiguous.h5 in the same folder."),
     ] = None,
 ) -> None:
-    """Write an HDF5 file anew, without compression and chunks, so that images are read fast."""
+    """Rewrite an HDF5 file without compression and chunks, so that images are read fast."""
     from keras_disent.datasets.file import HDF5
     from keras_disent.datasets.stored.hdf5 import resave_hdf5
 
@@ -117,18 +121,21 @@ def convert(
 @app.command()
 def preview(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="Picture. Default: NAME.png here.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Picture to write. Default: NAME.png in the current folder."),
+    ] = None,
     data_dir: DataDir = None,
     image_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the images at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the images.")] = 0,
 ) -> None:
-    """Draw a contact sheet: images at random, and what each factor changes."""
+    """Draw a contact sheet: random images, and a traversal of each factor."""
     from keras_disent import datasets, plots
 
     data = datasets.load(name, data_dir=data_dir, image_size=image_size)
     path = plots.save(datasets.contact_sheet(data, seed=seed), out or Path(f"{data.name}.png"))
     _factors(data)
-    say(f"Look at {path}")
+    say(f"Wrote {path}")
 
 
 def _factors(data: Any) -> None:

@@ -1,4 +1,4 @@
-"""Data sets: NumPy arrays by index, and batches of them for Keras."""
+"""Data sets: images by index as NumPy arrays, and random batches for Keras."""
 
 from keras_disent.datasets.arrays import ImageGrid, Images, LabeledImages, labeled
 from keras_disent.datasets.catalog import DATASETS, load

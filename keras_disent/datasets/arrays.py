@@ -1,4 +1,4 @@
-"""Images in an array: without labels, with labels, or as the grid of some factors."""
+"""Data sets of images in an array: without labels, with labels, or as a grid of factors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keras_disent._utils.checks import ROUNDING
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource, check_indices
 
-MANY_VALUES = 20
-"""Numbers that are not whole are continuous if they are more than this."""
+MAX_ORDINAL_VALUES = 20
+"""A factor with non-integer values is continuous if it has more different values than this."""
 
 NUMBER_KINDS = ("continuous", "ordinal", "circular")
 
@@ -23,15 +23,15 @@ class Images(ImageSource):
     """Unlabeled images.
 
     Args:
-        images: `(n, height, width, channels)` or `(n, height, width)`: uint8, kept as it is,
-            or floats from 0 to 1, rounded to uint8. Besides arrays, also anything of that shape
-            and dtype uint8 which gives rows for an array of indices, such as a memory map.
-        name: what messages and tables call the data set.
+        images: `(n, height, width, channels)` or `(n, height, width)`: uint8, or floats from 0
+            to 1, which are converted to uint8. An object that has this shape and dtype uint8 and
+            returns rows for an array of indices, such as a memory map, works too.
+        name: Name of the data set in messages and tables.
 
     Raises:
-        TypeError: neither uint8 nor float.
-        ValueError: another rank, no images or pixels, NaN, floats out of range, or bytes that are
-            only 0 and 1 (in the first 1,000 images).
+        TypeError: The dtype is neither uint8 nor float.
+        ValueError: The rank is wrong; there are no images or pixels; floats are NaN or out of
+            range; or uint8 values are only 0 and 1 (in the first 1,000 images).
 
     >>> data = Images(np.zeros((10, 8, 8)))
     >>> len(data), data.image_shape, data.images([3, 4]).dtype
@@ -47,30 +47,30 @@ class Images(ImageSource):
         return self._rows.shape[0]
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        """Images at some indices.
+        """Return a copy of the images at some indices.
 
         Args:
             indices: `(n,)` integers from 0 to `len(self) - 1`.
 
         Returns:
-            uint8 `(n, height, width, channels)`, a copy.
+            uint8 `(n, height, width, channels)`.
 
         Raises:
-            TypeError, ValueError, IndexError: see `check_indices`.
+            TypeError, ValueError, IndexError: See `check_indices`.
         """
         rows = self._rows[check_indices(indices, len(self))]
         return np.asarray(rows).reshape(-1, *self.image_shape)
 
 
 class LabeledImages(Images):
-    """Images with labels that need not be a grid; `labeled` makes them.
+    """Images with labels, in any combinations of factors; `labeled` creates them.
 
     Args:
-        images: as of `Images`.
-        steps: `(n, factors)` integers from 0.
-        values: for each factor's name its values, as many as it has steps.
-        name: what messages and tables call the data set.
-        kinds: a kind for each factor; by default what the values tell.
+        images: See `Images`.
+        steps: Steps of the factors, `(n, factors)` integers from 0.
+        values: For each factor's name an array with one value per step.
+        name: Name of the data set in messages and tables.
+        kinds: Kind of each factor; by default derived from the values.
     """
 
     def __init__(
@@ -98,23 +98,24 @@ class LabeledImages(Images):
         return super().factor_kinds if self._kinds is None else self._kinds
 
     def factors(self, indices: ArrayLike) -> np.ndarray:
-        """Steps of all factors at some indices, int64 `(n, factors)`."""
+        """Return the steps of all factors at some indices, int64 `(n, factors)`."""
         return self._steps[check_indices(indices, len(self))].astype(np.int64)
 
 
 class ImageGrid(GroundTruth):
-    """A grid of factors whose images are the rows of an array; `labeled` makes it.
+    """A grid of factors whose images are the rows of an array; `labeled` creates it.
 
     Args:
-        images: as of `Images`.
-        values: for each factor's name its values; the last factor is the fastest.
-        name: what messages and tables call the data set.
-        rows: `(n,)` integers, which row of `images` each index of the grid is; by default they
-            are in the order of the grid.
-        kinds: a kind for each factor; by default what the values tell.
+        images: See `Images`.
+        values: For each factor's name an array with one value per step. The last factor changes
+            fastest.
+        name: Name of the data set in messages and tables.
+        rows: `(n,)` integers, the row of `images` for each index of the grid; by default the
+            rows are in the order of the grid.
+        kinds: Kind of each factor; by default derived from the values.
 
     Raises:
-        ValueError: there are not as many rows as combinations.
+        ValueError: The numbers of rows and of combinations differ.
 
     >>> grid = ImageGrid(np.zeros((6, 8, 8)), {"side": np.array(["l", "r"]), "x": np.arange(3)})
     >>> grid.factor_sizes, grid.factor_kinds, len(grid)
@@ -154,7 +155,7 @@ class ImageGrid(GroundTruth):
         return super().factor_kinds if self._kinds is None else self._kinds
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        """Images at some indices, uint8 `(n, height, width, channels)`, a copy."""
+        """Return a copy of the images at some indices, uint8 `(n, height, width, channels)`."""
         checked = check_indices(indices, len(self))
         rows = self._rows[checked if self._order is None else self._order[checked]]
         return np.asarray(rows).reshape(-1, *self.image_shape)
@@ -167,24 +168,28 @@ def labeled(
     *,
     kinds: Mapping[str, str] | None = None,
 ) -> LabeledImages | ImageGrid:
-    """Images with one label per factor: a `GroundTruth` if every combination is there once.
+    """Create a data set from images and one label per factor.
 
-    The steps of a factor are its different values in sorted order, and its size is their number,
-    whatever its kind: "categorical" for texts, "ordinal" for numbers, "constant" for a single
-    value. A factor is "continuous", a real number that scores do not take for a label, if it has
-    more than 20 different values and one of them is not whole. Floats of a grid of several factors
-    are its steps, and so ordinal.
+    The steps of a factor are its different values in sorted order. The kind of a factor is
+    "constant" if it has a single value, "categorical" for texts and "ordinal" for numbers. It is
+    "continuous" (real numbers, which scores do not treat as classes) if the factor has more than
+    20 different values and some are not integers. In a grid of several factors, floats are
+    ordinal.
 
     Args:
-        images: as of `Images`.
-        labels: for each factor's name an array `(n,)` of numbers or texts.
-        name: what messages and tables call the data set.
-        kinds: for names of factors the kind they have instead: "continuous", "ordinal" or
-            "circular" for numbers, "categorical" for any.
+        images: See `Images`.
+        labels: For each factor's name an array `(n,)` of numbers or texts.
+        name: Name of the data set in messages and tables.
+        kinds: Kinds of some factors, instead of the above: "continuous", "ordinal", "circular"
+            or "categorical" for numbers, "categorical" for texts.
+
+    Returns:
+        `ImageGrid`, which is a `GroundTruth`, if every combination of factors has exactly one
+        image; otherwise `LabeledImages`.
 
     Raises:
-        ValueError: no factor; not one label per image; a label that is not finite; an unknown
-            factor or kind in `kinds`, or one that texts cannot have.
+        ValueError: There is no factor, or not one label per image; a label is not finite; or
+            `kinds` has an unknown factor or a kind that is invalid for its labels.
 
     >>> data = labeled(np.zeros((4, 8, 8)), {"side": ["r", "l", "r", "l"], "x": [5, 5, 9, 9]})
     >>> type(data).__name__, data.factors([0]), data.factor_values["x"]
@@ -207,20 +212,19 @@ def labeled(
         if array.dtype.kind not in "biufU":
             raise ValueError(f"'{factor}' needs numbers, without NaN, or texts as labels.")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            strange = array[~np.isfinite(array)][0]
             raise ValueError(
                 f"'{factor}' needs numbers, without NaN and infinity, or texts as labels. "
-                f"Got {strange}."
+                f"Got {array[~np.isfinite(array)][0]}."
             )
         values[factor], column_steps = np.unique(array, return_inverse=True)
         columns.append(column_steps)
     steps = np.stack(columns, axis=1).astype(np.int64)
     rows = grid_rows(steps, [len(v) for v in values.values()])
-    several = rows is not None and sum(len(v) > 1 for v in values.values()) > 1
-    kinds_used = _kinds(values, kinds or {}, floats_are_steps=several)
+    floats_are_steps = rows is not None and sum(len(v) > 1 for v in values.values()) > 1
+    all_kinds = _kinds(values, kinds or {}, floats_are_steps)
     if rows is not None:
-        return ImageGrid(pixels, values, name, rows=rows, kinds=kinds_used)
-    return LabeledImages(pixels, steps, values, name, kinds=kinds_used)
+        return ImageGrid(pixels, values, name, rows=rows, kinds=all_kinds)
+    return LabeledImages(pixels, steps, values, name, kinds=all_kinds)
 
 
 def with_labels(
@@ -229,12 +233,16 @@ def with_labels(
     name: str,
     kinds: Mapping[str, str] | None,
 ) -> Images | LabeledImages | ImageGrid:
-    """Return images with labels if there are any; kinds are refused where there are none."""
+    """Create a data set from images and optional labels.
+
+    Raises:
+        ValueError: `kinds` is set, but there are no labels. See also `labeled`.
+    """
     if labels:
         return labeled(images, labels, name, kinds=kinds)
     if kinds:
         raise ValueError(
-            f"`kinds` are of factors, and '{name}' has no labels. Got {', '.join(kinds)}."
+            f"`kinds` needs factors, but '{name}' has no labels. Got {', '.join(kinds)}."
         )
     return Images(images, name)
 
@@ -245,7 +253,7 @@ def _kinds(
     """Return the kind of each factor; see `labeled`."""
     for factor, kind in kinds.items():
         if factor not in values:
-            raise ValueError(f"`kinds` needs names out of {', '.join(values)}. Got {factor!r}.")
+            raise ValueError(f"`kinds` needs names from {', '.join(values)}. Got {factor!r}.")
         is_text = values[factor].dtype.kind == "U"
         options = ("categorical",) if is_text else (*NUMBER_KINDS, "categorical")
         if kind not in options:
@@ -261,21 +269,21 @@ def _kinds(
             return kinds[factor]
         if array.dtype.kind == "U":
             return "categorical"
-        is_real = len(array) > MANY_VALUES and bool((array != np.round(array)).any())
+        is_real = len(array) > MAX_ORDINAL_VALUES and bool((array != np.round(array)).any())
         return "continuous" if is_real and not floats_are_steps else "ordinal"
 
     return tuple(kind_of(factor, array) for factor, array in values.items())
 
 
 def grid_rows(steps: np.ndarray, sizes: Sequence[int]) -> np.ndarray | None:
-    """The row of each index of a grid.
+    """Return the row of each index of a grid.
 
     Args:
         steps: `(n, factors)` integers, each from 0 to its factor's size - 1.
-        sizes: number of steps of each factor; the last factor is the fastest.
+        sizes: Number of steps of each factor; the last factor changes fastest.
 
     Returns:
-        `(n,)` int64; None unless each combination is there exactly once.
+        `(n,)` int64, or None unless each combination occurs exactly once.
 
     >>> grid_rows(np.array([[0, 1], [0, 0], [1, 1], [1, 0]]), (2, 2))
     array([1, 0, 3, 2])
@@ -289,13 +297,13 @@ def grid_rows(steps: np.ndarray, sizes: Sequence[int]) -> np.ndarray | None:
 
 
 def check_pixels(images: Any) -> Any:
-    """Images as rows of uint8, in an array or behind something that reads them.
+    """Check images and convert floats to uint8; row readers are returned unchanged.
 
     Raises:
-        TypeError, ValueError: see `Images`.
+        TypeError, ValueError: See `Images`.
     """
-    reader = hasattr(images, "dtype") and not hasattr(images, "__array__")
-    pixels = images if reader else np.asanyarray(images)
+    is_reader = hasattr(images, "dtype") and not hasattr(images, "__array__")
+    pixels = images if is_reader else np.asanyarray(images)
     if len(pixels.shape) not in (3, 4):
         raise ValueError(
             "`images` needs the shape (n, height, width, channels) or (n, height, width). "
@@ -315,7 +323,7 @@ def check_pixels(images: Any) -> Any:
         raise TypeError(f"`images` needs uint8, or floats from 0 to 1. Got {pixels.dtype}.")
     pixels = np.asarray(pixels)
     lowest, highest = pixels.min(), pixels.max()
-    if not (lowest >= -ROUNDING and highest <= 1 + ROUNDING):  # NaN fails here too
+    if not (lowest >= -ROUNDING and highest <= 1 + ROUNDING):  # also true for NaN
         raise ValueError(
             "`images` needs floats from 0 to 1, without NaN. "
             f"Got values from {lowest} to {highest}."
@@ -324,5 +332,6 @@ def check_pixels(images: Any) -> Any:
 
 
 def image_shape_of(rows: Any) -> tuple[int, int, int]:
+    """Return `(height, width, channels)` of images with or without a channel axis."""
     _, height, width, *channels = rows.shape
     return height, width, (channels[0] if channels else 1)

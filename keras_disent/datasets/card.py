@@ -1,4 +1,4 @@
-"""What a person has to know of a data set: where it is, what it costs, what one may do with it."""
+"""Data set metadata: source, size, license, citation, checksums."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A published file.
+    """Metadata of a published file.
 
     Attributes:
-        name: without a folder.
-        size: bytes; None where nobody says.
-        sha256, md5: hexadecimal; a sha256 may be cut off after eight digits or more.
+        name: File name without a folder.
+        size: Size in bytes; None if it is not published.
+        sha256, md5: Checksums in hexadecimal; a sha256 may be shortened to its first digits,
+            at least eight. None if they are not published.
     """
 
     name: str
@@ -23,16 +24,16 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What a person has to know to get a data set and to use it lawfully.
+    """Metadata of a data set: what is needed to download, use and cite it.
 
     Attributes:
-        title: as its authors call it.
-        page: where it is to be had.
-        download: what to expect, such as "26 MB"; empty if it is drawn.
-        license: its name or terms, as far as they are stated.
-        citation: authors and year.
-        files: what is looked for.
-        about: what else to know, one sentence each.
+        title: Title given by its authors.
+        page: Address of its web page.
+        download: Size of the download, such as "26 MB"; empty if nothing is downloaded.
+        license: Name or terms of its license, as far as they are published.
+        citation: Authors and year.
+        files: Files of the data set.
+        notes: Further remarks, one sentence each.
     """
 
     title: str
@@ -41,4 +42,4 @@ class Card:
     license: str = ""
     citation: str = ""
     files: tuple[File, ...] = ()
-    about: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Data sets by name, or by the folder or file that holds them."""
+"""Load data sets by name, or from a folder or a file."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.views import transform_images
 
 
-def _changed(name: str, make: Any, change: Callable[[], Any], text: str) -> Any:
-    """Make a data set with other pixels, under a name of its own."""
+def _variant(name: str, make: Any, transform: Callable[[], Any], text: str) -> Any:
+    """Return a function that creates a data set with transformed images."""
 
-    def changed(**options: Any) -> ImageSource:
-        return transform_images(make(**options), change(), name)
+    def make_variant(**options: Any) -> ImageSource:
+        return transform_images(make(**options), transform(), name)
 
-    changed.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
+    make_variant.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
     title = f"{make.card.title}, {text}"
-    changed.card = dataclasses.replace(make.card, title=title)  # type: ignore[attr-defined]
-    return changed
+    make_variant.card = dataclasses.replace(make.card, title=title)  # type: ignore[attr-defined]
+    return make_variant
 
 
 def _part(make: Any, part: str, download: str) -> Any:
-    """Make one part of a data set that comes in several."""
-    named = partial(make, part)
+    """Return a function that creates one part of a data set."""
+    make_part = partial(make, part)
     card = dataclasses.replace(make.card, title=f"{make.card.title}, {part}", download=download)
-    named.card = card  # type: ignore[attr-defined]
-    return named
+    make_part.card = card  # type: ignore[attr-defined]
+    return make_part
 
 
-_CHANGES: dict[str, tuple[Callable[[], Any], str]] = {
+_TRANSFORMS: dict[str, tuple[Callable[[], Any], str]] = {
     "color": (pixels.RandomColor, "in random colors"),
-    "noisy": (pixels.NoisyBackground, "on noise"),
-    "scream": (pixels.PictureBackground, "on a picture"),
+    "noisy": (pixels.NoisyBackground, "on a noise background"),
+    "scream": (pixels.PictureBackground, "on a picture background"),
 }
 _VARIANTS = {
-    f"{how}_{make.name}": _changed(f"{how}_{make.name}", make, *change)
+    f"{prefix}_{make.name}": _variant(f"{prefix}_{make.name}", make, *transform)
     for make in (Sprites, DSprites)
-    for how, change in _CHANGES.items()
+    for prefix, transform in _TRANSFORMS.items()
 }
 
-# What makes each data set; every one has a `card`.
+# Functions and classes that create data sets; each has a `card`.
 DATASETS: dict[str, Any] = {
     "sprites": Sprites,
     "scenes3d": Scenes3D,
@@ -82,10 +82,10 @@ DATASETS: dict[str, Any] = {
 
 
 def check_name(name: str) -> None:
-    """Check that a name is that of a data set, or of a folder or file that is there.
+    """Check that a data set of this name, or a folder or file at this path, exists.
 
     Raises:
-        ValueError: lists the data sets.
+        ValueError: The name is unknown; the message lists the data sets.
     """
     if name not in DATASETS and not Path(name).exists():
         raise ValueError(
@@ -104,23 +104,24 @@ def load(
     correlate: Mapping[tuple[str, str], float] | None = None,
     **options: Any,
 ) -> Any:
-    """A data set by name, or by the folder or file that holds its images.
+    """Load a data set by name, or from a folder or a file of images.
 
     Args:
-        name: a key of `DATASETS`, or a path.
-        data_dir: where the files of published data sets are; by default KERAS_DISENT_DATA.
-        image_size: height and width in pixels; by default the data set's own.
-        channels: 1 for gray, 3 for color; by default the data set's own.
-        subset: steps of factors to keep; see `GroundTruth.subgrid`.
-        correlate: what training sees; see `GroundTruth.correlated`.
-        options: arguments of its constructor.
+        name: Key of `DATASETS`, or path of a folder or a file.
+        data_dir: Folder of the files of published data sets; by default KERAS_DISENT_DATA.
+        image_size: Height and width in pixels; by default that of the data set.
+        channels: 1 for gray, 3 for color; by default that of the data set.
+        subset: Steps to keep of some factors; see `GroundTruth.subgrid`.
+        correlate: Correlations of factors in training batches; see `GroundTruth.correlated`.
+        options: Further arguments of the class or function in `DATASETS`.
 
     Returns:
-        an `ImageSource`; a `GroundTruth` if it is a grid of factors.
+        An `ImageSource`; a `GroundTruth` if the data set is a grid of factors.
 
     Raises:
-        ValueError: no data set has this name, or it has no grid to take a subset of.
-        FileNotFoundError: its file is not there.
+        ValueError: The name is unknown; or `subset` or `correlate` is set, but the data set is
+            not a grid of factors.
+        FileNotFoundError: A file of the data set is missing.
 
     >>> load("sprites", image_size=32, subset={"shape": ["heart"]}).factor_sizes
     (1, 6, 40, 32, 32)
@@ -128,9 +129,9 @@ def load(
     check_name(str(name))
     opener = open_folder if Path(name).is_dir() else open_file
     make = DATASETS.get(str(name)) or partial(opener, name)
-    given = {"data_dir": data_dir, "image_size": image_size, "channels": channels}
-    own = inspect.signature(make).parameters
-    options |= {key: v for key, v in given.items() if v is not None and key in own}
+    common = {"data_dir": data_dir, "image_size": image_size, "channels": channels}
+    parameters = inspect.signature(make).parameters
+    options |= {key: v for key, v in common.items() if v is not None and key in parameters}
     data: Any = make(**options)
     if image_size is not None:
         data = data.resized(image_size)

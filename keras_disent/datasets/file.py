@@ -1,4 +1,4 @@
-"""Images in one file: .npy, .npz, HDF5 or idx."""
+"""Open a file of images: .npy, .npz, HDF5 or idx."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ HDF5 = (".h5", ".hdf5", ".hdf")
 
 
 def open_file(path: str | PathLike[str], *, kinds: Mapping[str, str] | None = None) -> ImageSource:
-    """The images of a file, mapped into memory where the file allows it, else cached.
+    """Open a file of images as a data set.
 
-    - `.npy`: one array of images, `(n, height, width, channels)` or without channels.
+    The images are mapped into memory if the format allows it, otherwise unpacked into the cache.
+
+    - `.npy`: one array of images, `(n, height, width, channels)` or `(n, height, width)`.
     - `.npz`: the array `images`; every other array with one number per image is a factor.
     - `.h5`, `.hdf5`: the data set `images`.
-    - idx, as MNIST's, raw or `.gz`.
+    - idx, the format of MNIST, raw or `.gz`.
 
     Args:
-        path: file.
-        kinds: kinds of factors of a `.npz`, such as `{"age": "continuous"}`, as of `labeled`.
+        path: File to open.
+        kinds: Kinds of some factors of a `.npz`, such as `{"age": "continuous"}`; see `labeled`.
 
     Returns:
-        `Images`; with labels `LabeledImages`, or `ImageGrid` where all combinations are there.
+        `Images`; with labels `LabeledImages`, or `ImageGrid` if every combination of factors has
+        exactly one image.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is none of these, or broken, or holds no images, or no factors of
-            which `kinds` could be.
-        TypeError: the images are neither uint8 nor floats.
+        FileNotFoundError: The file does not exist.
+        ValueError: The format is unsupported; the file is broken or has no images; or `kinds` is
+            set, but there are no labels.
+        TypeError: The images are neither uint8 nor floats.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "shades.npz"
@@ -56,11 +59,11 @@ def open_file(path: str | PathLike[str], *, kinds: Mapping[str, str] | None = No
     elif ending in HDF5:
         rows = hdf5.open_hdf5(path, "images")
     elif "idx" in path.name:
-        zipped = binary.is_gzip(path)
-        rows = _cached(path, binary.stream_idx(path)) if zipped else binary.map_idx(path)
+        gzipped = binary.is_gzip(path)
+        rows = _cached(path, binary.stream_idx(path)) if gzipped else binary.map_idx(path)
     else:
         raise ValueError(
-            f"'{path}' needs to be .npy, .npz, .h5, .hdf5 or idx to be read as images."
+            f"A file of images needs to be .npy, .npz, .h5, .hdf5 or idx. Got '{path}'."
         )
     return with_labels(rows, None, path.stem, kinds)
 

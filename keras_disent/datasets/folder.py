@@ -1,4 +1,4 @@
-"""Pictures in a folder: decoded once, kept in the cache, with labels if there is a table."""
+"""Open a folder of pictures; decoded pictures are cached, labels come from a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from keras_disent.datasets.stored.cache import cache_folder, cached_rows
 
 LABELS = "labels.csv"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_AT_ONCE = 256  # decoded images that wait to be written, at most
+_BATCH = 256  # maximum number of decoded images in memory
 
 
 def open_folder(
@@ -35,30 +35,31 @@ def open_folder(
     crop: int | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> ImageSource:
-    """All png, jpg, jpeg, bmp and webp files under a folder, in the sorted order of their paths.
+    """Open a folder of png, jpg, jpeg, bmp and webp files as a data set.
 
-    Each is turned upright as its file says, cut to the square in its middle and resized. The
-    result is kept in the cache, and made again as soon as a file comes, goes or changes.
+    Images are sorted by path, rotated upright (EXIF orientation), cropped to their central square
+    and resized. The result is cached until a file is added, removed or changed.
 
-    A table `labels.csv` in the folder gives labels: a column `file` with paths relative to the
-    folder, and a column of numbers or texts for each factor. If every combination of the factors
-    is there once, the data set is a `GroundTruth`.
+    An optional table `labels.csv` in the folder has a column `file` with paths relative to the
+    folder, and a column of numbers or texts for each factor. If every combination of factors
+    occurs exactly once, the data set is a `GroundTruth`.
 
     Args:
-        path: folder, searched with all its subfolders.
-        image_size: height and width in pixels; None keeps the files' own, which must then agree.
+        path: Folder, searched with all its subfolders.
+        image_size: Height and width in pixels. With None, images keep their size, which must be
+            the same for all.
         channels: 3 for color, 1 for gray.
-        crop: pixels of the square that is cut out; by default as many as fit.
-        kinds: kinds of factors, such as `{"age": "continuous"}`, as of `labeled`.
+        crop: Side of the central square in pixels; by default the shorter side of the image.
+        kinds: Kinds of some factors, such as `{"age": "continuous"}`; see `labeled`.
 
     Returns:
         `Images`, `LabeledImages` or `ImageGrid`.
 
     Raises:
-        NotADirectoryError: there is no such folder.
-        ValueError: the folder holds no images, or one that cannot be read or is of another
-            size; the table has wrong rows; or a wrong `image_size`, `channels`, `crop` or `kinds`.
-        OSError: the cache cannot be written.
+        NotADirectoryError: The path is not a folder.
+        ValueError: The folder has no images; an image cannot be read or has the wrong size; the
+            table is malformed; or `image_size`, `channels`, `crop` or `kinds` is invalid.
+        OSError: The cache cannot be written to.
 
     >>> import tempfile
     >>> folder, os.environ["KERAS_DISENT_CACHE"] = tempfile.mkdtemp(), tempfile.mkdtemp()
@@ -106,19 +107,19 @@ def decode_pictures(
     channels: int,
     crop: int | None,
 ) -> np.ndarray:
-    """Decode pictures into the cache, several at once, with a progress bar.
+    """Decode pictures into the cache, in several threads, with a progress bar.
 
     Args:
-        key: begins the name in the cache; what was kept under it before is deleted.
-        sources: for each picture what reads its bytes, and what messages call it.
-        identity: anything whose `repr` changes when one of the pictures does.
-        image_size, channels, crop: as of `open_folder`.
+        key: Prefix of the name in the cache. Older entries with this prefix are deleted.
+        sources: For each picture, a function that reads its bytes and its name for messages.
+        identity: Any object whose `repr` changes when a picture changes.
+        image_size, channels, crop: See `open_folder`.
 
     Returns:
         uint8 `(n, height, width, channels)`, a read-only memory map.
 
     Raises:
-        ValueError: a picture that cannot be read, too small for `crop`, or of another size.
+        ValueError: A picture cannot be read, is too small for `crop`, or has a different size.
     """
     settings = (image_size, channels, crop)
     key = f"{key}-{_short_hash(repr(settings))}"
@@ -135,18 +136,18 @@ def decode_pictures(
             image = middle_square(image, image_size or crop or 0, crop)
         elif image.size != (width, height):
             raise ValueError(
-                f"Images keep their size only if all have the same. Got {image.width} x "
-                f"{image.height} in '{source[1]}' after {width} x {height}; give `image_size`."
+                f"Images of different sizes need `image_size`. Got {image.width} x "
+                f"{image.height} in '{source[1]}' after {width} x {height}."
             )
         return np.asarray(image).reshape(height, width, channels)
 
     def write(rows: np.ndarray) -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as threads, progress_bar("Reading images") as bar:
-            for start in range(0, len(sources), _AT_ONCE):
-                part = sources[start : start + _AT_ONCE]
-                for row, image in enumerate(threads.map(decode, part), start):
+        with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar("Reading images") as advance:
+            for start in range(0, len(sources), _BATCH):
+                part = sources[start : start + _BATCH]
+                for row, image in enumerate(pool.map(decode, part), start):
                     rows[row] = image
-                bar(start + len(part), len(sources))
+                advance(start + len(part), len(sources))
 
     name = f"{key}-{_short_hash(repr(identity))}"
     rows = cached_rows(name, (len(sources), height, width, channels), "uint8", write)
@@ -157,10 +158,10 @@ def decode_pictures(
 
 
 def open_picture(read: Callable[[], bytes], name: str, channels: int) -> Image.Image:
-    """A picture, upright, in color or gray.
+    """Decode a picture, rotate it upright and convert it to color or gray.
 
     Raises:
-        ValueError: names the file that cannot be read as an image.
+        ValueError: The file cannot be read as an image.
     """
     try:
         with Image.open(io.BytesIO(read())) as image:
@@ -181,7 +182,7 @@ def _short_hash(text: str) -> str:
 
 
 def _read_labels(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Labels of all files, in their order."""
+    """Read the labels of all files, in the order of `names`."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
@@ -191,36 +192,36 @@ def _read_labels(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     factors = [name for name in header if name != "file"]
     if header.count("file") != 1 or not all(factors) or not factors:
         raise ValueError(
-            f"'{path}' needs a column `file` and one or more columns with the names of factors. "
+            f"'{path}' needs a column `file` and at least one column with the name of a factor. "
             f"Got {', '.join(map(repr, header)) or 'an empty file'}."
         )
     if len(set(factors)) < len(factors):
         raise ValueError(f"'{path}' needs different names of factors. Got {', '.join(factors)}.")
-    known, found = set(names), {}
+    files, labels = set(names), {}
     for line, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise ValueError(f"'{path}' needs {len(header)} cells a row. Row {line}: {len(row)}.")
         cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
         image = cells.pop("file").replace(os.sep, "/")
-        if image not in known:
-            raise ValueError(f"'{path}' names an image that is not there: '{image}' in row {line}.")
-        if image in found:
-            raise ValueError(f"'{path}' needs one row per image. '{image}' is again in row {line}.")
+        if image not in files:
+            raise ValueError(f"'{path}' names a missing image: '{image}' in row {line}.")
+        if image in labels:
+            raise ValueError(f"'{path}' needs one row per image. Row {line} repeats '{image}'.")
         empty = [name for name, cell in cells.items() if not cell]
         if empty:
             raise ValueError(f"'{path}' needs a value in every cell. Row {line}: no '{empty[0]}'.")
-        found[image] = cells
-    missing = [name for name in names if name not in found]
+        labels[image] = cells
+    missing = [name for name in names if name not in labels]
     if missing:
         raise ValueError(
             f"'{path}' needs one row per image. {len(missing)} of {len(names)} have none, "
             f"first '{missing[0]}'."
         )
-    return {name: _typed([found[file][name] for file in names]) for name in factors}
+    return {name: _parse([labels[file][name] for file in names]) for name in factors}
 
 
-def _typed(texts: list[str]) -> np.ndarray:
-    """Integers if all are, else floats if all are, else texts."""
+def _parse(texts: list[str]) -> np.ndarray:
+    """Convert texts to integers if possible, else to floats if possible."""
     for kind in (np.int64, np.float64):
         try:
             return np.array([kind(text) for text in texts])

@@ -1,4 +1,4 @@
-"""Grids made of other grids: fewer steps, fewer factors, other odds."""
+"""Views of grids: selected steps, nuisance factors, correlated factors."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from keras_disent.datasets.views import TransformedGrid, View, factor_columns
 
 
 class Subgrid(GroundTruth):
-    """Some steps of some factors; see `GroundTruth.subgrid`."""
+    """A grid of selected steps; see `GroundTruth.subgrid`."""
 
     def __init__(self, data: GroundTruth, steps: Mapping[str, Sequence[Any]]):
         unknown = [name for name in steps if name not in data.factor_names]
         if unknown:
             raise ValueError(
-                f"A subgrid needs names out of {', '.join(data.factor_names)}. Got {unknown[0]!r}."
+                f"A subgrid needs names from {', '.join(data.factor_names)}. Got {unknown[0]!r}."
             )
         self.data = data
         self.name = data.name
         self.image_shape = data.image_shape
         self.stochastic = data.stochastic
         self.factor_names = data.factor_names
-        self.kept = tuple(
+        self.base_steps = tuple(
             step_numbers(data, name, steps[name]) if name in steps else np.arange(size)
             for name, size in zip(data.factor_names, data.factor_sizes, strict=True)
         )
-        self.factor_sizes = tuple(len(kept) for kept in self.kept)
+        self.factor_sizes = tuple(len(base_steps) for base_steps in self.base_steps)
 
     @property
     def factor_values(self) -> dict[str, np.ndarray]:
         values = self.data.factor_values
-        return {n: values[n][kept] for n, kept in zip(self.factor_names, self.kept, strict=True)}
+        return {
+            name: values[name][base_steps]
+            for name, base_steps in zip(self.factor_names, self.base_steps, strict=True)
+        }
 
     @property
     def factor_kinds(self) -> tuple[str, ...]:
@@ -47,37 +50,35 @@ class Subgrid(GroundTruth):
             for size, kind in zip(self.factor_sizes, self.data.factor_kinds, strict=True)
         )
 
-    def original(self, indices: ArrayLike) -> np.ndarray:
-        """Indices in the whole grid, int64 `(n,)`."""
-        steps = self.factors(indices).T
-        return self.data.indices(
-            np.stack([kept[step] for kept, step in zip(self.kept, steps, strict=True)], axis=1)
-        )
+    def base_indices(self, indices: ArrayLike) -> np.ndarray:
+        """Convert indices of this subgrid to indices of the full grid, int64 `(n,)`."""
+        columns = zip(self.base_steps, self.factors(indices).T, strict=True)
+        return self.data.indices(np.stack([base[steps] for base, steps in columns], axis=1))
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        return self.data.images(self.original(indices))
+        return self.data.images(self.base_indices(indices))
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
-        return self.data.observations(self.original(indices), rng)
+        return self.data.observations(self.base_indices(indices), rng)
 
     def labels(self, indices: ArrayLike) -> np.ndarray:
-        """As in the whole grid, so that parts of one data set agree."""
-        return self.data.labels(self.original(indices))
+        """Return the labels of the full grid, so that subgrids of one data set agree."""
+        return self.data.labels(self.base_indices(indices))
 
 
 class Marginal(GroundTruth):
-    """Some of the factors; the others turn into variation nobody knows of. See `only`."""
+    """A grid of some factors; the others are nuisance factors. See `GroundTruth.only`."""
 
     def __init__(self, data: GroundTruth, names: Sequence[str]):
         self.data = data
         self._columns = factor_columns(data, names)
-        self._hidden = [c for c in range(len(data.factor_names)) if c not in self._columns]
-        self._hidden_sizes = np.array([data.factor_sizes[c] for c in self._hidden], np.int64)
+        self._nuisance = [c for c in range(len(data.factor_names)) if c not in self._columns]
+        self._nuisance_sizes = np.array([data.factor_sizes[c] for c in self._nuisance], np.int64)
         self.name = data.name
         self.image_shape = data.image_shape
         self.factor_names = tuple(names)
         self.factor_sizes = tuple(data.factor_sizes[c] for c in self._columns)
-        self.stochastic = data.stochastic or bool((self._hidden_sizes > 1).any())
+        self.stochastic = data.stochastic or bool((self._nuisance_sizes > 1).any())
 
     @property
     def factor_values(self) -> dict[str, np.ndarray]:
@@ -87,24 +88,26 @@ class Marginal(GroundTruth):
     def factor_kinds(self) -> tuple[str, ...]:
         return tuple(self.data.factor_kinds[c] for c in self._columns)
 
-    def _filled(self, indices: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    def _base_indices(self, indices: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        """Convert indices to those of the full grid; `uniforms` select the nuisance factors."""
         factors = np.empty((len(indices), len(self.data.factor_names)), np.int64)
         factors[:, self._columns] = self.factors(indices)
-        factors[:, self._hidden] = np.floor(uniforms * self._hidden_sizes)
+        factors[:, self._nuisance] = np.floor(uniforms * self._nuisance_sizes)
         return self.data.indices(factors)
 
     def images(self, indices: ArrayLike) -> np.ndarray:
         checked = check_indices(indices, len(self))
-        return self.data.images(self._filled(checked, hash_uniforms(checked, (len(self._hidden),))))
+        uniforms = hash_uniforms(checked, (len(self._nuisance),))
+        return self.data.images(self._base_indices(checked, uniforms))
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
         checked = check_indices(indices, len(self))
-        uniforms = rng.random((len(checked), len(self._hidden)))
-        return self.data.observations(self._filled(checked, uniforms), rng)
+        uniforms = rng.random((len(checked), len(self._nuisance)))
+        return self.data.observations(self._base_indices(checked, uniforms), rng)
 
 
 class Correlated(TransformedGrid):
-    """A grid of which `fit` sees some combinations more often; see `GroundTruth.correlated`."""
+    """A grid whose training batches have correlated factors; see `GroundTruth.correlated`."""
 
     def __init__(self, data: GroundTruth, strengths: Mapping[tuple[str, str], float]):
         View.__init__(self, data)
@@ -136,8 +139,9 @@ class Correlated(TransformedGrid):
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         factors = self.sample_factors(n, rng)
-        drawn = np.searchsorted(self._cumulative, rng.random(n) * self._cumulative[-1], "right")
-        factors[:, self._columns] = np.stack(np.unravel_index(drawn, self._sizes), axis=1)
+        uniforms = rng.random(n) * self._cumulative[-1]
+        joint_steps = np.searchsorted(self._cumulative, uniforms, "right")
+        factors[:, self._columns] = np.stack(np.unravel_index(joint_steps, self._sizes), axis=1)
         return self.indices(factors)
 
     def images(self, indices: ArrayLike) -> np.ndarray:
@@ -147,25 +151,25 @@ class Correlated(TransformedGrid):
         return View.observations(self, indices, rng)
 
 
-def step_numbers(data: ImageSource, factor: str, wanted: Sequence[Any]) -> np.ndarray:
-    """Step numbers of one factor, of which those with names also go by name.
+def step_numbers(data: ImageSource, factor: str, steps: Sequence[Any]) -> np.ndarray:
+    """Convert steps of one factor, listed by number or by name of category, to numbers.
 
     Raises:
-        ValueError: not a list, an empty one, or one that repeats or invents steps.
+        ValueError: `steps` is not a list, is empty, repeats a step or has an unknown step.
     """
     values = data.factor_values[factor]
     names = [] if values.dtype.kind in "biuf" else [str(value) for value in values]
-    known = f"steps from 0 to {len(values) - 1}" + (f" or {', '.join(names)}" if names else "")
-    rule = f"'{factor}' needs a list of different {known}."
-    if isinstance(wanted, str) or not isinstance(wanted, Sequence | np.ndarray | range):
-        raise ValueError(f"{rule} Got {wanted!r}.")
-    steps: list[int] = []
-    for value in wanted:
-        step = names.index(value) if isinstance(value, str) and value in names else value
-        is_step = isinstance(step, int | np.integer) and not isinstance(step, bool)
-        if not is_step or not 0 <= step < len(values):
-            raise ValueError(f"{rule} Got {value!r}.")
-        steps.append(int(step))
-    if not steps or len(set(steps)) < len(steps):
-        raise ValueError(f"{rule} Got {list(wanted)!r}.")
-    return np.array(steps)
+    options = f"steps from 0 to {len(values) - 1}" + (f" or {', '.join(names)}" if names else "")
+    rule = f"'{factor}' needs a list of different {options}."
+    if isinstance(steps, str) or not isinstance(steps, Sequence | np.ndarray | range):
+        raise ValueError(f"{rule} Got {steps!r}.")
+    numbers: list[int] = []
+    for step in steps:
+        number = names.index(step) if isinstance(step, str) and step in names else step
+        is_integer = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not is_integer or not 0 <= number < len(values):
+            raise ValueError(f"{rule} Got {step!r}.")
+        numbers.append(int(number))
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{rule} Got {list(steps)!r}.")
+    return np.array(numbers)

@@ -1,4 +1,4 @@
-"""Data sets whose images are the grid of all combinations of known factors."""
+"""Data sets with one image for every combination of their factors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from keras_disent.datasets.source import ImageSource, check_indices
 
 
 class GroundTruth(ImageSource):
-    """A grid of factors with one image at every point; a subclass adds `images`.
+    """Base class of ground-truth data sets: one image per combination of factors.
 
-    Index and factors are two names for one image: row-major, the last factor fastest.
+    A subclass implements `images`. Indices count the combinations in row-major order: the last
+    factor changes fastest.
 
     Attributes:
-        name: name of the data set.
-        factor_names: one name per factor.
-        factor_sizes: number of steps of each factor; 1 for a constant one.
+        name: Name of the data set in messages and tables.
+        factor_names: Name of each factor.
+        factor_sizes: Number of steps of each factor; 1 for a constant factor.
         image_shape: `(height, width, channels)`.
 
     >>> from keras_disent.datasets import Sprites
@@ -40,7 +41,7 @@ class GroundTruth(ImageSource):
         return math.prod(self.factor_sizes)
 
     def factors(self, indices: ArrayLike) -> np.ndarray:
-        """Steps of all factors at some indices.
+        """Return the steps of all factors at some indices.
 
         Args:
             indices: `(n,)` integers from 0 to `len(self) - 1`.
@@ -49,13 +50,13 @@ class GroundTruth(ImageSource):
             `(n, factors)` int64.
 
         Raises:
-            TypeError, ValueError, IndexError: see `check_indices`.
+            TypeError, ValueError, IndexError: See `check_indices`.
         """
         checked = check_indices(indices, len(self))
         return np.stack(np.unravel_index(checked, self.factor_sizes), axis=1).astype(np.int64)
 
     def indices(self, factors: ArrayLike) -> np.ndarray:
-        """Indices of some combinations of factors: the inverse of `factors`.
+        """Return the indices of some combinations of factors: the inverse of `factors`.
 
         Args:
             factors: `(n, factors)` integers, each from 0 to its factor's size - 1.
@@ -64,19 +65,19 @@ class GroundTruth(ImageSource):
             `(n,)` int64.
 
         Raises:
-            TypeError: the factors are not integers.
-            ValueError: a column is missing or too much, or a step is out of range.
+            TypeError: The factors are not integers.
+            ValueError: The number of columns is wrong, or a step is out of range.
         """
-        given = np.asarray(factors)
+        array = np.asarray(factors)
         width = len(self.factor_sizes)
-        if given.ndim != 2 or given.shape[1] != width:
+        if array.ndim != 2 or array.shape[1] != width:
             raise ValueError(
                 f"`factors` needs one row per image and {width} columns "
-                f"({', '.join(self.factor_names)}). Got shape {given.shape}."
+                f"({', '.join(self.factor_names)}). Got shape {array.shape}."
             )
         columns = [
             self._check_steps("factors", name, column)
-            for name, column in zip(self.factor_names, given.T, strict=True)
+            for name, column in zip(self.factor_names, array.T, strict=True)
         ]
         return np.ravel_multi_index(tuple(columns), self.factor_sizes).astype(np.int64)
 
@@ -86,64 +87,64 @@ class GroundTruth(ImageSource):
         rng: np.random.Generator,
         fixed: Mapping[str, ArrayLike] | None = None,
     ) -> np.ndarray:
-        """Independent, uniform draws of all factors.
+        """Sample all factors independently and uniformly.
 
-        The draws do not depend on `fixed`: it only overwrites its columns.
+        `fixed` overwrites its columns after sampling, so it does not change the other factors.
 
         Args:
-            n: number of rows.
-            rng: where the draws come from.
-            fixed: factors that are not drawn, `{name: step}`, or `(n,)` steps.
+            n: Number of rows.
+            rng: Random generator.
+            fixed: Factors with a fixed step: `{name: step}`, or `{name: (n,) steps}`.
 
         Returns:
             `(n, factors)` int64.
 
         Raises:
-            TypeError: a fixed step is not an integer.
-            ValueError: `fixed` holds an unknown name or a step out of range.
+            TypeError: A fixed step is not an integer.
+            ValueError: `fixed` has an unknown name or a step out of range.
 
         >>> from keras_disent.datasets import Sprites
         >>> rng = np.random.default_rng(0)
         >>> Sprites().sample_factors(3, rng, fixed={"shape": 2})[:, 0]
         array([2, 2, 2])
         """
-        drawn = rng.integers(self.factor_sizes, size=(n, len(self.factor_sizes)))
+        factors = rng.integers(self.factor_sizes, size=(n, len(self.factor_sizes)))
         for name, steps in (fixed or {}).items():
             if name not in self.factor_names:
                 raise ValueError(
-                    f"`fixed` needs names out of {', '.join(self.factor_names)}. Got {name!r}."
+                    f"`fixed` needs names from {', '.join(self.factor_names)}. Got {name!r}."
                 )
             column = self.factor_names.index(name)
-            drawn[:, column] = self._check_steps("fixed", name, np.asarray(steps))
-        return drawn
+            factors[:, column] = self._check_steps("fixed", name, np.asarray(steps))
+        return factors
 
     def observe(self, factors: ArrayLike, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Images of some combinations of factors.
+        """Return images of some combinations of factors.
 
         Args:
-            factors: `(n, factors)` integers.
-            rng: for data sets with more than one image per combination: without it always the
-                same one; not used otherwise.
+            factors: `(n, factors)` integers, each from 0 to its factor's size - 1.
+            rng: Random generator of nuisance factors. Without it, each combination always has
+                the same image.
 
         Returns:
             uint8 `(n, height, width, channels)`.
 
         Raises:
-            TypeError, ValueError: see `indices`.
+            TypeError, ValueError: See `indices`.
         """
         indices = self.indices(factors)
         return self.images(indices) if rng is None else self.observations(indices, rng)
 
     def subgrid(self, steps: Mapping[str, Sequence[Any]]) -> GroundTruth:
-        """The grid of some steps of some factors.
+        """Select steps of some factors; the result is a smaller grid.
 
         Args:
-            steps: `{factor: list of steps}`; values that are names also go by name. Every factor
-                keeps its place, with as many steps as are listed, in the listed order.
+            steps: `{factor: list of steps}`, as numbers or as names of categories. The steps of
+                a factor keep the order of its list; the other factors keep all their steps.
 
         Raises:
-            ValueError: an unknown factor, or a list that is empty, repeats a step or holds an
-                unknown one.
+            ValueError: A factor is unknown; or a list is empty, repeats a step or has an unknown
+                step.
 
         >>> from keras_disent.datasets import Sprites
         >>> small = Sprites().subgrid({"shape": ["heart"], "orientation": [0, 10]})
@@ -155,13 +156,16 @@ class GroundTruth(ImageSource):
         return Subgrid(self, steps)
 
     def only(self, *names: str) -> GroundTruth:
-        """The grid of some factors; the others vary unseen, as in smallNORB's instances.
+        """Keep some factors; the others become nuisance factors, as the instances of smallNORB.
 
-        `images` shows the same step of the others for an index whenever it is called;
-        `observe` with `rng`, `observations` and `batches` draw them anew.
+        `images` always shows the same steps of the nuisance factors for an index. `observations`,
+        `batches`, and `observe` with `rng`, sample new ones.
+
+        Args:
+            names: Names of the factors to keep, in this order.
 
         Raises:
-            ValueError: an unknown name, or none.
+            ValueError: A name is unknown, or there is none.
 
         >>> from keras_disent.datasets import Sprites
         >>> places = Sprites().only("position_x", "position_y")
@@ -173,23 +177,24 @@ class GroundTruth(ImageSource):
         return Marginal(self, names)
 
     def correlated(self, strengths: Mapping[tuple[str, str], float]) -> GroundTruth:
-        """The same grid, of whose combinations `batches` shows some more often than others.
+        """Correlate factors in the training batches of this grid.
 
         The probability of two factors' steps a and b, both scaled to [0, 1], is proportional to
-        exp(-(a - b)^2 / (2 sigma^2)) (Traeuble et al. 2021); with several pairs, to
-        the product. `sample_factors`, and with it every score, stays independent and uniform.
+        exp(-(a - b)^2 / (2 sigma^2)) (Traeuble et al. 2021). The terms of several pairs are
+        multiplied. `sample_factors`, and thus every score, stays independent and uniform.
 
         Args:
-            strengths: `{(factor, factor): sigma}`; the smaller, the stronger: at 0.1 nearly a
-                line, at 1 hardly visible.
+            strengths: `{(factor, factor): sigma}`. Smaller values correlate more strongly: 0.1
+                is nearly a line, 1 is barely visible.
 
         Raises:
-            ValueError: an unknown factor, a pair of one, a sigma not above 0.
+            ValueError: A factor is unknown, both factors of a pair are the same, or a sigma is
+                not above 0.
 
         >>> from keras_disent.datasets import Sprites
         >>> data = Sprites().correlated({("position_x", "position_y"): 0.1})
-        >>> drawn = data.factors(data.sample(10_000, np.random.default_rng(0)))
-        >>> float(np.corrcoef(drawn[:, 3], drawn[:, 4])[0, 1].round(2))
+        >>> factors = data.factors(data.sample(10_000, np.random.default_rng(0)))
+        >>> float(np.corrcoef(factors[:, 3], factors[:, 4])[0, 1].round(2))
         0.94
         """
         from keras_disent.datasets.grids import Correlated

@@ -1,4 +1,4 @@
-"""Pieces of two photographs: real images that come with scikit-learn."""
+"""Crops of two photographs that are included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from keras_disent.datasets.source import ImageSource, check_indices
 
 
 class Photographs(ImageSource):
-    """All square pieces of scikit-learn's two photographs, a temple and a flower.
+    """All square crops of scikit-learn's two sample photographs, a temple and a flower.
 
-    There are no labels: these are images to try a model of color photographs on, with nothing
-    to download.
+    The images have no labels. They are meant for trying a model on photographs in color without
+    a download.
 
     Args:
-        image_size: pixels of a side, at most 427.
+        image_size: Height and width in pixels, at most 427.
 
     Raises:
-        ValueError: another size.
+        ValueError: `image_size` is out of range.
 
     >>> data = Photographs(64)
     >>> len(data), data.image_shape
@@ -32,10 +32,10 @@ class Photographs(ImageSource):
 
     name = "photographs"
     card = Card(
-        title="Pieces of two photographs",
+        title="Crops of two photographs",
         license="CC BY 2.0",
         citation="photographs by danielbuechele (temple) and vultilion (flower)",
-        about=("They come with scikit-learn, which is installed.",),
+        notes=("The photographs are included in scikit-learn, which is installed.",),
     )
 
     def __init__(self, image_size: int = 64):
@@ -47,31 +47,37 @@ class Photographs(ImageSource):
         self.image_shape = (size, size, 3)
 
         _, height, width, _ = _photographs().shape
-        self._places = (2, height - size + 1, width - size + 1)
+        self._corners = (2, height - size + 1, width - size + 1)
 
     def __len__(self) -> int:
-        return math.prod(self._places)
+        return math.prod(self._corners)
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        """Images at some indices: photograph, then row, then column of the upper left corner.
+        """Return the crops at some indices.
+
+        Indices count photographs, then rows, then columns of the upper left corner; the last one
+        changes fastest.
+
+        Args:
+            indices: `(n,)` integers from 0 to `len(self) - 1`.
 
         Returns:
             uint8 `(n, image_size, image_size, 3)`.
 
         Raises:
-            TypeError, ValueError, IndexError: see `check_indices`.
+            TypeError, ValueError, IndexError: See `check_indices`.
         """
         checked = check_indices(indices, len(self))
-        found, size = np.empty((len(checked), *self.image_shape), np.uint8), self.image_size
-        places = zip(*np.unravel_index(checked, self._places), strict=True)
-        for piece, (photograph, row, column) in zip(found, places, strict=True):
-            piece[:] = _photographs()[photograph, row : row + size, column : column + size]
-        return found
+        crops, size = np.empty((len(checked), *self.image_shape), np.uint8), self.image_size
+        corners = zip(*np.unravel_index(checked, self._corners), strict=True)
+        for crop, (photograph, row, column) in zip(crops, corners, strict=True):
+            crop[:] = _photographs()[photograph, row : row + size, column : column + size]
+        return crops
 
 
 @cache
 def _photographs() -> np.ndarray:
-    """uint8 `(2, 427, 640, 3)`."""
+    """Load both photographs, uint8 `(2, 427, 640, 3)`."""
     from sklearn.datasets import load_sample_images
 
     return np.stack(load_sample_images().images)

@@ -1,8 +1,11 @@
-"""Changes of images: size, channels, and the backgrounds and colors of harder data sets.
+"""Image transforms: size, channels, random colors and backgrounds.
 
-Each is an object with `shape(image_shape)`, the shape of what it gives, `uniforms(image_shape)`,
-the shape of the random numbers from 0 to 1 that one image takes (None without randomness), and a
-call `(images, uniforms)` on uint8 `(n, height, width, channels)`.
+A transform is an object with three methods:
+
+- `shape(image_shape)` returns the shape of a transformed image.
+- `uniforms(image_shape)` returns the shape of the random numbers from 0 to 1 that an image needs,
+  or None if the transform is deterministic.
+- `__call__(images, uniforms)` transforms uint8 `(n, height, width, channels)`.
 """
 
 from __future__ import annotations
@@ -19,23 +22,23 @@ Shape = tuple[int, int, int]
 
 
 def middle_square(image: Image.Image, size: int, crop: int | None = None) -> Image.Image:
-    """Cut an image to the square in its middle and resize it.
+    """Crop an image to its central square and resize it.
 
     Args:
-        image: any Pillow image.
-        size: pixels of the result.
-        crop: pixels of the square that is cut out; by default as many as fit.
+        image: Any Pillow image.
+        size: Height and width of the result in pixels.
+        crop: Side of the central square in pixels; by default the shorter side of the image.
     """
     width, height = image.size
     side = min(width, height) if crop is None else crop
     left, top = (width - side) // 2, (height - side) // 2
-    # Cropped first: a resize with a crop box lets pixels outside of the box shine in.
+    # Crop first: a resize with a crop box would also use pixels outside the box.
     square = image.crop((left, top, left + side, top + side))
     return square.resize((size, size), Image.Resampling.LANCZOS)
 
 
 class Resized:
-    """The square in the middle, at `size x size` pixels (Lanczos)."""
+    """Crop images to their central square and resize it to `size x size` pixels (Lanczos)."""
 
     def __init__(self, size: int):
         self.size = check_integer("size", size, at_least=1)
@@ -51,16 +54,16 @@ class Resized:
             return images
         out = np.empty((len(images), *self.shape(images.shape[1:])), np.uint8)
         for target, image in zip(out, images, strict=True):
-            # Pillow knows one or three channels; any other number goes one by one.
-            whole = image.shape[2] == 3
-            planes = [image] if whole else [image[..., c] for c in range(image.shape[2])]
-            done = [np.asarray(middle_square(Image.fromarray(p), self.size)) for p in planes]
-            target[:] = done[0] if whole else np.stack(done, axis=-1)
+            # Pillow supports one or three channels; other images are resized channel by channel.
+            is_rgb = image.shape[2] == 3
+            planes = [image] if is_rgb else [image[..., c] for c in range(image.shape[2])]
+            resized = [np.asarray(middle_square(Image.fromarray(p), self.size)) for p in planes]
+            target[:] = resized[0] if is_rgb else np.stack(resized, axis=-1)
         return out
 
 
 class Channels:
-    """Gray (1) or color (3): gray is what Rec. 601 sees of a color, color three times a gray."""
+    """Convert images to gray (1 channel, Rec. 601 luma) or to color (3 channels)."""
 
     def __init__(self, channels: int):
         if channels not in (1, 3):
@@ -69,7 +72,7 @@ class Channels:
 
     def shape(self, shape: Shape) -> Shape:
         if shape[2] not in (1, 3):
-            raise ValueError(f"Images with 1 or 3 channels become gray or color. Got {shape[2]}.")
+            raise ValueError(f"`Channels` needs images with 1 or 3 channels. Got {shape[2]}.")
         return shape[0], shape[1], self.channels
 
     def uniforms(self, shape: Shape) -> None:
@@ -80,24 +83,24 @@ class Channels:
             return images
         if self.channels == 3:
             return np.repeat(images, 3, axis=3)
-        parts = images.astype(np.uint32) * np.array([299, 587, 114], np.uint32)
-        return ((parts.sum(axis=3, keepdims=True) + 500) // 1000).astype(np.uint8)
+        weighted = images.astype(np.uint32) * np.array([299, 587, 114], np.uint32)
+        return ((weighted.sum(axis=3, keepdims=True) + 500) // 1000).astype(np.uint8)
 
 
-class _OnSprites:
-    """What a change of white sprites on black needs: one channel, which is then a mask."""
+class _MaskTransform:
+    """Base class of transforms that use images of white objects on black as masks."""
 
     def shape(self, shape: Shape) -> Shape:
         if shape[2] != 1:
             raise ValueError(
-                "Colors and backgrounds are for bright objects on black, with one channel. "
+                "Random colors and backgrounds need bright objects on black, with one channel. "
                 f"Got {shape[2]} channels."
             )
         return shape[0], shape[1], 3
 
 
-class RandomColor(_OnSprites):
-    """Each object in a random color, every channel from 0.5 to 1 (Color-dSprites)."""
+class RandomColor(_MaskTransform):
+    """Paint each object in a random color, with channels from 0.5 to 1 (Color-dSprites)."""
 
     def uniforms(self, shape: Shape) -> tuple[int, ...]:
         return (1, 1, 3)
@@ -106,8 +109,8 @@ class RandomColor(_OnSprites):
         return np.rint(images * (0.5 + 0.5 * uniforms)).astype(np.uint8)
 
 
-class NoisyBackground(_OnSprites):
-    """Uniform noise in every pixel and channel, to which the object is added (Noisy-dSprites)."""
+class NoisyBackground(_MaskTransform):
+    """Add uniform noise to every pixel and channel (Noisy-dSprites)."""
 
     def uniforms(self, shape: Shape) -> tuple[int, ...]:
         return self.shape(shape)
@@ -116,17 +119,18 @@ class NoisyBackground(_OnSprites):
         return np.rint(np.minimum(images + 255 * uniforms, 255)).astype(np.uint8)
 
 
-class PictureBackground(_OnSprites):
-    """A random piece of a picture, mixed with a random color, and inverted where the object is.
+class PictureBackground(_MaskTransform):
+    """Show objects on random crops of a picture, as in Scream-dSprites (Locatello et al. 2019).
 
-    This is Scream-dSprites (Locatello et al. 2019), with any picture.
+    Each crop is mixed with a random color, and inverted where the object is.
 
     Args:
-        picture: uint8 `(height, width, 3)`; by default a photograph that comes with scikit-learn.
-            The original takes a painting within 350 x 274 pixels.
+        picture: uint8 `(height, width, 3)`; by default a photograph included in scikit-learn.
+            The original data set uses a painting of at most 350 x 274 pixels.
 
     Raises:
-        ValueError: not an RGB picture; or, once it is used, smaller than the images.
+        ValueError: `picture` is not an RGB picture; or, when the transform is used, it is smaller
+            than the images.
     """
 
     def __init__(self, picture: ArrayLike | None = None):
@@ -152,11 +156,11 @@ class PictureBackground(_OnSprites):
 
     def __call__(self, images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         size = np.array(images.shape[1:3])
-        room = np.array(self.picture.shape[:2]) - size + 1
-        rows, columns = np.floor(uniforms[:, :2] * room).astype(np.int64).T
+        corners = np.array(self.picture.shape[:2]) - size + 1
+        rows, columns = np.floor(uniforms[:, :2] * corners).astype(np.int64).T
         windows = np.lib.stride_tricks.sliding_window_view(self.picture, tuple(size), (0, 1))
-        pieces = windows[rows, columns].transpose(0, 2, 3, 1)
-        mixed = (pieces + 255 * uniforms[:, None, None, 2:]) / 2
+        crops = windows[rows, columns].transpose(0, 2, 3, 1)
+        mixed = (crops + 255 * uniforms[:, None, None, 2:]) / 2
         return np.rint(np.where(images > 127, 255 - mixed, mixed)).astype(np.uint8)
 
 
@@ -169,22 +173,23 @@ def _photograph() -> Any:
 
 
 def hash_uniforms(indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers from 0 to 1 that look random and depend on nothing but the index.
+    """Return pseudorandom numbers from 0 to 1 that are a fixed function of each index.
 
     Args:
         indices: `(n,)` int64.
-        shape: of the numbers of one index.
+        shape: Shape of the numbers for one index.
 
     Returns:
-        float64 `(n, *shape)`: SplitMix64 (Steele, Lea and Flood 2014) of index and place.
+        float64 `(n, *shape)`: SplitMix64 (Steele, Lea and Flood 2014) of the index and the
+        position in `shape`.
 
-    >>> by_index(np.array([7, 8]), (2,)).round(3)
+    >>> hash_uniforms(np.array([7, 8]), (2,)).round(3)
     array([[0.708, 0.518],
            [0.489, 0.765]])
     """
     count = int(np.prod(shape))
-    place = np.arange(count, dtype=np.uint64)
-    state = indices.astype(np.uint64)[:, None] * np.uint64(count) + place + np.uint64(1)
+    position = np.arange(count, dtype=np.uint64)
+    state = indices.astype(np.uint64)[:, None] * np.uint64(count) + position + np.uint64(1)
     state *= np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         state ^= state >> np.uint64(shift)

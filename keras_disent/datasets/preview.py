@@ -1,4 +1,4 @@
-"""How a data set looks: a contact sheet."""
+"""Draw a contact sheet of a data set."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from keras_disent.datasets.source import ImageSource
 
 
 def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: int = 12) -> Any:
-    """Draw images at random and, of a grid, for each factor what its steps change.
+    """Draw random images of a data set and, for a grid, a traversal of each factor.
 
-    In the row of a factor all others stay in the middle, or if they are circular a third of the
-    circle apart, so that hues differ.
+    In the row of a factor, all others keep their middle step. Circular factors keep steps that
+    are a third of the circle apart, so that hues differ.
 
     Args:
-        data: any data set.
-        seed: of the images at random.
-        rows: of images at random.
-        columns: images in a row, at most.
+        data: Any data set.
+        seed: Random seed of the images.
+        rows: Number of rows of random images.
+        columns: Maximum number of images in a row.
 
     Returns:
-        a matplotlib figure; `keras_disent.plots.save` writes it.
+        A matplotlib figure; `keras_disent.plots.save` writes it.
 
     >>> from keras_disent.datasets import Sprites
     >>> contact_sheet(Sprites(32)).dpi
@@ -33,7 +33,7 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
 
     rng = np.random.default_rng(seed)
     samples = data.observations(rng.integers(len(data), size=rows * columns), rng)
-    varied: dict[str, np.ndarray] = {}
+    traversals: dict[str, np.ndarray] = {}
     if isinstance(data, GroundTruth):
         sizes = np.array(data.factor_sizes)
         circular = np.array(data.factor_kinds) == "circular"
@@ -45,13 +45,13 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
                 count = min(size, columns)
                 factors = np.tile(middle, (count, 1))
                 factors[:, column] = np.linspace(0, size - 1, count).round()
-                varied[f"{name}\n{format_values(data, name)}"] = data.observe(factors)
+                traversals[f"{name}\n{format_values(data, name)}"] = data.observe(factors)
     title = f"{data.name}: {len(data):,} images {' x '.join(map(str, data.image_shape))}"
-    return plots.contact_sheet(samples, varied, columns=columns, title=title)
+    return plots.contact_sheet(samples, traversals, columns=columns, title=title)
 
 
 def format_values(data: ImageSource, factor: str) -> str:
-    """The values of a factor, shortened.
+    """Format the values of a factor as a short text.
 
     >>> from keras_disent.datasets import Sprites
     >>> format_values(Sprites(), "shape"), format_values(Sprites(), "scale")
@@ -61,5 +61,5 @@ def format_values(data: ImageSource, factor: str) -> str:
     if values.dtype.kind in "iuf" and len(values) > 1:
         return f"{values[0]:.4g} to {values[-1]:.4g}"
     texts = [f"{v:.4g}" if values.dtype.kind == "f" else str(v) for v in values]
-    short = len(texts) <= 8 and sum(map(len, texts)) <= 24
-    return ", ".join(texts) if short else f"{texts[0]} ... {texts[-1]}"
+    is_short = len(texts) <= 8 and sum(map(len, texts)) <= 24
+    return ", ".join(texts) if is_short else f"{texts[0]} ... {texts[-1]}"

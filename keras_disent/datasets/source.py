@@ -1,4 +1,4 @@
-"""What every data set is: a run of images that is read by whole batches of indices."""
+"""The base class of all data sets: images that are read by index, in batches."""
 
 from __future__ import annotations
 
@@ -14,54 +14,56 @@ if TYPE_CHECKING:
 
 
 def check_indices(indices: ArrayLike, size: int) -> np.ndarray:
-    """Indices into `size` images, as int64.
+    """Check indices into `size` images and convert them to int64.
 
     Args:
         indices: `(n,)` integers of any integer dtype, from 0 to `size - 1`.
-        size: number of images.
+        size: Number of images.
 
     Returns:
         `(n,)` int64.
 
     Raises:
-        TypeError: the indices are not integers.
-        ValueError: the indices are not one-dimensional.
-        IndexError: an index is out of range; negative ones do not count from the end.
+        TypeError: The indices are not integers.
+        ValueError: The indices are not one-dimensional.
+        IndexError: An index is out of range; negative indices do not count from the end.
 
     >>> check_indices([2, 0], 3)
     array([2, 0])
     """
-    given = np.asarray(indices)
-    if given.size == 0 and not isinstance(indices, np.ndarray):
-        given = given.astype(np.int64)  # NumPy takes an empty list for floats
-    if not np.issubdtype(given.dtype, np.integer):
-        raise TypeError(f"`indices` needs integers. Got {given.dtype}.")
-    if given.ndim != 1:
-        raise ValueError(f"`indices` needs one dimension. Got shape {given.shape}.")
-    if given.size:
-        lowest, highest = given.min(), given.max()
+    array = np.asarray(indices)
+    if array.size == 0 and not isinstance(indices, np.ndarray):
+        array = array.astype(np.int64)  # NumPy gives an empty list a float dtype
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"`indices` needs integers. Got {array.dtype}.")
+    if array.ndim != 1:
+        raise ValueError(f"`indices` needs one dimension. Got shape {array.shape}.")
+    if array.size:
+        lowest, highest = array.min(), array.max()
         if lowest < 0 or highest >= size:
             raise IndexError(
                 f"`indices` needs values from 0 to {size - 1}. "
                 f"Got {lowest if lowest < 0 else highest}."
             )
-    return given.astype(np.int64)
+    return array.astype(np.int64)
 
 
 class ImageSource(ABC):
-    """Images by index, with labels or without; a subclass gives `len` and `images`.
+    """Base class of all data sets: images by index, with or without labels.
 
-    Where images have labels, these are steps of named factors: `factors`. If moreover every
-    combination of the factors is there, the data set is a `GroundTruth`.
+    A subclass implements `__len__` and `images`. The labels of an image, if any, are the steps of
+    named factors; see `factors`. A data set with exactly one image for every combination of
+    factors is a `GroundTruth`.
 
     Attributes:
-        name: what messages and tables call the data set.
+        name: Name of the data set in messages and tables.
         image_shape: `(height, width, channels)`.
-        factor_names: one name per factor; empty without labels.
-        factor_sizes: number of steps of each factor; 1 for a constant one.
-        factor_kinds: `"categorical"`, `"ordinal"`, `"circular"`, `"continuous"` or `"constant"` for
-            each factor. The steps of a continuous factor are the ranks of its values.
-        stochastic: whether `observations` of one index differ from call to call.
+        factor_names: Name of each factor; empty without labels.
+        factor_sizes: Number of steps of each factor; 1 for a constant factor.
+        factor_kinds: Kind of each factor: `"categorical"`, `"ordinal"`, `"circular"`,
+            `"continuous"` or `"constant"`. The steps of a continuous factor are the ranks of its
+            values.
+        stochastic: Whether `observations` of the same index differ from call to call.
     """
 
     name: str = "images"
@@ -72,31 +74,38 @@ class ImageSource(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
 
     @abstractmethod
     def images(self, indices: ArrayLike) -> np.ndarray:
-        """Images at `indices`, `(n,)` integers, as uint8 `(n, height, width, channels)`."""
+        """Return the images at `(n,)` integer indices, uint8 `(n, height, width, channels)`."""
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
-        """Images at some indices, drawn anew where a data set has more than one per index.
+        """Return images at some indices, with nuisance factors sampled from `rng`.
 
-        `images` is the same for an index whenever it is called; here what is random comes from
-        `rng`. For most data sets the two are the same.
+        `images` always returns the same image for an index. For data sets that are not
+        `stochastic`, both methods return the same images.
+
+        Args:
+            indices: `(n,)` integers from 0 to `len(self) - 1`.
+            rng: Random generator of the nuisance factors.
+
+        Returns:
+            uint8 `(n, height, width, channels)`.
         """
         return self.images(indices)
 
     def factors(self, indices: ArrayLike) -> np.ndarray:
-        """Steps of all factors at some indices, int64 `(n, factors)`.
+        """Return the steps of all factors at some indices, int64 `(n, factors)`.
 
         Raises:
-            ValueError: the data set has no labels.
+            ValueError: The data set has no labels.
         """
         raise ValueError(f"The data set '{self.name}' has images without labels.")
 
     @property
     def factor_values(self) -> dict[str, np.ndarray]:
-        """The real value of every step: for each name an array as long as the factor's size."""
+        """Value of every step: for each factor's name an array with one value per step."""
         return {
             name: np.arange(size)
             for name, size in zip(self.factor_names, self.factor_sizes, strict=True)
@@ -104,28 +113,28 @@ class ImageSource(ABC):
 
     @property
     def factor_kinds(self) -> tuple[str, ...]:
-        """The kind of each factor: by default what its values tell."""
+        """Kind of each factor; by default derived from its values."""
         return tuple(
             "constant" if len(v) == 1 else "ordinal" if v.dtype.kind in "biuf" else "categorical"
             for v in self.factor_values.values()
         )
 
     def labels(self, indices: ArrayLike) -> np.ndarray:
-        """What a model with labels is trained on: by default the factors as int32."""
+        """Return the training labels at some indices: by default the factors as int32."""
         return self.factors(indices).astype(np.int32)
 
-    # -- feeding ----------------------------------------------------------------------------------
+    # -- training batches -------------------------------------------------------------------------
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `n` indices to train on: here independent and uniform."""
+        """Sample `n` indices for training: by default independent and uniform, int64 `(n,)`."""
         return rng.integers(len(self), size=n)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `n` images to train on, uint8 `(n, height, width, channels)`."""
+        """Sample `n` images for training, uint8 `(n, height, width, channels)`."""
         return self.observations(self.sample(n, rng), rng)
 
     def draw_labeled(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw `n` images and their labels."""
+        """Sample `n` images and their labels for training."""
         indices = self.sample(n, rng)
         return self.observations(indices, rng), self.labels(indices)
 
@@ -137,13 +146,13 @@ class ImageSource(ABC):
         steps: int | None = None,
         labels: bool = False,
     ) -> Batches:
-        """Batches of random images for `fit`, `evaluate` and `predict`.
+        """Create batches of random images for `fit`, `evaluate` and `predict`.
 
         Args:
-            batch_size: images per batch.
-            seed: of the order; not negative.
-            steps: batches per epoch; by default as many as hold `len(self)` images.
-            labels: give `(images, labels)` instead of images.
+            batch_size: Number of images per batch.
+            seed: Random seed of the batches, at least 0.
+            steps: Number of batches per epoch; by default `len(self) / batch_size`, rounded up.
+            labels: Whether batches are `(images, labels)` instead of images.
 
         Returns:
             `keras_disent.engine.batches.Batches`, a `keras.utils.PyDataset` of uint8
@@ -157,14 +166,14 @@ class ImageSource(ABC):
         from keras_disent.engine.batches import Batches
 
         if labels:
-            self.labels([])  # without labels, said here
+            self.labels([])  # raises an error if there are no labels
         draw = self.draw_labeled if labels else self.draw
         return Batches(draw, len(self), batch_size, seed=seed, steps=steps)
 
-    # -- the same data seen differently: see `views`, `grids`, `parts` ----------------------------
+    # -- views of the same data: see `views`, `grids`, `parts` ------------------------------------
 
     def resized(self, size: int) -> ImageSource:
-        """The same data with images of `size x size` pixels, cut to the square in the middle.
+        """Return a view with images of `size x size` pixels, cropped to their central square.
 
         >>> from keras_disent.datasets import Sprites
         >>> Sprites().resized(28).image_shape
@@ -176,7 +185,7 @@ class ImageSource(ABC):
         return self if same else views.transform_images(self, pixels.Resized(size))
 
     def with_channels(self, channels: int) -> ImageSource:
-        """The same data in gray (1 channel) or color (3 channels).
+        """Return a view with gray images (1 channel) or color images (3 channels).
 
         >>> from keras_disent.datasets import Sprites
         >>> Sprites().with_channels(3).image_shape
@@ -188,24 +197,30 @@ class ImageSource(ABC):
         return self if same else views.transform_images(self, pixels.Channels(channels))
 
     def only(self, *names: str) -> ImageSource:
-        """The same images with some of the labels.
+        """Return a view with the labels of some factors only.
+
+        Args:
+            names: Names of the factors to keep, in this order.
 
         Raises:
-            ValueError: an unknown name, or none.
+            ValueError: A name is unknown, or there is none.
         """
         from keras_disent.datasets import views
 
         return views.Labels(self, names)
 
     def split(self, test: float = 0.2, *, seed: int = 0) -> tuple[ImageSource, ImageSource]:
-        """Two parts at random, for training and for testing.
+        """Split the images at random into a training part and a test part.
 
         Args:
-            test: share of the second part, between 0 and 1.
-            seed: of the choice.
+            test: Proportion of test images, between 0 and 1.
+            seed: Random seed of the split.
+
+        Returns:
+            training part, test part.
 
         Raises:
-            ValueError: a share that leaves one of the parts empty.
+            ValueError: The proportion leaves one of the parts empty.
 
         >>> from keras_disent.datasets import Sprites
         >>> [len(part) for part in Sprites().split(0.25)]
@@ -216,19 +231,19 @@ class ImageSource(ABC):
         return parts.split(self, test, seed)
 
     def hold_out(self, steps: Mapping[str, Sequence[Any]]) -> tuple[ImageSource, ImageSource]:
-        """Two parts by factors: the second has the images in which all factors take given steps.
+        """Hold out the images in which all listed factors take listed steps.
 
-        With one factor this is a split by value; with several, by combination: the model sees
-        each step while it trains, but never these together.
+        With one factor, this is a split by value. With several factors, it is a split by
+        combination: training shows each listed step, but never a combination of them.
 
         Args:
-            steps: `{factor: steps}`; values that are names also go by name.
+            steps: Held-out steps `{factor: steps}`, as numbers or as names of categories.
 
         Returns:
-            training part, held-out part. A part that is a whole grid is a `GroundTruth`.
+            training part, held-out part. A part that is a complete grid is a `GroundTruth`.
 
         Raises:
-            ValueError: an unknown factor or step, or a part without images.
+            ValueError: A factor or step is unknown, or a part has no images.
 
         >>> from keras_disent.datasets import Sprites
         >>> train, test = Sprites().hold_out({"shape": ["heart"], "position_x": range(16, 32)})

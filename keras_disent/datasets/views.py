@@ -1,6 +1,7 @@
-"""The same data seen differently: other pixels, fewer labels, one set after another.
+"""Views of data sets: transformed images, fewer labels, concatenation.
 
-Views compose: each is a data set, and nothing is copied but indices. See also `grids` and `parts`.
+A view is a data set and copies nothing but indices, so views can be nested. See also `grids` and
+`parts`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from keras_disent.datasets.source import ImageSource, check_indices
 
 
 class View(ImageSource):
-    """A data set that says of itself what another one says; subclasses change one thing."""
+    """Base class of views: everything is delegated to another data set unless overridden."""
 
     def __init__(self, data: ImageSource):
         self.data = data
@@ -38,49 +39,49 @@ class View(ImageSource):
     def factor_kinds(self) -> tuple[str, ...]:
         return self.data.factor_kinds
 
-    def _original(self, indices: ArrayLike) -> np.ndarray:
-        """Where an index lies in the data set below."""
+    def _base_indices(self, indices: ArrayLike) -> np.ndarray:
+        """Convert indices of this view to indices of its base data set."""
         return check_indices(indices, len(self))
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        return self.data.images(self._original(indices))
+        return self.data.images(self._base_indices(indices))
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
-        return self.data.observations(self._original(indices), rng)
+        return self.data.observations(self._base_indices(indices), rng)
 
     def factors(self, indices: ArrayLike) -> np.ndarray:
-        return self.data.factors(self._original(indices))
+        return self.data.factors(self._base_indices(indices))
 
     def labels(self, indices: ArrayLike) -> np.ndarray:
-        return self.data.labels(self._original(indices))
+        return self.data.labels(self._base_indices(indices))
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         return self.data.sample(n, rng)
 
 
 class TransformedImages(View):
-    """The same data with other pixels. Made by `transform_images`."""
+    """A data set with transformed images; `transform_images` creates it."""
 
-    def __init__(self, data: ImageSource, change: Any):
+    def __init__(self, data: ImageSource, transform: Any):
         super().__init__(data)
-        self.change = change
-        self.image_shape = change.shape(data.image_shape)
-        self.uniforms = change.uniforms(data.image_shape)
+        self.transform = transform
+        self.image_shape = transform.shape(data.image_shape)
+        self.uniforms = transform.uniforms(data.image_shape)
         self.stochastic = data.stochastic or self.uniforms is not None
 
     def images(self, indices: ArrayLike) -> np.ndarray:
         checked = check_indices(indices, len(self))
-        random = None if self.uniforms is None else hash_uniforms(checked, self.uniforms)
-        return self.change(self.data.images(checked), random)
+        uniforms = None if self.uniforms is None else hash_uniforms(checked, self.uniforms)
+        return self.transform(self.data.images(checked), uniforms)
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
         images = self.data.observations(indices, rng)
-        random = None if self.uniforms is None else rng.random((len(images), *self.uniforms))
-        return self.change(images, random)
+        uniforms = None if self.uniforms is None else rng.random((len(images), *self.uniforms))
+        return self.transform(images, uniforms)
 
 
 class TransformedGrid(TransformedImages, GroundTruth):
-    """A ground-truth data set with other pixels. Made by `transform_images`."""
+    """A ground-truth data set with transformed images; `transform_images` creates it."""
 
     data: GroundTruth
 
@@ -96,33 +97,33 @@ class TransformedGrid(TransformedImages, GroundTruth):
         return self.data.sample_factors(n, rng, fixed)
 
 
-def transform_images(data: ImageSource, change: Any, name: str | None = None) -> TransformedImages:
-    """The same data with other pixels.
+def transform_images(
+    data: ImageSource, transform: Any, name: str | None = None
+) -> TransformedImages:
+    """Apply a transform to all images of a data set, when they are read.
 
     Args:
-        data: any data set; a `GroundTruth` gives a `GroundTruth`.
-        change: out of `keras_disent.datasets.pixels`, or an object like those there.
-        name: of the result; by default the data set's.
+        data: Any data set. If it is a `GroundTruth`, so is the result.
+        transform: A transform from `keras_disent.datasets.pixels`, or an object with the same
+            methods.
+        name: Name of the result; by default that of the data set.
 
     Raises:
-        ValueError: the change is not for images of this shape.
+        ValueError: The transform does not support images of this shape.
 
     >>> from keras_disent.datasets import Sprites, pixels
     >>> noisy = transform_images(Sprites(), pixels.NoisyBackground())
     >>> noisy.image_shape, noisy.stochastic, noisy.factor_sizes
     ((64, 64, 3), True, (3, 6, 40, 32, 32))
     """
-    view = (TransformedGrid if isinstance(data, GroundTruth) else TransformedImages)(data, change)
+    kind = TransformedGrid if isinstance(data, GroundTruth) else TransformedImages
+    view = kind(data, transform)
     view.name = name or data.name
     return view
 
 
 class Labels(View):
-    """The same images with some of the labels.
-
-    Raises:
-        ValueError: an unknown name, or none.
-    """
+    """A data set with the labels of some factors only; see `ImageSource.only`."""
 
     def __init__(self, data: ImageSource, names: Sequence[str]):
         super().__init__(data)
@@ -146,13 +147,13 @@ class Labels(View):
 
 
 class Concatenation(ImageSource):
-    """Several data sets, one after the other. Labels stay if all have the same factors.
+    """Concatenate data sets. Labels are kept if all parts have the same factors.
 
     Args:
-        parts: data sets with images of one shape.
+        parts: Data sets whose images have the same shape.
 
     Raises:
-        ValueError: no parts, or images of different shapes.
+        ValueError: There are no parts, or the image shapes differ.
 
     >>> from keras_disent.datasets import Images, Sprites
     >>> both = Concatenation([Sprites(), Images(np.zeros((10, 64, 64)))])
@@ -167,7 +168,7 @@ class Concatenation(ImageSource):
         shapes = list(dict.fromkeys(part.image_shape for part in self.parts))
         if len(shapes) > 1:
             raise ValueError(
-                "`parts` needs images of one shape (see `resized`, `with_channels`). "
+                "`parts` needs images of the same shape (see `resized`, `with_channels`). "
                 f"Got {' and '.join(map(str, shapes))}."
             )
         first = self.parts[0]
@@ -196,40 +197,41 @@ class Concatenation(ImageSource):
 
     def images(self, indices: ArrayLike) -> np.ndarray:
         empty = np.empty((0, *self.image_shape), np.uint8)
-        return self._gathered(indices, empty, lambda part, own: part.images(own))
+        return self._gather(indices, empty, lambda part, rows: part.images(rows))
 
     def observations(self, indices: ArrayLike, rng: np.random.Generator) -> np.ndarray:
         empty = np.empty((0, *self.image_shape), np.uint8)
-        return self._gathered(indices, empty, lambda part, own: part.observations(own, rng))
+        return self._gather(indices, empty, lambda part, rows: part.observations(rows, rng))
 
     def factors(self, indices: ArrayLike) -> np.ndarray:
         if not self.factor_names:
             return super().factors(indices)
         empty = np.empty((0, len(self.factor_names)), np.int64)
-        return self._gathered(indices, empty, lambda part, own: part.factors(own))
+        return self._gather(indices, empty, lambda part, rows: part.factors(rows))
 
-    def _gathered(self, indices: ArrayLike, empty: np.ndarray, read: Any) -> np.ndarray:
+    def _gather(self, indices: ArrayLike, empty: np.ndarray, read: Any) -> np.ndarray:
+        """Read rows from each part; `empty` has the dtype and the shape of a row."""
         checked = check_indices(indices, len(self))
-        owner = np.searchsorted(self._ends, checked, "right")
-        found = np.empty((len(checked), *empty.shape[1:]), empty.dtype)
-        for number in np.unique(owner):
-            mine = owner == number
+        numbers = np.searchsorted(self._ends, checked, "right")
+        values = np.empty((len(checked), *empty.shape[1:]), empty.dtype)
+        for number in np.unique(numbers):
+            mask = numbers == number
             part = self.parts[number]
-            found[mine] = read(part, checked[mine] - (self._ends[number] - len(part)))
-        return found
+            values[mask] = read(part, checked[mask] - (self._ends[number] - len(part)))
+        return values
 
 
 def factor_columns(data: ImageSource, names: Sequence[str]) -> list[int]:
-    """Where some factors are among those of a data set.
+    """Return the column of each named factor in the factors of a data set.
 
     Raises:
-        ValueError: no name, an unknown one, or one twice.
+        ValueError: A name is unknown or listed twice, or there is none.
     """
     unknown = [name for name in names if name not in data.factor_names]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError(
-            f"'{data.name}' needs different names out of "
-            f"{', '.join(data.factor_names) or 'its factors, of which it has none'}. "
+            f"'{data.name}' needs different names from "
+            f"{', '.join(data.factor_names) or 'its factors, but it has none'}. "
             f"Got {', '.join(map(repr, names)) or 'none'}."
         )
     return [data.factor_names.index(name) for name in names]

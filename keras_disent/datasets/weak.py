@@ -1,4 +1,4 @@
-"""Weak supervision: images in pairs and groups that are known to share some of their factors."""
+"""Weak supervision: pairs and groups of images that share some of their factors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Groups(ABC):
-    """Draws groups of images of a ground-truth data set, and what is known of them.
+    """Base class of samplers of image groups and their weak labels.
 
     Args:
-        data: a `GroundTruth`.
-        labels: whether `draw`, and with it `batches`, also give the labels.
+        data: Any `GroundTruth`.
+        labels: Whether `draw` and `batches` also return the weak labels.
 
     Attributes:
-        size: images of a group.
+        size: Number of images per group.
 
     Raises:
-        TypeError: the data set is no grid, so not every combination of factors can be drawn.
+        TypeError: The data set is not a grid, so some combinations of factors have no image.
     """
 
     size = 2
@@ -42,13 +42,14 @@ class Groups(ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw factors, int64 `(n, size, factors)`, and labels, one row per group."""
+        """Sample factors, int64 `(n, size, factors)`, and labels, one row per group."""
 
     def draw(self, n: int, rng: np.random.Generator) -> Any:
-        """Draw groups of images, uint8 `(n, size, height, width, channels)`, for `batches`.
+        """Sample `n` groups of images.
 
         Returns:
-            the images, or with `labels` a tuple of images and labels.
+            uint8 `(n, size, height, width, channels)`; with `labels` a tuple of these images and
+            their labels.
         """
         factors, labels = self.sample(n, rng)
         images = self.data.observe(factors.reshape(n * self.size, -1), rng)
@@ -56,37 +57,49 @@ class Groups(ABC):
         return (images, labels) if self.with_labels else images
 
     def batches(self, batch_size: int = 64, *, seed: int = 0, steps: int | None = None) -> Batches:
-        """Batches of groups for `fit`; see `keras_disent.engine.batches.Batches`."""
+        """Create batches of groups for `fit`.
+
+        Args:
+            batch_size: Number of groups per batch.
+            seed: Random seed of the batches, at least 0.
+            steps: Number of batches per epoch; by default as many as show `len(data)` groups.
+
+        Returns:
+            `keras_disent.engine.batches.Batches`.
+        """
         from keras_disent.engine.batches import Batches
 
         return Batches(self.draw, len(self.data), batch_size, seed=seed, steps=steps)
 
     def _columns(self, names: Sequence[str] | None) -> np.ndarray:
-        """Columns of some factors; by default of all that vary."""
-        known = self.data.factor_names
+        """Return the columns of some factors; by default of all that are not constant."""
+        options = self.data.factor_names
         if names is None:
             return np.flatnonzero(np.array(self.data.factor_sizes) > 1)
-        wrong = [name for name in names if name not in known]
-        if isinstance(names, str) or wrong or not len(names) or len(set(names)) < len(names):
+        unknown = [name for name in names if name not in options]
+        if isinstance(names, str) or unknown or not len(names) or len(set(names)) < len(names):
             raise ValueError(
-                f"Factors are a list of different names out of {', '.join(known)}. Got {names!r}."
+                f"Factors need a list of different names from {', '.join(options)}. Got {names!r}."
             )
-        return np.array([known.index(name) for name in names])
+        return np.array([options.index(name) for name in names])
 
 
 class ChangedPairs(Groups):
-    """Pairs that agree in all factors but k (Locatello et al. 2020, "Weakly-supervised ...").
+    """Sample pairs of images that differ in k factors.
+
+    The other factors are equal (Locatello et al. 2020, "Weakly-supervised ...").
 
     Args:
-        data: a `GroundTruth` with at least two factors that vary.
-        changed: k, how many factors differ; None draws it anew for each pair, uniform from 1 to
-            one less than the number of factors that may change.
-        factors: the factors that may change; by default all that vary.
-        labels: whether to give, for each factor, whether it differs.
+        data: A `GroundTruth` with at least two factors that are not constant.
+        changed: Number k of factors that differ. None samples k for each pair, uniformly from 1
+            to one less than the number of `factors`.
+        factors: Names of the factors that may differ; by default all that are not constant.
+        labels: Whether to also return, for each factor, whether it differs.
 
     Raises:
-        TypeError: no grid.
-        ValueError: k is more than the factors that may change, or a factor is unknown or constant.
+        TypeError: The data set is not a grid.
+        ValueError: `changed` exceeds the number of factors that may differ, or a factor is
+            unknown or constant.
 
     >>> from keras_disent.datasets import Sprites
     >>> pairs = ChangedPairs(Sprites(32), changed=1, labels=True)
@@ -104,47 +117,52 @@ class ChangedPairs(Groups):
         labels: bool = False,
     ):
         super().__init__(data, labels=labels)
-        self._may = self._columns(factors)
-        constant = [data.factor_names[c] for c in self._may if data.factor_sizes[c] == 1]
+        self._candidates = self._columns(factors)
+        constant = [data.factor_names[c] for c in self._candidates if data.factor_sizes[c] == 1]
         if constant:
             raise ValueError(f"Factors that change need at least two steps. Got '{constant[0]}'.")
-        most = len(self._may)
-        if changed is None and most < 2:
+        count = len(self._candidates)
+        if changed is None and count < 2:
             raise ValueError(
-                f"Drawing how many factors change needs at least two that may. Got {most}."
+                f"`changed=None` needs at least two factors that may change. Got {count}."
             )
-        if changed is not None and check_integer("changed", changed, at_least=1) > most:
-            raise ValueError(f"`changed` is at most {most}, the factors that may. Got {changed}.")
+        if changed is not None and check_integer("changed", changed, at_least=1) > count:
+            raise ValueError(
+                f"`changed` is at most {count}, the number of factors that may change. "
+                f"Got {changed}."
+            )
         self.changed = changed
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw factors `(n, 2, factors)`, and which of them differ, bool `(n, factors)`."""
+        """Sample factors `(n, 2, factors)`, and 1 where they differ, int8 `(n, factors)`."""
         first = self.data.sample_factors(n, rng)
-        count = len(self._may)
+        count = len(self._candidates)
         k = rng.integers(1, count, size=(n, 1)) if self.changed is None else self.changed
         rank = rng.random((n, count)).argsort(axis=1).argsort(axis=1)
         differs = np.zeros(first.shape, bool)
-        differs[:, self._may] = rank < k
+        differs[:, self._candidates] = rank < k
         sizes = np.array(self.data.factor_sizes)
-        # 1 to size - 1 steps onwards, around the end: every other step is as likely, never the same
-        onwards = rng.integers(1, np.maximum(sizes, 2), size=first.shape)
-        second = np.where(differs, (first + onwards) % sizes, first)
+        # An offset of 1 to size - 1, modulo the size: all other steps are equally likely.
+        offset = rng.integers(1, np.maximum(sizes, 2), size=first.shape)
+        second = np.where(differs, (first + offset) % sizes, first)
         return np.stack([first, second], axis=1), differs.astype(np.int8)
 
 
 class MatchedGroups(Groups):
-    """Groups that share some factors; the others are independent (Shu et al. 2020, "match").
+    """Sample groups of images that share some factors.
+
+    The other factors are independent (Shu et al. 2020, "match").
 
     Args:
-        data: a `GroundTruth`.
-        shared: names of the factors that all images of a group share; None shares one factor,
-            drawn anew for each group.
-        size: images of a group.
-        labels: whether to give, for each factor, whether it is shared.
+        data: Any `GroundTruth`.
+        shared: Names of the factors that all images of a group share. None shares one random
+            factor per group.
+        size: Number of images per group.
+        labels: Whether to also return, for each factor, whether it is shared.
 
     Raises:
-        TypeError: no grid.
-        ValueError: an unknown factor, or less than two images.
+        TypeError: The data set is not a grid.
+        ValueError: A factor is unknown, or `size` is below 2.
 
     >>> from keras_disent.datasets import Sprites
     >>> groups = MatchedGroups(Sprites(32), ["shape", "scale"], size=4)
@@ -162,15 +180,15 @@ class MatchedGroups(Groups):
     ):
         super().__init__(data, labels=labels)
         self._shared = self._columns(shared)
-        self._one = shared is None
+        self._share_random = shared is None
         self.size = check_integer("size", size, at_least=2)
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw factors `(n, size, factors)`, and which are shared, int8 `(n, factors)`."""
+        """Sample factors `(n, size, factors)`, and 1 for shared ones, int8 `(n, factors)`."""
         count = len(self.data.factor_names)
         factors = self.data.sample_factors(n * self.size, rng).reshape(n, self.size, count)
         shared = np.zeros((n, count), np.int8)
-        if self._one:
+        if self._share_random:
             shared[np.arange(n), rng.choice(self._shared, n)] = 1
         else:
             shared[:, self._shared] = 1
@@ -178,15 +196,17 @@ class MatchedGroups(Groups):
 
 
 class RankedPairs(Groups):
-    """Independent pairs, with which of the two has the higher step (Shu et al. 2020, "rank").
+    """Sample independent pairs of images, and which of the two has the higher steps.
+
+    This is the "rank" pairing of Shu et al. (2020).
 
     Args:
-        data: a `GroundTruth`.
-        factors: the ordinal factors that are compared; by default all of them.
+        data: Any `GroundTruth`.
+        factors: Names of the ordinal factors to compare; by default all ordinal factors.
 
     Raises:
-        TypeError: no grid.
-        ValueError: an unknown factor, or one whose steps have no order.
+        TypeError: The data set is not a grid.
+        ValueError: A factor is unknown or not ordinal.
 
     >>> from keras_disent.datasets import Sprites
     >>> pairs = RankedPairs(Sprites(32), ["scale", "position_x"])
@@ -209,9 +229,9 @@ class RankedPairs(Groups):
                 )
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw factors `(n, 2, factors)`, and 1 where the first's step is at least the second's.
+        """Sample factors `(n, 2, factors)` and labels int8 `(n, compared factors)`.
 
-        The labels are int8 `(n, compared factors)`.
+        A label is 1 if the step of the first image is at least that of the second.
         """
         factors = self.data.sample_factors(2 * n, rng).reshape(n, 2, -1)
         compared = factors[:, :, self._compared]

@@ -1,8 +1,8 @@
-"""These tests need no backend: they run once, and Keras is left alone."""
+"""Fixtures for tests of data sets, which need no backend and run once."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def clean_keras():
-    """Instead of the fixture of the same name for tests of models."""
+    """Override the fixture of the same name, which resets Keras for tests of models."""

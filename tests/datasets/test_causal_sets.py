@@ -354,7 +354,7 @@ def test_other_image_sizes_are_refused(kind):
 @pytest.mark.parametrize(
     ("interventions", "message"),
     [
-        ({"shade": 3}, "needs names out of pendulum_angle, light_angle, .*Got 'shade'"),
+        ({"shade": 3}, "needs names from pendulum_angle, light_angle, .*Got 'shade'"),
         ({"light_angle": float("nan")}, "finite values from 1 to 199 for 'light_angle'. Got nan"),
         ({"shadow_position": float("inf")}, "finite values .*'shadow_position'. Got inf"),
         ({"light_angle": 0}, "from 1 to 199 for 'light_angle'. Got 0"),

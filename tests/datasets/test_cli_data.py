@@ -1,4 +1,4 @@
-"""The command `data`: what it tells, writes and refuses."""
+"""The command `keras-disent data`: output, files and errors."""
 
 import sys
 
@@ -13,7 +13,7 @@ from keras_disent.datasets import DATASETS, Scenes3D, open_file
 
 @pytest.fixture
 def call(capsys, monkeypatch):
-    """Return a function that runs `keras-disent data ...`: exit code, stdout, stderr."""
+    """Return a function that runs `keras-disent data` and returns exit code, stdout, stderr."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["keras-disent", "data", *map(str, arguments)])
@@ -27,14 +27,14 @@ def call(capsys, monkeypatch):
 
 @pytest.fixture
 def chunked(tmp_path):
-    """A file like 3dshapes.h5 in which a chunk holds pieces of many images."""
+    """Write a file like 3dshapes.h5, in which a chunk has parts of many images."""
     images = Scenes3D().images(np.arange(0, 480_000, 2400))
     with h5py.File(tmp_path / "rooms.h5", "w") as file:
         file.create_dataset("images", data=images, chunks=(200, 16, 16, 3), compression="gzip")
     return tmp_path / "rooms.h5", images
 
 
-def test_list_names_them_all(call):
+def test_list_shows_all_data_sets(call):
     code, out, _ = call("list")
     assert code == 0
     assert all(name in out for name in DATASETS)
@@ -42,7 +42,7 @@ def test_list_names_them_all(call):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_info_says_what_it_is_and_where_to_get_it(call, name):
+def test_info_describes_a_data_set(call, name):
     code, out, _ = call("info", name)
     card = DATASETS[name].card
     assert code == 0
@@ -50,9 +50,9 @@ def test_info_says_what_it_is_and_where_to_get_it(call, name):
     assert all(file.name in out for file in card.files)
     if not card.download:
         assert " images (" in out
-    elif name != "fashion_mnist":  # which a Debian package may have brought
+    elif name != "fashion_mnist":  # a Debian package may have installed it
         assert card.page in out
-        assert "Not here: " in out
+        assert "Not available: " in out
 
 
 def test_info_lists_factors(call):
@@ -63,7 +63,7 @@ def test_info_lists_factors(call):
     assert "No labels." in call("info", "photographs")[1]
 
 
-def test_a_missing_file_is_told_with_the_places(call, tmp_path):
+def test_missing_files_name_the_searched_folders(call, tmp_path):
     _, out, _ = call("info", "shapes3d", "--data-dir", tmp_path)
     assert f"is not in '{tmp_path}' or '{tmp_path}/shapes3d'" in out.replace("\n", "")
     code, _, err = call("preview", "shapes3d", "--data-dir", tmp_path)
@@ -75,16 +75,16 @@ def test_preview_writes_a_picture(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = call("preview", "pendulum", "--image-size", 32)
     assert code == 0
-    assert "Look at pendulum.png" in out
+    assert "Wrote pendulum.png" in out
     with Image.open("pendulum.png") as picture:
-        shown = np.asarray(picture.convert("RGB"))
-    assert shown.shape[1] > 800
-    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 100
+        sheet = np.asarray(picture.convert("RGB"))
+    assert sheet.shape[1] > 800
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 100
     assert call("preview", "photographs", "--out", tmp_path / "b" / "sheet.png")[0] == 0
     assert (tmp_path / "b" / "sheet.png").is_file()
 
 
-def test_convert_keeps_every_pixel_and_makes_reading_direct(call, chunked):
+def test_convert_keeps_every_pixel_and_allows_mapping(call, chunked):
     path, images = chunked
     with pytest.warns(UserWarning, match=r"keras-disent data convert .*rooms\.h5"):
         slow = open_file(path)
@@ -93,25 +93,25 @@ def test_convert_keeps_every_pixel_and_makes_reading_direct(call, chunked):
     target = path.with_name("rooms.contiguous.h5")
     assert str(target) in out.replace("\n", "")
     fast = open_file(target)
-    order = np.array([199, 0, 7, 7])
+    indices = np.array([199, 0, 7, 7])
     for data in (slow, fast):
-        assert (data.images(order) == images[order]).all()
+        assert (data.images(indices) == images[indices]).all()
     assert isinstance(fast._rows, np.memmap)
     assert call("convert", path, "--out", path.with_name("other.h5"))[0] == 0
 
 
-def test_check_tells_a_published_file_from_another(call, tmp_path):
-    np.save(tmp_path / "mine.npy", np.zeros((5, 4, 4), np.uint8))
-    code, out, _ = call("check", tmp_path / "mine.npy")
+def test_check_of_published_and_custom_files(call, tmp_path):
+    np.save(tmp_path / "custom.npy", np.zeros((5, 4, 4), np.uint8))
+    code, out, _ = call("check", tmp_path / "custom.npy")
     assert code == 0
-    assert "It opens, with 5 images" in out
+    assert "The file has 5 readable images" in out
     (tmp_path / "3dshapes.h5").write_bytes(b"not this")
     code, _, err = call("check", tmp_path / "3dshapes.h5")
     assert code == 2
     assert "3dshapes.h5' needs 267573662 bytes. Got 8." in err
     (tmp_path / "pictures").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "pictures" / "a.png")
-    assert "1 images that can be read" in call("check", tmp_path / "pictures")[1]
+    assert "1 readable images" in call("check", tmp_path / "pictures")[1]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_check_tells_a_published_file_from_another(call, tmp_path):
         (("convert", "setup.cfg"), "`data convert` takes .h5, .hdf5, .hdf files. Got 'setup.cfg'."),
     ],
 )
-def test_mistakes_end_with_one_line_and_code_2(call, tmp_path, monkeypatch, arguments, message):
+def test_errors_are_one_line_and_exit_with_code_2(call, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     code, _, err = call(*arguments)
     assert code == 2
@@ -136,14 +136,14 @@ def test_mistakes_end_with_one_line_and_code_2(call, tmp_path, monkeypatch, argu
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("torn.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", "torn.npy' needs"),
-        ("torn.npz", b"PK\x03\x04 no more", "torn.npz' needs"),
-        ("torn.h5", b"\x89HDF\r\n\x1a\n", "torn.h5' needs"),
-        ("torn-idx3-ubyte", b"\x00\x00\x08\x03\x00\x00\xff\xff", "torn-idx3-ubyte' needs"),
-        ("notes.txt", b"hello", "notes.txt' needs to be .npy, .npz, .h5, .hdf5 or idx"),
+        ("cut.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", "cut.npy' needs"),
+        ("cut.npz", b"PK\x03\x04 no more", "cut.npz' needs"),
+        ("cut.h5", b"\x89HDF\r\n\x1a\n", "cut.h5' needs"),
+        ("cut-idx3-ubyte", b"\x00\x00\x08\x03\x00\x00\xff\xff", "cut-idx3-ubyte' needs"),
+        ("notes.txt", b"hello", "images needs to be .npy, .npz, .h5, .hdf5 or idx. Got '"),
     ],
 )
-def test_broken_files_are_refused(call, tmp_path, name, content, message):
+def test_broken_files(call, tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     code, _, err = call("check", tmp_path / name)
     assert code == 2

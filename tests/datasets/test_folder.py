@@ -1,4 +1,4 @@
-"""Pictures in a folder: what is read, what is kept, and what is said of a folder that is wrong."""
+"""Folders of pictures: images, labels, cache, and errors."""
 
 import os
 
@@ -18,7 +18,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def grid(tmp_path):
-    """Six pictures of one gray each, named after two factors, with a table in another order."""
+    """Write six pictures of one gray each, named after two factors, and a table of labels."""
     lines = []
     for side in ("left", "right"):
         for step in range(3):
@@ -48,22 +48,22 @@ def test_folder(tmp_path):
     assert isinstance(data, Images)
     assert (len(data), data.image_shape, data.name) == (3, (8, 8, 3), tmp_path.name)
     assert (data.images([0]) == 200).all()
-    assert (data.images([1]) == (0, 0, 255)).all()  # the square in the middle is all blue
+    assert (data.images([1]) == (0, 0, 255)).all()  # the central square is blue
     assert (data.images([2]) == (255, 0, 0)).all()
     gray = load(str(tmp_path), image_size=8, channels=1)
     assert gray.images([2]).shape == (1, 8, 8, 1)
     assert (gray.images([2]) == 76).all()
 
 
-def test_pictures_are_turned_upright(tmp_path):
+def test_pictures_are_rotated_upright(tmp_path):
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:4] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees, clockwise
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    seen = open_folder(tmp_path, image_size=None, channels=1).images([0])[0, ..., 0]
-    assert (seen[:, 4:] == 255).all()
-    assert (seen[:, :4] == 0).all()
+    upright = open_folder(tmp_path, image_size=None, channels=1).images([0])[0, ..., 0]
+    assert (upright[:, 4:] == 255).all()
+    assert (upright[:, :4] == 0).all()
 
 
 def test_crop(tmp_path):
@@ -81,21 +81,21 @@ def test_cache_is_used_until_a_file_changes(tmp_path, cache, monkeypatch):
     for gray in (10, 20):
         Image.new("L", (8, 8), gray).save(tmp_path / f"{gray}.png")
     first = open_folder(tmp_path, image_size=8)
-    kept = list(cache.iterdir())
+    entries = list(cache.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", None)  # nothing may be decoded now
+        patch.setattr(Image, "open", None)  # decoding a picture raises an error
         assert (open_folder(tmp_path, image_size=8).images([0, 1]) == first.images([0, 1])).all()
-    assert list(cache.iterdir()) == kept
+    assert list(cache.iterdir()) == entries
 
     Image.new("L", (8, 8), 30).save(tmp_path / "20.png")
     os.utime(tmp_path / "20.png", ns=(1, 1))
-    again = open_folder(tmp_path, image_size=8)
-    assert again.images([0, 1])[:, 0, 0, 0].tolist() == [10, 30]
-    assert len(list(cache.iterdir())) == 1  # the older one is gone
+    updated = open_folder(tmp_path, image_size=8)
+    assert updated.images([0, 1])[:, 0, 0, 0].tolist() == [10, 30]
+    assert len(list(cache.iterdir())) == 1  # the older entry is deleted
     (tmp_path / "10.png").unlink()
     assert len(open_folder(tmp_path, image_size=8)) == 1
-    assert len(again) == 2
-    assert again.images([0])[0, 0, 0, 0] == 10  # what is open stays readable
+    assert len(updated) == 2
+    assert updated.images([0])[0, 0, 0, 0] == 10  # an open data set stays readable
 
 
 def test_table_that_covers_a_grid(grid):
@@ -108,7 +108,7 @@ def test_table_that_covers_a_grid(grid):
     assert load(grid, subset={"side": ["right"]}).factor_sizes == (1, 3)
 
 
-def test_table_that_is_no_grid(grid):
+def test_table_that_covers_no_grid(grid):
     (grid / "left" / "1.png").unlink()
     rewrite(grid / "labels.csv", "left/1.png,left,0.5\n", "")
     data = open_folder(grid)
@@ -123,13 +123,13 @@ def test_table_that_is_no_grid(grid):
     ("old", "new", "message"),
     [
         ("left/1.png,left,0.5\n", "", "1 of 6 have none, first 'left/1.png'"),
-        ("left/1.png", "left/9.png", "an image that is not there: 'left/9.png' in row 6"),
-        ("left/1.png", "left/0.png", "'left/0.png' is again in row 7"),
+        ("left/1.png", "left/9.png", "a missing image: 'left/9.png' in row 6"),
+        ("left/1.png", "left/0.png", "Row 7 repeats 'left/0.png'"),
         ("left/1.png,left,0.5", "left/1.png,left", "needs 3 cells a row. Row 6: 2"),
         ("left/1.png,left,0.5", "left/1.png,left,", "Row 6: no 'lift'"),
         ("file,side,lift", "name,side,lift", "a column `file` .* Got 'name', 'side', 'lift'"),
         ("file,side,lift", "file,side,side", "different names of factors. Got side, side"),
-        ("file,side,lift", "file,side,", "names of factors"),
+        ("file,side,lift", "file,side,", "the name of a factor"),
         ("left/1.png,left,0.5", "left/1.png,left,nan", "'lift' needs numbers, without NaN"),
         ("left/1.png", '"left/1.png', "labels.csv' needs to be a table in UTF-8"),
     ],
@@ -162,24 +162,24 @@ def test_wrong_folder(tmp_path, cache):
 def test_mixed_sizes_need_a_size(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     Image.new("L", (9, 8)).save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"Got 9 x 8 in '.*b.png' after 8 x 8; give `image_size`"):
+    with pytest.raises(ValueError, match=r"need `image_size`. Got 9 x 8 in '.*b.png' after 8 x 8"):
         open_folder(tmp_path, image_size=None)
     assert open_folder(tmp_path, image_size=8).image_shape == (8, 8, 3)
 
 
-def test_a_torn_picture_leaves_nothing_behind_and_can_be_mended(tmp_path, cache):
+def test_a_broken_picture_leaves_no_cache_and_can_be_replaced(tmp_path, cache):
     Image.new("L", (8, 8), 5).save(tmp_path / "a.png")
-    whole = (tmp_path / "a.png").read_bytes()
-    for torn in (whole[: len(whole) // 2], b"", b"\xff\xd8 no more", whole[:-20] + b"x" * 20):
-        (tmp_path / "torn.png").write_bytes(torn)
+    png = (tmp_path / "a.png").read_bytes()
+    for broken in (png[: len(png) // 2], b"", b"\xff\xd8 no more", png[:-20] + b"x" * 20):
+        (tmp_path / "torn.png").write_bytes(broken)
         with pytest.raises(ValueError, match=r"Cannot read '.*torn\.png' as an image"):
             open_folder(tmp_path)
         assert not list(cache.iterdir())
-    (tmp_path / "torn.png").write_bytes(whole)
+    (tmp_path / "torn.png").write_bytes(png)
     assert (open_folder(tmp_path, image_size=8).images([0, 1]) == 5).all()
 
 
-def test_a_bomb_is_refused(tmp_path, monkeypatch):
+def test_decompression_bombs(tmp_path, monkeypatch):
     Image.new("L", (100, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"Cannot read '.*a\.png' as an image"):
@@ -194,17 +194,17 @@ def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
         open_folder(tmp_path)
 
 
-def test_kinds_of_a_folder_s_factors(grid):
+def test_kinds_of_factors_in_a_folder(grid):
     kinds = dict(zip(("side", "lift"), open_folder(grid).factor_kinds, strict=True))
     assert kinds == {"side": "categorical", "lift": "ordinal"}
     data = open_folder(grid, kinds={"lift": "continuous"})
     assert data.factor_kinds == ("categorical", "continuous")
     (grid / "labels.csv").unlink()
-    with pytest.raises(ValueError, match=r"`kinds` are of factors.*has no labels. Got lift"):
+    with pytest.raises(ValueError, match=r"`kinds` needs factors.*has no labels. Got lift"):
         open_folder(grid, kinds={"lift": "continuous"})
 
 
-def test_kinds_of_a_file_s_factors(tmp_path):
+def test_kinds_of_factors_in_a_file(tmp_path):
     images = np.zeros((30, 4, 4), "uint8")
     images[:, 0] = 255
     np.savez(tmp_path / "ages.npz", images=images, age=np.arange(30))

@@ -1,4 +1,4 @@
-"""Images in arrays and folders."""
+"""Images in arrays, with and without labels."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import pytest
 from keras_disent.datasets import GroundTruth, Images, labeled
 
 
-def test_images_keep_bytes_and_round_floats():
+def test_images_from_bytes_and_floats():
     pixels = np.random.default_rng(0).integers(256, size=(7, 4, 6), dtype=np.uint8)
-    for given_images in (pixels, pixels[..., None], pixels / 255, (pixels / 255).astype("f4")):
-        data = Images(given_images)
+    for source in (pixels, pixels[..., None], pixels / 255, (pixels / 255).astype("f4")):
+        data = Images(source)
         assert (len(data), data.image_shape) == (7, (4, 6, 1))
         assert (data.images([3, 0])[..., 0] == pixels[[3, 0]]).all()
         assert data.images([3]).dtype == np.uint8
@@ -36,7 +36,7 @@ def test_wrong_images(images, error, message):
         Images(images)
 
 
-def test_labels_that_cover_a_grid_make_one():
+def test_labels_that_cover_a_grid():
     rng = np.random.default_rng(0)
     order = rng.permutation(12)
     values = np.stack(np.unravel_index(order, (3, 4)), 1)
@@ -50,12 +50,12 @@ def test_labels_that_cover_a_grid_make_one():
     assert data.factor_values["shape"].tolist() == ["a", "b", "c"]
     assert data.factor_values["size"].tolist() == [0, 0.5, 1, 1.5]
     assert data.factor_kinds == ("categorical", "ordinal")
-    everything = data.factors(np.arange(12))
-    assert (data.observe(everything)[:, 0, 0, 0] == 10 * everything[:, 0] + everything[:, 1]).all()
+    factors = data.factors(np.arange(12))
+    assert (data.observe(factors)[:, 0, 0, 0] == 10 * factors[:, 0] + factors[:, 1]).all()
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2], [0, 1, 2, 2], [0, 1, 2, 3, 3]])
-def test_labels_that_are_no_grid_stay_labels(rows):
+def test_labels_that_cover_no_grid(rows):
     values = np.stack(np.unravel_index(rows, (2, 2)), 1)
     pixels = np.arange(len(rows), dtype=np.uint8)[:, None, None] * np.ones((4, 4), np.uint8)
     data = labeled(pixels, {"a": values[:, 0], "b": values[:, 1]})
@@ -105,32 +105,32 @@ def test_kinds_of_labels():
         "tenths": "circular",
         "whole": "categorical",
     }
-    own = labeled(np.zeros((n, 4, 4)), labels, kinds=kinds)
+    custom = labeled(np.zeros((n, 4, 4)), labels, kinds=kinds)
     expected = ("ordinal", "circular", "continuous", "continuous", "categorical", "categorical")
-    assert own.factor_kinds == (*expected, "constant")
-    for view in (own.split(0.5)[0], own.resized(2)):
-        assert view.factor_kinds == own.factor_kinds
-    assert own.only("count").factor_kinds == ("continuous",)
+    assert custom.factor_kinds == (*expected, "constant")
+    for view in (custom.split(0.5)[0], custom.resized(2)):
+        assert view.factor_kinds == custom.factor_kinds
+    assert custom.only("count").factor_kinds == ("continuous",)
 
 
-def test_floats_of_a_grid_are_its_steps():
+def test_floats_of_a_grid_are_ordinal():
     steps = np.stack(np.unravel_index(np.arange(75), (25, 3)), 1)
     labels = {"x": steps[:, 0] / 7, "y": steps[:, 1]}
     pixels = np.zeros((75, 4, 4))
     assert labeled(pixels, labels).factor_kinds == ("ordinal", "ordinal")
-    chosen = labeled(pixels, labels, kinds={"x": "continuous"})
-    assert isinstance(chosen, GroundTruth)
-    assert chosen.factor_kinds == ("continuous", "ordinal")
-    holes = {name: column[:-1] for name, column in labels.items()}
-    assert labeled(pixels[:-1], holes).factor_kinds == ("continuous", "ordinal")
-    alone = labeled(pixels[::3], {"x": labels["x"][::3]})
-    assert alone.factor_kinds == ("continuous",)  # one factor makes no grid to speak of
+    grid = labeled(pixels, labels, kinds={"x": "continuous"})
+    assert isinstance(grid, GroundTruth)
+    assert grid.factor_kinds == ("continuous", "ordinal")
+    incomplete = {name: column[:-1] for name, column in labels.items()}
+    assert labeled(pixels[:-1], incomplete).factor_kinds == ("continuous", "ordinal")
+    single = labeled(pixels[::3], {"x": labels["x"][::3]})
+    assert single.factor_kinds == ("continuous",)  # one factor alone is not a grid
 
 
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        ({"b": "ordinal"}, "`kinds` needs names out of a. Got 'b'"),
+        ({"b": "ordinal"}, "`kinds` needs names from a. Got 'b'"),
         ({"a": "continuous"}, "'a' holds texts, so its kind is categorical. Got 'continuous'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What every data set keeps: indices and factors, sampling, batches, and views of all of it."""
+"""The protocol of data sets: indices and factors, sampling, batches."""
 
 import importlib
 import subprocess
@@ -18,10 +18,12 @@ def test_sampling():
     assert factors.shape == (5000, 5)
     assert factors.mean(0) == pytest.approx((np.array(SIZES) - 1) / 2, rel=0.05)
     assert (factors.max(0) == np.array(SIZES) - 1).all()
-    held = data.sample_factors(5000, np.random.default_rng(0), {"scale": 4, "shape": factors[:, 0]})
-    assert (held[:, 1] == 4).all()
-    assert (np.delete(held, 1, 1) == np.delete(factors, 1, 1)).all()
-    with pytest.raises(ValueError, match=r"names out of shape, .*. Got 'size'"):
+    fixed = data.sample_factors(
+        5000, np.random.default_rng(0), {"scale": 4, "shape": factors[:, 0]}
+    )
+    assert (fixed[:, 1] == 4).all()
+    assert (np.delete(fixed, 1, 1) == np.delete(factors, 1, 1)).all()
+    with pytest.raises(ValueError, match=r"names from shape, .*. Got 'size'"):
         data.sample_factors(1, np.random.default_rng(0), {"size": 1})
     with pytest.raises(ValueError, match=r"`fixed` needs steps from 0 to 5 for 'scale'. Got 6"):
         data.sample_factors(1, np.random.default_rng(0), {"scale": 6})
@@ -29,14 +31,14 @@ def test_sampling():
         data.sample_factors(1, np.random.default_rng(0), {"scale": 0.5})
 
 
-def test_registry_lists_what_there_is():
+def test_unknown_names_list_the_data_sets():
     assert isinstance(load("sprites"), Sprites)
     assert all(hasattr(make, "card") for make in DATASETS.values())
     with pytest.raises(ValueError, match=r"No data set 'smile' here. Choose from: .*sprites"):
         load("smile")
 
 
-def test_a_new_data_set_is_names_sizes_and_images():
+def test_custom_data_set():
     class Ramp(GroundTruth):
         name, factor_names, factor_sizes = "ramp", ("row", "gray"), (2, 5)
         image_shape = (4, 4, 1)

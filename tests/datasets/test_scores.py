@@ -1,4 +1,4 @@
-"""Scores of data sets that are no grid, or show more than one image of a combination."""
+"""Scores of data sets that are not a grid, or that have nuisance factors."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from keras_disent.datasets import Images, Sprites, labeled, pixels, transform_im
 
 
 def means(images):
-    """Codes of `spots`: the brightness of the left and of the right half."""
+    """Encode images of `spots`: the brightness of the left and of the right half."""
     half = images.shape[2] // 2
     return np.stack(
         [images[:, :, :half].mean((1, 2, 3)), images[:, :, half:].mean((1, 2, 3))], 1
@@ -16,7 +16,7 @@ def means(images):
 
 
 def spots(rows):
-    """Images whose halves have the brightness of two factors; `rows` says which are there."""
+    """Make images whose halves have the brightness of two factors, for some rows of their grid."""
     steps = np.stack(np.unravel_index(rows, (8, 8)), 1)
     images = np.zeros((len(rows), 4, 4), np.uint8)
     images[:, :, :2] = 30 * steps[:, :1, None]
@@ -24,7 +24,7 @@ def spots(rows):
     return labeled(images, {"left": steps[:, 0], "right": steps[:, 1]}, "spots")
 
 
-def test_labels_without_a_grid_have_the_scores_of_a_sample():
+def test_scores_of_labels_without_a_grid():
     data = spots(np.arange(60))
     scores = metrics.evaluate(
         means, data, ["mig", "sap", "modularity"], n_samples=2000, n_test_samples=500
@@ -35,7 +35,7 @@ def test_labels_without_a_grid_have_the_scores_of_a_sample():
 
 
 @pytest.mark.parametrize("name", ["factor_vae_score", "beta_vae_score", "irs", "z_max", "fairness"])
-def test_what_needs_a_grid_refuses_by_name(name):
+def test_scores_that_need_a_grid(name):
     reason = f"'{name}' ask.* 'spots' has labels, but no grid"
     with pytest.raises(ValueError, match=reason):
         metrics.evaluate(means, spots(np.arange(60)), [name])
@@ -48,33 +48,33 @@ def test_what_needs_a_grid_refuses_by_name(name):
 
 
 def test_applicable_scores():
-    wanted = ("mig", "factor_vae_score")
-    assert metrics.applicable(wanted, Sprites(32)) == wanted
-    assert metrics.applicable(wanted, spots(np.arange(60))) == ("mig",)
-    assert metrics.applicable(wanted, Images(np.zeros((9, 4, 4)))) == metrics.LABEL_FREE
+    names = ("mig", "factor_vae_score")
+    assert metrics.applicable(names, Sprites(32)) == names
+    assert metrics.applicable(names, spots(np.arange(60))) == ("mig",)
+    assert metrics.applicable(names, Images(np.zeros((9, 4, 4)))) == metrics.LABEL_FREE
 
 
-def test_factors_that_vary_unseen_are_drawn_anew():
-    whole = spots(np.arange(64))
-    seen = []
+def test_scores_sample_nuisance_factors():
+    grid = spots(np.arange(64))
+    right_halves = []
 
     def encoder(images):
-        seen.append(images[:, 0, -1, 0])
+        right_halves.append(images[:, 0, -1, 0])
         return means(images)
 
-    small = {"variance_samples": 500, "train_votes": 200, "eval_votes": 200}
+    settings = {"variance_samples": 500, "train_votes": 200, "eval_votes": 200}
     scores = metrics.evaluate(
-        encoder, whole.only("left"), {"mcc": {}, "factor_vae_score": small}, n_samples=2000, seed=1
+        encoder, grid.only("left"), {"mcc": {}, "factor_vae_score": settings}, n_samples=2000, seed=1
     )
     assert scores["factor_vae_score"] == 1.0
-    counts = np.bincount(np.concatenate(seen) // 30, minlength=8)
-    assert counts.min() > 0.8 * counts.mean()  # "right" took all its values, as often
+    counts = np.bincount(np.concatenate(right_halves) // 30, minlength=8)
+    assert counts.min() > 0.8 * counts.mean()  # all values of "right" are equally frequent
     assert scores["mcc"] > 0.99
 
 
-def test_scores_of_noisy_images_are_those_of_a_seed():
+def test_scores_of_noisy_images_depend_on_the_seed_only():
     data = transform_images(
         Sprites(32).subgrid({"shape": [0], "orientation": [0]}), pixels.RandomColor()
     )
-    found = [metrics.evaluate(means, data, ["mig"], n_samples=500, seed=4)["mig"] for _ in range(2)]
-    assert found[0] == found[1]
+    scores = [metrics.evaluate(means, data, ["mig"], n_samples=500, seed=4)["mig"] for _ in range(2)]
+    assert scores[0] == scores[1]

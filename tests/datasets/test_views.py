@@ -1,4 +1,4 @@
-"""The same data seen differently: what each view keeps, and what it changes."""
+"""Views of data sets: what each view keeps, and what it changes."""
 
 import pickle
 
@@ -23,7 +23,7 @@ from keras_disent.datasets.source import ImageSource
 
 
 class Coded(GroundTruth):
-    """Images of 4 x 5 pixels that spell out their own factors."""
+    """Images of 4 x 5 pixels whose first pixels are the steps of their factors."""
 
     name = "coded"
     image_shape = (4, 5, 1)
@@ -39,23 +39,23 @@ class Coded(GroundTruth):
         return images.reshape(-1, 4, 5, 1)
 
 
-def read(images, factors=4):
-    """What images of `Coded` spell out."""
+def decode(images, factors=4):
+    """Read the factors from images of `Coded`."""
     return images.reshape(len(images), -1)[:, :factors].astype(int)
 
 
 def check_source(data):
-    """What every data set keeps, on a few of its indices."""
+    """Check the rules that every data set follows, on a few of its indices."""
     rng = np.random.default_rng(0)
     indices = rng.integers(len(data), size=30)
     images = data.images(indices)
     assert images.dtype == np.uint8
     assert images.shape == (30, *data.image_shape)
     assert (images[5:] == data.images(indices[5:])).all()
-    again = data.observations(indices, np.random.default_rng(1))
-    assert (again == data.observations(indices, np.random.default_rng(1))).all()
+    observations = data.observations(indices, np.random.default_rng(1))
+    assert (observations == data.observations(indices, np.random.default_rng(1))).all()
     if not data.stochastic:
-        assert (again == images).all()
+        assert (observations == images).all()
     with pytest.raises(IndexError):
         data.images([len(data)])
     batches = data.batches(7, seed=3, steps=2)
@@ -67,11 +67,11 @@ def check_source(data):
         assert list(data.factor_values) == list(data.factor_names)
         assert tuple(map(len, data.factor_values.values())) == data.factor_sizes
         assert ((data.factors(indices) >= 0) & (data.factors(indices) < data.factor_sizes)).all()
-        seen, labels = data.batches(7, seed=3, labels=True).at(1)
-        assert len(seen) == len(labels) == 7
+        batch, labels = data.batches(7, seed=3, labels=True).at(1)
+        assert len(batch) == len(labels) == 7
     if isinstance(data, GroundTruth):
-        everything = np.arange(len(data))
-        assert (data.indices(data.factors(everything)) == everything).all()
+        indices = np.arange(len(data))
+        assert (data.indices(data.factors(indices)) == indices).all()
 
 
 VIEWS = {
@@ -103,7 +103,7 @@ def test_views_of_views_are_data_sets(first, second):
 
 
 @pytest.mark.parametrize("name", [n for n, make in DATASETS.items() if not make.card.download])
-def test_what_is_drawn_is_a_data_set(name):
+def test_data_sets_without_a_download(name):
     data = load(name, image_size=32)
     assert data.name == name
     check_source(data)
@@ -111,29 +111,30 @@ def test_what_is_drawn_is_a_data_set(name):
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data())
-def test_grids_of_any_size_go_there_and_back(draw):
+def test_factors_and_indices_of_any_grid_are_inverse(draw):
     sizes = draw.draw(st.lists(st.integers(1, 6), min_size=1, max_size=5))
     data = Coded(sizes)
-    everything = np.arange(len(data))
-    factors = data.factors(everything)
-    assert (data.indices(factors) == everything).all()
+    indices = np.arange(len(data))
+    factors = data.factors(indices)
+    assert (data.indices(factors) == indices).all()
     assert len(np.unique(factors, axis=0)) == len(data)
-    assert (read(data.images(everything), len(sizes)) == factors).all()
-    keep = {
+    assert (decode(data.images(indices), len(sizes)) == factors).all()
+    selection = {
         name: draw.draw(st.lists(st.integers(0, size - 1), min_size=1, unique=True))
         for name, size in zip(data.factor_names, sizes, strict=True)
         if draw.draw(st.booleans())
     }
-    part = data.subgrid(keep)
-    steps = [keep.get(n, range(s)) for n, s in zip(data.factor_names, sizes, strict=True)]
+    part = data.subgrid(selection)
+    steps = [selection.get(n, range(s)) for n, s in zip(data.factor_names, sizes, strict=True)]
     assert part.factor_sizes == tuple(map(len, steps))
-    own = part.factors(np.arange(len(part)))
-    shown = read(part.images(np.arange(len(part))), len(sizes))
-    assert (shown == np.stack([np.array(s)[c] for s, c in zip(steps, own.T, strict=True)], 1)).all()
-    assert (part.labels(np.arange(len(part))) == shown).all()  # labels are the whole grid's
+    factors_of_part = part.factors(np.arange(len(part)))
+    decoded = decode(part.images(np.arange(len(part))), len(sizes))
+    columns = zip(steps, factors_of_part.T, strict=True)
+    assert (decoded == np.stack([np.array(s)[column] for s, column in columns], 1)).all()
+    assert (part.labels(np.arange(len(part))) == decoded).all()  # labels are those of the grid
 
 
-def test_subgrid_takes_names_and_keeps_the_order():
+def test_subgrid_accepts_names_and_keeps_their_order():
     data = Sprites(32).subgrid({"shape": ["heart", 0], "orientation": [0], "scale": (1, 3, 5)})
     assert data.factor_sizes == (2, 3, 1, 32, 32)
     assert data.factor_kinds == ("categorical", "ordinal", "constant", "ordinal", "ordinal")
@@ -146,7 +147,7 @@ def test_subgrid_takes_names_and_keeps_the_order():
 @pytest.mark.parametrize(
     ("subset", "message"),
     [
-        ({"color": [0]}, "names out of shape, .*. Got 'color'"),
+        ({"color": [0]}, "names from shape, .*. Got 'color'"),
         ({"shape": ["circle"]}, "'shape' needs .* or square, ellipse, heart. Got 'circle'"),
         ({"shape": "heart"}, "needs a list .* Got 'heart'"),
         ({"scale": []}, r"'scale' needs .*. Got \[\]"),
@@ -165,7 +166,7 @@ def test_wrong_subgrids(subset, message):
         Sprites().subgrid(subset)
 
 
-def test_marginal_hides_factors_that_still_vary():
+def test_only_keeps_the_others_as_nuisance_factors():
     data = Coded().only("d", "a")
     assert (data.factor_sizes, len(data), data.stochastic) == ((5, 3), 15, True)
     indices = np.repeat(np.arange(15), 400)
@@ -173,41 +174,39 @@ def test_marginal_hides_factors_that_still_vary():
         data.images(np.arange(15).repeat(2)),
         data.observations(indices, np.random.default_rng(0)),
     ):
-        shown = read(images)
-        factors = data.factors(np.arange(15).repeat(len(shown) // 15))
-        assert (shown[:, [3, 0]] == factors).all()
-    counts = np.array([np.bincount(row, minlength=4) for row in shown[:, 1].reshape(15, 400)])
+        decoded = decode(images)
+        factors = data.factors(np.arange(15).repeat(len(decoded) // 15))
+        assert (decoded[:, [3, 0]] == factors).all()
+    counts = np.array([np.bincount(row, minlength=4) for row in decoded[:, 1].reshape(15, 400)])
     assert (abs(counts - 100) < 45).all()  # 5 standard deviations
-    assert len(np.unique(read(data.images(np.arange(15)))[:, 1])) > 1
+    assert len(np.unique(decode(data.images(np.arange(15)))[:, 1])) > 1
     assert (data.images([3, 3])[0] == data.images([3])[0]).all()
     assert not Coded((3, 1, 1)).only("a").stochastic
-    with pytest.raises(
-        ValueError, match=r"'coded' needs different names out of a, b, c, d. Got 'z"
-    ):
+    with pytest.raises(ValueError, match=r"'coded' needs different names from a, b, c, d. Got 'z"):
         Coded().only("z")
     with pytest.raises(ValueError, match="Got none"):
         Coded().only()
 
 
-def test_split_parts_are_disjoint_and_whole():
+def test_split_parts_are_disjoint_and_complete():
     data = Coded()
     train, test = data.split(0.25, seed=3)
     assert (len(train), len(test)) == (45, 15)
-    rows = np.concatenate([read(part.images(np.arange(len(part)))) for part in (train, test)])
+    rows = np.concatenate([decode(part.images(np.arange(len(part)))) for part in (train, test)])
     assert (data.indices(rows[np.lexsort(rows.T[::-1])]) == np.arange(60)).all()
-    assert (train.factors([0, 5]) == read(train.images([0, 5]))).all()
-    assert (data.split(0.25, seed=3)[1].kept == test.kept).all()
-    assert (data.split(0.25, seed=4)[1].kept != test.kept).any()
-    for share in (0, 1, -0.5, 0.001, 0.999, float("nan")):
-        with pytest.raises(ValueError, match="`test` needs a share between 0 and 1"):
-            data.split(share)
+    assert (train.factors([0, 5]) == decode(train.images([0, 5]))).all()
+    assert (data.split(0.25, seed=3)[1].indices == test.indices).all()
+    assert (data.split(0.25, seed=4)[1].indices != test.indices).any()
+    for proportion in (0, 1, -0.5, 0.001, 0.999, float("nan")):
+        with pytest.raises(ValueError, match="`test` needs a proportion between 0 and 1"):
+            data.split(proportion)
 
 
 def test_hold_out_by_value_gives_two_grids():
     train, test = Coded().hold_out({"b": [3, 1]})
     assert (train.factor_sizes, test.factor_sizes) == ((3, 2, 1, 5), (3, 2, 1, 5))
-    assert set(read(train.images(np.arange(len(train))))[:, 1]) == {0, 2}
-    assert set(read(test.images(np.arange(len(test))))[:, 1]) == {1, 3}
+    assert set(decode(train.images(np.arange(len(train))))[:, 1]) == {0, 2}
+    assert set(decode(test.images(np.arange(len(test))))[:, 1]) == {1, 3}
     assert set(test.labels(np.arange(len(test)))[:, 1]) == {1, 3}
 
 
@@ -217,22 +216,22 @@ def test_hold_out_by_combination():
     assert isinstance(test, GroundTruth)
     assert not isinstance(train, GroundTruth)
     for part, held_out in ((train, False), (test, True)):
-        shown = read(part.images(np.arange(len(part))))
-        assert (((shown[:, 0] == 0) & np.isin(shown[:, 3], [1, 2])) == held_out).all()
-    # each single step is seen
-    assert set(read(train.images(np.arange(52)))[:, 0]) == {0, 1, 2}
+        decoded = decode(part.images(np.arange(len(part))))
+        assert (((decoded[:, 0] == 0) & np.isin(decoded[:, 3], [1, 2])) == held_out).all()
+    # Training shows each step, but not their combination.
+    assert set(decode(train.images(np.arange(52)))[:, 0]) == {0, 1, 2}
     for wrong, message in (
         ({}, "at least one factor"),
-        ({"z": [0]}, "names out of a, b, c, d"),
-        ({"a": [0, 1, 2]}, "all steps of 'a' leaves nothing"),
-        ({"a": [0, 1, 2], "c": [0]}, "leaves nothing to train on"),
+        ({"z": [0]}, "names from a, b, c, d"),
+        ({"a": [0, 1, 2]}, "all steps of 'a' leaves no training images"),
+        ({"a": [0, 1, 2], "c": [0]}, "leaves no training images"),
         ({"a": [3]}, "steps from 0 to 2. Got 3"),
     ):
         with pytest.raises(ValueError, match=message):
             Coded().hold_out(wrong)
 
 
-def test_hold_out_of_labels_that_are_no_grid():
+def test_hold_out_without_a_grid():
     data = labeled(
         np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((4, 4), "u1"),
         {
@@ -247,24 +246,24 @@ def test_hold_out_of_labels_that_are_no_grid():
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.5])
-def test_correlated_draws_have_the_probabilities_of_the_formula(sigma):
+def test_correlated_samples_follow_the_formula(sigma):
     data = Coded((3, 4, 1, 5)).correlated({("a", "d"): sigma})
-    drawn = data.factors(data.sample(60_000, np.random.default_rng(0)))
-    found = np.zeros((3, 5))
-    np.add.at(found, (drawn[:, 0], drawn[:, 3]), 1)
+    factors = data.factors(data.sample(60_000, np.random.default_rng(0)))
+    counts = np.zeros((3, 5))
+    np.add.at(counts, (factors[:, 0], factors[:, 3]), 1)
     expected = np.array(
         [[np.exp(-((i / 2 - j / 4) ** 2) / (2 * sigma**2)) for j in range(5)] for i in range(3)]
     )
     expected *= 60_000 / expected.sum()
-    assert (abs(found - expected) <= 5 * np.sqrt(expected) + 1).all()
-    assert np.bincount(drawn[:, 1]) == pytest.approx([15_000] * 4, rel=0.05)
-    free = data.sample_factors(60_000, np.random.default_rng(0))
-    assert abs(np.corrcoef(free[:, 0], free[:, 3])[0, 1]) < 0.02
-    batch = read(data.batches(5000, seed=1).at(0))
+    assert (abs(counts - expected) <= 5 * np.sqrt(expected) + 1).all()
+    assert np.bincount(factors[:, 1]) == pytest.approx([15_000] * 4, rel=0.05)
+    independent = data.sample_factors(60_000, np.random.default_rng(0))
+    assert abs(np.corrcoef(independent[:, 0], independent[:, 3])[0, 1]) < 0.02
+    batch = decode(data.batches(5000, seed=1).at(0))
     assert (np.corrcoef(batch[:, 0], batch[:, 3])[0, 1] > 0.7) == (sigma == 0.1)
 
 
-def test_correlated_chain_is_the_product():
+def test_several_correlations_are_multiplied():
     data = Coded((3, 3, 3)).correlated({("a", "b"): 0.2, ("b", "c"): 0.4})
     steps = np.arange(3) / 2
     one = np.exp(-((steps[:, None] - steps) ** 2) / (2 * 0.2**2))
@@ -277,7 +276,7 @@ def test_correlated_chain_is_the_product():
     ("strengths", "message"),
     [
         ({}, "at least one pair"),
-        ({("a", "z"): 0.1}, "names out of a, b, c, d. Got 'a', 'z'"),
+        ({("a", "z"): 0.1}, "names from a, b, c, d. Got 'a', 'z'"),
         ({("a", "a"): 0.1}, r"pairs of two factors. Got \('a', 'a'\)"),
         ({"ab": 0.1}, "pairs of two factors. Got 'ab'"),
         ({("a", "b"): 0}, "numbers above 0. Got 0"),
@@ -343,14 +342,14 @@ def test_random_colors_noise_and_pictures():
     assert len(np.unique(noisy[~masks][:, 0])) == 256
 
     picture = np.random.default_rng(1).integers(256, size=(40, 50, 3), dtype=np.uint8)
-    change = pixels.PictureBackground(picture)
+    transform = pixels.PictureBackground(picture)
     uniforms = np.array([[0, 0, 0, 0.5, 1], [0.999, 0.999, 1, 1, 1]])
-    shown = change(sprites.images(indices[:2]), uniforms).astype(float)
+    transformed = transform(sprites.images(indices[:2]), uniforms).astype(float)
     for image, mask, corner, mix in zip(
-        shown, masks, ((0, 0), (8, 18)), uniforms[:, 2:], strict=False
+        transformed, masks, ((0, 0), (8, 18)), uniforms[:, 2:], strict=False
     ):
-        piece = picture[corner[0] :, corner[1] :][:32, :32]
-        mixed = (piece + 255 * mix) / 2
+        crop = picture[corner[0] :, corner[1] :][:32, :32]
+        mixed = (crop + 255 * mix) / 2
         expected = np.where(mask[..., None], 255 - mixed, mixed)
         assert abs(image - expected).max() <= 0.5
     scream = transform_images(sprites, pixels.PictureBackground())
@@ -370,11 +369,11 @@ def test_wrong_pictures(picture, message):
         transform_images(Sprites(32), pixels.PictureBackground(picture))
 
 
-def test_unlabeled_images_say_so():
+def test_images_without_labels():
     data = Images(np.zeros((4, 4, 4)))
     assert isinstance(data, ImageSource)
     assert (data.factor_names, data.factor_sizes, data.factor_kinds) == ((), (), ())
     with pytest.raises(ValueError, match="'images' has images without labels"):
         data.batches(2, labels=True)
-    with pytest.raises(ValueError, match="its factors, of which it has none"):
+    with pytest.raises(ValueError, match="its factors, but it has none"):
         data.hold_out({"a": [0]})

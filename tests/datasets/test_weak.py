@@ -1,4 +1,4 @@
-"""Pairs and groups: what they share, what differs, and how often."""
+"""Pairs and groups: which factors they share, which differ, and how often."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from keras_disent.datasets import (
     Sprites,
 )
 
-SETS = {
+DATA = {
     "sprites": lambda: Sprites(32),
     "subgrid": lambda: Sprites(32).subgrid({"shape": [0], "scale": [0, 5]}),
     "scenes": Scenes3D,
@@ -24,37 +24,38 @@ SETS = {
 
 
 @pytest.mark.parametrize("k", [1, 2, None])
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", DATA)
 def test_pairs_differ_in_exactly_k_factors(name, k):
-    data = SETS[name]()
-    varying = np.flatnonzero(np.array(data.factor_sizes) > 1)
+    data = DATA[name]()
+    columns = np.flatnonzero(np.array(data.factor_sizes) > 1)
     pairs, differs = ChangedPairs(data, k).sample(10_000, np.random.default_rng(0))
     different = pairs[:, 0] != pairs[:, 1]
     assert (different == differs).all()
     counts = different.sum(1)
-    most = len(varying)
-    assert (counts == k).all() if k else set(counts) == set(range(1, most))
+    count = len(columns)
+    assert (counts == k).all() if k else set(counts) == set(range(1, count))
     assert (data.indices(pairs.reshape(20_000, -1)) < len(data)).all()
-    share = different[:, varying].mean(0)
-    assert share == pytest.approx([(k or most / 2) / most] * most, abs=0.03)
-    # What a factor changes to is any other step, all as likely.
-    column = varying[-1]
+    frequency = different[:, columns].mean(0)
+    assert frequency == pytest.approx([(k or count / 2) / count] * count, abs=0.03)
+    # A factor changes to any other step with the same probability.
+    column = columns[-1]
     size = data.factor_sizes[column]
-    moved = pairs[different[:, column]][:, :, column]
-    steps = np.bincount((moved[:, 1] - moved[:, 0]) % size, minlength=size)
+    changed_steps = pairs[different[:, column]][:, :, column]
+    steps = np.bincount((changed_steps[:, 1] - changed_steps[:, 0]) % size, minlength=size)
     assert steps[0] == 0
-    assert (abs(steps[1:] - len(moved) / (size - 1)) < 5.5 * np.sqrt(len(moved) / size) + 2).all()
+    total = len(changed_steps)
+    assert (abs(steps[1:] - total / (size - 1)) < 5.5 * np.sqrt(total / size) + 2).all()
 
 
-def test_only_some_factors_may_change():
+def test_only_listed_factors_change():
     pairs = ChangedPairs(Sprites(32), None, factors=["scale", "position_x", "shape"])
-    drawn, differs = pairs.sample(1000, np.random.default_rng(0))
+    factors, differs = pairs.sample(1000, np.random.default_rng(0))
     assert not differs[:, [2, 4]].any()
     assert set(differs.sum(1)) == {1, 2}
-    assert (drawn[:, 0] != drawn[:, 1]).any(0).tolist() == [True, True, False, True, False]
+    assert (factors[:, 0] != factors[:, 1]).any(0).tolist() == [True, True, False, True, False]
 
 
-def test_pictures_and_labels_of_pairs():
+def test_images_and_labels_of_pairs():
     data = Sprites(32)
     pairs = ChangedPairs(data, 1, labels=True)
     images, differs = pairs.draw(20, np.random.default_rng(5))
@@ -66,7 +67,7 @@ def test_pictures_and_labels_of_pairs():
     assert ChangedPairs(data).batches(4).at(0).shape == (4, 2, 32, 32, 1)
 
 
-def test_groups_share_what_they_say():
+def test_groups_share_the_listed_factors():
     data = Sprites(32)
     factors, shared = MatchedGroups(data, ["shape", "scale"], size=5).sample(
         2000, np.random.default_rng(0)
@@ -82,7 +83,7 @@ def test_groups_share_what_they_say():
     assert (factors[:, 0] == factors[:, 1])[shared == 1].all()
 
 
-def test_ranks_tell_which_is_higher():
+def test_ranks_compare_both_images():
     pairs = RankedPairs(Sprites(32), ["position_x", "scale"])
     factors, higher = pairs.sample(3000, np.random.default_rng(0))
     assert (higher == (factors[:, 0][:, [3, 1]] >= factors[:, 1][:, [3, 1]])).all()
@@ -97,7 +98,7 @@ def test_ranks_tell_which_is_higher():
         (lambda d: ChangedPairs(d, 0), ValueError, "at least 1. Got 0"),
         (lambda d: ChangedPairs(d, 1, factors=["size"]), ValueError, "Got .'size'"),
         (lambda d: ChangedPairs(d, 1, factors="scale"), ValueError, "Got 'scale'"),
-        (lambda d: ChangedPairs(d, None, factors=["scale"]), ValueError, "at least two that may"),
+        (lambda d: ChangedPairs(d, None, factors=["scale"]), ValueError, "at least two factors"),
         (
             lambda d: ChangedPairs(d.subgrid({"scale": [0]}), 1, factors=["scale"]),
             ValueError,

@@ -69,7 +69,7 @@ class Cars3D(ImageGrid):
         license="none stated: not to be passed on",
         citation="Reed, Zhang, Zhang and Lee 2015",
         files=(File(_ARCHIVE, md5="4e866a7919c1beedf53964e6f7a23686"),),
-        about=("Cars are numbered as in list.txt; elsewhere the order is that of a file system.",),
+        notes=("Cars are numbered as in list.txt; elsewhere the order is that of a file system.",),
     )
 
     def __init__(

@@ -88,7 +88,7 @@ class CelebA(LabeledImages):
                 "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7",
             ),
         ),
-        about=(
+        notes=(
             "Attributes are noisy labels and no grid of factors.",
             "Lists as .csv, as Kaggle has them, are read too.",
         ),

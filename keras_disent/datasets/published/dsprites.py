@@ -79,7 +79,7 @@ class DSprites(GroundTruth):
                 md5="b331c4447a651c44bf5e8ae09022e230",
             ),
         ),
-        about=(
+        notes=(
             "One of the two files is enough; the .npz has no published checksum.",
             "The first use writes 377 MB to the cache.",
             "Orientation 39 shows the same images as orientation 0.",

@@ -115,7 +115,7 @@ class MNIST(_Idx):
                 "ec29112dd5afa0611ce80d1b7f02629c",
             )
         ),
-        about=("One factor, the digit: the writing varies unseen.",),
+        notes=("One factor, the digit: the writing varies unseen.",),
     )
 
 
@@ -172,7 +172,7 @@ class FashionMNIST(_Idx):
                 "bb300cfdad3c16e7a12a480ee83cd310",
             )
         ),
-        about=("One factor, the kind of article: everything else varies unseen.",),
+        notes=("One factor, the kind of article: everything else varies unseen.",),
     )
 
 

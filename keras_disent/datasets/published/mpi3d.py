@@ -94,7 +94,7 @@ class MPI3D(ImageGrid):
         license="CC BY 4.0",
         citation="Gondal et al. 2019",
         files=tuple(File(names[0]) for names in _FILES.values()),
-        about=(
+        notes=(
             "No checksum is published for today's files, so none is compared.",
             "The file of `real` was found broken in 2024 and replaced in April 2025.",
             "toy, realistic and real: https://huggingface.co/datasets/waleedgondal/mpi3d.",

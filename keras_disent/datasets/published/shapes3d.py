@@ -68,7 +68,7 @@ class Shapes3D(ImageGrid):
                 md5="099a2078d58cec4daad0702c55d06868",
             ),
         ),
-        about=(
+        notes=(
             f"{_RESAVED}, written again without compression, is read instead if it is there.",
             "The labels are real values; a step is the rank of a value.",
         ),

@@ -77,7 +77,7 @@ class SmallNORB(ImageGrid):
             File(f"{_HALVES[half]}-{kind}.mat.gz", size, sha256)
             for half, kind, size, sha256 in _FILES
         ),
-        about=(
+        notes=(
             "The published halves differ in their instances, so a model is tested on new toys.",
             "Only the first image of each stereo pair is used.",
         ),

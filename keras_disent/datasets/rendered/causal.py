@@ -106,7 +106,7 @@ class Causal(GroundTruth):
         for name, value in interventions.items():
             if name not in self.concept_names:
                 raise ValueError(
-                    f"`interventions` needs names out of {', '.join(self.concept_names)}. "
+                    f"`interventions` needs names from {', '.join(self.concept_names)}. "
                     f"Got {name!r}."
                 )
             column = self._check_values("interventions", name, np.asarray(value))

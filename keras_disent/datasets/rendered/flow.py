@@ -60,7 +60,7 @@ class Flow(Causal):
     card = Card(
         title="Ball, water and jet (causal)",
         citation="Yang, Liu, Chen, Shen, Hao and Wang (2021), CausalVAE",
-        about=("Ball size causes water height; height and hole cause how far the water flows.",),
+        notes=("Ball size causes water height; height and hole cause how far the water flows.",),
     )
     factor_names = tuple(_VALUES)
     factor_sizes = (30, 30, 9)

@@ -71,7 +71,7 @@ class Pendulum(Causal):
     card = Card(
         title="Pendulum, light and shadow (causal)",
         citation="Yang, Liu, Chen, Shen, Hao and Wang (2021), CausalVAE",
-        about=("Angles of pendulum and light cause length and position of the shadow.",),
+        notes=("Angles of pendulum and light cause length and position of the shadow.",),
     )
     factor_names = tuple(_VALUES)
     factor_sizes = (84, 87)

@@ -64,7 +64,7 @@ class Scenes3D(GroundTruth):
     card = Card(
         title="3D Shapes, redrawn",
         citation="Burgess and Kim (2018), 3D Shapes",
-        about=("Mean difference to the published images about 11 of 255: other textures.",),
+        notes=("Mean difference to the published images about 11 of 255: other textures.",),
     )
     factor_names = tuple(_VALUES)
     factor_sizes = tuple(len(values) for values in _VALUES.values())

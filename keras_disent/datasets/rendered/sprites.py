@@ -57,7 +57,7 @@ class Sprites(GroundTruth):
     card = Card(
         title="dSprites, redrawn",
         citation="Matthey, Higgins, Hassabis and Lerchner (2017), dSprites",
-        about=("The outlines were fitted: nearly all pixels agree with the published ones.",),
+        notes=("The outlines were fitted: nearly all pixels agree with the published ones.",),
     )
     factor_names = tuple(_VALUES)
     factor_sizes = tuple(len(values) for values in _VALUES.values())
