@@ -1,4 +1,4 @@
-"""The causal data sets: concepts by the published formulas, interventions, and what is drawn."""
+"""Causal data sets: concepts of the published formulas, interventions, and images."""
 
 import math
 import pickle
@@ -17,7 +17,7 @@ def data(request):
     return request.param(image_size=32)
 
 
-def everything(data):
+def all_indices(data):
     return np.arange(len(data))
 
 
@@ -55,15 +55,15 @@ def flow_by_hand():
 )
 def test_concepts_follow_the_published_formulas(kind, by_hand, size):
     data = kind()
-    concepts = data.concepts(everything(data))
+    concepts = data.concepts(all_indices(data))
     assert len(data) == size
     assert concepts.dtype == np.float64
     np.testing.assert_allclose(concepts, by_hand(), rtol=1e-9, atol=1e-9)
 
 
-def test_the_published_shadow_is_cut_off_on_two_fifths_of_the_grid():
+def test_the_shadow_has_its_minimal_length_on_two_fifths_of_the_grid():
     data = Pendulum()
-    assert np.mean(data.concepts(everything(data))[:, 2] == 3) == pytest.approx(0.396, abs=5e-4)
+    assert np.mean(data.concepts(all_indices(data))[:, 2] == 3) == pytest.approx(0.396, abs=5e-4)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_the_published_shadow_is_cut_off_on_two_fifths_of_the_grid():
 def test_labels_are_shifted_and_scaled_concepts(kind, shift, scale):
     data = kind()
     assert (list(data.concept_shift), list(data.concept_scale)) == (shift, scale)
-    labels = data.labels(everything(data))
+    labels = data.labels(all_indices(data))
     assert labels.dtype == np.float32
     back = labels * np.array(scale) + shift
-    np.testing.assert_allclose(back, data.concepts(everything(data)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(back, data.concepts(all_indices(data)), rtol=1e-5, atol=1e-5)
     assert abs(labels).max() < 2
 
 
@@ -97,17 +97,17 @@ def test_the_published_split(kind, train, test):
     assert (len(data) - len(expected), len(expected)) == (train, test)
 
 
-def test_factors_and_indices_round_trip_over_the_whole_grid(data):
-    factors = data.factors(everything(data))
-    np.testing.assert_array_equal(data.indices(factors), everything(data))
+def test_factors_and_indices_are_inverse(data):
+    factors = data.factors(all_indices(data))
+    np.testing.assert_array_equal(data.indices(factors), all_indices(data))
     assert len(np.unique(factors, axis=0)) == len(data)
     values = data.factor_values
     assert tuple(len(values[name]) for name in data.factor_names) == data.factor_sizes
     assert set(data.factor_kinds) == {"ordinal"}
 
 
-def test_concepts_that_are_factors_have_the_factors_values(data):
-    factors, concepts = data.factors(everything(data)), data.concepts(everything(data))
+def test_concepts_that_are_factors_have_their_values(data):
+    factors, concepts = data.factors(all_indices(data)), data.concepts(all_indices(data))
     for name in set(data.factor_names) & set(data.concept_names):
         steps = factors[:, data.factor_names.index(name)]
         column = concepts[:, data.concept_names.index(name)]
@@ -117,25 +117,25 @@ def test_concepts_that_are_factors_have_the_factors_values(data):
 # -- interventions --------------------------------------------------------------------------------
 
 
-def moved(data, hold):
-    """What changes (row: intervened, column: observed) if each concept is set a little higher."""
+def changed_concepts(data, hold):
+    """Return which concepts (columns) change if each concept (row) is increased slightly."""
     indices = np.random.default_rng(0).integers(len(data), size=200)
     before = data.concepts(indices)
     names = data.concept_names
     answer = np.zeros((len(names), len(names)), np.int8)
     for i, cause in enumerate(names):
         for j, effect in enumerate(names):
-            held = {n: before[:, k] for k, n in enumerate(names) if hold and n != effect}
-            after = data.do(indices, held | {cause: before[:, i] + 0.5})
+            fixed = {n: before[:, k] for k, n in enumerate(names) if hold and n != effect}
+            after = data.do(indices, fixed | {cause: before[:, i] + 0.5})
             answer[i, j] = i != j and (after[:, j] != before[:, j]).any()
     return answer
 
 
-def test_the_graph_is_what_interventions_move(data):
+def test_the_graph_matches_interventions(data):
     assert data.graph.dtype == np.int8
-    np.testing.assert_array_equal(moved(data, hold=True), data.graph)
+    np.testing.assert_array_equal(changed_concepts(data, hold=True), data.graph)
     paths = sum(np.linalg.matrix_power(data.graph, k) for k in range(1, len(data.graph)))
-    np.testing.assert_array_equal(moved(data, hold=False), paths > 0)
+    np.testing.assert_array_equal(changed_concepts(data, hold=False), paths > 0)
 
 
 def test_the_published_graphs():
@@ -144,7 +144,7 @@ def test_the_published_graphs():
     assert (Pendulum().graph.tolist(), Flow().graph.tolist()) == (pendulum, flow)
 
 
-def test_setting_a_root_to_a_grid_value_is_moving_to_that_index(data):
+def test_intervention_on_a_root_equals_another_index(data):
     indices = np.random.default_rng(1).integers(len(data), size=100)
     for name in set(data.factor_names) & set(data.concept_names):
         factors = data.factors(indices)
@@ -154,7 +154,7 @@ def test_setting_a_root_to_a_grid_value_is_moving_to_that_index(data):
         np.testing.assert_array_equal(data.do(indices, {name: value}), there)
 
 
-def test_setting_a_last_effect_changes_nothing_else(data):
+def test_intervention_on_a_leaf_changes_nothing_else(data):
     indices = np.random.default_rng(2).integers(len(data), size=100)
     for k in np.flatnonzero(data.graph.sum(1) == 0):
         after = data.do(indices, {data.concept_names[k]: 4.25})
@@ -173,40 +173,40 @@ def test_several_interventions_and_one_value_per_index():
     np.testing.assert_allclose(straight, [[100, 100, 9.5, 14.75]])
 
 
-def test_no_intervention_is_no_change(data):
+def test_no_intervention_changes_nothing(data):
     np.testing.assert_array_equal(data.do([5, 0], {}), data.concepts([5, 0]))
     assert data.do([], {}).shape == (0, 4)
     assert data.do([], {data.concept_names[0]: 3}).shape == (0, 4)
 
 
-# -- drawing --------------------------------------------------------------------------------------
+# -- images ---------------------------------------------------------------------------------------
 
 
-def share(images, low, high, channel):
-    """How far each pixel is on the way from one color, given by a channel, to another."""
+def color_fraction(images, low, high, channel):
+    """Return the fraction of a second color in each pixel, from the values of one channel."""
     return (images[..., channel].astype(float) - low) / (float(high) - low)
 
 
-def test_the_shadow_is_as_long_and_where_its_concepts_say():
+def test_length_and_position_of_the_shadow():
     data = Pendulum(image_size=32)
-    indices = everything(data)[:-1]  # the last shadow's end is out of the picture
+    indices = all_indices(data)[:-1]  # the last shadow's end is out of the picture
     concepts = data.concepts(indices)
     ground = data.images(indices)[:, -1]
-    dark = share(ground, 232, 60, channel=0)
+    dark = color_fraction(ground, 232, 60, channel=0)
     pixel = 22 / 32
     centers = -1 + pixel * (np.arange(32) + 0.5)
     np.testing.assert_allclose(dark.sum(1) * pixel, concepts[:, 2], atol=0.02)
     np.testing.assert_allclose(dark @ centers / dark.sum(1), concepts[:, 3], atol=0.03)
 
 
-def test_the_shadow_obeys_interventions_and_may_vanish():
+def test_interventions_on_the_shadow():
     data = Pendulum(image_size=32)
     concepts = data.do([0] * 3, {"shadow_length": [0, 1, 8], "shadow_position": [5, 10, 12.5]})
-    dark = share(data.render(concepts)[:, -1], 232, 60, channel=0) * 22 / 32
+    dark = color_fraction(data.render(concepts)[:, -1], 232, 60, channel=0) * 22 / 32
     np.testing.assert_allclose(dark.sum(1), [0, 1, 8], atol=0.02)
 
 
-def test_pendulum_and_light_are_where_their_angles_say():
+def test_positions_of_pendulum_and_light():
     data = Pendulum(image_size=64)
     indices = np.random.default_rng(3).integers(len(data), size=300)
     theta, phi = data.concepts(indices)[:, :2].T * math.pi / 200
@@ -225,21 +225,21 @@ def test_pendulum_and_light_are_where_their_angles_say():
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_the_water_stands_at_its_height(size):
+def test_height_of_the_water(size):
     data = Flow(image_size=size)
-    indices = everything(data)[:: 64 // size * 3]
+    indices = all_indices(data)[:: 64 // size * 3]
     column = int(1.9 / 14 * size)  # between the wall and the ball
-    wet = share(data.images(indices)[:, : -size // 16, column], 250, 86, channel=0)
+    wet = color_fraction(data.images(indices)[:, : -size // 16, column], 250, 86, channel=0)
     level = 0.5 + wet.sum(1) * 14 / size
     np.testing.assert_allclose(level, 5 + data.concepts(indices)[:, 1], atol=0.02)
 
 
-def test_the_ball_lies_on_the_ground_in_its_size():
+def test_size_and_position_of_the_ball():
     data = Flow(image_size=96)
     sizes = np.arange(5, 35, 3)
     concepts = data.do([0] * len(sizes), {"ball_size": sizes, "water_height": 3})
     images = data.render(concepts)[:, 46:-6, 9:39]  # from the ground to a little below the level
-    red = share(images, 86, 213, channel=0)
+    red = color_fraction(images, 86, 213, channel=0)
     pixel = 14 / 96
     area = red.sum((1, 2)) * pixel**2
     np.testing.assert_allclose(np.sqrt(area / math.pi), sizes / 30, atol=0.02)
@@ -250,28 +250,30 @@ def test_the_ball_lies_on_the_ground_in_its_size():
     np.testing.assert_allclose(weight.sum(1) @ widths, 5.5, atol=0.04)
 
 
-def test_the_jet_leaves_at_the_hole_and_reaches_as_far_as_it_should():
+def test_start_and_end_of_the_jet():
     data = Flow(image_size=64)
     indices = np.random.default_rng(4).integers(len(data), size=400)
     _, _, hole, reach = data.concepts(indices).T
     images, pixel = data.images(indices), 14 / 64
     first = math.ceil(6.4 / pixel)
-    row = share(images[:, -5, first:], 250, 86, channel=0)  # the row above the ground
+    row = color_fraction(images[:, -5, first:], 250, 86, channel=0)  # the row above the ground
     centers = 2 + pixel * (np.arange(64) + 0.5)
     place = row @ centers[first:] / row.sum(1)
     fallen = hole / 3 - 0.5 - pixel / 2
     expected = 8 + reach * np.sqrt(fallen / (hole / 3 - 0.5))
     np.testing.assert_allclose(place, expected, atol=0.08)
-    wall = share(images[:, :-4, int(6 / pixel)], 68, 233, channel=2)[:, 20:]  # the water's blue
+    wall = color_fraction(images[:, :-4, int(6 / pixel)], 68, 233, channel=2)[
+        :, 20:
+    ]  # the water's blue
     heights = (-0.375 + pixel * (np.arange(64)[::-1] + 0.5))[20:-4]
     np.testing.assert_allclose(wall @ heights / wall.sum(1), hole / 3, atol=0.05)
 
 
 @pytest.mark.parametrize("reach", [0, 0.2, 0.6, 1.2, 3, 7.5])
-def test_any_reach_can_be_drawn(reach):
+def test_any_flow_distance_can_be_rendered(reach):
     data = Flow(image_size=96)
     image = data.render(data.do([4000], {"water_flow": reach}))[0]
-    wet = share(image[:-6, 44:], 250, 86, channel=0)
+    wet = color_fraction(image[:-6, 44:], 250, 86, channel=0)
     columns = np.flatnonzero((wet > 0.5).any(0))
     last = 2 + 14 / 96 * (44 + (columns.max() + 1 if len(columns) else 0))
     assert last == pytest.approx(8 + reach + 0.3, abs=0.3)
@@ -292,7 +294,7 @@ def test_any_reach_can_be_drawn(reach):
         (Flow, "water_flow", 6, slice(None), slice(13, 32)),
     ],
 )
-def test_every_concept_is_drawn_in_its_own_place(kind, concept, value, rows, columns):
+def test_each_concept_changes_its_region_only(kind, concept, value, rows, columns):
     data = kind(image_size=32)
     before = data.concepts([1000])
     after = before.copy()
@@ -305,7 +307,7 @@ def test_every_concept_is_drawn_in_its_own_place(kind, concept, value, rows, col
 
 @pytest.mark.parametrize("size", [32, 64, 96])
 @pytest.mark.parametrize("kind", SETS)
-def test_images_are_the_drawn_concepts_alone_or_in_a_batch(kind, size):
+def test_images_equal_rendered_concepts_in_any_batch(kind, size):
     data = kind(image_size=size)
     indices = np.random.default_rng(5).integers(len(data), size=70)
     batch = data.images(indices)
@@ -327,11 +329,11 @@ def test_other_sizes_show_the_same_scene(data):
 
 
 def test_nearly_all_images_differ(data):
-    different = {image.tobytes() for image in data.images(everything(data))}
+    different = {image.tobytes() for image in data.images(all_indices(data))}
     assert len(different) > 0.99 * len(data)
 
 
-def test_images_are_copies_and_data_sets_pickle_small(data):
+def test_images_are_copies_and_pickles_are_small(data):
     image = data.images([7])
     image[:] = 0
     assert data.images([7]).any()
@@ -342,11 +344,11 @@ def test_images_are_copies_and_data_sets_pickle_small(data):
     assert data.render(np.empty((0, 4))).shape == (0, 32, 32, 3)
 
 
-# -- wrong input ----------------------------------------------------------------------------------
+# -- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", SETS)
-def test_other_image_sizes_are_refused(kind):
+def test_wrong_image_sizes(kind):
     with pytest.raises(ValueError, match=r"needs to be one of \(64, 32, 96\). Got 48"):
         kind(image_size=48)
 

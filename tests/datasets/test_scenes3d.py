@@ -1,4 +1,4 @@
-"""The Shapes3D-like scenes: every image is the one that a plain ray marcher draws."""
+"""Scenes3D: images are compared with a simple ray marcher."""
 
 import colorsys
 import subprocess
@@ -17,7 +17,7 @@ MATERIALS = ("floor", "wall", "object", "sky", "highlight")
 
 
 def outside(scale, shape, x, y, z):
-    """Signed distance from points to an object: negative inside."""
+    """Return the signed distance from points to an object, negative inside."""
     s = 0.068 + 0.067 * scale / 7
     if shape == 0:
         h = 0.85 * s
@@ -33,7 +33,7 @@ def outside(scale, shape, x, y, z):
 
 
 def march(scale, shape, start, direction):
-    """Follow rays by steps that cannot pass the object: distances, infinite for those that miss."""
+    """Return the distances at which rays hit the object; infinite for rays that miss it."""
     shape_of_rays = np.broadcast(*start, *direction).shape
     rays = np.array([np.broadcast_to(part, shape_of_rays).ravel() for part in (*start, *direction)])
     at, going = np.zeros(rays.shape[1]), np.arange(rays.shape[1])
@@ -47,7 +47,7 @@ def march(scale, shape, start, direction):
 
 
 def slow_scene(scale, shape, orientation):
-    """How much of each material every pixel shows: `{material: (64, 64)}`."""
+    """Return the weight of each material in every pixel: `{material: (64, 64)}`."""
     turn = np.radians(30 - 60 * orientation / 14)
     row, column = np.mgrid[0.25:64:0.5, 0.25:64:0.5]
     ahead, aside, dz = 62.8, column - 32, 33.3 - row
@@ -96,7 +96,7 @@ def slow_scene(scale, shape, orientation):
 
 
 def slow_image(factors):
-    """One image in float, unrounded."""
+    """Render one image as floats, without rounding."""
     weights = slow_scene(*factors[3:])
     hues = [colorsys.hsv_to_rgb(step / 10, 1, 1) for step in factors[:3]]
     colors = [*hues, (153 / 255, 226 / 255, 249 / 255), (1, 1, 1)]
@@ -119,8 +119,8 @@ SAMPLE = [
 
 
 def test_images_match_a_ray_marcher():
-    drawn = DATA.sample_factors(30, np.random.default_rng(7))
-    for factors in [*SAMPLE, *drawn.tolist()]:
+    sample = DATA.sample_factors(30, np.random.default_rng(7))
+    for factors in [*SAMPLE, *sample.tolist()]:
         difference = abs(DATA.observe([factors])[0] - slow_image(factors))
         # Each material of a pixel is rounded before the sum is.
         assert difference.max() < 2, factors
@@ -157,7 +157,7 @@ def test_grid():
     assert values["orientation"][0] == -30
 
 
-def test_values_given_away_do_not_change_the_images():
+def test_factor_values_are_copies():
     DATA.factor_values["orientation"][:] = 0
     assert DATA.factor_values["orientation"][0] == -30
 
@@ -212,14 +212,14 @@ def test_an_image_does_not_depend_on_its_batch():
     assert (Scenes3D().images(indices) == together).all()
 
 
-def test_images_given_away_do_not_change_later_ones():
+def test_images_are_copies():
     first = DATA.images([5])
-    kept = first.copy()
+    copy = first.copy()
     first[:] = 0
-    assert (DATA.images([5]) == kept).all()
+    assert (DATA.images([5]) == copy).all()
 
 
-def test_no_image_at_all():
+def test_empty_indices():
     assert DATA.images([]).shape == (0, 64, 64, 3)
 
 
@@ -247,8 +247,8 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
-def test_tables_are_made_when_needed_and_are_small():
+def test_tables_are_computed_on_demand_and_are_small():
     done = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True)
-    made, drawn = map(float, done.stdout.split())
-    assert made < 1
-    assert 1 < drawn < 50
+    created, rendered = map(float, done.stdout.split())
+    assert created < 1
+    assert 1 < rendered < 50

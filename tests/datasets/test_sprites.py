@@ -1,4 +1,4 @@
-"""The sprites: every pixel from the geometry, and every index in its place."""
+"""Sprites: pixels are compared with the geometry, and indices with factors."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ def sprites(request):
 
 
 def inside(shape, x, y, steps=512):
-    """Which points, in canvas widths at scale 1 and y up, lie inside; and which are too close."""
+    """Return which points (in canvas widths at scale 1, y up) are inside, and which too close."""
     if shape == 0:
         margin = 0.14999 - np.maximum(abs(x), abs(y))
     elif shape == 1:
@@ -36,7 +36,7 @@ def inside(shape, x, y, steps=512):
 
 
 def slow_sprite(factors, size):
-    """One image, pixel by pixel from the geometry, and where it cannot be told for certain."""
+    """Render an image pixel by pixel from the geometry, and mark pixels that are uncertain."""
     shape, scale, orientation, i, j = factors
     centers = (np.arange(size) + 0.5) * 64 / size
     right = (centers[None, :] - 16 - 32 * i / 31) / 64
@@ -59,7 +59,7 @@ def test_sprites_match_the_geometry_pixel_by_pixel(sprites):
     assert doubtful <= 5
 
 
-def test_every_sprite_matches_the_geometry_in_one_place():
+def test_every_sprite_matches_the_geometry_in_one_position():
     data = Sprites()
     factors = np.stack(np.unravel_index(np.arange(720), (3, 6, 40)), 1)
     factors = np.hstack([factors, np.full((720, 1), 13), np.full((720, 1), 22)])
@@ -99,7 +99,7 @@ def test_last_orientation_is_the_first_one(sprites):
     assert (sprites.observe(factors) == sprites.observe(turned)).all()
 
 
-def test_factors_move_the_way_they_are_named():
+def test_directions_of_factors():
     data = Sprites()
 
     def center(**steps):
@@ -118,14 +118,14 @@ def test_factors_move_the_way_they_are_named():
     assert columns[-1] < columns[0]
 
 
-def test_grid_goes_there_and_back(sprites):
-    everything = np.arange(len(sprites))
-    factors = sprites.factors(everything)
+def test_factors_and_indices_are_inverse(sprites):
+    indices = np.arange(len(sprites))
+    factors = sprites.factors(indices)
     assert len(sprites) == 737_280
     assert sprites.factor_sizes == SIZES
     assert factors.dtype == np.int64
     assert (factors[1] == [0, 0, 0, 0, 1]).all()
-    assert (sprites.indices(factors) == everything).all()
+    assert (sprites.indices(factors) == indices).all()
     for column, size in zip(factors.T, SIZES, strict=True):
         assert (np.bincount(column) == len(sprites) // size).all()
 
@@ -137,12 +137,12 @@ def test_indices_of_any_integer_type(sprites, indices):
     assert (sprites.factors(indices) == sprites.factors(wide)).all()
 
 
-def test_no_indices_give_no_images(sprites):
+def test_empty_indices(sprites):
     assert sprites.images([]).shape == (0, *sprites.image_shape)
     assert sprites.factors([]).shape == (0, 5)
 
 
-def test_chunks_do_not_show():
+def test_images_do_not_depend_on_chunks():
     data = Sprites(32)
     indices = np.random.default_rng(0).integers(len(data), size=2500)
     whole = data.images(indices)
@@ -195,7 +195,7 @@ def test_wrong_sprites(arguments, message):
         Sprites(**arguments)
 
 
-def test_sprites_travel(sprites):
+def test_sprites_can_be_pickled(sprites):
     small = sprites.subgrid({"shape": ["heart"]})
     indices = np.arange(0, len(small), 9973)
     text = pickle.dumps(small)

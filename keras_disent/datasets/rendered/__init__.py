@@ -1,1 +1,1 @@
-"""Data sets that are drawn when they are asked for, instead of downloaded."""
+"""Rendered data sets: images are rendered when they are read, so nothing is downloaded."""

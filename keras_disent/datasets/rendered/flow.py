@@ -1,4 +1,4 @@
-"""The Flow set of CausalVAE, drawn when it is asked for instead of generated as files."""
+"""The Flow data set of CausalVAE, rendered when it is read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_disent.datasets.card import Card
-from keras_disent.datasets.rendered.causal import Causal, Color, between, disc, inside, single
+from keras_disent.datasets.rendered.causal import Causal, Color, between, disc, inside, to_float32
 
 _GRAVITY = 0.98
 _GROUND = 0.5
 _LEFT, _RIGHT = 3.0, 8.0  # the walls
 _BRIM = 19.0
-_HALF = 0.3  # of the walls' thickness and of the jet's
+_HALF = 0.3  # half the thickness of the walls and of the jet
 _VALUES = {
     "ball_size": np.arange(5, 35),
     "water_fill": np.arange(10, 40),
@@ -30,21 +30,25 @@ def _water_flow(water_height: np.ndarray, hole_position: np.ndarray) -> np.ndarr
 
 
 class Flow(Causal):
-    """A ball in a cup of water that leaks through a hole: CausalVAE (Yang et al. 2021), redrawn.
+    """A ball in a cup of water with a hole: Flow of CausalVAE (Yang et al. 2021), redrawn.
 
-    Factors ball_size 30, water_fill 30 and hole_position 9: 8,100 images. Concepts are
-    ball_size, 5 to 34, in 1/30 of the scene's units (its radius); water_height, in the scene's
-    units above the lowest level, 5; hole_position, 6 to 14, in 1/3 of a unit above the cup's
-    foot; and water_flow, in units from the cup to where the jet comes down. A larger ball raises
-    the water, and higher water or a higher hole lets the jet reach further. How much water was
-    filled in, water_fill in 1/10 of a unit, is a factor but not a concept.
+    8,100 images in color. The factors are ball_size (30 steps), water_fill (30) and
+    hole_position (9). Lengths are in units of the scene. The concepts are:
 
-    The published pictures draw the jet with noise, a little further than its label says; here it
-    is drawn where it belongs, so that an index has one image. The frame leaves out the upper part
-    of the cup, and the colors are others; the geometry and mechanisms are the published ones.
-    Labels are scaled as for the published model, but not cut off to integers.
+    - ball_size, 5 to 34: radius of the ball in 1/30 of a unit.
+    - water_height: height of the water above its lowest level, which is 5.
+    - hole_position, 6 to 14: height of the hole above the bottom of the cup in 1/3 of a unit.
+    - water_flow: distance from the cup to the place where the jet meets the ground.
 
-    Args: as of `Causal`.
+    A larger ball raises the water; higher water or a higher hole increases the distance. The
+    amount of water, water_fill in 1/10 of a unit, is a factor but not a concept.
+
+    The geometry and the mechanisms are those of the published data set. Published images draw the
+    jet with noise, slightly further than its label; here each index has exactly one image, with
+    the jet at its label. Colors differ, and the upper part of the cup is outside the image.
+    Labels are scaled as for the published model, but not truncated to integers.
+
+    Args: The same as for `Causal`.
 
     >>> from keras_disent.datasets.rendered.flow import Flow
     >>> data = Flow(image_size=32)
@@ -60,7 +64,7 @@ class Flow(Causal):
     card = Card(
         title="Ball, water and jet (causal)",
         citation="Yang, Liu, Chen, Shen, Hao and Wang (2021), CausalVAE",
-        notes=("Ball size causes water height; height and hole cause how far the water flows.",),
+        notes=("Ball size causes water height; water height and hole cause the flow distance.",),
     )
     factor_names = tuple(_VALUES)
     factor_sizes = (30, 30, 9)
@@ -84,7 +88,7 @@ class Flow(Causal):
 
     @property
     def factor_values(self) -> dict[str, np.ndarray]:
-        """Sizes in 1/30, fills in 1/10 and positions in 1/3 of the scene's units."""
+        """Sizes in 1/30, amounts of water in 1/10 and positions in 1/3 of the scene's units."""
         return dict(_VALUES)
 
     def _layers(
@@ -92,25 +96,26 @@ class Flow(Causal):
     ) -> Iterator[tuple[Color, np.ndarray]]:
         dark, water = (60, 60, 68), (86, 180, 233)
         yield dark, between(y, -np.inf, _GROUND, pixel)
-        radius = single(values["ball_size"] / 30)
+        radius = to_float32(values["ball_size"] / 30)
         yield (
             (213, 94, 0),
             disc(x - np.float32((_LEFT + _RIGHT) / 2), y - _GROUND - radius, radius, pixel),
         )
-        hole = single(values["hole_position"] / 3)
-        # The jet falls by `bend` times the square of its way; it needs some of both to be a curve.
+        hole = to_float32(values["hole_position"] / 3)
+        # The jet falls by `bend` times the square of its distance; both must be positive.
         fall = np.maximum(hole - _GROUND, np.float32(1e-3))
-        bend = fall / np.maximum(single(values["water_flow"]), np.float32(1e-3)) ** 2
-        way, depth = np.maximum(x - np.float32(_RIGHT), 0), hole - y
-        across = np.abs(way - np.sqrt(np.maximum(depth, 0) / bend))
-        down = np.abs(depth - bend * way**2)
-        # Beside the curve, its distance as if it were straight from there across to there down;
-        # above the hole, where it has nothing across, no more than to its first point.
+        bend = fall / np.maximum(to_float32(values["water_flow"]), np.float32(1e-3)) ** 2
+        distance, depth = np.maximum(x - np.float32(_RIGHT), 0), hole - y
+        across = np.abs(distance - np.sqrt(np.maximum(depth, 0) / bend))
+        down = np.abs(depth - bend * distance**2)
+        # Approximate the distance to the curve by that to the straight line between the curve's
+        # points at the same height (`across`) and below (`down`). Above the hole there is no
+        # point at the same height: use the distance to the first point of the curve.
         beside = across * down / (np.hypot(across, down) + np.float32(1e-6))
-        above = np.minimum(np.hypot(way, depth), down)
-        off = np.where((way > 0) & (depth > 0), beside, above)
+        above = np.minimum(np.hypot(distance, depth), down)
+        to_curve = np.where((distance > 0) & (depth > 0), beside, above)
         outside = between(x, _RIGHT - _HALF, np.inf, pixel)
-        yield water, inside(off - _HALF, pixel) * outside
+        yield water, inside(to_curve - _HALF, pixel) * outside
         for wall in (_LEFT, _RIGHT):
             upright = between(x, wall - _HALF, wall + _HALF, pixel)
             yield dark, upright * between(y, 0, _BRIM, pixel)

@@ -1,4 +1,4 @@
-"""The 3D Shapes grid, ray-traced when it is asked for instead of downloaded."""
+"""The 3D Shapes grid, rendered by a ray caster."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ _VALUES = {
     "shape": np.array(["cube", "cylinder", "sphere", "capsule"]),
     "orientation": np.linspace(-30.0, 30.0, 15),
 }
-_GEOMETRIES = (8, 4, 15)  # scale, shape, orientation: all that has to be traced
+_GEOMETRIES = (8, 4, 15)  # scales, shapes, orientations; hues do not change the geometry
 _SIZE = 64
-_CHUNK = 64  # images whose palettes are mixed together; more would leave the processor's cache
+_CHUNK = 64  # images drawn at once, so that their palettes fit into the processor's cache
 
 # Lengths are in half room widths: walls at x, y = +-1, the floor at z = 0, the object on the floor
-# at the origin. x points to the right and y away from the eye in the middle orientation.
+# at the origin. In the middle orientation, x points to the right and y away from the eye.
 _ROOM_HEIGHT = 0.566
 _EYE_DISTANCE, _EYE_HEIGHT = 0.566, 0.171
 _FOCAL, _CENTER = 62.8, (32.0, 33.3)  # pixels; the center as column and row
 _OBJECT_SIZES = 0.068 + 0.067 * np.arange(8) / 7
 _LIGHT = np.array([-0.40, 0.10, 1.0]) / np.linalg.norm([-0.40, 0.10, 1.0])
-# Bounds in object sizes, from the axis of the object: of its surface, and of its shadow.
-_WIDEST, _SHADOW = 1.25, 2.0
+# Maximum distances of the object's surface and of its shadow from its axis, in object sizes.
+_SURFACE_RADIUS, _SHADOW_RADIUS = 1.25, 2.0
 
-# A pixel mixes five materials with whole weights; 255 is full strength. Colors are whole numbers
-# too, so float32 sums are exact: no pixel can depend on how BLAS orders them for some batch.
+# A pixel mixes five materials with integer weights; 255 is full strength. Colors are integers too,
+# so that float32 sums are exact, and do not depend on the order of summation in BLAS.
 _FLOOR, _WALL, _OBJECT, _SKY, _HIGHLIGHT = range(5)
 _FULL = 5 * 255  # a full color channel; the hues are multiples of a fifth
 _HUES = 255 * np.clip(abs((3 * np.arange(10)[:, None] + [0, 20, 10]) % 30 - 15) - 5, 0, 5)
 _SKY_COLOR = 5 * np.array([153, 226, 249])
-_BITS = 9  # of a weight; an object in full light and its highlight exceed 255
+_BITS = 9  # bits per weight; the weights of an object in full light and its highlight exceed 255
 
 
 class Scenes3D(GroundTruth):
-    """Shapes3D-like scenes: 3D Shapes (Burgess and Kim 2018), redrawn by a ray caster.
+    """An object on the floor of a room: 3D Shapes (Burgess and Kim 2018), redrawn.
 
-    An object on the floor of a room under a bright sky: floor_hue 10, wall_hue 10, object_hue 10,
-    scale 8, shape 4, orientation 15: 480,000 RGB images, 2 x 2 samples a pixel, hard shadow.
-    Orientation moves the eye around the room; its first step shows the corner of the room on
-    the right, its last step on the left.
+    480,000 images in color. The factors are floor_hue (10 steps), wall_hue (10), object_hue (10),
+    scale (8), shape (4) and orientation (15). A ray caster renders 2 x 2 samples per pixel, with
+    hard shadows. Orientation moves the eye around the room: its first step shows the corner of
+    the room on the right, its last step on the left.
 
     These are not the published images. The geometry was fitted to some of them, but textures and
     the steps of the scale differ: the mean absolute difference is about 11 of 255.
@@ -64,7 +64,7 @@ class Scenes3D(GroundTruth):
     card = Card(
         title="3D Shapes, redrawn",
         citation="Burgess and Kim (2018), 3D Shapes",
-        notes=("Mean difference to the published images about 11 of 255: other textures.",),
+        notes=("Textures differ: the mean difference to the published images is about 11 of 255.",),
     )
     factor_names = tuple(_VALUES)
     factor_sizes = tuple(len(values) for values in _VALUES.values())
@@ -73,17 +73,17 @@ class Scenes3D(GroundTruth):
 
     @property
     def factor_values(self) -> dict[str, np.ndarray]:
-        """Hues from 0 to 0.9 of a turn, scales, shape names, and orientations in degrees.
+        """Hues from 0 to 0.9 of a full circle, scales, shape names, orientations in degrees.
 
-        A scale is the published label. The objects drawn grow evenly from its first value to its
-        last, but by a factor of 1.99 instead of 1.67, as fitted to the published images.
+        A scale is the published label. The rendered objects grow linearly from the first scale to
+        the last, but by a factor of 1.99 instead of 1.67, as fitted to the published images.
         """
         return {name: values.copy() for name, values in _VALUES.items()}
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        """Images at some indices.
+        """Return the images at some indices.
 
-        The first call in a process traces all geometries, which takes seconds.
+        The first call in a process renders all geometries, which takes seconds.
 
         Args:
             indices: `(n,)` integers from 0 to `len(self) - 1`.
@@ -92,28 +92,28 @@ class Scenes3D(GroundTruth):
             uint8 `(n, 64, 64, 3)`, red, green and blue.
 
         Raises:
-            TypeError, ValueError, IndexError: see `check_indices`.
+            TypeError, ValueError, IndexError: See `check_indices`.
         """
         checked = check_indices(indices, len(self))
-        drawn = np.empty((len(checked), *self.image_shape), np.uint8)
+        images = np.empty((len(checked), *self.image_shape), np.uint8)
         for first in range(0, len(checked), _CHUNK):
             part = slice(first, first + _CHUNK)
-            _draw(np.unravel_index(checked[part], self.factor_sizes), drawn[part])
-        return drawn
+            _draw(np.unravel_index(checked[part], self.factor_sizes), images[part])
+        return images
 
 
 def _draw(steps: tuple[np.ndarray, ...], out: np.ndarray) -> None:
-    """Draws steps of the grid, `(n,)` per factor, into uint8 `(n, 64, 64, 3)`."""
+    """Draw images of steps, `(n,)` per factor, into uint8 `(n, 64, 64, 3)`."""
     entries, shades = _tables()
-    floor, wall, thing, *rest = steps
-    geometry = np.ravel_multi_index(tuple(rest), _GEOMETRIES)
+    floor_hue, wall_hue, object_hue, *others = steps
+    geometry = np.ravel_multi_index(tuple(others), _GEOMETRIES)
     colors = np.empty((len(out), 5, 3), np.float32)
-    colors[:, _FLOOR] = _HUES[floor]
-    colors[:, _WALL] = _HUES[wall]
-    colors[:, _OBJECT] = _HUES[thing]
+    colors[:, _FLOOR] = _HUES[floor_hue]
+    colors[:, _WALL] = _HUES[wall_hue]
+    colors[:, _OBJECT] = _HUES[object_hue]
     colors[:, _SKY] = _SKY_COLOR
     colors[:, _HIGHLIGHT] = _FULL
-    # `_FULL` is odd: no sum lies halfway between two whole numbers.
+    # `_FULL` is odd, so no sum lies halfway between two integers.
     mixed = np.rint(shades[geometry] @ colors / _FULL)
     palettes = np.minimum(mixed, 255).astype(np.uint8)
     for palette, entry, image in zip(palettes, entries[geometry], out, strict=True):
@@ -122,19 +122,19 @@ def _draw(steps: tuple[np.ndarray, ...], out: np.ndarray) -> None:
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """All that does not depend on hues, for each geometry.
+    """Compute the weights of materials for each pixel of each geometry.
 
-    Few pixels of a geometry differ in their weights, so an image is a palette and, for every
-    pixel, an entry of it.
+    The pixels of a geometry share few combinations of weights, so they are stored as a palette
+    (`shades`) and an index into it for each pixel (`entries`).
 
     Returns:
         entries: uint16 `(480, 64, 64)`.
-        shades: float32 `(480, palette, 5)`, the weights of the materials, from 0 to 255 and a
-            little more; unused ones are 0.
+        shades: float32 `(480, palette, 5)`, the weights of the materials, from 0 to slightly
+            above 255; unused entries are 0.
     """
     entries = np.empty((*_GEOMETRIES, _SIZE, _SIZE), np.uint16)
-    found = {}
-    place = 1 << _BITS * np.arange(5)
+    palettes = {}
+    place = 1 << _BITS * np.arange(5)  # packs the five weights into one integer
     for orientation in range(_GEOMETRIES[2]):
         eye, rays = _camera(orientation)
         room, point = _room(eye, rays)
@@ -145,15 +145,15 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
                 weights = np.rint(255 * pixels).astype(np.int64)
                 keys, entry = np.unique(np.tensordot(place, weights, 1), return_inverse=True)
                 entries[scale, shape, orientation] = entry.reshape(_SIZE, _SIZE)
-                found[scale, shape, orientation] = keys
-    shades = np.zeros((*_GEOMETRIES, max(map(len, found.values())), 5), np.float32)
-    for geometry, keys in found.items():
+                palettes[scale, shape, orientation] = keys
+    shades = np.zeros((*_GEOMETRIES, max(map(len, palettes.values())), 5), np.float32)
+    for geometry, keys in palettes.items():
         shades[geometry][: len(keys)] = keys[:, None] // place % (1 << _BITS)
-    return entries.reshape(-1, _SIZE, _SIZE), shades.reshape(len(found), -1, 5)
+    return entries.reshape(-1, _SIZE, _SIZE), shades.reshape(len(palettes), -1, 5)
 
 
 def _camera(orientation: int) -> tuple[np.ndarray, np.ndarray]:
-    """The eye `(3, 1)`, and the directions `(3, 128 * 128)` in which it looks, row by row."""
+    """Return the position of the eye `(3, 1)` and its unit rays `(3, 128 * 128)`, row by row."""
     angle = np.radians(-_VALUES["orientation"][orientation])
     forward = np.array([np.sin(angle), np.cos(angle), 0.0])
     right = np.array([forward[1], -forward[0], 0.0])
@@ -166,7 +166,7 @@ def _camera(orientation: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _room(eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The empty room: the weights `(5, rays)`, and where rays meet its surfaces `(3, rays)`."""
+    """Return the weights `(5, rays)` of the empty room and where rays meet it `(3, rays)`."""
     to_wall = ((np.sign(rays[:2]) - eye[:2]) / rays[:2]).min(0)
     to_floor = np.where(rays[2] < 0, -eye[2] / rays[2], np.inf)
     point = eye + rays * np.minimum(to_wall, to_floor)
@@ -183,18 +183,18 @@ def _room(eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _scene(
     shape: str, size: float, eye: np.ndarray, rays: np.ndarray, room: np.ndarray, point: np.ndarray
 ) -> np.ndarray:
-    """The weights `(5, rays)` of a room with an object and its shadow."""
+    """Return the weights `(5, rays)` of the room with an object and its shadow."""
     weights = room.copy()
-    near = np.hypot(point[0], point[1]) < _SHADOW * size
+    near = np.hypot(point[0], point[1]) < _SHADOW_RADIUS * size
     floor = np.flatnonzero(near & (room[_FLOOR] > 0))
-    dark = np.isfinite(_distance(shape, size, point[:, floor], _LIGHT[:, None]))
-    weights[_FLOOR, floor[dark]] = 0.32
+    in_shadow = np.isfinite(_distance(shape, size, point[:, floor], _LIGHT[:, None]))
+    weights[_FLOOR, floor[in_shadow]] = 0.32
 
-    miss = abs(eye[0] * rays[1] - eye[1] * rays[0]) / np.hypot(rays[0], rays[1])
-    hit = np.flatnonzero(miss < _WIDEST * size)
+    to_axis = abs(eye[0] * rays[1] - eye[1] * rays[0]) / np.hypot(rays[0], rays[1])
+    hit = np.flatnonzero(to_axis < _SURFACE_RADIUS * size)
     distance = _distance(shape, size, eye, rays[:, hit])
-    seen = np.isfinite(distance)
-    hit, distance = hit[seen], distance[seen]
+    is_hit = np.isfinite(distance)
+    hit, distance = hit[is_hit], distance[is_hit]
     normal = _normal(shape, size, eye + rays[:, hit] * distance)
     half = _LIGHT[:, None] - rays[:, hit]
     cosine = _LIGHT @ normal
@@ -206,7 +206,7 @@ def _scene(
 
 
 def _extent(shape: str, size: float) -> tuple[float, float]:
-    """Radius, or half side, and height of an object."""
+    """Return the radius, or half the side, and the height of an object."""
     radius, height = {
         "cube": (0.85, 1.7),
         "cylinder": (0.82, 2.0),
@@ -217,7 +217,7 @@ def _extent(shape: str, size: float) -> tuple[float, float]:
 
 
 def _distance(shape: str, size: float, start: np.ndarray, ray: np.ndarray) -> np.ndarray:
-    """Distance to an object for rays from outside; infinite where they miss it."""
+    """Return the distance to an object along rays from outside; infinite if they miss it."""
     radius, height = _extent(shape, size)
     if shape == "cube":
         low, high = [-radius, -radius, 0.0], [radius, radius, height]
@@ -225,7 +225,7 @@ def _distance(shape: str, size: float, start: np.ndarray, ray: np.ndarray) -> np
     pillar = _round(start[:2], ray[:2], radius)
     if shape == "cylinder":
         return _first(pillar, _slab(start[2], ray[2], 0.0, height))
-    # A sphere is a capsule whose two balls are one.
+    # A sphere is a capsule whose two balls coincide.
     low_ball, high_ball = (
         _first(_round(start - [[0.0], [0.0], [center]], ray, radius))
         for center in (radius, height - radius)
@@ -234,24 +234,24 @@ def _distance(shape: str, size: float, start: np.ndarray, ray: np.ndarray) -> np
     return np.minimum(side, np.minimum(low_ball, high_ball))
 
 
-_Span = tuple[np.ndarray, np.ndarray]  # the distances where a ray enters and leaves something
+_Span = tuple[np.ndarray, np.ndarray]  # distances at which rays enter and leave a body
 
 
 def _first(*spans: _Span) -> np.ndarray:
-    """Where rays enter the part that all spans share; infinite where there is none ahead."""
+    """Return where rays enter the intersection of spans; infinite if there is none ahead."""
     enter = np.maximum.reduce(np.broadcast_arrays(*(span[0] for span in spans)))
     leave = np.minimum.reduce(np.broadcast_arrays(*(span[1] for span in spans)))
     return np.where((enter < leave) & (leave > 0), enter, np.inf)
 
 
 def _slab(start: np.ndarray, ray: np.ndarray, low: float, high: float) -> _Span:
-    """Between two planes across one axis; no ray is parallel to them."""
+    """Return the span between two planes across one axis; no ray is parallel to them."""
     a, b = (low - start) / ray, (high - start) / ray
     return np.minimum(a, b), np.maximum(a, b)
 
 
 def _round(start: np.ndarray, ray: np.ndarray, radius: float) -> _Span:
-    """Within a radius of the origin: a ball in three dimensions, a pillar in two."""
+    """Return the span within a radius of the origin: a ball in 3D, a pillar in 2D."""
     a = (ray**2).sum(0)
     b = (start * ray).sum(0)
     inside = b**2 - a * ((start**2).sum(0) - radius**2)
@@ -260,16 +260,16 @@ def _round(start: np.ndarray, ray: np.ndarray, radius: float) -> _Span:
 
 
 def _normal(shape: str, size: float, point: np.ndarray) -> np.ndarray:
-    """Outward unit normals `(3, n)` at points of an object's surface."""
+    """Return the outward unit normals `(3, n)` at points of an object's surface."""
     radius, height = _extent(shape, size)
-    middle = np.zeros_like(point)
+    center = np.zeros_like(point)
     if shape == "cube":
-        middle[2] = height / 2
-        away = point - middle
-        return np.sign(away) * (abs(away) == abs(away).max(0))
+        center[2] = height / 2
+        offset = point - center
+        return np.sign(offset) * (abs(offset) == abs(offset).max(0))
     if shape == "cylinder":
         top = point[2] > height - 1e-9
-        middle[2] = np.where(top, 0, point[2])
-        return np.where(top, [[0.0], [0.0], [1.0]], (point - middle) / radius)
-    middle[2] = point[2].clip(radius, height - radius)
-    return (point - middle) / radius
+        center[2] = np.where(top, 0, point[2])
+        return np.where(top, [[0.0], [0.0], [1.0]], (point - center) / radius)
+    center[2] = point[2].clip(radius, height - radius)
+    return (point - center) / radius

@@ -1,4 +1,4 @@
-"""The dSprites grid, drawn when it is asked for instead of downloaded."""
+"""The dSprites grid, rendered when it is read."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ _VALUES = {
 _IMAGE_SIZES = (64, 32)
 _CHUNK = 1024
 
-# The canvas is 64 pixels wide and a sprite's center lies at 16 + 32 * step / 31. In units of
-# 1/31 pixel, the "lattice", all centers are whole numbers: 496 + 32 * step. Pixel centers are
-# whole or half numbers, so relative to a sprite they fall on few places, which a table can hold.
+# The canvas is 64 pixels wide, and the center of a sprite is at 16 + 32 * step / 31. In units of
+# 1/31 pixel, the "lattice", all centers are integers: 496 + 32 * step. Pixel centers are multiples
+# of 1/2, so their positions relative to a sprite are few enough for a table.
 _FINE = 31
 _CENTER = 16 * _FINE
 _MOVE = 32
-_REACH = 14 * _FINE  # no sprite reaches further from its center
+_REACH = 14 * _FINE  # maximum extent of a sprite from its center
 
 
 class Sprites(GroundTruth):
     """White squares, ellipses and hearts on black: dSprites (Matthey et al. 2017), redrawn.
 
-    Shape 3, scale 6, orientation 40, position_x 32, position_y 32: 737,280 images of 0 and 255,
-    without anti-aliasing. Positions grow to the right and downwards, orientation goes
-    counter-clockwise, and its last step equals its first. The outlines were fitted to the
-    published images: nearly all pixels agree, but not every one.
+    737,280 images of 0 and 255, without anti-aliasing. The factors are shape (3 steps), scale
+    (6), orientation (40), position_x (32) and position_y (32). Positions grow to the right and
+    downwards. Orientation is counterclockwise, and its last step equals its first. The outlines
+    were fitted to the published images: nearly all pixels are equal, but not every one.
 
     Args:
-        image_size: 64, or 32: the same scenes sampled at 32 x 32 pixel centers.
+        image_size: Height and width in pixels: 64, or 32 for the same scenes sampled at 32 x 32
+            pixel centers.
 
     Raises:
-        ValueError: an image size that is not there.
+        ValueError: `image_size` is not supported.
 
     >>> data = Sprites()
     >>> data.images([0, 99_999]).shape
@@ -57,7 +58,7 @@ class Sprites(GroundTruth):
     card = Card(
         title="dSprites, redrawn",
         citation="Matthey, Higgins, Hassabis and Lerchner (2017), dSprites",
-        notes=("The outlines were fitted: nearly all pixels agree with the published ones.",),
+        notes=("The outlines were fitted: nearly all pixels equal the published ones.",),
     )
     factor_names = tuple(_VALUES)
     factor_sizes = tuple(len(values) for values in _VALUES.values())
@@ -75,7 +76,7 @@ class Sprites(GroundTruth):
         return dict(_VALUES)
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        """Images at some indices.
+        """Return the images at some indices.
 
         Args:
             indices: `(n,)` integers from 0 to `len(self) - 1`.
@@ -84,25 +85,25 @@ class Sprites(GroundTruth):
             uint8 `(n, image_size, image_size, 1)` of 0 and 255.
 
         Raises:
-            TypeError, ValueError, IndexError: see `check_indices`.
+            TypeError, ValueError, IndexError: See `check_indices`.
         """
         checked = check_indices(indices, len(self))
-        drawn = np.empty((len(checked), *self.image_shape), np.uint8)
+        images = np.empty((len(checked), *self.image_shape), np.uint8)
         for first in range(0, len(checked), _CHUNK):
             part = slice(first, first + _CHUNK)
-            _draw(np.unravel_index(checked[part], self.factor_sizes), drawn[part])
-        return drawn
+            _draw(np.unravel_index(checked[part], self.factor_sizes), images[part])
+        return images
 
 
 def _draw(steps: Sequence[np.ndarray], out: np.ndarray) -> None:
-    """Draws steps of the full grid, `(n,)` per factor, into uint8 `(n, size, size, 1)`."""
+    """Draw images of steps, `(n,)` per factor, into uint8 `(n, size, size, 1)`."""
     shape, scale, orientation, x, y = steps
     edges, right_of = _tables(out.shape[1])
     pitch, height = edges.shape[1], edges.shape[3]
     top = -((_first(pitch) + _MOVE * y) // -pitch)  # first pixel row the sprite may touch
     phase = pitch * top - _MOVE * y - _first(pitch)
     sprite = (shape * 6 + scale) * 40 + orientation
-    # A span is what lies right of its left edge but not of its right one: an exclusive or.
+    # A span is right of its left edge but not of its right edge: an exclusive or.
     masks = right_of[edges[sprite, phase] + (_MOVE * x)[:, None, None]]
     rows = np.zeros(out.shape[:2], right_of.dtype)
     rows[np.arange(len(y))[:, None], top[:, None] + np.arange(height)] = np.bitwise_xor.reduce(
@@ -113,30 +114,32 @@ def _draw(steps: Sequence[np.ndarray], out: np.ndarray) -> None:
 
 
 def _first(pitch: int) -> int:
-    """Lattice row of the topmost pixel center within reach, for a sprite at position 0."""
+    """Return the lattice row of the topmost pixel center in reach of a sprite at position 0."""
     return -(-(2 * (_CENTER - _REACH) - pitch) // 2)
 
 
 @cache
 def _tables(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The edges of every sprite's rows, and what an edge means in pixels.
+    """Compute the edges of every sprite, and the pixels to the right of every edge.
 
     Returns:
-        edges: int16 `(720, pitch, 4, rows)`: per sprite and phase (how far the lattice row of
-            its first pixel row is from the first in reach), the lattice columns where the
-            sprite begins or ends in each pixel row; unused places hold one same column.
-        right_of: per lattice column the pixels at or right of it, one bit each, lowest first.
+        edges: int16 `(720, pitch, 4, rows)`, for each sprite and phase the lattice columns where
+            the sprite begins or ends in each pixel row. The phase is the distance of the
+            sprite's first pixel row from the first lattice row in reach. Unused entries all have
+            the same column.
+        right_of: For each lattice column the pixels at or right of it, one bit each, lowest
+            first.
     """
     pitch = _FINE * 64 // size  # lattice units from pixel to pixel
     first, shift = _first(pitch), _CENTER - pitch / 2
     height = 2 * _REACH
     edges = np.full((3, 6, 40, height, 4), first, np.int16)
-    # The last orientation is the first one again, to the last bit.
+    # The last orientation is bit-exactly the same as the first.
     angles = _VALUES["orientation"][np.arange(40) % 39]
     for shape, outline in enumerate(_outlines()):
-        turned = outline * np.exp(-1j * angles)[:, None]  # the imaginary part points down
+        rotated = outline * np.exp(-1j * angles)[:, None]  # the imaginary part points down
         for step, scale in enumerate(_VALUES["scale"]):
-            start = turned * (64 * _FINE * scale) + (shift + 1j * shift)
+            start = rotated * (64 * _FINE * scale) + (shift + 1j * shift)
             end = np.roll(start, -1, axis=1)
             low = np.ceil(np.minimum(start.imag, end.imag)).astype(np.int64)
             high = np.ceil(np.maximum(start.imag, end.imag)).astype(np.int64)
@@ -162,9 +165,12 @@ def _tables(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outlines() -> list[np.ndarray]:
-    """Closed outlines at scale 1 and orientation 0: complex, canvas widths, downwards."""
+    """Return the closed outlines at scale 1 and orientation 0.
+
+    Points are complex, in canvas widths; the imaginary part points down.
+    """
     t = np.linspace(0.0, 2 * np.pi, 4096, endpoint=False)
-    half = 0.14999  # .15 would put corners exactly on pixel centers
+    half = 0.14999  # 0.15 would put corners exactly on pixel centers
     square = half * np.array([-1 - 1j, 1 - 1j, 1 + 1j, -1 + 1j])
     ellipse = 0.19947 * np.cos(t) + 0.1127j * np.sin(t)
     height = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
