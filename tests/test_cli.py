@@ -272,7 +272,10 @@ WRONG = {
     ),
     "correlation": (["--correlate", "scale=0.1"], "two factors with a comma between. Got 'scale'."),
     "strength": (["--correlate", "scale,shape=0"], "`strengths` needs numbers above 0. Got 0."),
-    "no file": (["--data", "shapes3d"], "'shapes3d' is read from files. Say where they are: "),
+    "no file": (
+        ["--data", "shapes3d"],
+        "'shapes3d' needs downloaded files. Set their folder with ",
+    ),
     "no subset": (["--subset", "shape"], "--subset takes NAME=VALUE. Got 'shape'."),
     "image size": (["--image-size", "48"], "`image_size` needs to be one of (64, 32). Got 48."),
     "steps": (["--steps", "0"], "`steps` is a whole number of at least 1. Got 0."),

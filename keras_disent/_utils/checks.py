@@ -110,7 +110,7 @@ def images(
         chunk = np.asarray(chunk, dtype="float32")
         low, high = float(chunk.min()), float(chunk.max())
         if np.isnan(low) or np.isnan(high):
-            raise ValueError(f"`{name}` must not hold NaN. Got one among images {start} onwards.")
+            raise ValueError(f"`{name}` must not hold NaN. Got one at or after image {start}.")
         if low < -ROUNDING or high > 1 + ROUNDING:
             raise ValueError(
                 f"`{name}` as floats must lie in [0, 1] (or pass uint8 in 0..255). "

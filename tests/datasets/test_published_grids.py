@@ -1,4 +1,4 @@
-"""Published grids, read from small files in their format: every image shows its own index."""
+"""Published grids, read from small files in their format; each image encodes its index."""
 
 import math
 import os
@@ -28,23 +28,23 @@ COMPLEX_SIZES = (4, 4, 2, 3, 3, 40, 40)
 
 
 def grid_of(sizes):
-    """All combinations, the last factor fastest."""
+    """Return all combinations of factors; the last factor changes fastest."""
     return np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), -1).reshape(-1, len(sizes))
 
 
 def colors_of(count):
-    """Images (count, 2, 1, 3): the upper pixel shows the index, the lower one its complement."""
+    """Make images (count, 2, 1, 3): the upper pixel is the index, the lower its complement."""
     digits = np.arange(count)[:, None] // [1, 256, 65536] % 256
     return np.stack([digits, 255 - digits], axis=1).reshape(count, 2, 1, 3).astype(np.uint8)
 
 
 def check_grid(data, sizes):
-    """Every index, its factors and back; and the kinds, values and sizes fit together."""
-    everything = np.arange(len(data))
+    """Check the factors of all indices, and the kinds, values and sizes of the factors."""
+    indices = np.arange(len(data))
     assert isinstance(data, GroundTruth)
     assert data.factor_sizes == sizes
-    assert (data.factors(everything) == grid_of(sizes)).all()
-    assert (data.indices(data.factors(everything)) == everything).all()
+    assert (data.factors(indices) == grid_of(sizes)).all()
+    assert (data.indices(data.factors(indices)) == indices).all()
     assert tuple(data.factor_values) == data.factor_names
     assert tuple(map(len, data.factor_values.values())) == sizes
     assert len(data.factor_kinds) == len(sizes)
@@ -59,7 +59,7 @@ def check_colors(data, count):
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    """An empty cache for every test, and no files but those that a test names."""
+    """Use an empty cache for every test, and no data folder."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("KERAS_DISENT_CACHE", str(folder))
     monkeypatch.delenv("KERAS_DISENT_DATA", raising=False)
@@ -70,21 +70,21 @@ def files_in(cache):
     return sorted(cache.iterdir()) if cache.exists() else []
 
 
-def refused(make, message, cache, error=ValueError):
+def assert_error(make, message, cache, error=ValueError):
     with pytest.raises(error, match=message):
         make()
     assert not files_in(cache)
 
 
-def kept(path):
-    """Size and time of a file, so that it looks the same after it was changed."""
+def timestamps(path):
+    """Return access and modification time of a file in nanoseconds."""
     status = path.stat()
     return status.st_atime_ns, status.st_mtime_ns
 
 
-def spoil(path, member):
-    """Break the middle of a member of an archive, leaving size and time as they are."""
-    times = kept(path)
+def corrupt(path, member):
+    """Corrupt the middle of a member of an archive, but keep its size and timestamps."""
+    times = timestamps(path)
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(f"{member}.npy")
     with open(path, "r+b") as file:
@@ -93,7 +93,7 @@ def spoil(path, member):
     os.utime(path, ns=times)
 
 
-# -- dSprites: images of 5 x 4 pixels, as a number of 20 bits is seen ------------------------------
+# -- dSprites: images of 5 x 4 pixels, the bits of a number ----------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def sprite_hdf5(sprite_arrays, tmp_path_factory):
 
 
 def write_sprites(folder, **members):
-    """An archive like the published one, with some members changed."""
+    """Write an archive like the published one, with some members replaced."""
     np.savez(folder / f"{DSPRITES}.npz", **members)
 
 
@@ -159,11 +159,11 @@ def test_dsprites_are_packed_once(sprite_npz, cache, tmp_path):
     (packed,) = files_in(cache)
     assert packed.stat().st_size == 737_280 * 3 + 128
     written = packed.stat().st_mtime_ns
-    spoil(path, "imgs")
-    again = DSprites(tmp_path)
-    assert (again.images([7, 500_000]) == first).all()
+    corrupt(path, "imgs")
+    reloaded = DSprites(tmp_path)
+    assert (reloaded.images([7, 500_000]) == first).all()
     assert packed.stat().st_mtime_ns == written
-    path.touch()  # another file now, which is looked at anew
+    path.touch()  # a changed file is read again
     with pytest.raises(ValueError, match=rf"{DSPRITES}.npz' needs .*"):
         DSprites(tmp_path)
     assert files_in(cache) == [packed]
@@ -175,65 +175,67 @@ def test_the_npz_is_preferred(sprite_npz, sprite_hdf5, tmp_path):
     assert len(DSprites(tmp_path)) == 737_280
 
 
-def test_dsprites_not_there(cache, tmp_path):
-    refused(DSprites, "KERAS_DISENT_DATA", cache, FileNotFoundError)
-    message = rf"'{DSPRITES}.npz' or '{DSPRITES}.hdf5' is not in .* is at https://github.com"
-    refused(lambda: DSprites(tmp_path), message, cache, FileNotFoundError)
+def test_missing_dsprites(cache, tmp_path):
+    assert_error(DSprites, "KERAS_DISENT_DATA", cache, FileNotFoundError)
+    message = rf"'{DSPRITES}.npz' or '{DSPRITES}.hdf5' is not in .*Download dSprites from https://github.com"
+    assert_error(lambda: DSprites(tmp_path), message, cache, FileNotFoundError)
 
 
 @pytest.mark.parametrize("make", [DSprites, Shapes3D])
 def test_published_checksums(make, sprite_hdf5, shapes_folder, cache, tmp_path):
     folder = {DSprites: sprite_hdf5, Shapes3D: shapes_folder}[make]
-    known = next(file for file in make.card.files if file.size)
-    refused(lambda: make(folder), rf"{known.name}' needs {known.size} bytes", cache)
-    with open(tmp_path / known.name, "wb") as file:
-        file.truncate(known.size)
-    refused(lambda: make(tmp_path), rf"{known.name}' needs the sha256 {known.sha256}", cache)
+    published = next(file for file in make.card.files if file.size)
+    assert_error(lambda: make(folder), rf"{published.name}' needs {published.size} bytes", cache)
+    with open(tmp_path / published.name, "wb") as file:
+        file.truncate(published.size)
+    assert_error(
+        lambda: make(tmp_path), rf"{published.name}' needs the sha256 {published.sha256}", cache
+    )
 
 
 def test_dsprites_of_wrong_members(sprite_arrays, cache, tmp_path):
     images, classes = sprite_arrays
 
-    def given(message, **members):
+    def assert_message(message, **members):
         write_sprites(tmp_path, **members)
-        refused(lambda: DSprites(tmp_path), rf"{DSPRITES}.npz' needs {message}", cache)
+        assert_error(lambda: DSprites(tmp_path), rf"{DSPRITES}.npz' needs {message}", cache)
 
-    given("a member 'imgs'", latents_classes=classes)
-    given("a member 'latents_classes'", imgs=images)
+    assert_message("a member 'imgs'", latents_classes=classes)
+    assert_message("a member 'latents_classes'", imgs=images)
     rule = r"uint8 'imgs' of shape \(737280, height, width\)"
-    given(rule + r". Got uint8 \(10, 5, 4\)", imgs=images[:10])
-    given(rule + r". Got uint8 \(737280, 20\)", imgs=images.reshape(-1, 20))
-    given(rule + ". Got int8", imgs=images.view(np.int8))
-    given("numbers: .* Pickled objects are never read", imgs=np.array({}, dtype=object))
+    assert_message(rule + r". Got uint8 \(10, 5, 4\)", imgs=images[:10])
+    assert_message(rule + r". Got uint8 \(737280, 20\)", imgs=images.reshape(-1, 20))
+    assert_message(rule + ". Got int8", imgs=images.view(np.int8))
+    assert_message("numbers: .* Pickled objects are never read", imgs=np.array({}, dtype=object))
     rule = r"integers 'latents_classes' of shape \(737280, 6\)"
-    given(rule + r". Got int64 \(737280, 5\)", imgs=images, latents_classes=classes[:, 1:])
-    given(rule + ". Got float32", imgs=images, latents_classes=classes.astype(np.float32))
+    assert_message(rule + r". Got int64 \(737280, 5\)", imgs=images, latents_classes=classes[:, 1:])
+    assert_message(rule + ". Got float32", imgs=images, latents_classes=classes.astype(np.float32))
 
     swapped = classes.copy()
     swapped[[300_000, 300_001]] = swapped[[300_001, 300_000]]
     rule = r"\[0, 1, 1, 12, 31, 0\] in row 300000 of 'latents_classes'. Got \[0, 1, 1, 12, 31, 1\]"
-    given(rule, imgs=images, latents_classes=swapped)
+    assert_message(rule, imgs=images, latents_classes=swapped)
     gray = images.copy()
     gray[400_000, 2, 2] = 255
-    given("'imgs' of 0 and 1. Got 255 in image 400000", imgs=gray, latents_classes=classes)
+    assert_message("'imgs' of 0 and 1. Got 255 in image 400000", imgs=gray, latents_classes=classes)
 
 
 def test_dsprites_of_broken_files(sprite_npz, sprite_hdf5, cache, tmp_path):
     path = tmp_path / f"{DSPRITES}.npz"
-    whole = (sprite_npz / path.name).read_bytes()
-    path.write_bytes(whole[:-1000])
-    refused(lambda: DSprites(tmp_path), rf"{path.name}' needs to be an .npz file", cache)
-    path.write_bytes(whole)
-    spoil(path, "imgs")
-    refused(lambda: DSprites(tmp_path), rf"{path.name}' needs ", cache)
+    complete = (sprite_npz / path.name).read_bytes()
+    path.write_bytes(complete[:-1000])
+    assert_error(lambda: DSprites(tmp_path), rf"{path.name}' needs to be an .npz file", cache)
+    path.write_bytes(complete)
+    corrupt(path, "imgs")
+    assert_error(lambda: DSprites(tmp_path), rf"{path.name}' needs ", cache)
     path.unlink()
     path = tmp_path / f"{DSPRITES}.hdf5"
-    whole = (sprite_hdf5 / path.name).read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    refused(lambda: DSprites(tmp_path, verify=False), rf"{path.name}' needs ", cache)
+    complete = (sprite_hdf5 / path.name).read_bytes()
+    path.write_bytes(complete[: len(complete) // 2])
+    assert_error(lambda: DSprites(tmp_path, verify=False), rf"{path.name}' needs ", cache)
     with h5py.File(path, "w") as file:
         file["imgs"] = np.zeros((737_280, 1, 1), np.uint8)
-    refused(lambda: DSprites(tmp_path, verify=False), "a data set 'latents/classes'", cache)
+    assert_error(lambda: DSprites(tmp_path, verify=False), "a data set 'latents/classes'", cache)
 
 
 # -- 3D Shapes -------------------------------------------------------------------------------------
@@ -247,7 +249,7 @@ def hue_room_values():
 
 @pytest.fixture(scope="module")
 def shapes_arrays():
-    """Images and labels in an order of their own."""
+    """Make images and labels in random order."""
     steps = grid_of(SHAPES3D_SIZES)
     order = np.random.default_rng(0).permutation(len(steps))
     columns = [v[s] for v, s in zip(hue_room_values(), steps[order].T, strict=True)]
@@ -280,7 +282,7 @@ def test_shapes3d(shapes_folder):
     assert data.factor_values["shape"].tolist() == ["cube", "cylinder", "sphere", "capsule"]
 
 
-def test_the_resaved_file_is_preferred(shapes_folder, tmp_path):
+def test_the_converted_file_is_preferred(shapes_folder, tmp_path):
     resave_hdf5(shapes_folder / "3dshapes.h5", tmp_path / "3dshapes.contiguous.h5")
     (tmp_path / "3dshapes.h5").write_bytes(b"not looked at")
     data = Shapes3D(tmp_path)
@@ -292,36 +294,37 @@ def test_the_resaved_file_is_preferred(shapes_folder, tmp_path):
 def test_shapes3d_of_wrong_data(shapes_arrays, cache, tmp_path):
     images, labels = shapes_arrays
 
-    def given(message, images=images, labels=labels):
+    def assert_message(message, images=images, labels=labels):
         write_shapes(tmp_path, images, labels)
         message = rf"3dshapes.h5' needs {message}"
-        refused(lambda: Shapes3D(tmp_path, verify=False), message, cache)
+        assert_error(lambda: Shapes3D(tmp_path, verify=False), message, cache)
 
     rule = r"uint8 'images' of shape \(480000, height, width, 3\)"
-    given(rule + r". Got uint8 \(480000, 2, 3\)", images[:, :, 0])
-    given(rule + r". Got uint8 \(479999, 2, 1, 3\)", images[1:])
-    given(rule + ". Got int8", images.view(np.int8))
+    assert_message(rule + r". Got uint8 \(480000, 2, 3\)", images[:, :, 0])
+    assert_message(rule + r". Got uint8 \(479999, 2, 1, 3\)", images[1:])
+    assert_message(rule + ". Got int8", images.view(np.int8))
     rule = r"floats 'labels' of shape \(480000, 6\)"
-    given(rule + r". Got float64 \(480000, 5\)", labels=labels[:, 1:])
-    given(rule + ". Got int64", labels=labels.astype(np.int64))
+    assert_message(rule + r". Got float64 \(480000, 5\)", labels=labels[:, 1:])
+    assert_message(rule + ". Got int64", labels=labels.astype(np.int64))
 
     def changed(row, column, value):
         other = labels.copy()
         other[row, column] = value
         return other
 
-    given("finite 'labels'. Got NaN or infinity", labels=changed(7, 0, np.nan))
-    given("8 different values of scale in 'labels'. Got 9", labels=changed(7, 3, 2.0))
-    another = 0.0 if labels[7, 0] else 0.5
-    given("each combination of 'labels' once", labels=changed(7, 0, another))
+    assert_message("finite 'labels'. Got NaN or infinity", labels=changed(7, 0, np.nan))
+    assert_message("8 different values of scale in 'labels'. Got 9", labels=changed(7, 3, 2.0))
+    duplicate = 0.0 if labels[7, 0] else 0.5
+    assert_message("each combination of 'labels' once", labels=changed(7, 0, duplicate))
 
     with h5py.File(tmp_path / "3dshapes.h5", "w") as file:
         file["images"] = images
-    refused(lambda: Shapes3D(tmp_path, verify=False), "a data set 'labels'", cache)
+    assert_error(lambda: Shapes3D(tmp_path, verify=False), "a data set 'labels'", cache)
     (tmp_path / "3dshapes.h5").write_bytes(b"nothing")
-    refused(lambda: Shapes3D(tmp_path, verify=False), "needs to be an HDF5 file", cache)
+    assert_error(lambda: Shapes3D(tmp_path, verify=False), "needs to be an HDF5 file", cache)
     (tmp_path / "3dshapes.h5").unlink()
-    refused(lambda: Shapes3D(tmp_path), "3D Shapes is at https", cache, FileNotFoundError)
+    message = "Download 3D Shapes from https"
+    assert_error(lambda: Shapes3D(tmp_path), message, cache, FileNotFoundError)
 
 
 # -- MPI3D -----------------------------------------------------------------------------------------
@@ -349,7 +352,7 @@ def test_mpi3d(save, shape, mpi_images, cache, tmp_path):
         return
     (unpacked,) = files_in(cache)
     written = unpacked.stat().st_mtime_ns
-    spoil(path, "images")
+    corrupt(path, "images")
     check_colors(MPI3D("real", tmp_path), 1_036_800)
     assert unpacked.stat().st_mtime_ns == written
     path.touch()
@@ -379,28 +382,30 @@ def test_mpi3d_of_the_early_release(tmp_path):
 
 
 def test_mpi3d_of_wrong_files(mpi_images, cache, tmp_path):
-    def given(message, images, part="toy", file="mpi3d_toy.npz", save=np.savez):
+    def assert_message(message, images, part="toy", file="mpi3d_toy.npz", save=np.savez):
         save(tmp_path / file, images=images)
-        refused(lambda: MPI3D(part, tmp_path), rf"{file}' needs {message}", cache)
+        assert_error(lambda: MPI3D(part, tmp_path), rf"{file}' needs {message}", cache)
 
-    rule = r"uint8 'images' of shape \(n, height, width, 3\), n "
+    rule = r"uint8 'images' of shape \(n, height, width, 3\), where n is "
     for save in (np.savez, np.savez_compressed):
-        given(rule + "1036800 or 460800 .* Got uint8", mpi_images[1:], save=save)
-    given(rule + ".* Got int8", mpi_images.view(np.int8))
-    given(rule + ".* Got uint8", mpi_images.reshape(-1, 1, 3, 2))
-    given(rule + ".* Got uint8", mpi_images.reshape(-1, 3))
-    given(rule + ".* Got uint8", mpi_images.reshape(6, 6, 3, 2, 3, 40, 40, 2, 1, 3))
-    given("numbers: .* Pickled objects", np.array({}, dtype=object))
-    given(rule + "460800 or its", mpi_images, "complex", "mpi3d_complex.npz")
+        assert_message(rule + "1036800 or 460800 .* Got uint8", mpi_images[1:], save=save)
+    assert_message(rule + ".* Got int8", mpi_images.view(np.int8))
+    assert_message(rule + ".* Got uint8", mpi_images.reshape(-1, 1, 3, 2))
+    assert_message(rule + ".* Got uint8", mpi_images.reshape(-1, 3))
+    assert_message(rule + ".* Got uint8", mpi_images.reshape(6, 6, 3, 2, 3, 40, 40, 2, 1, 3))
+    assert_message("numbers: .* Pickled objects", np.array({}, dtype=object))
+    assert_message(rule + "460800 or the sizes", mpi_images, "complex", "mpi3d_complex.npz")
     path = tmp_path / "mpi3d_toy.npz"
     np.savez(path, labels=mpi_images[:5])
-    refused(lambda: MPI3D("toy", tmp_path), "needs a member 'images'", cache)
+    assert_error(lambda: MPI3D("toy", tmp_path), "needs a member 'images'", cache)
     np.savez(path, images=mpi_images)
     path.write_bytes(path.read_bytes()[:-500])
-    refused(lambda: MPI3D("toy", tmp_path), "mpi3d_toy.npz' needs to be an .npz file", cache)
-    refused(lambda: MPI3D("real", tmp_path), "'mpi3d_real.npz' is not in", cache, FileNotFoundError)
+    assert_error(lambda: MPI3D("toy", tmp_path), "mpi3d_toy.npz' needs to be an .npz file", cache)
+    assert_error(
+        lambda: MPI3D("real", tmp_path), "'mpi3d_real.npz' is not in", cache, FileNotFoundError
+    )
     message = r"`part` is one of toy, realistic, real, complex. Got 'fake'"
-    refused(lambda: MPI3D("fake", tmp_path), message, cache)
+    assert_error(lambda: MPI3D("fake", tmp_path), message, cache)
 
 
 # -- TensorFlow Datasets ---------------------------------------------------------------------------
@@ -411,7 +416,7 @@ def feature(shape=(), dtype=np.int64, names=None):
 
 
 class Builder:
-    """What a builder of TensorFlow Datasets 4.9 shows, and `as_dataset` in shuffled order."""
+    """A mock of a builder of TensorFlow Datasets 4.9, with shuffled examples."""
 
     def __init__(self, name, folder, features, examples, splits=None):
         self.name, self.data_dir, self._examples = name, str(folder), examples
@@ -419,8 +424,8 @@ class Builder:
         parts = {"all": slice(None)} if splits is None else splits
         self._parts = parts
         sizes = {k: len(range(count)[part]) for k, part in parts.items()}
-        told = {k: types.SimpleNamespace(num_examples=n) for k, n in sizes.items()}
-        self.info = types.SimpleNamespace(splits=told, features=features)
+        infos = {k: types.SimpleNamespace(num_examples=n) for k, n in sizes.items()}
+        self.info = types.SimpleNamespace(splits=infos, features=features)
         self.reads = 0
 
     def download_and_prepare(self):
@@ -439,7 +444,7 @@ class Builder:
 
 @pytest.fixture
 def tfds(monkeypatch, tmp_path):
-    """A stand-in for the package, which holds what a test puts into its list."""
+    """Replace the package by a mock with the builders that a test adds."""
     module = types.ModuleType("tensorflow_datasets")
     module.builders = {}
     module.builder = lambda name, data_dir: module.builders[name.partition(":")[0]]
@@ -475,8 +480,8 @@ def test_tfds_dsprites(tfds, cache):
     assert (data.images(np.arange(len(data))) == examples["image"] * np.uint8(255)).all()
     assert data.factor_values["scale"].tolist() == np.linspace(0.5, 1, 6).tolist()
     assert data.factor_kinds[2] == "circular"
-    again = from_tfds("dsprites")
-    assert (again.images([3]) == data.images([3])).all()
+    reloaded = from_tfds("dsprites")
+    assert (reloaded.images([3]) == data.images([3])).all()
     assert builder.reads == 1
     assert len(files_in(cache)) == 1
 
@@ -497,7 +502,7 @@ def test_tfds_with_real_values(tfds):
     assert data.factor_values["shape"][3] == "capsule"
 
 
-def test_tfds_halves(tfds):
+def test_tfds_splits(tfds):
     steps = grid_of((5, 4, 3, 2, 2))
     keys = ["label_category", "instance", "label_elevation", "label_azimuth", "label_lighting"]
     features = dict.fromkeys(keys, feature()) | {"image": feature((2, 1, 3), np.uint8)}
@@ -513,7 +518,7 @@ def test_tfds_halves(tfds):
     assert (data.images(np.arange(120)) == colors_of(240)[steps[:, 1] % 2 == 1]).all()
 
 
-def test_tfds_of_another_builder(tfds):
+def test_tfds_of_other_builders(tfds):
     steps = grid_of((2, 300))
     features = {
         "image": feature((2, 1, 3), np.uint8),
@@ -529,17 +534,18 @@ def test_tfds_of_another_builder(tfds):
     assert (data.images(np.arange(600)) == colors_of(600)).all()
     assert data.factor_values["side"].tolist() == ["right", "left"]
     assert data.factor_kinds == ("categorical", "ordinal")
-    some = from_tfds("sides", "some")
-    assert type(some) is LabeledImages
+    subset = from_tfds("sides", "some")
+    assert type(subset) is LabeledImages
     assert (
-        some.factors(np.arange(450)) == steps[some.images(np.arange(450))[:, 0, 0] @ [1, 256, 0]]
+        subset.factors(np.arange(450))
+        == steps[subset.images(np.arange(450))[:, 0, 0] @ [1, 256, 0]]
     ).all()
 
 
-def test_tfds_refuses(tfds, cache, monkeypatch, tmp_path):
+def test_tfds_errors(tfds, cache, monkeypatch, tmp_path):
     features, examples = sprite_examples()
 
-    def given(message, features=features, examples=examples, name="dsprites"):
+    def assert_message(message, features=features, examples=examples, name="dsprites"):
         tfds.builders.clear()
         folder = tmp_path / name
         for file in folder.glob("*"):
@@ -547,19 +553,23 @@ def test_tfds_refuses(tfds, cache, monkeypatch, tmp_path):
         if folder.exists():
             folder.rmdir()
         tfds.add(name, features, examples)
-        refused(lambda: from_tfds(name), message, cache)
+        assert_error(lambda: from_tfds(name), message, cache)
 
-    given(
+    assert_message(
         "needs pixels of 0 and 1. Got 255", examples=examples | {"image": examples["image"] * 255}
     )
     image = {"image": features["image"]}
-    given("'dsprites' needs an integer feature 'label_shape'. Got None", features=image)
-    given("'other' needs integer features 'label_\\*'. Got image", features=image, name="other")
+    assert_message("'dsprites' needs an integer feature 'label_shape'. Got None", features=image)
+    assert_message(
+        "'other' needs integer features 'label_\\*'. Got image", features=image, name="other"
+    )
     unfixed = {"image": feature((None, None, 3), np.uint8)}
-    given(r"'dsprites' needs a uint8 feature 'image' of fixed size. Got .*None", features=unfixed)
-    given("fixed size. Got label_shape", features={"label_shape": feature()})
-    wrong = features | {"label_scale": feature((), np.float32)}
-    given("'dsprites' needs an integer feature 'label_scale'", features=wrong)
+    assert_message(
+        r"'dsprites' needs a uint8 feature 'image' of fixed size. Got .*None", features=unfixed
+    )
+    assert_message("fixed size. Got label_shape", features={"label_shape": feature()})
+    wrong_dtype = features | {"label_scale": feature((), np.float32)}
+    assert_message("'dsprites' needs an integer feature 'label_scale'", features=wrong_dtype)
 
     shifted = examples | {"label_shape": examples["label_shape"] + 1}
     tfds.add("smaller", features, examples).name = "dsprites"
@@ -572,18 +582,18 @@ def test_tfds_refuses(tfds, cache, monkeypatch, tmp_path):
     builder = tfds.builders["dsprites"]
     builder.info.features = features
     builder.info.splits["all"].num_examples += 1
-    refused(lambda: from_tfds("dsprites"), "needs 721 examples, as it says. Got 720", cache)
+    assert_error(lambda: from_tfds("dsprites"), "needs 721 examples, .*metadata. Got 720", cache)
     builder.info.splits["all"].num_examples -= 2
-    refused(lambda: from_tfds("dsprites"), "needs 719 examples, as it says. Got ", cache)
+    assert_error(lambda: from_tfds("dsprites"), "needs 719 examples, .*metadata. Got ", cache)
     builder.info.splits.clear()
-    message = "Say `download=True`, or run: tfds build dsprites"
-    refused(lambda: from_tfds("dsprites"), message, cache, FileNotFoundError)
+    message = "Use `download=True`, or run: tfds build dsprites"
+    assert_error(lambda: from_tfds("dsprites"), message, cache, FileNotFoundError)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     message = "pip install tensorflow-datasets"
-    refused(lambda: from_tfds("dsprites"), message, cache, ImportError)
+    assert_error(lambda: from_tfds("dsprites"), message, cache, ImportError)
 
 
-# -- What they share -------------------------------------------------------------------------------
+# -- Shared parts ----------------------------------------------------------------------------------
 
 
 def test_grid_rows():

@@ -1,6 +1,7 @@
-"""smallNORB, Cars3D, CelebA, MNIST and Fashion-MNIST, in files as they are published."""
+"""smallNORB, Cars3D, CelebA, MNIST and Fashion-MNIST, read from files in published formats."""
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
@@ -40,7 +41,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path, monkeypatch):
-    """An empty folder that the data sets look into."""
+    """Create an empty folder in which the data sets search for files."""
     folder = tmp_path / "data"
     folder.mkdir()
     monkeypatch.setenv("KERAS_DISENT_DATA", str(folder))
@@ -49,13 +50,13 @@ def data_dir(tmp_path, monkeypatch):
 
 
 def cached():
-    """Names of the files in the cache, without the list of cars."""
+    """Return the names of the files in the cache, without the list of cars."""
     names = [path.name for path in Path(os.environ["KERAS_DISENT_CACHE"]).glob("*")]
     return [name for name in names if not name.startswith("cars3d-list")]
 
 
-def refused(make, *parts, error=ValueError):
-    """Check that a data set says what is wrong with a file and leaves nothing behind."""
+def assert_error(make, *parts, error=ValueError):
+    """Check the error message of a data set, and that nothing is cached."""
     with pytest.raises(error) as caught:
         make()
     for part in parts:
@@ -64,18 +65,18 @@ def refused(make, *parts, error=ValueError):
 
 
 def same(data, again):
-    everything = np.arange(len(data))
-    return (data.images(everything) == again.images(everything)).all()
+    indices = np.arange(len(data))
+    return (data.images(indices) == again.images(indices)).all()
 
 
-def reused_until_changed(make, module, file, monkeypatch):
-    """Check that the second time nothing is read, and that a changed file is."""
+def assert_cached_until_changed(make, module, file, monkeypatch):
+    """Check that files are read once, and again after they change."""
     first = make()
 
-    def written_again(*args):
+    def fail(*args):
         raise AssertionError("written again")
 
-    monkeypatch.setattr(module, "_write", written_again)
+    monkeypatch.setattr(module, "_write", fail)
     assert same(first, make())
     os.utime(file, (1, 1))
     with pytest.raises(AssertionError, match="written again"):
@@ -97,7 +98,7 @@ def write_norb(path, array):
 
 
 def norb_halves(height, width, paint):
-    """Arrays of both halves, in random order: `paint(index)` gives `(n, height, width)`."""
+    """Make arrays of both halves in random order; `paint(index)` is `(n, height, width)`."""
     rng = np.random.default_rng(0)
     steps = np.stack(np.unravel_index(np.arange(48_600), NORB_SIZES), axis=1)
     arrays = {}
@@ -113,15 +114,15 @@ def norb_halves(height, width, paint):
     return arrays
 
 
-def numbered(index):
-    """2 x 2 pixels that hold the index."""
+def index_pixels(index):
+    """Make images of 2 x 2 pixels that encode the index."""
     parts = [index & 255, index >> 8, np.full_like(index, 7), index % 5]
     return np.stack(parts, axis=1).reshape(-1, 2, 2)
 
 
 @pytest.fixture(scope="module")
 def norb():
-    return norb_halves(2, 2, numbered)
+    return norb_halves(2, 2, index_pixels)
 
 
 def write_all_norb(folder, arrays, suffix=".mat"):
@@ -130,14 +131,14 @@ def write_all_norb(folder, arrays, suffix=".mat"):
 
 
 @pytest.mark.parametrize(("suffix", "inside"), [(".mat", ""), (".mat.gz", "small_norb")])
-def test_norb_has_every_image_in_its_place(data_dir, norb, suffix, inside):
+def test_norb_images_and_factors(data_dir, norb, suffix, inside):
     (data_dir / inside).mkdir(exist_ok=True)
     write_all_norb(data_dir / inside, norb, suffix)
     data = SmallNORB(image_size=2, verify=suffix == ".mat")  # only .gz files have checksums
     assert isinstance(data, GroundTruth)
     assert (len(data), data.image_shape, data.factor_sizes) == (48_600, (2, 2, 1), NORB_SIZES)
-    everything = np.arange(48_600)
-    assert (data.images(everything)[..., 0] == numbered(everything)).all()
+    indices = np.arange(48_600)
+    assert (data.images(indices)[..., 0] == index_pixels(indices)).all()
     assert data.factor_kinds == (
         "categorical",
         "categorical",
@@ -153,10 +154,10 @@ def test_norb_has_every_image_in_its_place(data_dir, norb, suffix, inside):
 
     train, test = data.hold_out({"instance": [0, 1, 2, 3, 5]})
     for part, half in ((train, TRAINING), (test, TESTING)):
-        shown = {image.tobytes() for image in part.images(np.arange(len(part)))}
-        assert shown == {image.tobytes() for image in norb[half, "dat"][:, 0]}
-    usual = data.only("category", "elevation", "azimuth", "lighting")
-    assert (len(usual), usual.stochastic) == (4_860, True)
+        images = {image.tobytes() for image in part.images(np.arange(len(part)))}
+        assert images == {image.tobytes() for image in norb[half, "dat"][:, 0]}
+    without_instance = data.only("category", "elevation", "azimuth", "lighting")
+    assert (len(without_instance), without_instance.stochastic) == (4_860, True)
 
 
 def test_norb_is_resized_and_cached(data_dir, monkeypatch):
@@ -171,12 +172,12 @@ def test_norb_is_resized_and_cached(data_dir, monkeypatch):
         expected = middle_square(Image.fromarray(paint(np.array([index]))[0]), 3)
         assert (data.images([index])[0, ..., 0] == np.asarray(expected)).all()
     file = data_dir / f"{TESTING}-info.mat"
-    reused_until_changed(lambda: SmallNORB(image_size=3), small_norb, file, monkeypatch)
+    assert_cached_until_changed(lambda: SmallNORB(image_size=3), small_norb, file, monkeypatch)
 
 
 def test_norb_checksums(data_dir, norb, monkeypatch):
     write_all_norb(data_dir, norb, ".mat.gz")
-    refused(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat.gz", "131896188 bytes")
+    assert_error(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat.gz", "131896188 bytes")
     files = tuple(
         File(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in data_dir.iterdir()
@@ -214,22 +215,22 @@ def changed(array, index, value):
 def test_wrong_norb(data_dir, norb, kind, change, message):
     write_all_norb(data_dir, norb | {(TESTING, kind): change(norb[TESTING, kind])})
     file = f"{TESTING}-{'info' if message.startswith('the shape (24299') else kind}.mat"
-    refused(lambda: SmallNORB(image_size=2), file, message)
+    assert_error(lambda: SmallNORB(image_size=2), file, message)
 
 
-def test_norb_half_missing_or_cut(data_dir, norb):
-    refused(SmallNORB, "-training-dat.mat.gz", "cs.nyu.edu", error=FileNotFoundError)
+def test_norb_with_missing_or_truncated_files(data_dir, norb):
+    assert_error(SmallNORB, "-training-dat.mat.gz", "cs.nyu.edu", error=FileNotFoundError)
     write_all_norb(data_dir, norb)
-    whole = (data_dir / f"{TRAINING}-dat.mat").read_bytes()
-    (data_dir / f"{TRAINING}-dat.mat").write_bytes(whole[:-5])
-    refused(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat", str(len(whole)))
-    packed = gzip.compress(whole, 1)
+    complete = (data_dir / f"{TRAINING}-dat.mat").read_bytes()
+    (data_dir / f"{TRAINING}-dat.mat").write_bytes(complete[:-5])
+    assert_error(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat", str(len(complete)))
+    packed = gzip.compress(complete, 1)
     (data_dir / f"{TRAINING}-dat.mat").write_bytes(packed[: len(packed) // 2])
-    refused(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat")
+    assert_error(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat")
     (data_dir / f"{TRAINING}-dat.mat").write_bytes(b"junk" * 10)
-    refused(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat", "magic number")
+    assert_error(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat", "magic number")
     (data_dir / f"{TRAINING}-dat.mat").unlink()
-    refused(SmallNORB, f"{TRAINING}-dat.mat", error=FileNotFoundError)
+    assert_error(SmallNORB, f"{TRAINING}-dat.mat", error=FileNotFoundError)
     with pytest.raises(ValueError, match="`image_size` is a whole number"):
         SmallNORB(image_size=0)
 
@@ -240,7 +241,7 @@ CARS = ["car_030_mesh", "car_004_mesh", "car_111_mesh"]
 
 
 def car(number, height=3, width=3):
-    """As published, (height, width, rgb, azimuth, elevation), each place with other bytes."""
+    """Make a car as published, (height, width, rgb, azimuth, elevation), with unique pixels."""
     im = np.empty((height, width, 3, 24, 4), np.uint8)
     y, x, azimuth, elevation = np.ogrid[:height, :width, :24, :4]
     im[:, :, 0] = number + 0 * (y + x + azimuth + elevation)
@@ -272,7 +273,7 @@ def write_folder(folder, files):
 
 
 def write_tar(folder, files, prefix="data/cars/", more=()):
-    """The archive, with its list at the end, and with other things in it."""
+    """Write the archive, with its list at the end, and with unrelated members."""
     path = folder / cars3d._ARCHIVE
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         for name in ("data", "data/cars"):
@@ -280,8 +281,8 @@ def write_tar(folder, files, prefix="data/cars/", more=()):
             member.type = tarfile.DIRTYPE
             archive.addfile(member)
         others = {"data/sprites/a.mat": b"not ours", "data/cars/../cars/list.txt": b"nor this"}
-        ours = {prefix + name: data for name, data in sorted(files.items())}
-        for name, data in [*others.items(), *ours.items()]:
+        members = {prefix + name: data for name, data in sorted(files.items())}
+        for name, data in [*others.items(), *members.items()]:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
@@ -295,7 +296,7 @@ def no_cars():
 
 
 @pytest.mark.parametrize("kind", ["tar", "./tar", "cars", "data/cars", "cars3d/cars"])
-def test_cars_have_every_view_in_its_place(data_dir, kind):
+def test_car_images_and_factors(data_dir, kind):
     if "tar" in kind:
         write_tar(data_dir, car_files(), kind.removesuffix("tar") + "data/cars/")
     else:
@@ -307,8 +308,8 @@ def test_cars_have_every_view_in_its_place(data_dir, kind):
     assert data.factor_kinds == ("ordinal", "circular", "categorical")
     assert data.factor_values["object_type"].tolist() == CARS
     assert (data.factor_values["azimuth"][[0, 1, -1]] == (0, 15, 345)).all()
-    everything = np.arange(len(data))
-    for image, steps in zip(data.images(everything), data.factors(everything), strict=True):
+    indices = np.arange(len(data))
+    for image, steps in zip(data.images(indices), data.factors(indices), strict=True):
         elevation, azimuth, number = steps
         assert (image == car(number)[..., azimuth, elevation]).all()
 
@@ -318,7 +319,8 @@ def test_cars_are_resized_and_cached(data_dir, monkeypatch):
     data = Cars3D(image_size=4, verify=False)
     expected = middle_square(Image.fromarray(car(1, 6, 8)[..., 5, 2]), 4)
     assert (data.images(data.indices([[2, 5, 1]]))[0] == np.asarray(expected)).all()
-    reused_until_changed(lambda: Cars3D(image_size=4, verify=False), cars3d, path, monkeypatch)
+    make = functools.partial(Cars3D, image_size=4, verify=False)
+    assert_cached_until_changed(make, cars3d, path, monkeypatch)
 
 
 def test_car_of_a_big_endian_machine(data_dir):
@@ -343,42 +345,42 @@ def test_all_cars(data_dir):
     assert Cars3D(image_size=1).factor_sizes == (4, 24, 183)
     shutil.rmtree(os.environ["KERAS_DISENT_CACHE"])
     (data_dir / "cars" / "list.txt").write_text("\n".join(cars[1:]))
-    refused(Cars3D, "list.txt", "183 cars. Got 182")
+    assert_error(Cars3D, "list.txt", "183 cars. Got 182")
 
 
 def test_cars_checksum(data_dir, monkeypatch):
     path = write_tar(data_dir, car_files())
-    refused(Cars3D, cars3d._ARCHIVE, "the md5 4e866a7919c1beedf53964e6f7a23686")
+    assert_error(Cars3D, cars3d._ARCHIVE, "the md5 4e866a7919c1beedf53964e6f7a23686")
     files = (File(path.name, md5=hashlib.md5(path.read_bytes()).hexdigest()),)
     monkeypatch.setattr(Cars3D, "card", dataclasses.replace(Cars3D.card, files=files))
-    refused(Cars3D, "list.txt", "183 cars. Got 3")
+    assert_error(Cars3D, "list.txt", "183 cars. Got 3")
 
 
-def claiming(shape):
-    """A car's file whose header claims another shape."""
+def car_with_shape(shape):
+    """Make a car's file whose header claims another shape."""
     data = bytearray(mat(False, im=car(0)))
     dims = struct.pack("<5i", 3, 3, 3, 24, 4)
     assert data.count(dims) == 1
     return bytes(data.replace(dims, struct.pack("<5i", *shape)))
 
 
-def with_type(kind):
-    """A car's file whose numbers say that they are of another type."""
+def car_with_type(kind):
+    """Make a car's file whose numbers claim another type."""
     data = mat(False, im=car(0))
     tag = struct.pack("<2I", 2, 2592)
     assert data.count(tag) == 1
     return data.replace(tag, struct.pack("<2I", kind, 2592))
 
 
-def with_class(kind):
+def car_with_class(kind):
     data = mat(False, im=car(0))
     flags = struct.pack("<3I", 6, 8, 9)
     assert data.count(flags) == 1
     return data.replace(flags, struct.pack("<3I", 6, 8, kind))
 
 
-def inflating():
-    """A car's file with 64 MB of zeros in a few kilobytes."""
+def large_car():
+    """Make a car's file with 64 MB of zeros, compressed to a few kilobytes."""
     body = zlib.compress(struct.pack("<2I", 14, 2**26) + bytes(2**26), 1)
     return mat(im=car(0))[:128] + struct.pack("<2I", 15, len(body)) + body
 
@@ -393,21 +395,21 @@ WRONG_CARS = {
     "cut uncompressed": (lambda: mat(False, im=car(0))[:-9], "it is truncated"),
     "broken": (lambda: mat(im=car(0))[:150] + b"\xff" * 2000, ""),
     "junk": (lambda: mat(im=car(0))[:128] + struct.pack("<2I", 14, 16) + b"\xff" * 16, ""),
-    "unknown type": (lambda: with_type(0xC302), "bytes of type 49922"),
-    "int8": (lambda: with_type(1), "in 2592 bytes of type 1"),
+    "unknown type": (lambda: car_with_type(0xC302), "bytes of type 49922"),
+    "int8": (lambda: car_with_type(1), "in 2592 bytes of type 1"),
     "twice": (lambda: mat(im=car(0)) + mat(im=car(0))[128:], "Got 2 of 2"),
-    "complex": (lambda: with_class(9 | 0x800), "'im' of uint8"),
-    "int8 class": (lambda: with_class(8), "'im' of uint8"),
-    "inflating": (inflating, "at most 33554432 bytes unpacked"),
+    "complex": (lambda: car_with_class(9 | 0x800), "'im' of uint8"),
+    "int8 class": (lambda: car_with_class(8), "'im' of uint8"),
+    "inflating": (large_car, "at most 33554432 bytes unpacked"),
     "large": (lambda: bytes(2**25 + 1), "at most 33554432 bytes. Got 33554433"),
     "another name": (lambda: mat(mask=car(0)), "one variable 'im'. Got 0 of 1"),
     "floats": (lambda: mat(im=car(0) / 255), "Got (3, 3, 3, 24, 4) in 20736 bytes of type 9"),
     "text in it": (lambda: mat(im="car"), "Got (1, 3) in"),
     "azimuths": (lambda: mat(im=car(0)[:, :, :, :23]), "Got (3, 3, 3, 23, 4)"),
     "gray": (lambda: mat(im=car(0)[:, :, 0]), "Got (3, 3, 24, 4)"),
-    "claims": (lambda: claiming((30_000, 30_000, 3, 24, 4)), "in 2592 bytes"),
-    "negative": (lambda: claiming((-3, 3, 3, 24, 4)), "in 2592 bytes"),
-    "claims a bit": (lambda: claiming((3, 2, 3, 24, 4)), "in 2592 bytes"),
+    "claims": (lambda: car_with_shape((30_000, 30_000, 3, 24, 4)), "in 2592 bytes"),
+    "negative": (lambda: car_with_shape((-3, 3, 3, 24, 4)), "in 2592 bytes"),
+    "claims a bit": (lambda: car_with_shape((3, 2, 3, 24, 4)), "in 2592 bytes"),
     "another size": (lambda: mat(im=car(0, 4, 3)), "3 x 3 pixels, as the others. Got 3 x 4"),
 }
 
@@ -421,7 +423,7 @@ def test_wrong_car(data_dir, kind, packed):
         write_tar(data_dir, files)
     else:
         write_folder(data_dir / "cars", files)
-    refused(no_cars, f"{CARS[2]}.mat", message)
+    assert_error(no_cars, f"{CARS[2]}.mat", message)
 
 
 @pytest.mark.parametrize(
@@ -437,52 +439,54 @@ def test_wrong_car(data_dir, kind, packed):
 )
 def test_wrong_list_of_cars(data_dir, text, message):
     write_folder(data_dir / "cars", car_files() | {"list.txt": text})
-    refused(no_cars, "list.txt", message)
+    assert_error(no_cars, "list.txt", message)
 
 
-def named(name, kind=tarfile.REGTYPE, size=0, link=""):
+def member_of(name, kind=tarfile.REGTYPE, size=0, link=""):
     member = tarfile.TarInfo(name)
     member.type, member.size, member.linkname = kind, size, link
     return member
 
 
 def test_wrong_archive_of_cars(data_dir):
-    refused(no_cars, cars3d._ARCHIVE, "scottreed", error=FileNotFoundError)
+    assert_error(no_cars, cars3d._ARCHIVE, "scottreed", error=FileNotFoundError)
     files = car_files()
-    one = f"{CARS[2]}.mat"
-    less = {name: data for name, data in files.items() if name != one}
-    path = write_tar(data_dir, less)
-    refused(no_cars, cars3d._ARCHIVE, f"the member 'data/cars/{one}'. Got none")
+    last_car = f"{CARS[2]}.mat"
+    incomplete = {name: data for name, data in files.items() if name != last_car}
+    path = write_tar(data_dir, incomplete)
+    assert_error(no_cars, cars3d._ARCHIVE, f"the member 'data/cars/{last_car}'. Got none")
     for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE):
-        write_tar(data_dir, less, more=[named(f"data/cars/{one}", kind, link="/etc/passwd")])
-        refused(no_cars, one, "a plain file")
-    write_tar(data_dir, less, more=[named(f"data/cars/{one}", size=2**25 + 1)])
-    refused(no_cars, one, "at most 33554432 bytes")
-    twice = [named(f"data/cars/{CARS[0]}.mat"), named(f"data/cars/{one}")]
-    write_tar(data_dir, less, more=twice)
-    refused(no_cars, cars3d._ARCHIVE, f"'data/cars/{CARS[0]}.mat' twice")
+        link = member_of(f"data/cars/{last_car}", kind, link="/etc/passwd")
+        write_tar(data_dir, incomplete, more=[link])
+        assert_error(no_cars, last_car, "a plain file")
+    write_tar(data_dir, incomplete, more=[member_of(f"data/cars/{last_car}", size=2**25 + 1)])
+    assert_error(no_cars, last_car, "at most 33554432 bytes")
+    twice = [member_of(f"data/cars/{CARS[0]}.mat"), member_of(f"data/cars/{last_car}")]
+    write_tar(data_dir, incomplete, more=twice)
+    assert_error(no_cars, cars3d._ARCHIVE, f"'data/cars/{CARS[0]}.mat' twice")
     for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE):
-        write_tar(data_dir, less, more=[named("long", kind, 2**20), named(f"data/cars/{one}")])
-        refused(no_cars, cars3d._ARCHIVE, "a header of type")
+        more = [member_of("long", kind, 2**20), member_of(f"data/cars/{last_car}")]
+        write_tar(data_dir, incomplete, more=more)
+        assert_error(no_cars, cars3d._ARCHIVE, "a header of type")
     write_tar(data_dir, files, "")
-    refused(no_cars, cars3d._ARCHIVE, "'data/cars/list.txt'. Got none")
+    assert_error(no_cars, cars3d._ARCHIVE, "'data/cars/list.txt'. Got none")
 
     packed = write_tar(data_dir, files).read_bytes()
     path.write_bytes(packed[: len(packed) // 2])
-    refused(no_cars, cars3d._ARCHIVE)
+    assert_error(no_cars, cars3d._ARCHIVE)
     path.write_bytes(b"junk" * 999)
-    refused(no_cars, cars3d._ARCHIVE, "a gzipped tar archive")
+    assert_error(no_cars, cars3d._ARCHIVE, "a gzipped tar archive")
     path.write_bytes(gzip.compress(b"junk" * 999))
-    refused(no_cars, cars3d._ARCHIVE, "a gzipped tar archive")
+    assert_error(no_cars, cars3d._ARCHIVE, "a gzipped tar archive")
     path.unlink()
     path.mkdir()
-    refused(no_cars, cars3d._ARCHIVE)
+    assert_error(no_cars, cars3d._ARCHIVE)
 
 
 def test_folder_of_cars_with_one_missing(data_dir):
     write_folder(data_dir / "cars", car_files())
     (data_dir / "cars" / f"{CARS[1]}.mat").unlink()
-    refused(no_cars, f"{CARS[1]}.mat", "list.txt", error=FileNotFoundError)
+    assert_error(no_cars, f"{CARS[1]}.mat", "list.txt", error=FileNotFoundError)
 
 
 CHANGES = st.lists(
@@ -492,22 +496,22 @@ CHANGES = st.lists(
 
 @pytest.fixture(scope="module")
 def archive_of_cars(tmp_path_factory):
-    """The archive's bytes, unpacked: two cars of one pixel, uncompressed."""
+    """Return the unpacked archive: two cars of one pixel, uncompressed."""
     folder = tmp_path_factory.mktemp("cars")
     files = {f"{n}.mat": car_file(i, False, height=1, width=1) for i, n in enumerate(CARS[:2])}
     write_tar(folder, files | {"list.txt": "\n".join(CARS[:2]).encode()})
     return gzip.decompress((folder / cars3d._ARCHIVE).read_bytes())
 
 
-def survives(make):
-    """Check that whatever is in the files, there are images or there is an error that says why."""
+def assert_valid_or_error(make):
+    """Check that a data set returns images, or raises an error that names a file."""
     try:
         data = make()
     except (ValueError, FileNotFoundError) as error:
-        good = os.environ["KERAS_DISENT_DATA"] in str(error)
+        is_valid = os.environ["KERAS_DISENT_DATA"] in str(error)
     else:
-        good = len(data.images(np.arange(len(data)))) == len(data)
-    assert good
+        is_valid = len(data.images(np.arange(len(data)))) == len(data)
+    assert is_valid
     assert not [name for name in cached() if name.endswith(".part")]
 
 
@@ -518,7 +522,7 @@ def test_any_archive_of_cars(data_dir, archive_of_cars, changes, packed):
     for place, value in changes:
         data[int(place * len(data))] = value
     (data_dir / cars3d._ARCHIVE).write_bytes(data if packed else gzip.compress(data, 1))
-    survives(lambda: Cars3D(image_size=1, verify=False))
+    assert_valid_or_error(lambda: Cars3D(image_size=1, verify=False))
 
 
 @FUZZ
@@ -528,7 +532,7 @@ def test_any_car(data_dir, changes, compressed):
     for place, value in changes:
         data[int(place * len(data))] = value
     write_folder(data_dir / "cars", {"list.txt": b"car_1", "car_1.mat": data})
-    survives(lambda: Cars3D(image_size=1, verify=False))
+    assert_valid_or_error(lambda: Cars3D(image_size=1, verify=False))
 
 
 # -- CelebA ---------------------------------------------------------------------------------------
@@ -540,7 +544,7 @@ PARTS = [0, 2, 0, 1, 2]
 
 
 def face(number, size=(24, 40)):
-    """White with an 8 x 8 square in the middle that tells the number."""
+    """Make a white image whose central 8 x 8 square encodes the number."""
     width, height = size
     pixels = np.full((height, width, 3), 255, np.uint8)
     pixels[16:24, 8:16] = gray(number)
@@ -610,7 +614,7 @@ def small_celeba(**options):
 
 @pytest.mark.parametrize("kind", ["zip", "img_align_celeba", "img_align_celeba/img_align_celeba"])
 @pytest.mark.parametrize("lists", ["txt", "csv"])
-def test_celeba_has_every_face_in_its_place(data_dir, kind, lists):
+def test_celeba_images_and_attributes(data_dir, kind, lists):
     write_celeba(data_dir / "celeba", kind=kind, lists=lists)
     data = small_celeba()
     assert (len(data), data.image_shape) == (5, (4, 4, 3))
@@ -624,38 +628,38 @@ def test_celeba_has_every_face_in_its_place(data_dir, kind, lists):
     assert abs(difference).max() <= 2  # JPEG
 
     for part, number in (("train", 0), ("validation", 1), ("test", 2)):
-        kept = [i for i, p in enumerate(PARTS) if p == number]
-        some = small_celeba(part=part)
-        assert len(some) == len(kept)
-        assert (some.images(np.arange(len(some))) == data.images(kept)).all()
-        assert (some.factors(np.arange(len(some))) == STEPS[kept]).all()
+        rows = [i for i, p in enumerate(PARTS) if p == number]
+        subset = small_celeba(part=part)
+        assert len(subset) == len(rows)
+        assert (subset.images(np.arange(len(subset))) == data.images(rows)).all()
+        assert (subset.factors(np.arange(len(subset))) == STEPS[rows]).all()
     assert len(cached()) == 1  # all parts are rows of one file
 
 
-def test_celeba_is_cut_and_cached(data_dir, monkeypatch):
+def test_celeba_is_cropped_and_cached(data_dir, monkeypatch):
     write_celeba(data_dir, kind="img_align_celeba")
-    whole = small_celeba(crop=24, image_size=24).images([0])[0]
+    complete = small_celeba(crop=24, image_size=24).images([0])[0]
     pixels = np.asarray(Image.open(data_dir / "img_align_celeba" / PICTURES[0]))
-    assert (whole == pixels[8:32]).all()
+    assert (complete == pixels[8:32]).all()
     assert len(small_celeba(part=None)) == 5
     file = data_dir / "img_align_celeba" / PICTURES[3]
-    reused_until_changed(small_celeba, celeba, file, monkeypatch)
+    assert_cached_until_changed(small_celeba, celeba, file, monkeypatch)
 
 
-def test_celeba_verifies(data_dir, monkeypatch):
+def test_celeba_checksums(data_dir, monkeypatch):
     write_celeba(data_dir)
-    refused(lambda: CelebA(), "list_attr_celeba.txt", "26721026 bytes")
+    assert_error(lambda: CelebA(), "list_attr_celeba.txt", "26721026 bytes")
     write_celeba(data_dir, lists="csv")
     (data_dir / "list_attr_celeba.txt").unlink()
-    refused(lambda: CelebA(), "list_attr_celeba.csv", "40 attributes of 202599", "Got 3 of 5")
+    assert_error(lambda: CelebA(), "list_attr_celeba.csv", "40 attributes of 202599", "Got 3 of 5")
     monkeypatch.setattr(celeba, "_COUNT", 5)
     monkeypatch.setattr(celeba, "_ATTRIBUTES", 3)
-    refused(lambda: CelebA(), "img_align_celeba.zip", "1443490838 bytes")
-    refused(lambda: CelebA(part="test"), "list_eval_partition.txt", "2836386 bytes")
+    assert_error(lambda: CelebA(), "img_align_celeba.zip", "1443490838 bytes")
+    assert_error(lambda: CelebA(part="test"), "list_eval_partition.txt", "2836386 bytes")
 
 
 def test_celeba_missing_files(data_dir):
-    refused(small_celeba, "img_align_celeba.zip", "mmlab", error=FileNotFoundError)
+    assert_error(small_celeba, "img_align_celeba.zip", "mmlab", error=FileNotFoundError)
     write_celeba(data_dir)
     (data_dir / "list_eval_partition.txt").unlink()
     assert len(small_celeba()) == 5
@@ -671,7 +675,7 @@ def test_celeba_missing_files(data_dir):
 
 
 def claiming_pixels(width, height):
-    """A JPEG whose header claims a size."""
+    """Make a JPEG whose header claims another size."""
     data = bytearray(jpeg(face(0)))
     start = data.index(b"\xff\xc0") + 5
     data[start : start + 4] = struct.pack(">2H", height, width)
@@ -703,13 +707,13 @@ def test_wrong_face(data_dir, kind, case):
     pictures = faces()
     del pictures[PICTURES[2]]
     write_celeba(data_dir, pictures | ({PICTURES[2]: data()} if data else {}), kind)
-    refused(small_celeba, message, file if data else "img_align_celeba")
+    assert_error(small_celeba, message, file if data else "img_align_celeba")
 
 
 def test_wrong_first_face(data_dir):
     for data in (claiming_pixels(5000, 5000), jpeg(face(0))):
         write_celeba(data_dir, faces() | {PICTURES[0]: data})
-        refused(
+        assert_error(
             lambda: small_celeba(crop=25), PICTURES[0], "sides of 25 pixels, the `crop`, to 4096"
         )
 
@@ -727,25 +731,25 @@ def test_colors_of_jpeg(data_dir):
 def test_wrong_zip_of_faces(data_dir):
     write_celeba(data_dir, faces() | {"000009.jpg": b""})
     path = data_dir / "img_align_celeba.zip"
-    refused(small_celeba, path.name, "'000009.jpg', which is not")
+    assert_error(small_celeba, path.name, "listed in 'list_attr_celeba.txt'. Got '000009.jpg'")
     write_zip(path, faces(), "../img_align_celeba/")
-    refused(small_celeba, path.name, "the picture '000003.jpg'")
+    assert_error(small_celeba, path.name, "the picture '000003.jpg'")
     write_zip(path, faces(), "")
-    refused(small_celeba, path.name, "the picture '000003.jpg'")
+    assert_error(small_celeba, path.name, "the picture '000003.jpg'")
     write_zip(path, faces())
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"img_align_celeba/{PICTURES[0]}", jpeg(face(3)))
-    refused(small_celeba, path.name, "twice")
+    assert_error(small_celeba, path.name, "twice")
     write_zip(path, faces())
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-30])
-    refused(small_celeba, path.name, "a zip archive")
-    place = whole.index(b"\xff\xd8")
-    path.write_bytes(whole[: place + 100] + b"xx" + whole[place + 102 :])
-    refused(small_celeba, "CRC")
+    complete = path.read_bytes()
+    path.write_bytes(complete[:-30])
+    assert_error(small_celeba, path.name, "a zip archive")
+    place = complete.index(b"\xff\xd8")
+    path.write_bytes(complete[: place + 100] + b"xx" + complete[place + 102 :])
+    assert_error(small_celeba, "CRC")
     (data_dir / "img_align_celeba").mkdir()
     path.unlink()
-    refused(small_celeba, "img_align_celeba", "the picture '000003.jpg'")
+    assert_error(small_celeba, "img_align_celeba", "the picture '000003.jpg'")
 
 
 @pytest.mark.parametrize(
@@ -756,7 +760,7 @@ def test_wrong_zip_of_faces(data_dir):
         ("5\nA B A\n", "different names of attributes"),
         ("5\nA B/ C\n", "different names of attributes"),
         ("0\nA B C\n", "rows of pictures. Got none"),
-        (attribute_text(count=6), "its number of rows, 5, on top. Got 6"),
+        (attribute_text(count=6), "its number of rows, 5, in its first line. Got 6"),
         (attribute_text() + attribute_text().splitlines()[2], "000003.jpg twice"),
         (attribute_text().replace("000007.jpg", "../../7.jpg"), "'../../7.jpg'"),
         (attribute_text().replace("000007.jpg", "000007.jpg 1"), "3 values for 000007.jpg. Got 4"),
@@ -768,7 +772,7 @@ def test_wrong_zip_of_faces(data_dir):
 def test_wrong_attributes(data_dir, text, message):
     write_celeba(data_dir)
     (data_dir / "list_attr_celeba.txt").write_text(text, encoding="utf-8")
-    refused(small_celeba, "list_attr_celeba.txt", message)
+    assert_error(small_celeba, "list_attr_celeba.txt", message)
 
 
 @pytest.mark.parametrize(
@@ -785,7 +789,7 @@ def test_wrong_attributes(data_dir, text, message):
 def test_wrong_partition(data_dir, text, message):
     write_celeba(data_dir)
     (data_dir / "list_eval_partition.txt").write_text(text)
-    refused(lambda: small_celeba(part="train"), "list_eval_partition.txt", message)
+    assert_error(lambda: small_celeba(part="train"), "list_eval_partition.txt", message)
 
 
 @FUZZ
@@ -803,7 +807,7 @@ def test_any_list_of_faces(data_dir, text, kind, suffix):
     write_celeba(data_dir)
     (data_dir / f"{kind}.txt").unlink()
     (data_dir / f"{kind}{suffix}").write_text(text, encoding="utf-8", newline="")
-    survives(lambda: small_celeba(part="test"))
+    assert_valid_or_error(lambda: small_celeba(part="test"))
 
 
 # -- MNIST and Fashion-MNIST ----------------------------------------------------------------------
@@ -812,8 +816,8 @@ BOTH = pytest.mark.parametrize("make", [MNIST, FashionMNIST])
 
 
 @pytest.fixture(autouse=True)
-def nothing_installed(monkeypatch):
-    monkeypatch.setattr(FashionMNIST, "system", ())
+def no_system_folders(monkeypatch):
+    monkeypatch.setattr(FashionMNIST, "system_folders", ())
 
 
 def idx_bytes(array, code=8):
@@ -841,16 +845,16 @@ def write_digits(folder, count=12, stem="train", mark="-", suffix="", **arrays):
 @BOTH
 @pytest.mark.parametrize(("mark", "suffix"), list(itertools.product("-.", ["", ".gz"])))
 @pytest.mark.parametrize(("part", "stem"), [("train", "train"), ("test", "t10k")])
-def test_digits_are_in_their_place(data_dir, make, mark, suffix, part, stem):
+def test_digit_images_and_labels(data_dir, make, mark, suffix, part, stem):
     write_digits(data_dir / make.name, 300, stem, mark, suffix)
     data = make(part, verify=False)
     images, labels = digits(300)
-    everything = np.arange(300)
+    indices = np.arange(300)
     assert (len(data), data.image_shape, data.part) == (300, (3, 4, 1), part)
-    assert (data.images(everything)[..., 0] == images).all()
-    assert (data.factors(everything)[:, 0] == labels).all()
+    assert (data.images(indices)[..., 0] == images).all()
+    assert (data.factors(indices)[:, 0] == labels).all()
     assert data.factor_kinds == ("categorical",)
-    assert len(cached()) == (1 if suffix else 0)  # plain files are read where they lie
+    assert len(cached()) == (1 if suffix else 0)  # plain files are mapped into memory
     assert same(data, make(part, verify=False))
 
 
@@ -864,14 +868,14 @@ def test_names_of_classes(data_dir):
 
 
 @BOTH
-def test_digits_are_verified(data_dir, make, monkeypatch):
+def test_digit_checksums(data_dir, make, monkeypatch):
     write_digits(data_dir)
-    refused(make, "train-images-idx3-ubyte", "60000 images. Got 12")
+    assert_error(make, "train-images-idx3-ubyte", "60000 images. Got 12")
     monkeypatch.setattr(idx, "_PARTS", {"train": ("train", 12)})
     assert len(make()) == 12
     shutil.rmtree(data_dir)
     write_digits(data_dir, suffix=".gz")
-    refused(make, "train-images-idx3-ubyte.gz", "the md5")
+    assert_error(make, "train-images-idx3-ubyte.gz", "the md5")
     files = tuple(
         File(path.name, md5=hashlib.md5(path.read_bytes()).hexdigest())
         for path in data_dir.iterdir()
@@ -881,7 +885,7 @@ def test_digits_are_verified(data_dir, make, monkeypatch):
 
 
 def test_installed_articles(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(FashionMNIST, "system", (tmp_path / "share",))
+    monkeypatch.setattr(FashionMNIST, "system_folders", (tmp_path / "share",))
     monkeypatch.setattr(idx, "_PARTS", {"train": ("train", 12)})
     with pytest.raises(FileNotFoundError, match=str(data_dir)):
         FashionMNIST()
@@ -889,14 +893,14 @@ def test_installed_articles(data_dir, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="KERAS_DISENT_DATA"):
         FashionMNIST()
     write_digits(tmp_path / "share", suffix=".gz")
-    assert len(FashionMNIST()) == 12  # though the checksums of these files are not the published
+    assert len(FashionMNIST()) == 12  # checksums of system files are not checked
     assert len(FashionMNIST("train", tmp_path / "share")) == 12
     with pytest.raises(FileNotFoundError, match="KERAS_DISENT_DATA"):
         MNIST()
     write_digits(data_dir, 5)
     assert len(FashionMNIST("train", data_dir, verify=False)) == 5
     (data_dir / "train-labels-idx1-ubyte").unlink()
-    assert len(FashionMNIST("train", data_dir)) == 12  # never half from here, half from there
+    assert len(FashionMNIST("train", data_dir)) == 12  # both files are from the same folder
 
 
 IMAGES, LABELS = digits(12)
@@ -925,27 +929,27 @@ def test_wrong_digits(data_dir, kind, data, message, suffix):
     with pytest.raises(ValueError, match=f"train-{kind}") as caught:
         MNIST(verify=False)
     assert message in str(caught.value)
-    assert len(cached()) == (1 if suffix and kind == "labels" else 0)  # the images were good
+    assert len(cached()) == (1 if suffix and kind == "labels" else 0)  # valid images are cached
 
 
 def test_missing_digits(data_dir):
-    refused(MNIST, "train-images-idx3-ubyte", "yann.lecun.com", error=FileNotFoundError)
+    assert_error(MNIST, "train-images-idx3-ubyte", "yann.lecun.com", error=FileNotFoundError)
     write_digits(data_dir)
     (data_dir / "train-labels-idx1-ubyte").unlink()
-    refused(MNIST, "train-labels-idx1-ubyte", error=FileNotFoundError)
+    assert_error(MNIST, "train-labels-idx1-ubyte", error=FileNotFoundError)
     with pytest.raises(ValueError, match=r"one of train, test. Got 'validation'"):
         MNIST("validation")
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_fashion_mnist_of_debian(monkeypatch):
-    monkeypatch.setattr(FashionMNIST, "system", (DEBIAN,))
+    monkeypatch.setattr(FashionMNIST, "system_folders", (DEBIAN,))
     data = FashionMNIST("test")
     assert (len(data), data.image_shape) == (10_000, (28, 28, 1))
-    everything = np.arange(10_000)
-    labels = data.factors(everything)[:, 0]
+    indices = np.arange(10_000)
+    labels = data.factors(indices)[:, 0]
     assert (np.bincount(labels) == 1000).all()
-    images = data.images(everything)[..., 0]
+    images = data.images(indices)[..., 0]
     # Trousers fill the middle columns and not the sides; bags fill more than sandals.
     trouser, sandal, bag = (images[labels == k].mean(axis=0) for k in (1, 5, 8))
     assert trouser[:, 10:18].mean() > 5 * trouser[:, :6].mean()
@@ -953,7 +957,7 @@ def test_fashion_mnist_of_debian(monkeypatch):
 
 
 @pytest.mark.parametrize("make", [SmallNORB, Cars3D, CelebA, MNIST, FashionMNIST])
-def test_cards_tell_what_is_needed(make):
+def test_cards_are_complete(make):
     card = make.card
     assert card.files
     assert all((card.title, card.page, card.download, card.license, card.citation))

@@ -1,1 +1,1 @@
-"""Data sets that others have published: read from their files, which have to be fetched first."""
+"""Published data sets, read from downloaded files."""

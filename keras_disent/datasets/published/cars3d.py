@@ -1,4 +1,4 @@
-"""Cars3D: drawn cars from all sides."""
+"""Cars3D: rendered cars from all sides."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ _LIST = "list.txt"
 _CARS = 183
 _ELEVATIONS, _AZIMUTHS = 4, 24
 _CAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_MOST_LIST = 2**16
-_MOST_CAR = 2**25  # bytes, packed or not; the published ones have 6 MB unpacked
-_MOST_MEMBERS = 100_000
+_MAX_LIST = 2**16
+_MAX_CAR = 2**25  # bytes, packed or not; the published ones have 6 MB unpacked
+_MAX_MEMBERS = 100_000
 _MAX_HEADER = 2**16
 _UINT8, _FLAGS, _MATRIX, _COMPRESSED = 2, 6, 14, 15  # MATLAB's types of elements
 _CLASS, _UINT8_CLASS = 0x8FF, 9  # bits of a variable's class, and for complex numbers
 
 
 class Cars3D(ImageGrid):
-    """Drawn cars from 4 heights and all sides (Reed et al. 2015).
+    """Rendered cars from 4 elevations and all sides (Reed et al. 2015).
 
-    Elevation 4, azimuth 24, object_type 183: 17,568 images in color. Values are steps of the
-    elevation, azimuths of 0 to 345 degrees, and the names of the cars, in the order of the
-    data set's `list.txt`.
+    17,568 images in color. The factors are elevation (4 steps), azimuth (24) and object_type
+    (183). Their values are the steps of the elevation, azimuths of 0 to 345 degrees, and the names
+    of the cars, in the order of the published `list.txt`.
 
     Args:
-        data_dir: folder of `nips2015-analogy-data.tar.gz`, which is read as it is, or of the
-            unpacked folder `cars` or `data/cars`; or the folder above it, if it is called
-            `cars3d`. By default KERAS_DISENT_DATA.
-        image_size: pixels of a side, from 128 (Lanczos). Resized images are kept in the cache.
-        verify: compare the archive's checksum and the number of cars before they are read.
+        data_dir: Folder of `nips2015-analogy-data.tar.gz`, which need not be unpacked, or of the
+            unpacked folder `cars` or `data/cars`. They may also be in its subfolder `cars3d`. By
+            default KERAS_DISENT_DATA.
+        image_size: Height and width in pixels, resized from 128 (Lanczos). Resized images are
+            cached.
+        verify: Whether to check the archive's checksum and the number of cars.
 
     Raises:
-        FileNotFoundError: a file is not there, or nothing says where to look.
-        ValueError: a file is not the published one, or broken.
+        FileNotFoundError: A file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is set.
+        ValueError: A file is broken, or differs from the published one.
 
     >>> Cars3D("~/data").factor_sizes  # doctest: +SKIP
     (4, 24, 183)
@@ -65,11 +66,11 @@ class Cars3D(ImageGrid):
     card = Card(
         title="Cars3D",
         page="http://www.scottreed.info",
-        download="one archive, read as it is",
-        license="none stated: not to be passed on",
+        download="one archive, which need not be unpacked",
+        license="none stated: do not redistribute",
         citation="Reed, Zhang, Zhang and Lee 2015",
         files=(File(_ARCHIVE, md5="4e866a7919c1beedf53964e6f7a23686"),),
-        notes=("Cars are numbered as in list.txt; elsewhere the order is that of a file system.",),
+        notes=("Cars have the order of list.txt; other readers use the order of the file system.",),
     )
 
     def __init__(
@@ -80,28 +81,28 @@ class Cars3D(ImageGrid):
         verify: bool = True,
     ):
         self.image_size = size = check_integer("image_size", image_size, at_least=1)
-        wanted = (_ARCHIVE, f"cars/{_LIST}", _INSIDE + _LIST)
-        found = find_file(self.name, self.card, wanted, data_dir)
-        packed = found.name == _ARCHIVE
-        source = found if packed else found.parent
+        alternatives = (_ARCHIVE, f"cars/{_LIST}", _INSIDE + _LIST)
+        path = find_file(self.name, self.card, alternatives, data_dir)
+        is_archive = path.name == _ARCHIVE
+        source = path if is_archive else path.parent
 
         def write_list(text: np.memmap) -> None:
             if verify:
-                check_file(found, self.card)
-            ((_, data),) = _members(source, {_LIST: _MOST_LIST})
+                check_file(path, self.card)
+            ((_, data),) = _members(source, {_LIST: _MAX_LIST})
             text[: len(data)] = np.frombuffer(data, np.uint8)
 
-        # An archive has to be read up to its list, so that is kept too.
-        key = cache_key("cars3d-list", found, verify=verify)
-        text = cached_rows(key, (_MOST_LIST,), np.uint8, write_list).tobytes().rstrip(b"\0")
+        # Finding the list in the archive reads everything before it, so the list is cached too.
+        key = cache_key("cars3d-list", path, verify=verify)
+        text = cached_rows(key, (_MAX_LIST,), np.uint8, write_list).tobytes().rstrip(b"\0")
         cars = _car_names(_path_of(source, _LIST), text)
         if verify and len(cars) != _CARS:
             raise malformed(_path_of(source, _LIST), f"{_CARS} cars", len(cars))
 
-        files = [found] if packed else [found, *(source / f"{car}.mat" for car in cars)]
+        files = [path] if is_archive else [path, *(source / f"{car}.mat" for car in cars)]
         for file in files:
             if not file.is_file():
-                raise FileNotFoundError(f"'{file}' is not there. '{found}' names it.")
+                raise FileNotFoundError(f"'{file}' is missing, but '{path}' lists it.")
         key = cache_key(self.name, *files, image_size=size, verify=verify)
         shape = (_ELEVATIONS * _AZIMUTHS * len(cars), size, size, 3)
         rows = cached_rows(key, shape, np.uint8, lambda rows: _write(rows, source, cars))
@@ -117,19 +118,20 @@ class Cars3D(ImageGrid):
 def _write(rows: np.memmap, source: Path, cars: list[str]) -> None:
     grid = rows.reshape(_ELEVATIONS, _AZIMUTHS, len(cars), *rows.shape[1:])
     resized = Resized(rows.shape[1])
-    place = {f"{car}.mat": i for i, car in enumerate(cars)}
-    first = None
+    columns = {f"{car}.mat": i for i, car in enumerate(cars)}
+    shape = None
     with progress_bar("Reading Cars3D") as advance:
-        for done, (file, data) in enumerate(_members(source, dict.fromkeys(place, _MOST_CAR)), 1):
+        members = _members(source, dict.fromkeys(columns, _MAX_CAR))
+        for done, (file, data) in enumerate(members, 1):
             views = _views(_path_of(source, file), data)
-            first = first or views.shape
-            if views.shape != first:
-                rule = f"images of {first[3]} x {first[2]} pixels, as the others"
+            shape = shape or views.shape
+            if views.shape != shape:
+                rule = f"images of {shape[3]} x {shape[2]} pixels, as the others"
                 raise malformed(
                     _path_of(source, file), rule, f"{views.shape[3]} x {views.shape[2]}"
                 )
             flat = resized(views.reshape(-1, *views.shape[2:]), None)
-            grid[:, :, place[file]] = flat.reshape(_ELEVATIONS, _AZIMUTHS, *flat.shape[1:])
+            grid[:, :, columns[file]] = flat.reshape(_ELEVATIONS, _AZIMUTHS, *flat.shape[1:])
             advance(done, len(cars))
 
 
@@ -141,8 +143,8 @@ def _car_names(path: Path, data: bytes) -> list[str]:
     if not cars:
         raise malformed(path, "names of cars", "none")
     if len(set(cars)) < len(cars):
-        twice = next(car for car in cars if cars.count(car) > 1)
-        raise malformed(path, "each car once", f"{twice} twice")
+        duplicate = next(car for car in cars if cars.count(car) > 1)
+        raise malformed(path, "each car once", f"{duplicate} twice")
     return cars
 
 
@@ -150,63 +152,63 @@ def _car_names(path: Path, data: bytes) -> list[str]:
 
 
 def _path_of(source: Path, file: str) -> Path:
-    """What messages call a file in the archive or the folder."""
+    """Return the path of a file in the archive or the folder, for messages."""
     return source / _INSIDE / file if source.name == _ARCHIVE else source / file
 
 
-def _members(source: Path, wanted: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of some files, in the source's order.
+def _members(source: Path, limits: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the contents of each file, in the order of the archive or of `limits`.
 
     Args:
-        source: archive, or folder of the files.
-        wanted: names without a folder, and the most bytes of each.
+        source: Archive, or folder of the files.
+        limits: Names of the files without a folder, and the maximum size of each in bytes.
 
     Raises:
-        ValueError: a file is not there, no plain file, there twice, or too large; or the archive
-            is broken.
+        ValueError: A file is missing, not a plain file, duplicate or too large; or the archive is
+            broken.
     """
     if source.name != _ARCHIVE:
-        for file, most in wanted.items():
-            _check_size(source / file, file_size(source / file), most)
+        for file, limit in limits.items():
+            _check_size(source / file, file_size(source / file), limit)
             yield file, (source / file).read_bytes()
         return
-    missing = dict(wanted)
+    missing = dict(limits)
     try:
         with gzip.open(source) as unpacked, _opened(unpacked) as archive:
             for count, member in enumerate(archive, 1):
-                if count > _MOST_MEMBERS:
-                    raise malformed(source, f"at most {_MOST_MEMBERS} members", "more")
+                if count > _MAX_MEMBERS:
+                    raise malformed(source, f"at most {_MAX_MEMBERS} members", "more")
                 folder, _, file = member.name.removeprefix("./").rpartition("/")
-                if folder + "/" != _INSIDE or file not in wanted:
+                if folder + "/" != _INSIDE or file not in limits:
                     continue
                 if file not in missing:
                     raise malformed(source, "each member once", f"'{member.name}' twice")
-                where = _path_of(source, file)
+                path = _path_of(source, file)
                 if not member.isreg() or member.issparse():
-                    raise malformed(where, "to be a plain file", f"type {member.type!r}")
-                _check_size(where, member.size, missing.pop(file))
+                    raise malformed(path, "to be a plain file", f"type {member.type!r}")
+                _check_size(path, member.size, missing.pop(file))
                 content = archive.extractfile(member)
                 data = content.read() if content else b""
                 if len(data) != member.size:
-                    raise malformed(where, f"{member.size} bytes", f"{len(data)}: it is truncated")
+                    raise malformed(path, f"{member.size} bytes", f"{len(data)}: it is truncated")
                 yield file, data
                 if not missing:
                     return
     except MalformedFile:
         raise
-    except Exception as error:  # what `tarfile` and `gzip` raise on junk is a long list
+    except Exception as error:  # `tarfile` and `gzip` raise many kinds of errors on broken data
         got = f"{type(error).__name__}: {error}".rstrip(".")
         raise malformed(source, "to be a gzipped tar archive", got) from error
     raise malformed(source, f"the member '{_INSIDE}{next(iter(missing))}'", "none")
 
 
-def _check_size(path: Path, size: int, most: int) -> None:
-    if size > most:
-        raise malformed(path, f"at most {most} bytes", size)
+def _check_size(path: Path, size: int, limit: int) -> None:
+    if size > limit:
+        raise malformed(path, f"at most {limit} bytes", size)
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose long names are not read into memory whatever length they claim."""
+    """A member of a tar archive whose headers have a limited size."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> Any:
         plain = (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
@@ -222,19 +224,19 @@ def _opened(unpacked: Any) -> tarfile.TarFile:
 
 
 # -- MATLAB ---------------------------------------------------------------------------------------
-# Read here and not with scipy, whose reader ends the process at an unknown type of data.
+# SciPy's reader is not used, because unknown data types can crash the process in it.
 
 
 def _views(path: Path, data: bytes) -> np.ndarray:
-    """A car's images, uint8 `(elevation, azimuth, height, width, 3)`."""
+    """Read the images of a car, uint8 `(elevation, azimuth, height, width, 3)`."""
     order = {b"\0\1IM": "<", b"\1\0MI": ">"}.get(data[124:128])
     if order is None:
         raise malformed(path, "to be a MATLAB file of version 5 to 7.2", f"{data[:20]!r}")
     variables = [list(parts) for parts in _variables(path, memoryview(data)[128:], order)]
-    found = [parts for parts in variables if len(parts) == 4 and bytes(parts[2][1]) == b"im"]
-    if len(found) != 1:
-        raise malformed(path, "one variable 'im'", f"{len(found)} of {len(variables)} variables")
-    ((flags_kind, flags), (_, dims), _, (kind, pixels)) = found[0]
+    images = [parts for parts in variables if len(parts) == 4 and bytes(parts[2][1]) == b"im"]
+    if len(images) != 1:
+        raise malformed(path, "one variable 'im'", f"{len(images)} of {len(variables)} variables")
+    ((flags_kind, flags), (_, dims), _, (kind, pixels)) = images[0]
     shape = struct.unpack(f"{order}{len(dims) // 4}i", dims[: len(dims) // 4 * 4])
     fits = (
         (flags_kind, len(flags)) == (_FLAGS, 8)
@@ -253,12 +255,12 @@ def _views(path: Path, data: bytes) -> np.ndarray:
 def _variables(
     path: Path, data: memoryview, order: str
 ) -> Iterator[Iterator[tuple[int, memoryview]]]:
-    """The first elements of each variable: flags, shape, name and numbers."""
-    room = _MOST_CAR
+    """Yield the first elements of each variable: flags, shape, name and numbers."""
+    limit = _MAX_CAR
     for kind, body in _elements(path, data, order):
         if kind == _COMPRESSED:
-            unpacked = _inflated(path, body, room)
-            room -= len(unpacked)
+            unpacked = _inflate(path, body, limit)
+            limit -= len(unpacked)
             kind, body = next(_elements(path, memoryview(unpacked), order), (0, body))
         if kind != _MATRIX:
             raise malformed(path, f"variables of type {_MATRIX}", f"type {kind}")
@@ -266,14 +268,14 @@ def _variables(
 
 
 def _elements(path: Path, data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Type and contents of what follows each other in MATLAB's format."""
+    """Yield the type and the contents of consecutive elements in MATLAB's format."""
     start = 0
     while start < len(data):
         tag = data[start : start + 8]
         if len(tag) < 8:
             raise malformed(path, "8 bytes before each element", f"{len(tag)}: it is truncated")
         kind, size = struct.unpack(f"{order}2I", tag)
-        if kind >> 16:  # four bytes at most, in the tag itself
+        if kind >> 16:  # at most four bytes of contents are in the tag itself
             kind, body = kind & 0xFFFF, tag[4 : 4 + (kind >> 16)]
             start += 8
         else:
@@ -285,14 +287,15 @@ def _elements(path: Path, data: memoryview, order: str) -> Iterator[tuple[int, m
         yield kind, body
 
 
-def _inflated(path: Path, body: memoryview, room: int) -> bytes:
-    engine = zlib.decompressobj()
+def _inflate(path: Path, body: memoryview, limit: int) -> bytes:
+    """Decompress a variable of at most `limit` bytes."""
+    decompressor = zlib.decompressobj()
     try:
-        unpacked = engine.decompress(body, room + 1)
+        unpacked = decompressor.decompress(body, limit + 1)
     except zlib.error as error:
-        raise malformed(path, "whole compressed variables", error) from error
-    if len(unpacked) > room:
-        raise malformed(path, f"at most {_MOST_CAR} bytes unpacked", "more")
-    if not engine.eof:
-        raise malformed(path, "whole compressed variables", "one that is truncated")
+        raise malformed(path, "complete compressed variables", error) from error
+    if len(unpacked) > limit:
+        raise malformed(path, f"at most {_MAX_CAR} bytes unpacked", "more")
+    if not decompressor.eof:
+        raise malformed(path, "complete compressed variables", "a truncated one")
     return unpacked

@@ -32,33 +32,33 @@ _ATTRIBUTE = re.compile(r"\w[\w-]{0,63}", re.ASCII)
 _COUNT = 202_599
 _ATTRIBUTES = 40
 _PARTS = {"train": 0, "validation": 1, "test": 2}
-_MOST_TEXT = 2**26
-_MOST_PICTURE = 2**22
-_MOST_SIDE = 4096
+_MAX_TEXT = 2**26
+_MAX_PICTURE = 2**22
+_MAX_SIDE = 4096
 _CHUNK = 1024
 _THREADS = min(4, os.cpu_count() or 1)
 
 
 class CelebA(LabeledImages):
-    """Faces of celebrities, aligned, with forty attributes (Liu et al. 2015).
+    """Aligned faces of celebrities with forty attributes (Liu et al. 2015).
 
-    202,599 images in color, each cut to a square in its middle and resized. The attributes,
-    `"no"` or `"yes"`, are judgments of people and no grid: scores that need a `GroundTruth` do
+    202,599 images in color, cropped to their central square and resized. The attributes, `"no"` or
+    `"yes"`, were annotated by people. They are not a grid, so scores that need a `GroundTruth` do
     not apply.
 
     Args:
-        data_dir: folder of `img_align_celeba.zip` or the unpacked folder `img_align_celeba`, and
-            of `list_attr_celeba.txt` or `.csv`; or the folder above it, if it is called
-            `celeba`. By default KERAS_DISENT_DATA.
-        image_size: pixels of a side (Lanczos). Resized images are kept in the cache.
-        crop: pixels of the square that is cut out of the 178 x 218.
-        part: `"train"`, `"validation"` or `"test"`, as in `list_eval_partition.txt` or `.csv`;
-            by default all images, and that file is not needed.
-        verify: compare checksums, and the numbers of images and attributes, before they are read.
+        data_dir: Folder of `img_align_celeba.zip` or of the unpacked folder `img_align_celeba`,
+            and of `list_attr_celeba.txt` or `.csv`. They may also be in its subfolder `celeba`.
+            By default KERAS_DISENT_DATA.
+        image_size: Height and width in pixels (Lanczos). Resized images are cached.
+        crop: Side of the central square of the 178 x 218 pixels.
+        part: `"train"`, `"validation"` or `"test"`, as in `list_eval_partition.txt` or `.csv`.
+            By default all images, which does not need this file.
+        verify: Whether to check checksums and the numbers of images and attributes.
 
     Raises:
-        FileNotFoundError: a file is not there, or nothing says where to look.
-        ValueError: a file is not the published one, broken, or does not fit the others.
+        FileNotFoundError: A file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is set.
+        ValueError: A file is broken, differs from the published one, or does not match the others.
 
     >>> CelebA("~/data", part="train").factor_names[:2]  # doctest: +SKIP
     ('5_o_Clock_Shadow', 'Arched_Eyebrows')
@@ -69,7 +69,7 @@ class CelebA(LabeledImages):
         title="CelebFaces Attributes (CelebA)",
         page="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
         download="1.4 GB of aligned images, and a list of attributes",
-        license="for non-commercial research only, not to be passed on",
+        license="for non-commercial research only, no redistribution",
         citation="Liu, Luo, Wang and Tang 2015",
         files=(
             File(
@@ -89,8 +89,8 @@ class CelebA(LabeledImages):
             ),
         ),
         notes=(
-            "Attributes are noisy labels and no grid of factors.",
-            "Lists as .csv, as Kaggle has them, are read too.",
+            "Attributes are noisy labels, not a grid of factors.",
+            "Lists may also be .csv files, as published on Kaggle.",
         ),
     )
 
@@ -118,25 +118,26 @@ class CelebA(LabeledImages):
         if verify and (len(table.files), len(table.names)) != (_COUNT, _ATTRIBUTES):
             rule = f"{_ATTRIBUTES} attributes of {_COUNT} images"
             raise malformed(labels, rule, f"{len(table.names)} of {len(table.files)}")
-        kept = None
+        part_rows = None
         if part is not None:
             partition = self._list("list_eval_partition", data_dir, verify)
-            kept = _part(partition, table.files, labels, part)
+            part_rows = _part_rows(partition, table.files, labels, part)
 
         def write(rows: np.memmap) -> None:
             if verify:
                 check_file(pictures, self.card)
             _write(rows, pictures, table.files, labels, crop)
 
-        inside = _listing(pictures) if pictures.is_dir() else None
-        settings = {"image_size": size, "crop": crop, "verify": verify, "inside": inside}
+        listing = _listing(pictures) if pictures.is_dir() else None
+        settings = {"image_size": size, "crop": crop, "verify": verify, "inside": listing}
         key = cache_key(self.name, pictures, labels, **settings)
         rows = cached_rows(key, (len(table.files), size, size, 3), np.uint8, write)
         values = {name: np.array(["no", "yes"]) for name in table.names}
-        if kept is None:
+        if part_rows is None:
             super().__init__(rows, table.steps, values, self.name)
         else:
-            super().__init__(_Kept(rows, kept), table.steps[kept], values, self.name)
+            subset = _RowSubset(rows, part_rows)
+            super().__init__(subset, table.steps[part_rows], values, self.name)
 
     def _list(self, stem: str, data_dir: str | PathLike[str] | None, verify: bool) -> Path:
         path = find_file(self.name, self.card, (f"{stem}.txt", f"{stem}.csv"), data_dir)
@@ -145,24 +146,24 @@ class CelebA(LabeledImages):
         return path
 
 
-class _Kept:
-    """Some rows of a file, without reading them."""
+class _RowSubset:
+    """Selected rows of an array, which are read when they are indexed."""
 
-    def __init__(self, rows: np.ndarray, kept: np.ndarray):
+    def __init__(self, rows: np.ndarray, selection: np.ndarray):
         self.rows = rows
-        self.kept = kept
-        self.shape = (len(kept), *rows.shape[1:])
+        self.selection = selection
+        self.shape = (len(selection), *rows.shape[1:])
         self.dtype = rows.dtype
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.rows[self.kept[indices]]
+        return self.rows[self.selection[indices]]
 
 
 # -- lists ----------------------------------------------------------------------------------------
 
 
 class _Table(NamedTuple):
-    """Pictures, names of what is said of them, and uint8 `(pictures, names)`."""
+    """File names of pictures, names of columns, and uint8 steps `(pictures, columns)`."""
 
     files: list[str]
     names: list[str]
@@ -179,30 +180,34 @@ def _attributes(path: Path) -> _Table:
         names = next(lines, [])
     wrong = [name for name in names if not _ATTRIBUTE.fullmatch(name)]
     if wrong or not names or len(set(names)) < len(names):
-        rule = "different names of attributes above its rows"
+        rule = "different names of attributes in its header"
         raise malformed(path, rule, repr(wrong[0]) if wrong else names)
     table = _table(path, lines, names, {"-1": 0, "1": 1})
     if count is not None and count != [str(len(table.files))]:
-        raise malformed(path, f"its number of rows, {len(table.files)}, on top", " ".join(count))
+        rule = f"its number of rows, {len(table.files)}, in its first line"
+        raise malformed(path, rule, " ".join(count))
     return table
 
 
-def _part(path: Path, files: list[str], labels: Path, part: str) -> np.ndarray:
-    """The rows of a part, int64 `(n,)`."""
+def _part_rows(path: Path, files: list[str], labels: Path, part: str) -> np.ndarray:
+    """Return the rows of a part, int64 `(n,)`."""
     lines = _lines(path)
     if path.suffix == ".csv":
         next(lines, None)
     table = _table(path, lines, ["partition"], {str(i): i for i in _PARTS.values()})
     parts = dict(zip(table.files, table.steps[:, 0], strict=True))
-    for one, others, where in ((files, parts, path), (table.files, set(files), labels)):
-        missing = next((file for file in one if file not in others), None)
+    for listed, available, incomplete, complete in (
+        (files, parts, path, labels),
+        (table.files, set(files), labels, path),
+    ):
+        missing = next((file for file in listed if file not in available), None)
         if missing:
-            other = labels if where is path else path
-            raise malformed(where, f"a row for '{missing}', as in '{other.name}'", "none")
-    kept = np.flatnonzero(np.array([parts[file] for file in files]) == _PARTS[part])
-    if not kept.size:
+            rule = f"a row for '{missing}', as in '{complete.name}'"
+            raise malformed(incomplete, rule, "none")
+    rows = np.flatnonzero(np.array([parts[file] for file in files]) == _PARTS[part])
+    if not rows.size:
         raise malformed(path, f"images of the part '{part}' ({_PARTS[part]})", "none")
-    return kept
+    return rows
 
 
 def _table(
@@ -230,8 +235,8 @@ def _table(
 
 def _lines(path: Path) -> Iterator[list[str]]:
     size = file_size(path)
-    if size > _MOST_TEXT:
-        raise malformed(path, f"at most {_MOST_TEXT} bytes", size)
+    if size > _MAX_TEXT:
+        raise malformed(path, f"at most {_MAX_TEXT} bytes", size)
     with wrap_errors(path, "to be plain text"):
         text = path.read_bytes().decode("ascii")
     separator = "," if path.suffix == ".csv" else None
@@ -250,8 +255,8 @@ def _write(rows: np.memmap, source: Path, files: list[str], labels: Path, crop: 
             raise malformed(source, f"the picture '{missing}', as in '{labels.name}'", "none")
         extra = names.difference(files)
         if extra:
-            rule = f"pictures that are in '{labels.name}'"
-            raise malformed(source, rule, f"'{min(extra)}', which is not")
+            rule = f"only pictures that are listed in '{labels.name}'"
+            raise malformed(source, rule, f"'{min(extra)}'")
         sides = _sides(source / files[0], read, crop)
 
         def paint(row: int) -> None:
@@ -272,8 +277,8 @@ def _write(rows: np.memmap, source: Path, files: list[str], labels: Path, crop: 
 def _sides(path: Path, read: Callable[[str], bytes], crop: int) -> tuple[int, int]:
     with _picture(path, read) as image:
         width, height = image.size
-    if not crop <= min(width, height) <= max(width, height) <= _MOST_SIDE:
-        rule = f"sides of {crop} pixels, the `crop`, to {_MOST_SIDE}"
+    if not crop <= min(width, height) <= max(width, height) <= _MAX_SIDE:
+        rule = f"sides of {crop} pixels, the `crop`, to {_MAX_SIDE}"
         raise malformed(path, rule, f"{width} x {height}")
     return width, height
 
@@ -285,15 +290,13 @@ def _picture(path: Path, read: Callable[[str], bytes]) -> Iterator[Image.Image]:
             yield image
     except MalformedFile:
         raise
-    except (
-        Exception
-    ) as error:  # of Pillow and `zipfile` on junk, on the way into the block or in it
+    except Exception as error:  # Pillow and `zipfile` raise many kinds of errors on broken data
         got = f"{type(error).__name__}: {error}".rstrip(".")
         raise malformed(path, "to be a JPEG picture", got) from error
 
 
 def _listing(folder: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of the pictures in a folder."""
+    """Return name, size and modification time of the pictures in a folder, sorted."""
     with os.scandir(folder) as entries:
         files = [e for e in entries if _PICTURE.fullmatch(e.name) and e.is_file()]
         stats = [(e.name, e.stat()) for e in files]
@@ -302,7 +305,7 @@ def _listing(folder: Path) -> list[tuple[str, int, int]]:
 
 @contextmanager
 def _opened(source: Path) -> Iterator[tuple[set[str], Callable[[str], bytes]]]:
-    """The names of the pictures in a folder or archive, and a function that reads one."""
+    """Open a folder or an archive: return the names of its pictures and a function to read one."""
     if source.is_dir():
 
         def read_file(file: str) -> bytes:
@@ -332,5 +335,5 @@ def _opened(source: Path) -> Iterator[tuple[set[str], Callable[[str], bytes]]]:
 
 
 def _check_size(path: Path, size: int) -> None:
-    if size > _MOST_PICTURE:
-        raise malformed(path, f"at most {_MOST_PICTURE} bytes", size)
+    if size > _MAX_PICTURE:
+        raise malformed(path, f"at most {_MAX_PICTURE} bytes", size)

@@ -1,4 +1,4 @@
-"""dSprites, as published."""
+"""dSprites, from the published files."""
 
 from __future__ import annotations
 
@@ -31,37 +31,36 @@ _VALUES = {
     "position_y": np.linspace(0.0, 1.0, 32),
 }
 _BLOCK = 2**22
-_MOST = 2**27  # a band of the published chunks, 23,040 images, has 94 MB
+_MAX_BLOCK = 2**27  # one row of the published chunks, 23,040 images, has 94 MB
 
 
 class DSprites(GroundTruth):
     """White squares, ellipses and hearts on black (Matthey et al. 2017).
 
-    Color 1, shape 3, scale 6, orientation 40, position_x 32, position_y 32: 737,280 images of 0
-    and 255 (in the file 1). Read from the `.npz`, or from the `.hdf5` if that is not there. At
-    the first use the images are packed into the cache, one bit a pixel (377 MB); afterward
-    every batch comes from there.
+    737,280 images of 0 and 255 (1 in the file). The factors are color (1 step), shape (3), scale
+    (6), orientation (40), position_x (32) and position_y (32). They are read from the `.npz`
+    file, or from the `.hdf5` file if there is no `.npz`. The first use packs the images into the
+    cache, with one bit per pixel (377 MB); all batches are read from there.
 
-    What to know of it:
+    - `color` is constant, and metrics ignore it.
+    - The angles go from 0 to 2 pi inclusive, so that the last orientation, 39, has the same
+      images as the first.
+    - A square looks the same after a rotation by 90 degrees, and an ellipse by 180 degrees. Their
+      orientations cannot all be distinguished, and some images differ in a few pixels only.
+    - Orientation is counterclockwise; positions grow to the right and downwards.
 
-    - `color` has one step only: a constant, which metrics leave out.
-    - The angles go from 0 to 2 pi inclusive, so the last orientation, 39, shows the same images
-      as the first.
-    - A square looks the same after a quarter turn and an ellipse after half a turn: their
-      orientations cannot all be told apart, and some images differ in a few pixels only.
-    - Orientation goes counter-clockwise, positions grow to the right and downwards.
-
-    `keras_disent.datasets.Sprites` draws the same grid without any file.
+    `keras_disent.datasets.Sprites` renders the same grid without any file.
 
     Args:
-        data_dir: folder with the file, or with a folder `dsprites` that holds it; by default
-            the environment variable KERAS_DISENT_DATA.
-        verify: compare the file with the published checksum, where there is one.
+        data_dir: Folder of the file, which may also be in its subfolder `dsprites`. By default
+            KERAS_DISENT_DATA.
+        verify: Whether to check the file's checksum, if it is published.
 
     Raises:
-        FileNotFoundError: no file there. The message tells where to get it.
-        ValueError: the file is another one, or broken.
-        OSError: the cache cannot be written.
+        FileNotFoundError: The file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is
+            set. The message names the download page.
+        ValueError: The file is broken, or differs from the published one.
+        OSError: The cache cannot be written to.
     """
 
     card = Card(
@@ -82,7 +81,7 @@ class DSprites(GroundTruth):
         notes=(
             "One of the two files is enough; the .npz has no published checksum.",
             "The first use writes 377 MB to the cache.",
-            "Orientation 39 shows the same images as orientation 0.",
+            "Orientation 39 has the same images as orientation 0.",
         ),
     )
     name = "dsprites"
@@ -114,7 +113,7 @@ class DSprites(GroundTruth):
         return dict(_VALUES)
 
     def images(self, indices: ArrayLike) -> np.ndarray:
-        """Images at some indices.
+        """Return the images at some indices.
 
         Args:
             indices: `(n,)` integers from 0 to `len(self) - 1`.
@@ -123,7 +122,7 @@ class DSprites(GroundTruth):
             uint8 `(n, height, width, 1)` of 0 and 255.
 
         Raises:
-            TypeError, ValueError, IndexError: see `check_indices`.
+            TypeError, ValueError, IndexError: See `check_indices`.
         """
         packed = np.asarray(self._bits[check_indices(indices, len(self))])
         pixels = np.unpackbits(packed, axis=1, count=math.prod(self.image_shape))
@@ -133,9 +132,9 @@ class DSprites(GroundTruth):
     def _check_order(self, path: Path) -> None:
         member = "latents_classes" if path.suffix == ".npz" else "latents/classes"
         shape, dtype, blocks = _stream(path, member)
-        wanted = (len(self), len(self.factor_sizes))
-        if shape != wanted or dtype.kind not in "iu":
-            rule = f"integers '{member}' of shape {wanted}"
+        expected_shape = (len(self), len(self.factor_sizes))
+        if shape != expected_shape or dtype.kind not in "iu":
+            rule = f"integers '{member}' of shape {expected_shape}"
             raise malformed(path, rule, f"{dtype} {shape}")
         first = 0
         for block in blocks:
@@ -153,8 +152,8 @@ def _pack(path: Path, images: Stream, target: np.ndarray) -> None:
     with progress_bar(f"Packing {path.name}") as advance:
         for block in images.blocks:
             if block.max() > 1:
-                where = done + int(np.argmax(block.max(axis=(1, 2)) > 1))
-                raise malformed(path, "'imgs' of 0 and 1", f"{block.max()} in image {where}")
+                index = done + int(np.argmax(block.max(axis=(1, 2)) > 1))
+                raise malformed(path, "'imgs' of 0 and 1", f"{block.max()} in image {index}")
             part = slice(done, done + len(block))
             target[part] = np.packbits(block.reshape(len(block), -1), axis=1)
             done = part.stop
@@ -169,9 +168,9 @@ def _stream(path: Path, member: str) -> Stream:
 
 
 def _bands(rows: RowSource) -> Iterator[np.ndarray]:
-    """Rows in order, in blocks of whole chunks as far as memory allows: each is read once."""
+    """Yield all rows in blocks of complete chunks, so that each chunk is read once."""
     size = byte_size(rows.shape[1:], rows.dtype)
-    deep = rows.chunks[0] if isinstance(rows, ChunkedRows) else 1
-    step = max(1, min(deep * max(1, _BLOCK // (deep * size)), _MOST // size))
+    depth = rows.chunks[0] if isinstance(rows, ChunkedRows) else 1
+    step = max(1, min(depth * max(1, _BLOCK // (depth * size)), _MAX_BLOCK // size))
     for first in range(0, rows.shape[0], step):
         yield rows[np.arange(first, min(first + step, rows.shape[0]))]

@@ -1,4 +1,4 @@
-"""Where the files of a published data set are looked for, and whether they are the right ones."""
+"""Find and check the files of published data sets."""
 
 from __future__ import annotations
 
@@ -16,64 +16,70 @@ VARIABLE = "KERAS_DISENT_DATA"
 
 
 def search_folders(name: str, data_dir: str | PathLike[str] | None = None) -> list[Path]:
-    """The folders in which the files of data set `name` are looked for.
+    """Return the folders in which the files of data set `name` are searched, in this order.
 
     Raises:
-        FileNotFoundError: neither `data_dir` nor KERAS_DISENT_DATA says where.
+        FileNotFoundError: Neither `data_dir` nor KERAS_DISENT_DATA is set.
     """
-    given = data_dir or os.environ.get(VARIABLE)
-    if not given:
+    path = data_dir or os.environ.get(VARIABLE)
+    if not path:
         raise FileNotFoundError(
-            f"'{name}' is read from files. Say where they are: `data_dir`, --data-dir or the "
-            f"environment variable {VARIABLE}. Where to get them: keras-disent data info {name}"
+            f"'{name}' needs downloaded files. Set their folder with `data_dir`, --data-dir or the "
+            f"environment variable {VARIABLE}. For download instructions: "
+            f"keras-disent data info {name}"
         )
-    folder = Path(given).expanduser()
+    folder = Path(path).expanduser()
     return [folder / name, folder]
 
 
 def find_file(
     name: str,
     card: Card,
-    wanted: Sequence[str],
+    alternatives: Sequence[str],
     data_dir: str | PathLike[str] | None = None,
 ) -> Path:
-    """The first of some files or folders that is there.
+    """Return the path of the first existing file or folder among alternatives.
 
     Args:
-        name: of the data set; `<folder>/<name>/` is searched before the folder itself.
-        card: of the data set.
-        wanted: alternatives, in order of preference, such as `("a.h5", "a.npz")`.
-        data_dir: folder; by default KERAS_DISENT_DATA.
+        name: Name of the data set. The folder `<data_dir>/<name>` is searched before `data_dir`.
+        card: Metadata of the data set, for the error message.
+        alternatives: File names in order of preference, such as `("a.h5", "a.npz")`.
+        data_dir: Folder of the files; by default KERAS_DISENT_DATA.
 
     Raises:
-        FileNotFoundError: tells what was looked for, where, and where to get it.
+        FileNotFoundError: No file exists. The message names the folders and the download page.
     """
-    places = search_folders(name, data_dir)
-    for file in wanted:
-        for place in places:
-            if (place / file).exists():
-                return place / file
+    folders = search_folders(name, data_dir)
+    for file in alternatives:
+        for folder in folders:
+            if (folder / file).exists():
+                return folder / file
     raise FileNotFoundError(
-        f"{' or '.join(map(repr, wanted))} is not in '{places[1]}' or '{places[0]}'. "
-        f"{card.title} is at {card.page} ({card.download}; {card.license})."
+        f"{' or '.join(map(repr, alternatives))} is not in '{folders[1]}' or '{folders[0]}'. "
+        f"Download {card.title} from {card.page} ({card.download}; {card.license})."
     )
 
 
 def check_file(path: Path, card: Card) -> None:
-    """Compare size and checksum of a file with what is published, where something is.
+    """Check the size and the checksums of a file, as far as they are published.
 
     Raises:
-        ValueError: they differ. The file was cut short or changed, or is another one.
+        ValueError: The file differs: it is incomplete, changed, or another file.
     """
-    known = {file.name: file for file in card.files}.get(path.name)
-    if known is None:
+    file = {file.name: file for file in card.files}.get(path.name)
+    if file is None:
         return
     with progress_bar(f"Checking {path.name}") as advance:
-        verify(path, size=known.size, sha256=known.sha256, md5=known.md5, progress=advance)
+        verify(path, size=file.size, sha256=file.sha256, md5=file.md5, progress=advance)
 
 
 def cache_key(prefix: str, *paths: Path, **settings: object) -> str:
-    """A name for what is made of some files: another one as soon as one of them changes.
+    """Return a cache key for data derived from files; it changes when one of them changes.
+
+    Args:
+        prefix: Start of the key.
+        paths: Files that the data is derived from.
+        settings: Settings that the data depends on.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a"
@@ -81,6 +87,6 @@ def cache_key(prefix: str, *paths: Path, **settings: object) -> str:
     >>> _ = file.write_text("three"); first == cache_key("data", file)
     False
     """
-    found = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
-    text = repr((found, sorted(settings.items())))
+    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    text = repr((files, sorted(settings.items())))
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -30,17 +30,17 @@ def _files(md5: tuple[str, str, str, str]) -> tuple[File, ...]:
 
 
 class _Idx(LabeledImages):
-    """Images of classes in two idx files.
+    """Base class of data sets with images and classes in two idx files.
 
     Attributes:
-        values: for the factor's name the classes.
-        system: folders in which the files may be installed; their gz files are packed anew, so
-            that they have no published checksum.
+        values: The classes, for the name of the factor.
+        system_folders: Folders in which a system package may have installed the files. Their
+            checksums differ from the published ones, because packages compress them again.
     """
 
     card: Card
     values: dict[str, np.ndarray]
-    system: tuple[Path, ...] = ()
+    system_folders: tuple[Path, ...] = ()
     factor_kinds = ("categorical",)
 
     def __init__(
@@ -54,8 +54,8 @@ class _Idx(LabeledImages):
             raise ValueError(f"`part` needs to be one of {', '.join(_PARTS)}. Got {part!r}.")
         self.part = part
         images, labels = self._find(part, data_dir)
-        installed = images.parent.resolve() in [folder.resolve() for folder in self.system]
-        card = self.card if verify and not installed else None
+        is_installed = images.parent.resolve() in [path.resolve() for path in self.system_folders]
+        card = self.card if verify and not is_installed else None
         rows = _images(images, self.name, card, verify)
         if verify and len(rows) != _PARTS[part][1]:
             raise malformed(images, f"{_PARTS[part][1]} images", len(rows))
@@ -65,35 +65,35 @@ class _Idx(LabeledImages):
         super().__init__(rows, steps[:, None], self.values, self.name)
 
     def _find(self, part: str, data_dir: str | PathLike[str] | None) -> tuple[Path, Path]:
-        """Images and labels, both in one place."""
-        missing = None
-        for place in (data_dir, *self.system):
+        """Find the files of images and labels, both in the same folder."""
+        first_error = None
+        for folder in (data_dir, *self.system_folders):
             try:
                 return (
-                    find_file(self.name, self.card, _names(part, "images", 3), place),
-                    find_file(self.name, self.card, _names(part, "labels", 1), place),
+                    find_file(self.name, self.card, _names(part, "images", 3), folder),
+                    find_file(self.name, self.card, _names(part, "labels", 1), folder),
                 )
             except FileNotFoundError as error:
-                missing = missing or error
-        assert missing is not None
-        raise missing
+                first_error = first_error or error
+        assert first_error is not None
+        raise first_error
 
 
 class MNIST(_Idx):
     """Handwritten digits, 28 x 28 pixels, gray (LeCun et al. 1998).
 
-    One factor, `digit`, with the digits 0 to 9 as values.
+    The only factor is `digit`; its values are the digits 0 to 9.
 
     Args:
-        part: `"train"`, 60,000 images, or `"test"`, 10,000.
-        data_dir: folder of `train-images-idx3-ubyte` and so on, with `.gz` or without; or the
-            folder above it, if it is called `mnist`. By default KERAS_DISENT_DATA. Files without
-            `.gz` are read where they lie, the others are unpacked into the cache.
-        verify: compare the checksums of `.gz` files, and the number of images.
+        part: `"train"`, 60,000 images, or `"test"`, 10,000 images.
+        data_dir: Folder of the files, such as `train-images-idx3-ubyte`, with or without `.gz`.
+            They may also be in its subfolder `mnist`. By default KERAS_DISENT_DATA. Files with
+            `.gz` are unpacked into the cache, the others are mapped into memory.
+        verify: Whether to check the checksums of `.gz` files and the number of images.
 
     Raises:
-        FileNotFoundError: a file is not there, or nothing says where to look.
-        ValueError: a file is not the published one, broken, or does not fit the other.
+        FileNotFoundError: A file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is set.
+        ValueError: A file is broken, differs from the published one, or does not match the other.
 
     >>> len(MNIST("test", "~/data"))  # doctest: +SKIP
     10000
@@ -115,26 +115,27 @@ class MNIST(_Idx):
                 "ec29112dd5afa0611ce80d1b7f02629c",
             )
         ),
-        notes=("One factor, the digit: the writing varies unseen.",),
+        notes=("The only factor is the digit; the style of writing is a nuisance factor.",),
     )
 
 
 class FashionMNIST(_Idx):
     """Articles of clothing, 28 x 28 pixels, gray (Xiao et al. 2017).
 
-    One factor, `article`, with ten names as values.
+    The only factor is `article`; its values are ten names.
 
     Args:
-        part: `"train"`, 60,000 images, or `"test"`, 10,000.
-        data_dir: folder of `train-images-idx3-ubyte` and so on, with `.gz` or without; or the
-            folder above it, if it is called `fashion_mnist`. By default KERAS_DISENT_DATA, then
-            where Debian's package dataset-fashion-mnist has them. Files without `.gz` are read
-            where they lie, the others are unpacked into the cache.
-        verify: compare the checksums of `.gz` files, except Debian's, and the number of images.
+        part: `"train"`, 60,000 images, or `"test"`, 10,000 images.
+        data_dir: Folder of the files, such as `train-images-idx3-ubyte`, with or without `.gz`.
+            They may also be in its subfolder `fashion_mnist`. By default KERAS_DISENT_DATA, then
+            the folder of Debian's package dataset-fashion-mnist. Files with `.gz` are unpacked
+            into the cache, the others are mapped into memory.
+        verify: Whether to check the number of images and the checksums of `.gz` files, except
+            those of Debian.
 
     Raises:
-        FileNotFoundError: a file is not there, or nothing says where to look.
-        ValueError: a file is not the published one, broken, or does not fit the other.
+        FileNotFoundError: A file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is set.
+        ValueError: A file is broken, differs from the published one, or does not match the other.
 
     >>> FashionMNIST("test").factor_values["article"][9]  # doctest: +SKIP
     np.str_('Ankle boot')
@@ -157,7 +158,7 @@ class FashionMNIST(_Idx):
             ]
         )
     }
-    system = (_DEBIAN,)
+    system_folders = (_DEBIAN,)
     card = Card(
         title="Fashion-MNIST",
         page="https://github.com/zalandoresearch/fashion-mnist",
@@ -172,7 +173,7 @@ class FashionMNIST(_Idx):
                 "bb300cfdad3c16e7a12a480ee83cd310",
             )
         ),
-        notes=("One factor, the kind of article: everything else varies unseen.",),
+        notes=("The only factor is the kind of article; all else are nuisance factors.",),
     )
 
 
@@ -182,7 +183,7 @@ def _names(part: str, kind: str, axes: int) -> tuple[str, ...]:
 
 
 def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarray:
-    """Rows of images, mapped where they lie or out of the cache, uint8 `(n, height, width)`."""
+    """Map images from the file or from the cache, uint8 `(n, height, width)`."""
     shape, dtype, blocks = stream_idx(path, [None, None, None], limit=_LIMIT)
     if dtype != np.uint8 or shape[0] < 1:
         raise malformed(path, "images of bytes", f"{shape[0]} of {dtype}")
@@ -203,7 +204,7 @@ def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarra
 
 
 def _labels(path: Path, card: Card | None) -> np.ndarray:
-    """Steps of the classes, uint8 `(n,)`."""
+    """Read the steps of the classes, uint8 `(n,)`."""
     if card is not None:
         check_file(path, card)
     shape, dtype, blocks = stream_idx(path, [None], limit=_LIMIT)

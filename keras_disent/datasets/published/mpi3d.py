@@ -1,4 +1,4 @@
-"""MPI3D, as published."""
+"""MPI3D, from the published files."""
 
 from __future__ import annotations
 
@@ -60,31 +60,32 @@ _KINDS = (
 
 
 class MPI3D(ImageGrid):
-    """A robot arm that holds an object (Gondal et al. 2019): rendered, or photographed.
+    """A robot arm that holds an object, rendered or photographed (Gondal et al. 2019).
 
-    Object_color 6, object_shape 6, object_size 2, camera_height 3, background_color 3,
-    horizontal_axis 40, vertical_axis 40: 1,036,800 images, 12.7 GB. `"complex"` has 4 colors and
-    4 everyday objects: 460,800 images, 5.7 GB.
+    1,036,800 images in color, 12.7 GB. The factors are object_color (6 steps), object_shape (6),
+    object_size (2), camera_height (3), background_color (3), horizontal_axis (40) and
+    vertical_axis (40). `"complex"` has 4 colors and 4 everyday objects: 460,800 images, 5.7 GB.
 
-    The grid follows from the number of images. A file of 460,800 images as `"toy"`,
-    `"realistic"` or `"real"`, an early release with 4 colors and 4 shapes, is read too; which
-    these are is not known, so their values are plain numbers.
+    The grid is derived from the number of images. An early release of `"toy"`, `"realistic"` and
+    `"real"` with 4 colors and 4 shapes, 460,800 images, is supported too. Its colors and shapes
+    are not documented, so their values are plain numbers.
 
-    The images are read where they lie in the file; where somebody has compressed it, they are
-    unpacked into the cache at the first use.
+    The images are mapped into memory. If the file is compressed, the first use unpacks them into
+    the cache.
 
     Args:
         part: `"toy"` (simple rendering), `"realistic"` (rendering), `"real"` or `"complex"`
             (photographs).
-        data_dir: folder with the file, or with a folder `mpi3d` that holds it; by default the
-            environment variable KERAS_DISENT_DATA.
-        verify: compare the file with the published checksum. Today's files have none, so this
-            changes nothing.
+        data_dir: Folder of the file, which may also be in its subfolder `mpi3d`. By default
+            KERAS_DISENT_DATA.
+        verify: Whether to check the file's checksum. No checksum is published, so this has no
+            effect.
 
     Raises:
-        FileNotFoundError: no file there. The message tells where to get it.
-        ValueError: an unknown part; or the file is another one, or broken.
-        OSError: the cache cannot be written.
+        FileNotFoundError: The file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is
+            set. The message names the download page.
+        ValueError: The part is unknown; or the file is broken, or differs from the published one.
+        OSError: The cache cannot be written to.
     """
 
     card = Card(
@@ -95,8 +96,8 @@ class MPI3D(ImageGrid):
         citation="Gondal et al. 2019",
         files=tuple(File(names[0]) for names in _FILES.values()),
         notes=(
-            "No checksum is published for today's files, so none is compared.",
-            "The file of `real` was found broken in 2024 and replaced in April 2025.",
+            "No checksums are published for the current files, so none are checked.",
+            "The file of `real` was reported broken in 2024 and replaced in April 2025.",
             "toy, realistic and real: https://huggingface.co/datasets/waleedgondal/mpi3d.",
         ),
     )
@@ -121,18 +122,21 @@ class MPI3D(ImageGrid):
 
 
 def _images(path: Path, grids: tuple[Mapping[str, np.ndarray], ...]) -> tuple[Any, Any]:
-    """Images in the order of the grid, `(n, height, width, 3)`, and the values of the grid."""
+    """Read images in grid order, `(n, height, width, 3)`, and the values of their factors."""
     source = map_npz(path, _MEMBER) if is_stored(path, _MEMBER) else stream_npz(path, _MEMBER)
-    grid, pixels = source.shape[:-3], source.shape[-3:]
-    found = next((g for g in grids if math.prod(_sizes(g)) == math.prod(grid)), None)
-    fits = found is not None and (len(grid) == 1 or grid == _sizes(found)) and pixels[2] == 3
+    sizes, pixels = source.shape[:-3], source.shape[-3:]
+    values = next((g for g in grids if math.prod(_sizes(g)) == math.prod(sizes)), None)
+    fits = values is not None and (len(sizes) == 1 or sizes == _sizes(values)) and pixels[2] == 3
     if not fits or source.dtype != np.uint8:
         counts = " or ".join(str(math.prod(_sizes(g))) for g in grids)
-        rule = f"uint8 '{_MEMBER}' of shape (n, height, width, 3), n {counts} or its factors' sizes"
+        rule = (
+            f"uint8 '{_MEMBER}' of shape (n, height, width, 3), where n is {counts} or the sizes "
+            "of the factors"
+        )
         raise malformed(path, rule, f"{source.dtype} {source.shape}")
-    shape = (math.prod(grid), *pixels)
+    shape = (math.prod(sizes), *pixels)
     if not isinstance(source, Stream):
-        return source.reshape(shape), found
+        return source.reshape(shape), values
     blocks = source.blocks
 
     def write(target: np.ndarray) -> None:
@@ -144,7 +148,7 @@ def _images(path: Path, grids: tuple[Mapping[str, np.ndarray], ...]) -> tuple[An
                 done += len(part)
                 advance(done, len(target))
 
-    return cached_rows(cache_key("mpi3d", path), shape, np.uint8, write), found
+    return cached_rows(cache_key("mpi3d", path), shape, np.uint8, write), values
 
 
 def _sizes(grid: Mapping[str, np.ndarray]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""3D Shapes, as published."""
+"""3D Shapes, from the published file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.hdf5 import open_hdf5
 
 _FILE = "3dshapes.h5"
-_RESAVED = "3dshapes.contiguous.h5"
+_CONVERTED = "3dshapes.contiguous.h5"
 _COUNT = 480_000
 _SIZES = {
     "floor_hue": 10,
@@ -31,27 +31,28 @@ _KINDS = ("circular", "circular", "circular", "ordinal", "categorical", "ordinal
 class Shapes3D(ImageGrid):
     """An object in a room, seen from several sides (Burgess and Kim 2018).
 
-    Floor_hue 10, wall_hue 10, object_hue 10, scale 8, shape 4, orientation 15: 480,000 images.
-    The file holds real values instead of steps; a step is the rank of a value in its column,
-    and `factor_values` are these values (shapes have names).
+    480,000 images in color. The factors are floor_hue (10 steps), wall_hue (10), object_hue (10),
+    scale (8), shape (4) and orientation (15). The file has real values instead of steps: a step
+    is the rank of its value, and `factor_values` are these values (names for shapes).
 
-    Images are read from the file batch by batch. The published one is compressed in chunks of
-    many images, which makes single ones slow: a warning tells how to write it again, once, as
-    `3dshapes.contiguous.h5` (5.9 GB), which is preferred where it is there and mapped into memory.
+    Images are read from the file batch by batch. The published file is compressed in chunks of
+    many images, which makes reading single images slow. A warning shows the command that converts
+    it to `3dshapes.contiguous.h5` (5.9 GB). If that file exists, it is used instead, and mapped
+    into memory.
 
     Args:
-        data_dir: folder with the file, or with a folder `shapes3d` that holds it; by default
-            the environment variable KERAS_DISENT_DATA.
-        verify: compare the published file with its checksum. There is none for the file that
-            was written again.
+        data_dir: Folder of the file, which may also be in its subfolder `shapes3d`. By default
+            KERAS_DISENT_DATA.
+        verify: Whether to check the checksum of the published file. The converted file has none.
 
     Raises:
-        FileNotFoundError: no file there. The message tells where to get it.
-        ValueError: the file is another one, or broken; or its labels are not each combination
-            once.
+        FileNotFoundError: The file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is
+            set. The message names the download page.
+        ValueError: The file is broken, or differs from the published one; or its labels do not
+            have each combination exactly once.
 
     Warns:
-        UserWarning: single images will be slow to read.
+        UserWarning: Single images are slow to read.
     """
 
     card = Card(
@@ -69,8 +70,8 @@ class Shapes3D(ImageGrid):
             ),
         ),
         notes=(
-            f"{_RESAVED}, written again without compression, is read instead if it is there.",
-            "The labels are real values; a step is the rank of a value.",
+            f"If the converted file {_CONVERTED} exists, it is read instead.",
+            "The labels are real values; a step is the rank of its value.",
         ),
     )
     name = "shapes3d"
@@ -78,7 +79,7 @@ class Shapes3D(ImageGrid):
     factor_sizes = tuple(_SIZES.values())
 
     def __init__(self, data_dir: str | PathLike[str] | None = None, *, verify: bool = True):
-        path = find_file(self.name, self.card, (_RESAVED, _FILE), data_dir)
+        path = find_file(self.name, self.card, (_CONVERTED, _FILE), data_dir)
         if verify:
             check_file(path, self.card)
         values, rows = _grid(path)
@@ -91,7 +92,7 @@ class Shapes3D(ImageGrid):
 
 
 def _grid(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The values of all factors, and the row of each combination."""
+    """Read the values of all factors, and the row of each combination."""
     source = open_hdf5(path, "labels", warn=False)
     if source.shape != (_COUNT, len(_SIZES)) or source.dtype.kind != "f":
         rule = f"floats 'labels' of shape {(_COUNT, len(_SIZES))}"

@@ -41,26 +41,28 @@ _FILES = (
 
 
 class SmallNORB(ImageGrid):
-    """Five kinds of toys, ten of each, photographed from all sides (LeCun et al. 2004).
+    """Toys of five categories, photographed from all sides (LeCun et al. 2004).
 
-    Category 5, instance 10, elevation 9, azimuth 18, lighting 6: 48,600 gray images, the first
-    of each stereo pair. Both published halves are put together; apart they are
-    `.hold_out({"instance": [0, 1, 2, 3, 5]})`, which holds out the published test half.
-    Locatello et al. (2019) leave the instance out of the factors, so that it varies unseen:
+    48,600 gray images, the first of each stereo pair. The factors are category (5 steps),
+    instance (10), elevation (9), azimuth (18) and lighting (6). The values are names of
+    categories, elevations of 30 to 70 degrees, azimuths of 0 to 340 degrees, and numbers of
+    instances and lightings. Instances with the same number in two categories are unrelated.
+
+    The grid combines the published training and test data. To separate them, use
+    `.hold_out({"instance": [0, 1, 2, 3, 5]})`, which holds out the published test data.
+    Locatello et al. (2019) treat the instance as a nuisance factor:
     `.only("category", "elevation", "azimuth", "lighting")`.
 
-    Values are names of the categories, elevations of 30 to 70 and azimuths of 0 to 340 degrees,
-    and numbers of instances and lightings. An instance's number means nothing across categories.
-
     Args:
-        data_dir: folder of the six files, `.mat.gz` or `.mat`, or the folder above it, if it is
-            called `small_norb`; by default KERAS_DISENT_DATA.
-        image_size: pixels of a side, from 96 (Lanczos). Resized images are kept in the cache.
-        verify: compare the checksums of the `.mat.gz` files before they are read.
+        data_dir: Folder of the six files, `.mat.gz` or `.mat`, which may also be in its subfolder
+            `small_norb`. By default KERAS_DISENT_DATA.
+        image_size: Height and width in pixels, resized from 96 (Lanczos). Resized images are
+            cached.
+        verify: Whether to check the checksums of the `.mat.gz` files.
 
     Raises:
-        FileNotFoundError: a file is not there, or nothing says where to look.
-        ValueError: a file is not the published one, broken, or does not fit the others.
+        FileNotFoundError: A file is missing, or neither `data_dir` nor KERAS_DISENT_DATA is set.
+        ValueError: A file is broken, differs from the published one, or does not match the others.
 
     >>> data = SmallNORB("~/data", image_size=64)  # doctest: +SKIP
     >>> train, test = data.hold_out({"instance": [0, 1, 2, 3, 5]})  # doctest: +SKIP
@@ -71,14 +73,14 @@ class SmallNORB(ImageGrid):
         title="smallNORB",
         page="https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
         download="six files, 263 MB",
-        license="for research only, not to be sold",
+        license="for research only, no sale",
         citation="LeCun, Huang and Bottou 2004",
         files=tuple(
             File(f"{_HALVES[half]}-{kind}.mat.gz", size, sha256)
             for half, kind, size, sha256 in _FILES
         ),
         notes=(
-            "The published halves differ in their instances, so a model is tested on new toys.",
+            "The published training and test data show different instances.",
             "Only the first image of each stereo pair is used.",
         ),
     )
@@ -115,41 +117,42 @@ class SmallNORB(ImageGrid):
 
 
 def _write(rows: np.memmap, halves: list[list[Path]]) -> None:
-    """Write the images where they belong in the grid: the files have them in another order."""
-    places = [_places(cat, info) for _, cat, info in halves]
+    """Write the images in the order of the grid, which differs from that of the files."""
+    grid_indices = [_grid_indices(cat, info) for _, cat, info in halves]
     streams = []
-    for (dat, _, _), place in zip(halves, places, strict=True):
-        stream = stream_norb(dat, [len(place), 2, None, None])
+    for (dat, _, _), indices in zip(halves, grid_indices, strict=True):
+        stream = stream_norb(dat, [len(indices), 2, None, None])
         if stream.dtype != np.uint8:
             raise malformed(dat, "bytes", stream.dtype)
         streams.append(stream)
-    _check_whole(halves, np.concatenate(places))
+    _check_complete(halves, np.concatenate(grid_indices))
     resized = Resized(rows.shape[1])
     done = 0
     with progress_bar("Resizing smallNORB") as advance:
-        for stream, place in zip(streams, places, strict=True):
+        for stream, indices in zip(streams, grid_indices, strict=True):
             start = 0
             for block in stream.blocks:
                 stop = start + len(block)
-                rows[place[start:stop]] = resized(block[:, 0, :, :, None], None)
+                rows[indices[start:stop]] = resized(block[:, 0, :, :, None], None)
                 done += len(block)
                 advance(done, _COUNT)
                 start = stop
 
 
-def _places(cat: Path, info: Path) -> np.ndarray:
-    """The grid's index of each image of a half, int64 `(n,)`."""
+def _grid_indices(cat: Path, info: Path) -> np.ndarray:
+    """Return the index in the grid of each image of a half, int64 `(n,)`."""
     category = _labels(cat, [None])
-    rest = _labels(info, [len(category), 4])
-    if (rest[:, 2] % 2).any():
-        raise malformed(info, "even azimuths, in steps of ten degrees", rest[rest[:, 2] % 2 > 0][0])
-    rest[:, 2] //= 2
-    for path, name, column in zip((cat, *[info] * 4), _VALUES, (category, *rest.T), strict=True):
-        most = len(_VALUES[name]) - 1
-        wrong = column[(column < 0) | (column > most)]
+    others = _labels(info, [len(category), 4])
+    odd = others[others[:, 2] % 2 > 0]
+    if len(odd):
+        raise malformed(info, "even azimuths, in steps of ten degrees", odd[0])
+    others[:, 2] //= 2
+    for path, name, column in zip((cat, *[info] * 4), _VALUES, (category, *others.T), strict=True):
+        highest = len(_VALUES[name]) - 1
+        wrong = column[(column < 0) | (column > highest)]
         if wrong.size:
-            raise malformed(path, f"steps from 0 to {most} for the {name}", wrong[0])
-    return np.ravel_multi_index((category, *rest.T), _SIZES)
+            raise malformed(path, f"steps from 0 to {highest} for the {name}", wrong[0])
+    return np.ravel_multi_index((category, *others.T), _SIZES)
 
 
 def _labels(path: Path, shape: list[int | None]) -> np.ndarray:
@@ -162,8 +165,9 @@ def _labels(path: Path, shape: list[int | None]) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _check_whole(halves: list[list[Path]], places: np.ndarray) -> None:
-    counts = np.bincount(places, minlength=_COUNT)
+def _check_complete(halves: list[list[Path]], indices: np.ndarray) -> None:
+    """Check that each combination of factors has exactly one image."""
+    counts = np.bincount(indices, minlength=_COUNT)
     wrong = np.flatnonzero(counts != 1)
     if wrong.size:
         steps = [int(step) for step in np.unravel_index(wrong[0], _SIZES)]

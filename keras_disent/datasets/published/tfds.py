@@ -1,4 +1,4 @@
-"""Data sets that TensorFlow Datasets has prepared."""
+"""Data sets that were prepared by TensorFlow Datasets."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _MOST = 2**24
 
 
 class _Factor(NamedTuple):
-    """Where a factor's labels are, and what they mean: `values` by label, if it is known."""
+    """Feature key of a factor's labels, its kind, and the value of each label, if known."""
 
     key: str
     kind: str | None = None
     values: np.ndarray | None = None
 
 
-_KNOWN: dict[str, dict[str, _Factor]] = {
+_FACTORS: dict[str, dict[str, _Factor]] = {
     "dsprites": {
         "shape": _Factor("label_shape", "categorical", np.array(["square", "ellipse", "heart"])),
         "scale": _Factor("label_scale", "ordinal", np.linspace(0.5, 1, 6)),
@@ -64,29 +64,30 @@ def from_tfds(
     *,
     download: bool = False,
 ) -> ImageGrid | LabeledImages:
-    """A data set of TensorFlow Datasets: dsprites, shapes3d, smallnorb, or one like them.
+    """Load a data set of TensorFlow Datasets, such as dsprites, shapes3d or smallnorb.
 
-    Its examples come in no particular order; the labels tell where in the grid each belongs. The
-    images are unpacked into the cache at the first use, and read from there.
+    The examples are sorted into the order of the grid by their labels. The first use unpacks the
+    images into the cache; later they are read from there.
 
     Args:
-        name: a builder's name, such as `"dsprites"` or `"shapes3d:2.0.0"`. The builder's
-            features need `image`, of fixed size, and integers `label_*`: the factors, in this
-            order. Steps are the ranks of the labels that occur; real values come from `value_*`
-            where there are such features.
-        split: such as `"train"`, `"test"` or `"all"`.
-        data_dir: local folder of TensorFlow Datasets; by default its own.
-        download: let TensorFlow Datasets fetch and prepare what is not there.
+        name: Name of a builder, such as `"dsprites"` or `"shapes3d:2.0.0"`. It needs a feature
+            `image` of fixed size, and integer features `label_*`, which are the factors, in this
+            order. Steps are the ranks of the labels in the data. Features `value_*`, if any, are
+            the real values of the factors.
+        split: Name of a split, such as `"train"`, `"test"` or `"all"`.
+        data_dir: Folder of TensorFlow Datasets; by default its own default.
+        download: Whether TensorFlow Datasets downloads and prepares a missing data set.
 
     Returns:
-        an `ImageGrid` if each combination of the labels is there once; `LabeledImages` otherwise.
-        dSprites, 0 and 1 there, come out as 0 and 255.
+        An `ImageGrid` if each combination of labels occurs exactly once; otherwise
+        `LabeledImages`. Pixels 0 and 1 of dSprites are converted to 0 and 255.
 
     Raises:
         ImportError: TensorFlow Datasets is not installed.
-        FileNotFoundError: the data set has not been prepared.
-        ValueError: the builder has other features; or an example is not what these promise.
-        OSError: the cache cannot be written.
+        FileNotFoundError: The data set has not been prepared.
+        ValueError: The features of the builder are unsupported, or an example does not match
+            them.
+        OSError: The cache cannot be written to.
     """
     try:
         import tensorflow_datasets as tfds
@@ -100,14 +101,14 @@ def from_tfds(
         builder.download_and_prepare()
     if not builder.info.splits:
         raise FileNotFoundError(
-            f"'{name}' needs to be prepared in '{builder.data_dir}'. Say `download=True`, or run: "
+            f"'{name}' needs to be prepared in '{builder.data_dir}'. Use `download=True`, or run: "
             f"tfds build {name}"
         )
     source = builder.name
     features = dict(builder.info.features.items())
     shape, factors = _check_features(source, features)
-    measured = _measured(features, factors)
-    keys = [*(entry.key for entry in factors.values()), *measured.values()]
+    value_keys = _value_keys(features, factors)
+    keys = [*(entry.key for entry in factors.values()), *value_keys.values()]
     count = builder.info.splits[split].num_examples
     if not count:
         raise ValueError(f"The split '{split}' of '{source}' needs examples. Got none.")
@@ -129,10 +130,10 @@ def from_tfds(
             numbers[:, column].astype(np.int64), return_index=True, return_inverse=True
         )
         steps.append(ranks)
-        if factor in measured:
-            values[factor] = numbers[first, keys.index(measured[factor])]
+        if factor in value_keys:
+            values[factor] = numbers[first, keys.index(value_keys[factor])]
         else:
-            values[factor] = _meaning(source, entry, features[entry.key], labels)
+            values[factor] = _label_values(source, entry, features[entry.key], labels)
     table = np.stack(steps, axis=1)
     order = grid_rows(table, [len(v) for v in values.values()])
     if order is None:
@@ -141,16 +142,16 @@ def from_tfds(
         "constant" if len(v) == 1 else entry.kind
         for entry, v in zip(factors.values(), values.values(), strict=True)
     )
-    known = None if None in kinds else kinds
-    return ImageGrid(images, values, source, rows=order, kinds=known)  # type: ignore[arg-type]
+    all_kinds = None if None in kinds else kinds
+    return ImageGrid(images, values, source, rows=order, kinds=all_kinds)  # type: ignore[arg-type]
 
 
 def _check_features(
     name: str, features: Mapping[str, Any]
 ) -> tuple[tuple[int, int, int], dict[str, _Factor]]:
-    """The shape of an image, and the factors that there are labels of."""
+    """Return the shape of an image and the factors, or raise an error for other features."""
     labels = {key.removeprefix("label_"): _Factor(key) for key in features if key[:6] == "label_"}
-    factors = _KNOWN.get(name, labels)
+    factors = _FACTORS.get(name, labels)
     shape = tuple(features["image"].shape) if "image" in features else ()
     fixed = len(shape) == 3 and None not in shape and features["image"].np_dtype == np.uint8
     if not fixed:
@@ -165,8 +166,8 @@ def _check_features(
     return shape, factors
 
 
-def _measured(features: Mapping[str, Any], factors: Mapping[str, _Factor]) -> dict[str, str]:
-    """The feature with a factor's real values, for each factor of which they are not known."""
+def _value_keys(features: Mapping[str, Any], factors: Mapping[str, _Factor]) -> dict[str, str]:
+    """Return the feature with the real values of each factor whose values are not built in."""
     keys = {name: f"value_{entry.key.removeprefix('label_')}" for name, entry in factors.items()}
     return {
         name: key
@@ -178,7 +179,7 @@ def _measured(features: Mapping[str, Any], factors: Mapping[str, _Factor]) -> di
 def _parts(
     rows: np.ndarray, count: int, shape: tuple[int, ...], columns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images, and the numbers of each, that lie behind them."""
+    """Split a buffer into the images and the numbers that are stored behind them."""
     end = count * math.prod(shape)
     numbers = np.ndarray((count, columns), np.float64, rows, end)
     return rows[:end].reshape(count, *shape), numbers
@@ -191,7 +192,7 @@ def _fill(
     keys: list[str],
     name: str,
 ) -> None:
-    scale: Callable[[np.ndarray], np.ndarray] = _as_white if name == "dsprites" else lambda x: x
+    scale: Callable[[np.ndarray], np.ndarray] = _scale_binary if name == "dsprites" else lambda x: x
     done = 0
     with progress_bar(f"Unpacking {name}") as advance:
         for batch in batches:
@@ -203,27 +204,30 @@ def _fill(
             done = part.stop
             advance(done, len(images))
     if done != len(images):
-        raise ValueError(f"'{name}' needs {len(images)} examples, as it says. Got {done}.")
+        raise ValueError(
+            f"'{name}' needs {len(images)} examples, according to its metadata. Got {done}."
+        )
 
 
-def _as_white(images: np.ndarray) -> np.ndarray:
+def _scale_binary(images: np.ndarray) -> np.ndarray:
+    """Convert pixels 0 and 1 to 0 and 255."""
     if images.max() > 1:
         raise ValueError(f"'dsprites' needs pixels of 0 and 1. Got {images.max()}.")
     return images * np.uint8(255)
 
 
-def _meaning(name: str, entry: _Factor, feature: Any, labels: np.ndarray) -> np.ndarray:
-    """What some sorted labels mean; they themselves, if nobody says."""
-    meaning = entry.values
-    if meaning is None:
+def _label_values(name: str, entry: _Factor, feature: Any, labels: np.ndarray) -> np.ndarray:
+    """Return the values of sorted labels; the labels themselves if their values are unknown."""
+    values = entry.values
+    if values is None:
         names = getattr(feature, "names", None)
-        # Without names, TensorFlow Datasets calls labels by their number.
+        # For labels without names, TensorFlow Datasets uses their numbers as names.
         if not names or all(text.isdigit() for text in names):
             return labels
-        meaning = np.array(names)
-    if labels[0] < 0 or labels[-1] >= len(meaning):
+        values = np.array(names)
+    if labels[0] < 0 or labels[-1] >= len(values):
         raise ValueError(
-            f"'{name}' needs labels from 0 to {len(meaning) - 1} in '{entry.key}'. "
+            f"'{name}' needs labels from 0 to {len(values) - 1} in '{entry.key}'. "
             f"Got {labels[0]} to {labels[-1]}."
         )
-    return meaning[labels]
+    return values[labels]

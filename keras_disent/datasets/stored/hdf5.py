@@ -312,12 +312,12 @@ def _outside() -> int:
 def _plan(path: Path, file: Any) -> list[tuple[str, Any, str]]:
     """List all groups and data sets: name, item, and an earlier name of the same item or ''."""
     plan = []
-    seen: dict[tuple[int, int], str] = {}
+    first_names: dict[tuple[int, int], str] = {}
     pending = [("/", file)]
     while pending:
         where, item = pending.pop()
         info = h5py.h5o.get_info(item.id)
-        first = seen.setdefault((info.fileno, info.addr), where)
+        first = first_names.setdefault((info.fileno, info.addr), where)
         plan.append((where, item, first if first != where else ""))
         if first != where:
             continue
