@@ -14,7 +14,7 @@ from keras_disent.datasets.published.files import cache_key
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored import binary, hdf5, npy
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.rows import Stream
+from keras_disent.datasets.stored.rows import Stream, copy_blocks
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 
@@ -87,9 +87,6 @@ def _archive(path: Path, kinds: Mapping[str, str] | None) -> ImageSource:
 
 def _cached(path: Path, stream: Stream) -> np.ndarray:
     def write(rows: np.ndarray) -> None:
-        start = 0
-        for block in stream.blocks:
-            rows[start : start + len(block)] = block
-            start += len(block)
+        copy_blocks(stream.blocks, rows, f"Unpacking {path.name}")
 
     return cached_rows(cache_key(path.stem, path), stream.shape, stream.dtype, write)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.binary import is_gzip, map_idx, stream_idx
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
+from keras_disent.datasets.stored.rows import copy_blocks
 
 _PARTS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
 _LIMIT = 2**28
@@ -193,12 +193,7 @@ def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarra
     def write(rows: np.memmap) -> None:
         if card is not None:
             check_file(path, card)
-        start = 0
-        with progress_bar(f"Unpacking {path.name}") as advance:
-            for block in blocks:
-                rows[start : start + len(block)] = block
-                start += len(block)
-                advance(start, len(rows))
+        copy_blocks(blocks, rows, f"Unpacking {path.name}")
 
     return cached_rows(cache_key(name, path, verify=verify), shape, np.uint8, write)
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.npy import is_stored, map_npz, stream_npz
-from keras_disent.datasets.stored.rows import Stream
+from keras_disent.datasets.stored.rows import Stream, copy_blocks
 
 _FILES = {
     "toy": ("mpi3d_toy.npz",),
@@ -140,13 +139,7 @@ def _images(path: Path, grids: tuple[Mapping[str, np.ndarray], ...]) -> tuple[An
     blocks = source.blocks
 
     def write(target: np.ndarray) -> None:
-        done = 0
-        with progress_bar(f"Unpacking {path.name}") as advance:
-            for block in blocks:
-                part = block.reshape(-1, *shape[1:])
-                target[done : done + len(part)] = part
-                done += len(part)
-                advance(done, len(target))
+        copy_blocks(blocks, target, f"Unpacking {path.name}")
 
     return cached_rows(cache_key("mpi3d", path), shape, np.uint8, write), values
 

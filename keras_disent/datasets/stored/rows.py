@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
+from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.stored.checks import Path, byte_size, check_shape, malformed
 
 BLOCK = 2**22
@@ -82,6 +83,23 @@ def check_rows(path: Path, layout: Layout) -> None:
     if size > MAX_ROW:
         rule = f"rows of at most {MAX_ROW} bytes"
         raise malformed(path, rule, f"{size} bytes a row of shape {layout.shape[1:]}")
+
+
+def copy_blocks(blocks: Iterable[np.ndarray], target: np.ndarray, description: str) -> None:
+    """Copy consecutive blocks of rows into an array, with a progress bar.
+
+    Args:
+        blocks: Arrays of rows; their leading axes are flattened.
+        target: Array to fill, rows first.
+        description: Text in front of the progress bar.
+    """
+    done = 0
+    with progress_bar(description) as advance:
+        for block in blocks:
+            rows = block.reshape(-1, *target.shape[1:])
+            target[done : done + len(rows)] = rows
+            done += len(rows)
+            advance(done, len(target))
 
 
 def read_blocks(path: Path, file: BinaryIO, layout: Layout) -> Iterator[np.ndarray]:
