@@ -1,4 +1,4 @@
-"""Scores of disentanglement: pure functions of NumPy arrays, or of an encoder and a data set."""
+"""Disentanglement scores: pure functions of NumPy arrays, or of an encoder and a data set."""
 
 from keras_disent.metrics.beta_vae import BetaVAEScore, beta_vae_score
 from keras_disent.metrics.bootstrap import Interval, bootstrap

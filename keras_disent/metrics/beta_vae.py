@@ -1,4 +1,4 @@
-"""The beta-VAE score: which latents agree in pairs of images that share a factor."""
+"""The beta-VAE score: classify which factor pairs of images share."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,9 @@ class BetaVAEScore(NamedTuple):
     """Outcome of the classifier; `float()` of it is `eval_accuracy`.
 
     Attributes:
-        eval_accuracy: share of fresh points that the classifier gets right, from 0 to 1.
-        train_accuracy: the same for the points that it was fitted to.
-        eval_points: how many fresh points there were.
+        eval_accuracy: Accuracy of the classifier on evaluation points, from 0 to 1.
+        train_accuracy: The same on the training points.
+        eval_points: Number of evaluation points.
     """
 
     eval_accuracy: float
@@ -38,36 +38,36 @@ def beta_vae_score(
     seed: int = 0,
     legacy_stream: bool = False,
 ) -> BetaVAEScore:
-    """Score how well the differences of codes in pairs of images tell which factor they share.
+    """Score how well the code differences of image pairs reveal the factor that they share.
 
     For one point, `batch_size` pairs of images are drawn. The two images of a pair share the
     value of one factor, the same factor in all pairs, and differ in all others. The absolute
     differences of their codes, averaged over the pairs, are the features from which a linear
-    classifier (softmax, L2 penalty of 1/2) tells the factor. Higgins et al. (2017), "beta-VAE:
+    classifier (softmax, L2 penalty of 1/2) predicts the factor. Higgins et al. (2017), "beta-VAE:
     Learning Basic Visual Concepts with a Constrained Variational Framework", section 3.
 
-    Factors of size 1 are never shared on purpose. The features are not scaled, so latents of
-    small range are hardly heard: the score depends on the scale of the codes.
+    Factors of size 1 are never drawn as the shared factor. The features are not scaled, so
+    latents of small range have little influence: the score depends on the scale of the codes.
 
     Args:
-        encoder: deterministic function, or object with such a method `encode`, from images
+        encoder: Deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`). Each image
             may be encoded only once if that saves work.
-        data: a ground-truth data set.
-        batch_size: pairs of images for one point.
-        train_points: points that the classifier is fitted to.
-        eval_points: points that judge it.
-        seed: of all random draws.
-        legacy_stream: draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
+        data: Ground-truth data set.
+        batch_size: Number of image pairs for one point.
+        train_points: Number of training points of the classifier.
+        eval_points: Number of evaluation points.
+        seed: Random seed of all draws.
+        legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
 
     Returns:
-        Accuracies of 1 if each factor has a latent that it alone moves, and often even if
-        latents are mixed: this is the most lenient of the scores. About one in the number of
-        factors if the latents know nothing of them.
+        Accuracies of 1 if each factor has a latent that depends on it alone, and often even if
+        latents are mixed: this is the most lenient of the scores. About `1 / factors` for
+        uninformative codes.
 
     Raises:
-        ValueError: for settings too small, unlabeled data, fewer than two factors that vary, or
-            an encoder that does not return one row of finite codes per image.
+        ValueError: For settings that are too small, unlabeled data, fewer than two factors that
+            vary, or an encoder that does not return one row of finite codes per image.
 
     Example:
         >>> from keras_disent.datasets import Sprites
@@ -83,7 +83,7 @@ def beta_vae_score(
     check_at_least(1, batch_size=batch_size, train_points=train_points, eval_points=eval_points)
     if sum(size > 1 for size in data.factor_sizes) < 2:
         raise ValueError(
-            "'beta_vae_score' tells factors apart, so it asks for two with more than one value. "
+            "'beta_vae_score' classifies factors, so it needs two with more than one value. "
             f"Got `factor_sizes` {tuple(data.factor_sizes)}."
         )
     random = generator(seed, legacy_stream)

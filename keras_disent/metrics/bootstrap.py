@@ -1,4 +1,4 @@
-"""How far a score would move with other samples."""
+"""Bootstrap confidence intervals of scores."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from keras_disent.metrics.checks import check_at_least
 
 
 class Interval(NamedTuple):
-    """The ends of a confidence interval."""
+    """Lower and upper end of a confidence interval."""
 
     low: float
     high: float
@@ -32,24 +32,25 @@ def bootstrap(
     test: tuple[ArrayLike, ...] | None = None,
     **settings: Any,
 ) -> Interval:
-    """Estimate a confidence interval of a score by drawing its samples again, with replacement.
+    """Estimate a confidence interval of a score by resampling its samples with replacement.
 
-    The spread of the scores of the resampled arrays is laid around the score of the arrays
-    themselves. (Their own center is elsewhere: repeated samples look like information.)
+    The interval is the spread of the resampled scores, centered on the score of the original
+    arrays. (The resampled scores have another center: repeated samples look like information.)
     Efron & Tibshirani (1993), "An Introduction to the Bootstrap", chapters 10 and 13.
 
     Args:
-        function: a metric of arrays, or anything that takes `arrays` and gives a score.
-        arrays: all of them with one row per sample, such as codes and factors.
-        level: share of such intervals that hold the score of unlimited samples.
-        n_resamples: how often they are drawn.
-        seed: of the draws.
-        n_jobs: how many scores are computed at once.
-        test: arrays for the argument `test` of the metric, drawn again likewise.
-        settings: other arguments of the metric.
+        function: Metric of arrays, or any function from `arrays` to a score.
+        arrays: Arrays with one row per sample, such as codes and factors.
+        level: Confidence level: the proportion of such intervals that contain the score of
+            unlimited samples.
+        n_resamples: Number of resamples.
+        seed: Random seed of the resamples.
+        n_jobs: Number of scores computed in parallel, in threads.
+        test: Arrays for the argument `test` of the metric, resampled likewise.
+        settings: Other arguments of the metric.
 
     Raises:
-        ValueError: for a level outside (0, 1), no resamples, or what the metric raises.
+        ValueError: For a level outside (0, 1), fewer than two resamples, or an error of the metric.
 
     Example:
         >>> from keras_disent.metrics import mig
@@ -68,14 +69,14 @@ def bootstrap(
     test_rows = None if test is None else [np.asarray(array) for array in test]
 
     def score(rng: np.random.Generator | None) -> float:
-        def again(group: list[Any]) -> list[Any]:
+        def resample(group: list[Any]) -> list[Any]:
             if rng is None:
                 return group
-            drawn = rng.integers(len(group[0]), size=len(group[0]))
-            return [array[drawn] for array in group]
+            indices = rng.integers(len(group[0]), size=len(group[0]))
+            return [array[indices] for array in group]
 
-        given = {} if test_rows is None else {"test": tuple(again(test_rows))}
-        return float(function(*again(rows), **given, **settings))
+        test_set = {} if test_rows is None else {"test": tuple(resample(test_rows))}
+        return float(function(*resample(rows), **test_set, **settings))
 
     generators = [None, *np.random.default_rng(seed).spawn(n_resamples)]
     scores = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(score)(rng) for rng in generators)
@@ -84,8 +85,8 @@ def bootstrap(
     return Interval(float(estimate + low), float(estimate + high))
 
 
-def of_accuracy(accuracy: float, points: int, level: float) -> Interval:
-    """Return the interval of a share of right answers: what drawing the answers again gives.
+def accuracy_interval(accuracy: float, points: int, level: float) -> Interval:
+    """Return the bootstrap interval of an accuracy over `points` test points, in closed form.
 
     >>> low, high = of_accuracy(0.9, 1000, 0.95)
     >>> round(low, 3), round(high, 3)

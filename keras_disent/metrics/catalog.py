@@ -1,4 +1,4 @@
-"""All metrics by name: what they take, and which settings they have."""
+"""Registry of all metrics by name, with their inputs and settings."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -25,18 +25,18 @@ from keras_disent.metrics.votes import factor_vae_score, z_max_score
 
 
 class Metric(NamedTuple):
-    """A metric and what it takes.
+    """A metric: its function, its inputs and its requirements.
 
     Attributes:
-        function: returns the score, a float or something `float()` accepts. Its keyword-only
-            arguments are its settings, each with a default; `test` and `n_jobs` are not.
+        function: Returns the score, a float or an object that `float()` accepts. Its keyword-only
+            arguments are its settings, each with a default, except `test` and `n_jobs`.
         takes: "arrays" for `function(codes, factors)`, "codes" for `function(codes)`,
             "posterior" for `function(means, log_variances, factors)`, "encoder" for
             `function(encoder, data)`.
-        latents: the fewest that it can score.
-        grid: whether it needs every combination of factors.
-        higher: whether a higher score is the better one.
-        continuous: what it does with a continuous factor; settings are filled in.
+        latents: Minimum number of latents.
+        grid: Whether it needs every combination of factors.
+        higher: Whether higher scores are better.
+        continuous: How it treats a continuous factor; settings are filled in.
     """
 
     function: Callable[..., Any]
@@ -48,13 +48,13 @@ class Metric(NamedTuple):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """All keyword-only arguments with their defaults."""
+        """All keyword-only arguments of the function with their defaults."""
         arguments = inspect.signature(self.function).parameters.values()
         return {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings with their defaults."""
+        """Settings with their defaults."""
         return {k: v for k, v in self.arguments.items() if k not in ("test", "n_jobs")}
 
 
@@ -101,7 +101,7 @@ METRICS: dict[str, Metric] = {
     "z_max": Metric(z_max_score, takes="encoder", grid=True),
 }
 
-# What the large studies of the field report.
+# The scores that the large studies of the field report.
 STANDARD = (
     "beta_vae_score",
     "dci",
@@ -114,32 +114,41 @@ STANDARD = (
     "unsupervised",
 )
 
-# Those that need no labels.
+# The scores that need no labels.
 LABEL_FREE = ("unsupervised", "active_units")
 
 Names = str | Iterable[str] | Mapping[str, Mapping[str, Any]]
 
 
 def check(metrics: Names, data: Any, latents: int | None = None) -> dict[str, dict[str, Any]]:
-    """Return what `evaluate` would compute, `{name: settings}`, without computing it.
+    """Validate names and settings of metrics; return them as `{name: settings}`.
+
+    Nothing is computed.
+
+    Args:
+        metrics: As in `evaluate`.
+        data: Ground-truth data set.
+        latents: Number of latents of the model, if known.
 
     Raises:
-        ValueError: for an unknown name or setting, unlabeled data, or too few `latents`.
+        ValueError: For an unknown name or setting, unlabeled data, or too few `latents`.
     """
-    chosen = settings_of(metrics, seed=0)
-    check_data(data, chosen)
-    many = [name for name in chosen if latents is not None and METRICS[name].latents > latents]
-    if many:
+    settings_by_name = settings_of(metrics, seed=0)
+    check_data(data, settings_by_name)
+    too_wide = [
+        name for name in settings_by_name if latents is not None and METRICS[name].latents > latents
+    ]
+    if too_wide:
         raise ValueError(
-            f"{' and '.join(map(repr, many))} compare latents, so there must be at least "
-            f"{METRICS[many[0]].latents}. Got {latents}."
+            f"{' and '.join(map(repr, too_wide))} compare latents, so there must be at least "
+            f"{METRICS[too_wide[0]].latents}. Got {latents}."
         )
-    given = metrics if isinstance(metrics, Mapping) else {}
-    return {name: dict(given.get(name, {})) for name in chosen}
+    options = metrics if isinstance(metrics, Mapping) else {}
+    return {name: dict(options.get(name, {})) for name in settings_by_name}
 
 
 def names(metrics: Names) -> tuple[str, ...]:
-    """Return the names that "standard", "all", one name or several stand for.
+    """Expand "standard", "all", one name or several names into a tuple of names.
 
     >>> names("mig"), "dci" in names("standard")
     (('mig',), True)
@@ -149,31 +158,38 @@ def names(metrics: Names) -> tuple[str, ...]:
     return tuple(metrics)
 
 
-def check_data(data: Any, chosen: Iterable[str]) -> None:
-    """Raise ValueError if a metric needs labels, or a grid of factors, that `data` has not."""
-    check_labeled(data, *(name for name in chosen if METRICS[name].takes != "codes"))
-    check_grid(data, *(name for name in chosen if METRICS[name].grid))
+def check_data(data: Any, metrics: Iterable[str]) -> None:
+    """Raise ValueError if a metric needs labels, or a grid of factors, that `data` lacks."""
+    metrics = tuple(metrics)
+    check_labeled(data, *(name for name in metrics if METRICS[name].takes != "codes"))
+    check_grid(data, *(name for name in metrics if METRICS[name].grid))
 
 
 def applicable(metrics: Iterable[str], data: Any) -> tuple[str, ...]:
-    """Return those of some metrics that `data` has the labels for; else those without labels."""
+    """Keep the metrics that `data` has the labels for; if none, return the label-free ones."""
     labeled = len(getattr(data, "factor_sizes", ())) > 0
     grid = hasattr(data, "sample_factors")
-    fit = [m for m in metrics if (labeled or METRICS[m].takes == "codes")]
-    return tuple(m for m in fit if grid or not METRICS[m].grid) or LABEL_FREE
+    return (
+        tuple(
+            name
+            for name in metrics
+            if (labeled or METRICS[name].takes == "codes") and (grid or not METRICS[name].grid)
+        )
+        or LABEL_FREE
+    )
 
 
 def settings_of(
     metrics: Names, seed: int, legacy_stream: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """All settings of the metrics asked for, by name, in the order asked."""
-    given = metrics if isinstance(metrics, Mapping) else {name: {} for name in names(metrics)}
-    if not given:
+    """Return all settings of the requested metrics, by name, in the requested order."""
+    options = metrics if isinstance(metrics, Mapping) else {name: {} for name in names(metrics)}
+    if not options:
         raise ValueError(
             f"`metrics` must name at least one. Choose from: {', '.join(sorted(METRICS))}."
         )
-    chosen = {}
-    for name, changes in given.items():
+    settings_by_name = {}
+    for name, changes in options.items():
         settings = lookup(name, METRICS, "metric").settings
         for setting in changes:
             if setting not in settings:
@@ -182,6 +198,6 @@ def settings_of(
                     f"Choose from: {', '.join(sorted(settings)) or 'none'}."
                 )
         common = {"seed": seed, "legacy_stream": legacy_stream}
-        drawn = {key: value for key, value in common.items() if key in settings}
-        chosen[name] = {**settings, **drawn, **changes}
-    return chosen
+        accepted = {key: value for key, value in common.items() if key in settings}
+        settings_by_name[name] = {**settings, **accepted, **changes}
+    return settings_by_name

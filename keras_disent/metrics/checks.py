@@ -1,4 +1,4 @@
-"""What every metric asks of its arguments. Each message states the rule, then what came."""
+"""Argument checks that all metrics share. Messages state the rule, then the value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +15,8 @@ class FactorError(ValueError):
     """A factor that cannot be scored.
 
     Args:
-        message: text with the placeholder `{factor}`, filled in with the column number.
-        number: column of the factor.
+        message: Text with the placeholder `{factor}`, filled in with the column number.
+        number: Column of the factor.
     """
 
     def __init__(self, message: str, number: int) -> None:
@@ -41,24 +41,24 @@ def check_codes(codes: ArrayLike, name: str = "`codes`") -> NDArray[Any]:
         raise ValueError(f"{name} must hold real numbers. Got dtype {array.dtype}.")
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
-    strange = array.size - np.count_nonzero(np.isfinite(array))
-    if strange:
-        raise ValueError(f"{name} must be finite. Got {strange} NaN or infinite of {array.size}.")
+    invalid = array.size - np.count_nonzero(np.isfinite(array))
+    if invalid:
+        raise ValueError(f"{name} must be finite. Got {invalid} NaN or infinite of {array.size}.")
     return array
 
 
 def check_factors(
     factors: ArrayLike, continuous: Continuous = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return `factors` `(samples, factors)`, and which columns are continuous `(factors,)`.
+    """Return `factors` `(samples, factors)` and a mask of the continuous columns `(factors,)`.
 
-    The array is int64, or float64 if a column is continuous. Floats are welcome in a discrete
-    column as long as they are whole numbers.
+    The array is int64, or float64 if a column is continuous. Discrete columns may be floats with
+    integer values.
 
     Args:
-        factors: numbers `(samples, factors)`.
-        continuous: the continuous columns: all (True), none (False) or their numbers. By default,
-            those that hold a number that is not whole.
+        factors: Numbers `(samples, factors)`.
+        continuous: Continuous columns: all (True), none (False) or their numbers; default, the
+            columns with a non-integer value.
     """
     array = np.asarray(factors)
     if array.ndim != 2:
@@ -67,16 +67,16 @@ def check_factors(
         )
     if array.dtype.kind not in "biuf":
         raise ValueError(f"`factors` must hold numbers. Got dtype {array.dtype}.")
-    whole = np.ones(array.shape, np.bool_)
+    is_integer = np.ones(array.shape, np.bool_)
     if array.dtype.kind == "f":
-        strange = array[~np.isfinite(array)]
-        if strange.size:
-            raise ValueError(f"`factors` must hold finite numbers. Got {strange[0]}.")
-        whole = array == np.round(array)
+        invalid = array[~np.isfinite(array)]
+        if invalid.size:
+            raise ValueError(f"`factors` must hold finite numbers. Got {invalid[0]}.")
+        is_integer = array == np.round(array)
     columns = array.shape[1]
     mask = np.zeros(columns, np.bool_)
     if continuous is None:
-        mask |= ~whole.all(axis=0)
+        mask |= ~is_integer.all(axis=0)
     elif isinstance(continuous, bool | np.bool_):
         mask |= bool(continuous)
     else:
@@ -89,12 +89,13 @@ def check_factors(
                     f"{columns - 1}. Got {number!r}."
                 )
         mask[numbers] = True
-    broken = np.flatnonzero(~whole.all(axis=0) & ~mask)
-    if broken.size:
+    invalid_columns = np.flatnonzero(~is_integer.all(axis=0) & ~mask)
+    if invalid_columns.size:
+        column = invalid_columns[0]
         raise FactorError(
             "{factor} must hold whole numbers unless it is named in `continuous`. "
-            f"Got {array[~whole[:, broken[0]], broken[0]][0]}.",
-            broken[0],
+            f"Got {array[~is_integer[:, column], column][0]}.",
+            column,
         )
     return array.astype(np.float64 if mask.any() else np.int64), mask
 
@@ -102,11 +103,11 @@ def check_factors(
 def check_arrays(
     codes: ArrayLike, factors: ArrayLike, continuous: Continuous = None
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """Return codes, factors and which of these are continuous, checked; rows are samples.
+    """Validate codes and factors; return them with a mask of the continuous factors.
 
     Raises:
-        ValueError: for another number of axes than two, numbers that are not finite, unequal
-            numbers of rows, fewer than two rows, or what `check_factors` raises.
+        ValueError: If an array does not have two axes or finite numbers, for unequal numbers of
+            rows, fewer than two rows, or an error of `check_factors`.
     """
     codes = check_codes(codes)
     factors, mask = check_factors(factors, continuous)
@@ -122,7 +123,7 @@ def check_arrays(
 def discrete_arrays(
     codes: ArrayLike, factors: ArrayLike, continuous: Continuous, bins: int
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return codes and factors as `check_arrays`, with continuous factors in equal-width bins."""
+    """Validate codes and factors, and sort continuous factors into bins of equal width."""
     check_at_least(2, bins=bins)
     codes, factors, mask = check_arrays(codes, factors, continuous)
     return codes, in_bins(factors, mask, bins)
@@ -132,20 +133,20 @@ def in_bins(
     factors: NDArray[Any],
     continuous: NDArray[np.bool_],
     bins: int,
-    fitted: NDArray[Any] | None = None,
+    reference: NDArray[Any] | None = None,
 ) -> NDArray[np.int64]:
-    """Return factors with the continuous columns sorted into bins of equal width.
+    """Sort the continuous columns of `factors` into bins of equal width.
 
     Args:
         factors: `(samples, factors)`.
-        continuous: which columns are continuous, `(factors,)`.
-        bins: number of bins.
-        fitted: factors whose ranges are cut into bins; default, `factors`. Numbers beyond them
-            are in the outermost bins.
+        continuous: Mask of the continuous columns, `(factors,)`.
+        bins: Number of bins.
+        reference: Factors whose ranges are cut into bins; default, `factors`. Numbers beyond these
+            ranges are in the outermost bins.
     """
     labels = factors.astype(np.int64)
     if continuous.any():
-        ranges = (factors if fitted is None else fitted)[:, continuous]
+        ranges = (factors if reference is None else reference)[:, continuous]
         inside = factors[:, continuous].clip(ranges.min(axis=0), ranges.max(axis=0))
         labels[:, continuous] = discretize(inside, bins, ranges)
     return labels
@@ -169,7 +170,7 @@ def check_labeled(data: Any, *names: str) -> None:
         )
     if max(data.factor_sizes, default=0) < 2:
         raise ValueError(
-            f"{' and '.join(map(repr, names))} ask for a factor with more than one value. "
+            f"{' and '.join(map(repr, names))} need a factor with more than one value. "
             f"Got `factor_sizes` {tuple(data.factor_sizes)} of {', '.join(data.factor_names)}."
         )
 
@@ -178,7 +179,7 @@ def check_grid(data: Any, *names: str) -> None:
     """Raise ValueError if `data` cannot show every combination of factors, as `names` need."""
     if names and not hasattr(data, "sample_factors"):
         raise ValueError(
-            f"{' and '.join(map(repr, names))} ask for images of any combination of factors, so "
+            f"{' and '.join(map(repr, names))} need images of any combination of factors, so "
             "`data` must be a grid of them (have `sample_factors`). "
             f"'{getattr(data, 'name', type(data).__name__)}' has labels, but no grid. "
             "Scores of a sample, such as 'mig', 'dci' and 'sap', can do without."
@@ -186,7 +187,7 @@ def check_grid(data: Any, *names: str) -> None:
 
 
 def varying(factors: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which columns of `factors` take more than one value."""
+    """Return a mask of the columns of `factors` with more than one value."""
     return factors.max(axis=0) > factors.min(axis=0)
 
 
@@ -197,13 +198,16 @@ def train_and_test(
     seed: int,
     continuous: Continuous = None,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """Return codes and factors to fit, those to test on, and which factors are continuous.
+    """Split codes and factors into training and test sets; mask the continuous factors.
 
     Without `test`, a third of the rows, drawn with `seed`, is for testing.
 
+    Returns:
+        Training codes and factors, test codes and factors, and the mask `(factors,)`.
+
     Raises:
-        ValueError: as `check_arrays`; if the test arrays have other columns; or fewer than 3
-            samples are to be split.
+        ValueError: As `check_arrays`; if the test arrays have other columns; or for fewer than 3
+            samples to split.
     """
     codes, factors, mask = check_arrays(codes, factors, continuous)
     if test is None:
@@ -212,12 +216,12 @@ def train_and_test(
                 f"A third of the samples is for testing, which takes at least 3. Got {len(codes)}."
             )
         order = np.random.default_rng(seed).permutation(len(codes))
-        tested, fitted = np.split(order, [len(codes) // 3])
-        return codes[fitted], factors[fitted], codes[tested], factors[tested], mask
+        test_rows, train_rows = np.split(order, [len(codes) // 3])
+        return codes[train_rows], factors[train_rows], codes[test_rows], factors[test_rows], mask
     if len(test) != 2:
         raise ValueError(f"`test` is a pair (codes, factors). Got {len(test)} parts.")
-    same = np.shape(test[1])[1:] == factors.shape[1:]
-    columns = np.flatnonzero(mask).tolist() if same else None
+    has_same_columns = np.shape(test[1])[1:] == factors.shape[1:]
+    columns = np.flatnonzero(mask).tolist() if has_same_columns else None
     test_codes, test_factors, _ = check_arrays(*test, columns)
     if test_codes.shape[1] != codes.shape[1] or test_factors.shape[1] != factors.shape[1]:
         raise ValueError(
@@ -228,10 +232,10 @@ def train_and_test(
 
 
 def factors_that_vary(factors: NDArray[Any], metric: str) -> NDArray[np.int64]:
-    """Return the numbers of the factors that take more than one value.
+    """Return the numbers of the factors with more than one value.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     used = np.flatnonzero(varying(factors))
     if not used.size:
@@ -244,7 +248,7 @@ def factors_that_vary(factors: NDArray[Any], metric: str) -> NDArray[np.int64]:
 def check_values(
     factors: NDArray[np.int64], test_factors: NDArray[np.int64], used: NDArray[np.int64]
 ) -> None:
-    """Raise FactorError if one of the factors `used` has more values than there are samples."""
+    """Raise FactorError if one of the `used` factors has more values than training samples."""
     for number in used:
         values = len(np.union1d(factors[:, number], test_factors[:, number]))
         if values > len(factors):

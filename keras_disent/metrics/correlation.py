@@ -1,4 +1,4 @@
-"""Mean correlation after matching: with factors, or of two models."""
+"""Mean correlation coefficient of matched latents and factors, or of two models."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -14,9 +14,10 @@ class MCC(NamedTuple):
     """Mean correlation coefficient; `float()` of it is `score`.
 
     Attributes:
-        score: mean absolute correlation of the matched pairs.
-        matrix: absolute correlation of every column with every other, float64 `(p, q)`.
-        pairs: the match, as numbers of columns `(of codes, of others)`.
+        score: Mean absolute correlation of the matched pairs.
+        matrix: Absolute correlation of every column of `codes` with every column of `others`,
+            float64 `(p, q)`.
+        pairs: Matched pairs of column numbers, `(column of codes, column of others)`.
     """
 
     score: float
@@ -36,21 +37,21 @@ def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     Hyvärinen & Morioka (2016), "Unsupervised Feature Extraction by Time-Contrastive Learning and
     Nonlinear ICA", section 6.
 
-    A constant column correlates 0 with all others. Of copied latents, one is matched. The values
-    of a factor count as numbers here, so that relabeling them changes the score, unless it
-    keeps (or reverses) their order and `kind` is "spearman".
+    A constant column has correlation 0 with all others. Of copied latents, one is matched. The
+    values of a factor are treated as numbers, so relabeling them changes the score, unless `kind`
+    is "spearman" and their order is preserved or reversed.
 
     Args:
-        codes: floats `(samples, p)`.
-        others: numbers `(samples, q)` of the same samples: factors, or codes of another model.
-        kind: "pearson" for linear, "spearman" for monotonous relations (ranks; ties share theirs).
+        codes: Floats `(samples, p)`.
+        others: Numbers `(samples, q)` for the same samples: factors, or codes of another model.
+        kind: "pearson" for linear, "spearman" for monotonic relations (ranks, with ties averaged).
 
     Returns:
-        1 if every pair is related without exception; for independent columns, what chance
-        correlates: less than about `1 / sqrt(samples)` times a few.
+        1 if every pair is perfectly related; for independent columns, the largest correlations
+        by chance, less than about `1 / sqrt(samples)` times a few.
 
     Raises:
-        ValueError: for malformed arrays, unequal numbers of rows, fewer than two rows, an array
+        ValueError: For malformed arrays, unequal numbers of rows, fewer than two rows, an array
             without columns, or an unknown kind.
 
     Example:
@@ -85,15 +86,15 @@ def absolute_correlations(
     """Return the absolute correlation of every column of `first` with every one of `second`.
 
     Args:
-        first: finite floats `(samples, p)`.
-        second: finite floats `(samples, q)`.
+        first: Finite floats `(samples, p)`.
+        second: Finite floats `(samples, q)`.
         kind: "pearson", or "spearman" for the correlation of ranks.
 
     Returns:
         From 0 to 1, float64 `(p, q)`; 0 for constant columns.
 
     Raises:
-        ValueError: for another kind.
+        ValueError: For another kind.
 
     Example:
         >>> first = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0]])

@@ -1,4 +1,4 @@
-"""DCI-ES: how explicit codes are, and of which size, beside the scores of DCI."""
+"""DCI-ES: the scores of DCI, with explicitness and size."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import Continuous, FactorError, check_at_least
-from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fitted, prepared
+from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fit_predictors, prepare
 from keras_disent.metrics.predictors import relative_error
 
 
@@ -14,18 +14,18 @@ class DCIES(NamedTuple):
     """Explicitness and size beside the scores of DCI; `float()` of them is `explicitness`.
 
     Attributes:
-        explicitness: how little capacity it takes to use the codes, from -1 to 1.
-        size: number of factors used for each latent.
-        disentanglement: as in DCI, of the probe of largest capacity.
-        completeness: as in DCI.
+        explicitness: Ease of prediction: high if probes of low capacity suffice; from -1 to 1.
+        size: Number of factors used divided by the number of latents.
+        disentanglement: As in DCI, for the probe of largest capacity.
+        completeness: As in DCI, for that probe.
         informativeness: 1 minus the loss of that probe on the test samples, mean over factors.
         explicitness_per_factor: float64 `(factors used,)`.
         losses: float64 `(factors used, capacities)`, loss on the test samples of the best probe
-            of at most that capacity: the share told wrong or, of a continuous factor, the squared
-            error in units of the variance.
-        capacities: int64, numbers of rounds of boosting.
-        baselines: float64 `(factors used,)`, the loss of the best answer without codes.
-        factors_used: numbers of the factors that vary; others are skipped.
+            of at most that capacity: the error rate or, for a continuous factor, the squared
+            error divided by the variance.
+        capacities: int64, numbers of boosting rounds.
+        baselines: float64 `(factors used,)`, loss of the best constant prediction.
+        factors_used: Numbers of the factors with more than one value; others are skipped.
     """
 
     explicitness: float
@@ -52,40 +52,40 @@ def dci_es(
     seed: int = 0,
     n_jobs: int = 1,
 ) -> DCIES:
-    """Score how explicit codes are: how little capacity a predictor needs to make use of them.
+    """Score how explicit codes are: how little capacity a predictor needs to use them.
 
-    Predictors of growing capacity, or probes, are fitted from all latents to each factor. Their
-    losses on test samples, drawn over capacity, enclose an area: explicitness is 1 minus
-    this area, relative to the area below a straight line that falls from the loss without codes,
-    at the least capacity, to 0 at the largest. Eastwood et al. (2023), "DCI-ES: An Extended
+    Predictors of growing capacity, or probes, are fitted from all latents to each factor.
+    Explicitness is 1 minus the area below the curve of their test losses against capacity. The
+    unit of the area is the triangle below a straight line from the loss without codes, at the
+    least capacity, to 0 at the largest. Eastwood et al. (2023), "DCI-ES: An Extended
     Disentanglement Framework with Connections to Identifiability", section 4.
 
     The probes here are `BoostedTrees` of 1 to 100 rounds of trees of depth 3; capacity is the
-    logarithm of the number of rounds, and loss the share of samples told wrong. Continuous factors
-    have `BoostedRegression`, whose loss is the share of the variance not explained. As no probe
+    logarithm of the number of rounds, and loss the error rate. Continuous factors have
+    `BoostedRegression`, whose loss is the unexplained proportion of the variance. As no probe
     needs to be worse than a weaker one, the least loss up to each capacity counts. The area reaches
-    down to a loss of 0, and not only to the least loss these codes allow, so that knowing nothing
-    is not explicit. So scores compare with each other, but not with those of other probes.
+    down to a loss of 0, not only to the least loss of these codes, so that uninformative codes are
+    not explicit. So scores compare with each other, but not with those of other probes.
 
     Factors with a single value are skipped.
 
     Args:
-        codes: floats `(samples, latents)`, at least two latents. They are rounded to float32.
-        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
-        test: codes and factors on which to judge the probes, instead of a third of the rows,
-            which are then not used for fitting.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
-        seed: of the split.
-        n_jobs: number of factors to fit at a time, in threads. It does not change the result.
+        codes: Floats `(samples, latents)`, at least two latents. They are rounded to float32.
+        factors: Numbers `(samples, factors)`, integers unless continuous; at least two that vary.
+        test: Codes and factors that test the probes; default, a third of the rows, which are then
+            not used for fitting.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
+        seed: Random seed of the split.
+        n_jobs: Number of factors fitted in parallel, in threads. It does not change the result.
 
     Returns:
-        An explicitness of 1 if the weakest probe tells every factor; 0 if the loss falls evenly
-        to 0; -1 if no probe is better than none.
+        An explicitness of 1 if the weakest probe predicts every factor; 0 if the loss falls
+        linearly to 0; -1 if no probe is better than none.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two latents or two factors that vary, fewer
-            than one job, or test samples that share the value of a factor.
+        ValueError: For malformed arrays, fewer than two latents or two factors that vary, fewer
+            than one job, or test samples with a single value of a factor.
 
     Example:
         >>> factors = np.indices((4, 5, 3)).reshape(3, -1).T
@@ -94,7 +94,7 @@ def dci_es(
         (1.0, 1.0, array([  1, 100]))
     """
     check_at_least(1, n_jobs=n_jobs)
-    arrays, used = prepared(codes, factors, test, seed, continuous, "DCI-ES")
+    arrays, used = prepare(codes, factors, test, seed, continuous, "DCI-ES")
     tests = list(zip(arrays.test_factors.T, arrays.continuous, strict=True))
     for number, (labels, _) in zip(used, tests, strict=True):
         if labels.min() == labels.max():
@@ -103,8 +103,8 @@ def dci_es(
                 "Got 1 of {factor}.",
                 number,
             )
-    baselines = np.array([1.0 if real else 1 - _most_frequent(labels) for labels, real in tests])
-    models = fitted("boosting", arrays, seed, n_jobs)
+    baselines = np.array([1.0 if real else 1 - _majority(labels) for labels, real in tests])
+    models = fit_predictors("boosting", arrays, seed, n_jobs)
     errors = [
         [
             relative_error(answers, labels) if real else np.mean(answers != labels)
@@ -131,6 +131,6 @@ def dci_es(
     )
 
 
-def _most_frequent(labels: NDArray[np.int64]) -> float:
-    """Return the share of the most frequent label."""
+def _majority(labels: NDArray[np.int64]) -> float:
+    """Return the relative frequency of the most frequent label."""
     return float(np.unique(labels, return_counts=True)[1].max() / len(labels))

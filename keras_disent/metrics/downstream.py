@@ -1,4 +1,4 @@
-"""Downstream tasks: how well classifiers tell the factors from codes, or from part of them."""
+"""Downstream tasks: predict the factors from codes, or from some of the latents."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -21,14 +21,14 @@ from keras_disent.metrics.predictors import (
 
 
 class Downstream(NamedTuple):
-    """Accuracies by number of training samples; `float()` is the mean test one at the largest.
+    """Accuracies by training size; `float()` is the mean test accuracy at the largest size.
 
     Attributes:
-        sizes: numbers of training samples, ascending.
-        train_accuracy: share of the training samples told right (of a continuous factor, R², or 0
-            if it is below), `(sizes, factors)`.
-        test_accuracy: the same for the test samples, `(sizes, factors)`.
-        factors_used: numbers of the factors, those that vary.
+        sizes: Numbers of training samples, ascending.
+        train_accuracy: Accuracy on the training samples, `(sizes, factors)`; R² (at least 0) for a
+            continuous factor.
+        test_accuracy: The same on the test samples, `(sizes, factors)`.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     sizes: tuple[int, ...]
@@ -48,12 +48,12 @@ class Downstream(NamedTuple):
 
     @property
     def min_train_accuracy(self) -> NDArray[np.float64]:
-        """That of the worst factor, `(sizes,)`."""
+        """Minimum over factors, `(sizes,)`."""
         return self.train_accuracy.min(axis=1)
 
     @property
     def min_test_accuracy(self) -> NDArray[np.float64]:
-        """That of the worst factor, `(sizes,)`."""
+        """Minimum over factors, `(sizes,)`."""
         return self.test_accuracy.min(axis=1)
 
     def __float__(self) -> float:
@@ -70,37 +70,36 @@ def downstream(
     continuous: Continuous = None,
     seed: int = 0,
 ) -> Downstream:
-    """Score how well a classifier tells each factor from the codes, after few samples and many.
+    """Score how well each factor is predicted from the codes, by number of training samples.
 
-    One classifier for every factor and training size, on the codes as they are; regressors for
-    continuous factors. Locatello et
-    al. (2019), "Challenging Common Assumptions in the Unsupervised Learning of Disentangled
-    Representations", section 5.5.
+    One classifier is fitted for every factor and training size, on unscaled codes; continuous
+    factors have regressors. Locatello et al. (2019), "Challenging Common Assumptions in the
+    Unsupervised Learning of Disentangled Representations", section 5.5.
 
-    Factors with a single value are skipped. A factor of which the first few samples show one
-    value only is answered with that value. Constant and duplicated latents change nothing but
-    ties. The score does not depend on the scale of latents, except for "logistic".
+    Factors with a single value are skipped. If the training samples have one value of a factor,
+    that value is the prediction. Constant and duplicated latents change nothing but ties. The
+    score does not depend on the scale of latents, except for "logistic".
 
     Args:
-        codes: floats `(samples, latents)`.
-        factors: numbers `(samples, factors)`, whole unless continuous.
-        test: codes and factors that judge the predictors, instead of a third of the rows, which
-            are then not used for fitting.
-        predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
+        codes: Floats `(samples, latents)`.
+        factors: Numbers `(samples, factors)`, integers unless continuous.
+        test: Codes and factors that test the predictors; default, a third of the rows, which are
+            then not used for fitting.
+        predictor: "boosting", "exact_boosting" (that of scikit-learn, about 20 times slower) or
             "logistic".
-        sizes: numbers of training samples. As many are taken from the start of the training
-            samples, which are in random order if they were split off, or else as given. A size
-            beyond all samples means all of them; `sizes` of the result says what was used.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
-        seed: of the split, and of ties in the classifier.
+        sizes: Numbers of training samples, taken from the start of the training set. It is in
+            random order if it was split off, otherwise in the order of `codes`. Larger sizes mean
+            all samples; `sizes` of the result has the sizes used.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
+        seed: Random seed of the split, and of ties in the classifier.
 
     Returns:
-        Accuracies of 1 if each factor can be told from the codes, entangled or not; about the
-        share of its most frequent value if they know nothing of it.
+        Accuracies of 1 if each factor is predictable from the codes, entangled or not; about the
+        frequency of the most frequent value for uninformative codes.
 
     Raises:
-        ValueError: for malformed arrays, no factor that varies, an unknown predictor, or sizes
+        ValueError: For malformed arrays, no factor that varies, an unknown predictor, or sizes
             below 1.
 
     Example:
@@ -120,25 +119,25 @@ def downstream(
     train_accuracy, test_accuracy = np.empty((2, len(numbers), used.size))
     for s, n in enumerate(numbers):
         for i, factor in enumerate(used):
-            seen, labels = codes[:n], factors[:n, factor]
-            model = fit_predictor(predictor, seen, labels, seed, mask[factor])
+            inputs, labels = codes[:n], factors[:n, factor]
+            model = fit_predictor(predictor, inputs, labels, seed, mask[factor])
             train_accuracy[s, i], test_accuracy[s, i] = train_and_test_accuracy(
-                model, seen, labels, test_codes, test_factors[:, factor], mask[factor]
+                model, inputs, labels, test_codes, test_factors[:, factor], mask[factor]
             )
     return Downstream(tuple(numbers), train_accuracy, test_accuracy, tuple(used.tolist()))
 
 
 class ReducedDownstream(NamedTuple):
-    """Accuracies without the latents of one factor; `float()` is the gap they leave.
+    """Accuracies after removing the latents of one factor; `float()` is the gap to other factors.
 
     Attributes:
-        train_accuracy: share of the training samples told right (of a continuous factor, R², or 0
-            if it is below), `(factors, factors)`: rows by the factor whose latents are removed,
-            columns by the factor that is told.
-        test_accuracy: the same for the test samples.
-        removed_latents: numbers of the latents removed for each factor, in order,
+        train_accuracy: Accuracy on the training samples, `(factors, factors)`; R² (at least 0) for
+            a continuous factor. Rows are the factors whose latents are removed, columns are the
+            predicted factors.
+        test_accuracy: The same on the test samples.
+        removed_latents: Numbers of the latents removed for each factor, in order,
             `(factors, n_removed)`.
-        factors_used: numbers of the factors, those that vary.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     train_accuracy: NDArray[np.float64]
@@ -170,36 +169,37 @@ def reduced_downstream(
     continuous: Continuous = None,
     seed: int = 0,
 ) -> ReducedDownstream:
-    """Score how much of one factor, and of no other, is lost with the latents most important to it.
+    """Score how much accuracy each factor alone loses without its most important latents.
 
-    For every factor, the latent most important to boosted trees that tell it is removed, then
-    the next one, trained again on what remains, up to `n_removed`. Classifiers, and regressors for
-    continuous factors, then tell all factors from the remaining latents. This is
+    For every factor, boosted trees are fitted and their most important latent is removed. This is
+    repeated on the remaining latents until `n_removed` are gone. Classifiers, and regressors for
+    continuous factors, then predict all factors from the remaining latents. This is
     `reduced_downstream_task` of disentanglement_lib.
 
     Factors with a single value are skipped. A constant latent is removed last. A duplicated
-    latent keeps its factor alive until both are removed; which of equally important latents
-    goes first is a matter of their order.
+    latent preserves its factor until both copies are removed; of equally important latents, the
+    first is removed first.
 
     Args:
-        codes: floats `(samples, latents)`, more latents than are removed.
-        factors: numbers `(samples, factors)`, whole unless continuous.
-        test: codes and factors that judge the predictors, instead of a third of the rows, which
-            are then not used for fitting.
-        predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
-            "logistic". The first two say themselves which latents are important.
+        codes: Floats `(samples, latents)`, more latents than are removed.
+        factors: Numbers `(samples, factors)`, integers unless continuous.
+        test: Codes and factors that test the predictors; default, a third of the rows, which are
+            then not used for fitting.
+        predictor: "boosting", "exact_boosting" (that of scikit-learn, about 20 times slower) or
+            "logistic". The first two have importances of their own; "logistic" uses those of
+            "boosting".
         n_removed: Number of latents removed for each factor.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
-        seed: of the split, and of ties in the classifier.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
+        seed: Random seed of the split, and of ties in the classifier.
 
     Returns:
-        A gap near 1 if each factor of many values lives in `n_removed` latents of its own; 0 if
-        the codes know nothing, or the remaining latents make good for all that is removed.
-        It may be below 0.
+        A gap near 1 if each factor of many values has `n_removed` latents of its own; 0 for
+        uninformative codes, or if the remaining latents hold all that is removed. It may be below
+        0.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two factors that vary, an unknown predictor,
+        ValueError: For malformed arrays, fewer than two factors that vary, an unknown predictor,
             or too few latents.
 
     Example:
@@ -222,13 +222,13 @@ def reduced_downstream(
         raise ValueError("A reduced downstream task compares at least 2 factors that vary. Got 1.")
     importance_by = "boosting" if predictor == "logistic" else predictor
 
-    # Different factors often lose the same latents, and trees that tell importance tell factors.
+    # Factors often lose the same latents, and trees fitted for importance serve as predictors.
     @cache
     def fit(name: str, latents: tuple[int, ...], factor: int) -> Any:
         return fit_predictor(name, codes[:, latents], factors[:, factor], seed, mask[factor])
 
     @cache
-    def told(latents: tuple[int, ...], factor: int) -> tuple[float, float]:
+    def accuracies(latents: tuple[int, ...], factor: int) -> tuple[float, float]:
         return train_and_test_accuracy(
             fit(predictor, latents, factor),
             codes[:, latents],
@@ -238,15 +238,17 @@ def reduced_downstream(
             mask[factor],
         )
 
-    gone, scores = [], []
+    removed_latents, scores = [], []
     for factor in used.tolist():
         latents = tuple(range(codes.shape[1]))
-        lost: list[int] = []
+        removed: list[int] = []
         for _ in range(n_removed):
-            worth = fit(importance_by, latents, factor).feature_importances_
-            lost.append(latents[int(np.argmax(worth))])
-            latents = tuple(latent for latent in latents if latent != lost[-1])
-        gone.append(lost)
-        scores.append([told(latents, other) for other in used.tolist()])
+            importance = fit(importance_by, latents, factor).feature_importances_
+            removed.append(latents[int(np.argmax(importance))])
+            latents = tuple(latent for latent in latents if latent != removed[-1])
+        removed_latents.append(removed)
+        scores.append([accuracies(latents, other) for other in used.tolist()])
     train_accuracy, test_accuracy = np.moveaxis(np.array(scores), 2, 0)
-    return ReducedDownstream(train_accuracy, test_accuracy, np.array(gone), tuple(used.tolist()))
+    return ReducedDownstream(
+        train_accuracy, test_accuracy, np.array(removed_latents), tuple(used.tolist())
+    )

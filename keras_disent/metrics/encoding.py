@@ -1,4 +1,4 @@
-"""From indices of a data set to codes, in bounded memory."""
+"""Encode images of a data set by index, in bounded memory."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -9,16 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import check_codes
 
-CHUNK = 4096  # images drawn and handed to the encoder at once, if they are small
-CHUNK_BYTES = 2**26  # bytes of these as uint8, 64 MiB; a larger image goes by itself
-GRID_LIMIT = 1_000_000  # images whose codes are kept: 40 MB for ten float32 latents
+CHUNK = 4096  # maximum number of images per call of the encoder
+CHUNK_BYTES = 2**26  # maximum bytes of them as uint8, 64 MiB, unless one image is larger
+GRID_LIMIT = 1_000_000  # maximum number of cached codes: 40 MB for ten float32 latents
 
 Codes = NDArray[Any]
 Indices = NDArray[np.int64]
 
 
 class GroundTruth(Protocol):
-    """What a metric needs to know of a labeled data set."""
+    """Interface of a labeled data set that metrics use."""
 
     @property
     def factor_names(self) -> Sequence[str]: ...
@@ -32,7 +32,7 @@ class GroundTruth(Protocol):
 
 
 class HasEncode(Protocol):
-    """An object, such as a model, that turns images into codes."""
+    """An object with a method `encode` from images to codes, such as a model."""
 
     def encode(self, images: NDArray[np.uint8], /) -> ArrayLike: ...
 
@@ -41,23 +41,28 @@ Encoder = Callable[[NDArray[np.uint8]], ArrayLike] | HasEncode
 
 
 def codes_by_index(encoder: Encoder, data: GroundTruth, planned: int) -> Callable[[Indices], Codes]:
-    """Return the function from indices of `data` to codes `(len(indices), latents)`.
+    """Return a function from indices of `data` to codes `(len(indices), latents)`.
 
-    When the whole grid is no larger than the number of images `planned` to be encoded, every
-    image is encoded once, and its code looked up from then on. So the encoder has to be
-    deterministic, and to treat each image by itself. Images are drawn and encoded in chunks of at
-    most 4,096 and at most 64 MiB as uint8, which is 256 MiB as float32. Data that show more than
-    one image of an index (`data.stochastic`) are drawn anew each time.
+    If the grid is no larger than `planned`, every image is encoded once, and later calls look its
+    code up. So the encoder must be deterministic, and encode each image independently. Images are
+    drawn and encoded in chunks of at most 4,096 and at most 64 MiB as uint8, which is 256 MiB as
+    float32. Data that show more than one image of an index (`data.stochastic`) are drawn anew
+    each time.
+
+    Args:
+        encoder: Function from images to codes, or object with such a method `encode`.
+        data: Ground-truth data set.
+        planned: Total number of images that will be encoded.
 
     Raises:
-        ValueError: if the encoder does not return one row of finite codes per image.
+        ValueError: If the encoder does not return one row of finite codes per image.
     """
     encode = encoder.encode if hasattr(encoder, "encode") else encoder
     random = np.random.default_rng(0)
 
     def codes_of(indices: Indices) -> Codes:
         return np.concatenate(
-            [_checked(encode(images), images) for images in _chunks(data, indices, random)]
+            [_check_rows(encode(images), images) for images in _chunks(data, indices, random)]
         )
 
     if getattr(data, "stochastic", False) or len(data) > min(planned, GRID_LIMIT):
@@ -67,15 +72,15 @@ def codes_by_index(encoder: Encoder, data: GroundTruth, planned: int) -> Callabl
 
 
 def posteriors(encoder: Any, data: GroundTruth, indices: Indices) -> tuple[Codes, Codes]:
-    """Return mean and log-variance of q(z|x) of some images: two arrays `(n, latents)`.
+    """Return mean and log-variance of q(z|x) of images by index: two arrays `(n, latents)`.
 
     Raises:
-        ValueError: if the encoder has no method `posterior_parameters`, or it does not return
+        ValueError: If the encoder has no method `posterior_parameters`, or it does not return
             two rows of finite numbers per image.
     """
     check_posterior(encoder)
     pairs = [
-        [_checked(part, images) for part in encoder.posterior_parameters(images)]
+        [_check_rows(part, images) for part in encoder.posterior_parameters(images)]
         for images in _chunks(data, indices, np.random.default_rng(0))
     ]
     means, log_variances = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -94,7 +99,7 @@ def check_posterior(encoder: Any) -> None:
 def _chunks(
     data: Any, indices: Indices, random: np.random.Generator
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield images, at most `CHUNK` and `CHUNK_BYTES` of them at a time."""
+    """Yield images in chunks of at most `CHUNK` images and `CHUNK_BYTES` bytes."""
     shape = data.image_shape if hasattr(data, "image_shape") else data.images(indices[:1]).shape
     size = max(1, min(CHUNK, CHUNK_BYTES // max(1, math.prod(shape))))
     for start in range(0, len(indices), size):
@@ -105,7 +110,7 @@ def _chunks(
             yield data.images(chunk)
 
 
-def _checked(codes: ArrayLike, images: NDArray[np.uint8]) -> Codes:
+def _check_rows(codes: ArrayLike, images: NDArray[np.uint8]) -> Codes:
     array = check_codes(codes, "What `encoder` returns")
     if len(array) != len(images):
         raise ValueError(

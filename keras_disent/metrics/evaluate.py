@@ -1,4 +1,4 @@
-"""One call that computes several scores of one encoder."""
+"""Compute several scores of one encoder in one call."""
 
 import os
 import warnings
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.registry import lookup
-from keras_disent.metrics.bootstrap import Interval, bootstrap, check_level, of_accuracy
+from keras_disent.metrics.bootstrap import Interval, accuracy_interval, bootstrap, check_level
 from keras_disent.metrics.catalog import METRICS, Metric, Names, check_data, settings_of
 from keras_disent.metrics.checks import FactorError, check_arrays, check_at_least, varying
 from keras_disent.metrics.encoding import (
@@ -25,7 +25,10 @@ from keras_disent.metrics.sampling import generator, sample_factors
 from keras_disent.metrics.scores import Scores
 
 MANY_VALUES = 20
-"""Whole numbers of more values than this, on data without a grid, may be meant as continuous."""
+"""Integer factors with more values than this, on data without a grid, may be continuous."""
+
+_Outcome = tuple[Any, Interval | ValueError | None]
+"""A score, and its interval or why there is none."""
 
 
 def evaluate(
@@ -46,47 +49,48 @@ def evaluate(
     """Compute several scores of one encoder on one data set.
 
     Metrics of arrays share one sample of images, encoded once, and run side by side. Names and
-    settings are checked before any work is done. A metric that cannot be computed does not cost
-    the others: a warning says why, and so does `failures` of the result.
+    settings are checked before any work is done. If one metric fails, the others are still
+    computed: a warning and `failures` of the result give the reason.
 
-    No image is drawn twice, and those on which predictors are tested are not among those they are
-    fitted to. Two kinds of grids are exceptions, and `test_disjoint` in the settings says so: with
-    `legacy_stream`, and where `data.stochastic` gives another image for each draw of an index,
-    combinations of factors are drawn with replacement.
+    No image is drawn twice, and test images of predictors are never training images. Two kinds of
+    grids are exceptions, and `test_disjoint` in the settings says so: with `legacy_stream`, and
+    where `data.stochastic` gives another image for each draw of an index, combinations of factors
+    are drawn with replacement.
 
     Factors of the kind "continuous" are scored as real numbers; `continuous_as` in the settings
     says how. A factor is left out, with a warning, if more than half of the images have a value of
     it that no other image has: then every latent seems to determine it.
 
     Args:
-        encoder: deterministic function, or object with such a method `encode`, from images
+        encoder: Deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`), such as a
-            model. Metrics of posteriors ask for its method `posterior_parameters`. If it has a
-            true attribute `discrete_codes`, "infomec" counts distinct codes (`discrete=True`).
-        data: a ground-truth data set. Data with labels that are no grid will do for metrics of
-            arrays, data without labels for those that need none.
+            model. Metrics of posteriors use its method `posterior_parameters`. If it has a true
+            attribute `discrete_codes`, "infomec" counts distinct codes (`discrete=True`).
+        data: Ground-truth data set. Metrics of arrays also accept labels that are no grid.
+            Metrics without labels accept unlabeled data.
         metrics: "standard" (those of the large studies), "all", names out of `METRICS`, or a dict
             from names to settings that differ from the defaults, such as `{"mig": {"bins": 10}}`.
             The setting `continuous` takes names of factors.
-        n_samples: number of images for metrics of arrays; all images if there are fewer.
-        n_test_samples: number of further images for those that judge a predictor. Of data with
-            fewer than `n_samples + n_test_samples` images, all are divided in this proportion.
-        seed: of all random draws.
-        representation: codes for the metrics of arrays: the "mean" of the posterior, or one
+        n_samples: Number of images for metrics of arrays; all images if there are fewer.
+        n_test_samples: Number of further images that test predictors. Data with fewer than
+            `n_samples + n_test_samples` images are divided in this proportion.
+        seed: Random seed of all draws.
+        representation: Codes for the metrics of arrays: the "mean" of the posterior, or one
             "sample" of it.
-        interval: confidence level of bootstrap intervals over the samples, such as 0.95; there is
-            none of `fairness` and `strong_downstream`.
-        n_resamples: how many draws those intervals are made from.
-        legacy_stream: draw as disentanglement_lib does from `numpy.random.RandomState(seed)`,
+        interval: Confidence level of bootstrap intervals over the samples, such as 0.95. `fairness`
+            and `strong_downstream` have no intervals.
+        n_resamples: Number of bootstrap resamples for those intervals.
+        legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`,
             where a metric can.
-        n_jobs: how many metrics of arrays are computed at once; default, one for each core.
-        progress: called with the name of each metric that is done, how many are, and of how many.
+        n_jobs: Number of metrics of arrays computed in parallel; default, one for each core.
+        progress: Called after each metric with its name, the number of finished metrics, and their
+            total.
 
     Returns:
-        Scores by name. What 0 and 1 mean is said by the metric's own function.
+        Scores by name. The function of each metric documents what 0 and 1 mean.
 
     Raises:
-        ValueError: for an unknown name or setting, an encoder that does not return codes, or if
+        ValueError: For an unknown name or setting, an encoder that does not return codes, or if
             none of the metrics can be computed.
 
     Example:
@@ -103,7 +107,7 @@ def evaluate(
         >>> scores.settings["mig"]["bins"]
         10
     """
-    chosen = settings_of(metrics, seed, legacy_stream)
+    settings_by_name = settings_of(metrics, seed, legacy_stream)
     check_at_least(2, n_samples=n_samples, n_test_samples=n_test_samples)
     lookup(representation, {"mean": 0, "sample": 1}, "representation")
     if interval is not None:
@@ -112,79 +116,84 @@ def evaluate(
         check_posterior(encoder)
     elif getattr(encoder, "discrete_codes", False):
         options = metrics if isinstance(metrics, Mapping) else {}
-        for name, settings in chosen.items():
+        for name, settings in settings_by_name.items():
             if "discrete" in settings and "discrete" not in options.get(name, {}):
                 settings["discrete"] = True
-    reasons = {name: _reason(name, encoder, data) for name in chosen}
+    reasons = {name: _obstacle(name, encoder, data) for name in settings_by_name}
     failures = {name: reason for name, reason in reasons.items() if reason}
-    if len(failures) == len(chosen):
-        check_data(data, chosen)
+    if len(failures) == len(settings_by_name):
+        check_data(data, settings_by_name)
         raise ValueError(next(iter(failures.values())))
     from joblib import Parallel, delayed
 
     n_jobs = n_jobs or os.cpu_count() or 1
-    possible = {name: s for name, s in chosen.items() if name not in failures}
-    sampled = {name: s for name, s in possible.items() if METRICS[name].takes != "encoder"}
+    computable = [name for name in settings_by_name if name not in failures]
+    array_metrics = [name for name in computable if METRICS[name].takes != "encoder"]
+    encoder_metrics = [name for name in computable if METRICS[name].takes == "encoder"]
     sample = None
-    if sampled:
-        wanted = [METRICS[name] for name in sampled]
+    if array_metrics:
         sample = _Sample(
-            encoder, data, wanted, n_samples, n_test_samples, seed, representation, legacy_stream
+            encoder,
+            data,
+            [METRICS[name] for name in array_metrics],
+            n_samples,
+            n_test_samples,
+            seed,
+            representation,
+            legacy_stream,
         )
 
-    def of_arrays(name: str) -> tuple[Any, Interval | ValueError | None]:
+    def score_arrays(name: str) -> _Outcome:
         assert sample is not None
-        rows, extra = sample.arrays(name, chosen[name])
-        function = partial(METRICS[name].function, **{**chosen[name], **extra})
-        result = function(*rows)
+        rows, extra = sample.arrays(name, settings_by_name[name])
+        arguments = {**settings_by_name[name], **extra}
+        result = METRICS[name].function(*rows, **arguments)
         if interval is None:
             return result, None
-        test = {key: extra[key] for key in ("test",) if key in extra}
-        rest = {key: value for key, value in {**chosen[name], **extra}.items() if key != "test"}
-        again = partial(METRICS[name].function, **rest)
+        test = {key: arguments.pop(key) for key in ("test",) if key in arguments}
+        function = partial(METRICS[name].function, **arguments)
         try:
-            ends = bootstrap(
-                again, *rows, level=interval, n_resamples=n_resamples, seed=seed, **test
+            return result, bootstrap(
+                function, *rows, level=interval, n_resamples=n_resamples, seed=seed, **test
             )
-        except ValueError as error:  # a draw of the samples has no score
+        except ValueError as error:  # the metric is undefined for one of the resamples
             return result, error
-        return result, ends
 
-    def of_encoder(name: str) -> tuple[Any, Interval | ValueError | None]:
-        result = METRICS[name].function(encoder, data, **chosen[name])
+    def score_encoder(name: str) -> _Outcome:
+        result = METRICS[name].function(encoder, data, **settings_by_name[name])
         if interval is None or not hasattr(result, "eval_points"):
             return result, None
-        return result, of_accuracy(result.eval_accuracy, result.eval_points, interval)
+        return result, accuracy_interval(result.eval_accuracy, result.eval_points, interval)
 
-    def attempt(name: str) -> tuple[Any, Interval | ValueError | None] | ValueError:
+    def attempt(name: str) -> _Outcome | ValueError:
         try:
-            return of_arrays(name) if name in sampled else of_encoder(name)
+            return score_arrays(name) if name in array_metrics else score_encoder(name)
         except ValueError as error:
             return error
 
-    outcomes: dict[str, tuple[Any, Interval | ValueError | None]] = {}
+    outcomes: dict[str, _Outcome] = {}
     errors: dict[str, ValueError] = {}
 
-    def keep(name: str, outcome: tuple[Any, Interval | ValueError | None] | ValueError) -> None:
+    def store(name: str, outcome: _Outcome | ValueError) -> None:
         if isinstance(outcome, ValueError):
             errors[name] = outcome
         else:
             outcomes[name] = outcome
         if progress:
-            progress(name, len(outcomes) + len(errors), len(possible))
+            progress(name, len(outcomes) + len(errors), len(computable))
 
     parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    for name, outcome in zip(sampled, parallel(map(delayed(attempt), sampled)), strict=True):
-        keep(name, outcome)
-    for name in possible:
-        if name not in sampled:
-            keep(name, attempt(name))
+    results = parallel(map(delayed(attempt), array_metrics))
+    for name, outcome in zip(array_metrics, results, strict=True):
+        store(name, outcome)
+    for name in encoder_metrics:
+        store(name, attempt(name))
 
     factor_names = tuple(getattr(data, "factor_names", ()))
     for name, error in errors.items():
-        failures[name] = _with_names(error, factor_names)
-        if sample and name in sampled:
-            failures[name] += sample.constants(name)
+        failures[name] = _message(error, factor_names)
+        if sample and name in array_metrics:
+            failures[name] += sample.constant_factors(name)
     if not outcomes:
         if len(errors) == 1:
             name, error = next(iter(errors.items()))
@@ -196,55 +205,60 @@ def evaluate(
         warnings.warn(f"{name!r} has no score: {why}", stacklevel=2)
 
     record = {
-        name: {**settings, **_described(name, settings, data, sample), "versions": _versions()}
-        for name, settings in chosen.items()
+        name: {**settings, **_conditions(name, settings, data, sample), "versions": _versions()}
+        for name, settings in settings_by_name.items()
     }
     intervals: dict[str, Interval] = {}
     for name, (_, ends) in outcomes.items():
         if isinstance(ends, ValueError):
-            why = _with_names(ends, factor_names)
+            why = _message(ends, factor_names)
             record[name]["interval_error"] = why
             warnings.warn(f"{name!r} has a score, but no interval: {why}", stacklevel=2)
         elif ends is not None:
             intervals[name] = ends
-    results = {name: outcomes[name][0] for name in chosen if name in outcomes}
-    return Scores(results, record, {n: intervals[n] for n in results if n in intervals}, failures)
+    ordered = [name for name in settings_by_name if name in outcomes]
+    return Scores(
+        {name: outcomes[name][0] for name in ordered},
+        record,
+        {name: intervals[name] for name in ordered if name in intervals},
+        failures,
+    )
 
 
-class _Draw(NamedTuple):
-    """Indices of images, and which of them are for what."""
+class _Split(NamedTuple):
+    """Indices of the images, and the slices of them for each purpose."""
 
     indices: NDArray[np.int64]
     all: slice  # for metrics that fit nothing
-    fitted: slice
-    tested: slice
+    train: slice
+    test: slice
     disjoint: bool
 
 
-def _draw(data: Any, n_samples: int, n_test_samples: int, seed: int, legacy_stream: bool) -> _Draw:
-    """Draw images to fit and to test on."""
-    random = generator(seed, legacy_stream)
+def _draw_images(
+    data: Any, n_samples: int, n_test_samples: int, seed: int, legacy_stream: bool
+) -> _Split:
+    """Draw training and test images."""
+    rng = generator(seed, legacy_stream)
     is_grid = hasattr(data, "sample_factors")
     if is_grid and (legacy_stream or getattr(data, "stochastic", False)):
-        factors = [sample_factors(data, number, random) for number in (n_samples, n_test_samples)]
+        factors = [sample_factors(data, size, rng) for size in (n_samples, n_test_samples)]
         indices = np.concatenate([data.indices(part) for part in factors])
-        return _Draw(
-            indices,
-            slice(n_samples),
-            slice(n_samples),
-            slice(n_samples, n_samples + n_test_samples),
-            False,
-        )
+        first = slice(n_samples)
+        return _Split(indices, first, first, slice(n_samples, n_samples + n_test_samples), False)
     total = len(data)
-    indices = np.asarray(
-        random.choice(total, min(total, n_samples + n_test_samples), replace=False)
-    )
-    tests = n_test_samples
-    if total < n_samples + n_test_samples:
-        tests = min(max(round(total * n_test_samples / (n_samples + n_test_samples)), 2), total)
-    fitted = min(n_samples, total - tests)
-    return _Draw(
-        indices, slice(min(n_samples, total)), slice(fitted), slice(fitted, fitted + tests), True
+    requested = n_samples + n_test_samples
+    indices = np.asarray(rng.choice(total, min(total, requested), replace=False))
+    test_size = n_test_samples
+    if total < requested:
+        test_size = min(max(round(total * n_test_samples / requested), 2), total)
+    train_size = min(n_samples, total - test_size)
+    return _Split(
+        indices,
+        slice(min(n_samples, total)),
+        slice(train_size),
+        slice(train_size, train_size + test_size),
+        True,
     )
 
 
@@ -252,15 +266,14 @@ class _Sample:
     """The images that metrics of arrays share, encoded once.
 
     Attributes:
-        warnings: what is to be said of the factors.
-        skipped: numbers of the factors that are left out because they name the image.
+        warnings: Messages about factors that are left out or may be mislabeled.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         data: Any,
-        wanted: Sequence[Metric],
+        metrics: Sequence[Metric],
         n_samples: int,
         n_test_samples: int,
         seed: int,
@@ -273,12 +286,12 @@ class _Sample:
             "legacy_stream": legacy_stream,
         }
         self.data = data
-        self.draw = _draw(data, int(n_samples), int(n_test_samples), seed, legacy_stream)
-        last = self.draw.all.stop
-        if any("test" in metric.arguments for metric in wanted):
-            last = max(last, self.draw.tested.stop)
-        indices = self.draw.indices[:last]
-        if representation == "sample" or any(m.takes == "posterior" for m in wanted):
+        self.split = _draw_images(data, int(n_samples), int(n_test_samples), seed, legacy_stream)
+        last = self.split.all.stop
+        if any("test" in metric.arguments for metric in metrics):
+            last = max(last, self.split.test.stop)
+        indices = self.split.indices[:last]
+        if representation == "sample" or any(m.takes == "posterior" for m in metrics):
             self.means, self.log_variances = posteriors(encoder, data, indices)
             self.codes = self.means
             if representation == "sample":
@@ -290,10 +303,10 @@ class _Sample:
         self.warnings: list[str] = []
         self.names: tuple[str, ...] = ()
         if len(getattr(data, "factor_sizes", ())):
-            self._label(indices)
+            self._load_factors(indices)
 
-    def _label(self, indices: NDArray[np.int64]) -> None:
-        """Look up the factors of all images."""
+    def _load_factors(self, indices: NDArray[np.int64]) -> None:
+        """Look up the factors of all images, and exclude factors that identify single images."""
         self.names = tuple(self.data.factor_names)
         self.steps = np.asarray(self.data.factors(indices))
         kinds = getattr(self.data, "factor_kinds", ("",) * len(self.names))
@@ -301,21 +314,23 @@ class _Sample:
         self.values = self.steps
         if self.continuous.any():
             self.values = self.steps.astype(np.float64)
-            for number in np.flatnonzero(self.continuous):
-                numbers = np.asarray(self.data.factor_values[self.names[number]], np.float64)
-                self.values[:, number] = numbers[self.steps[:, number]]
+            for factor in np.flatnonzero(self.continuous):
+                table = np.asarray(self.data.factor_values[self.names[factor]], np.float64)
+                self.values[:, factor] = table[self.steps[:, factor]]
         check_arrays(self.codes, self.values, np.flatnonzero(self.continuous).tolist())
-        varies = varying(self.steps[self.draw.all])
+        varies = varying(self.steps[self.split.all])
         if hasattr(self.data, "sample_factors") and np.sum(varies) > 1:
             return
-        for number in np.flatnonzero(varies & ~self.continuous):
-            _, counts = np.unique(self.steps[self.draw.all, number], return_counts=True)
-            name, kind = self.names[number], kinds[number]
-            if 2 * np.sum(counts == 1) > self.draw.all.stop:
-                self.steps[:, number] = self.values[:, number] = 0
+        n_images = self.split.all.stop
+        for factor in np.flatnonzero(varies & ~self.continuous):
+            _, counts = np.unique(self.steps[self.split.all, factor], return_counts=True)
+            name, kind = self.names[factor], kinds[factor]
+            n_unique = np.sum(counts == 1)
+            if 2 * n_unique > n_images:
+                self.steps[:, factor] = self.values[:, factor] = 0
                 self.warnings.append(
-                    f"Factor {name!r} is left out: {np.sum(counts == 1)} of "
-                    f"{self.draw.all.stop} images have a value of it that no other image has. "
+                    f"Factor {name!r} is left out: {n_unique} of {n_images} images have a value "
+                    "of it that no other image has. "
                     + _REMEDIES["names" if kind == "categorical" else "numbers"].format(name)
                 )
             elif kind == "ordinal" and len(counts) > MANY_VALUES:
@@ -323,96 +338,100 @@ class _Sample:
                     f"Factor {name!r} is scored as {len(counts)} separate values. "
                     + _REMEDIES["numbers"].format(name)
                 )
-        if not varying(self.steps[self.draw.all]).any():
+        if not varying(self.steps[self.split.all]).any():
             raise ValueError(" ".join(self.warnings))
+
+    def _rows(self, metric: Metric) -> slice:
+        """Return the rows that a metric is computed or fitted on."""
+        return self.split.train if "test" in metric.arguments else self.split.all
 
     def arrays(
         self, name: str, settings: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arrays that a metric takes, and its test set if it takes one."""
         metric = METRICS[name]
-        tested = "test" in metric.arguments
-        rows = self.draw.fitted if tested else self.draw.all
+        rows = self._rows(metric)
         if metric.takes == "codes":
             return (self.codes[rows],), {}
         extra: dict[str, Any] = {}
         factors = self.values
         if "continuous" in metric.arguments:
-            columns = self.columns(settings["continuous"])
+            columns = self._continuous_columns(settings["continuous"])
             extra["continuous"] = columns
-            taken = np.isin(np.arange(len(self.names)), columns) & self.continuous
-            factors = np.where(taken, self.values, self.steps) if taken.any() else self.steps
-        else:  # numbers all of them, of which those that are constant are no factors
+            real = np.isin(np.arange(len(self.names)), columns) & self.continuous
+            factors = np.where(real, self.values, self.steps) if real.any() else self.steps
+        else:  # the metric takes numbers of any kind; constant columns are no factors to it
             factors = factors[:, varying(factors[rows])]
-        if tested:
-            extra["test"] = self.codes[self.draw.tested], factors[self.draw.tested]
+        if "test" in metric.arguments:
+            extra["test"] = self.codes[self.split.test], factors[self.split.test]
         if metric.takes == "posterior":
             return (self.means[rows], self.log_variances[rows], factors[rows]), extra
         return (self.codes[rows], factors[rows]), extra
 
-    def columns(self, continuous: Any) -> list[int]:
-        """Return the numbers of the factors that the setting `continuous` stands for."""
+    def _continuous_columns(self, continuous: Any) -> list[int]:
+        """Return the factor numbers that the setting `continuous` selects."""
         if continuous is None:
             return np.flatnonzero(self.continuous).tolist()
         if isinstance(continuous, bool | np.bool_):
             return list(range(len(self.names))) if continuous else []
-        known = dict(zip(self.names, range(len(self.names)), strict=True))
-        strange = [name for name in continuous if name not in known and name not in known.values()]
-        if isinstance(continuous, str) or strange:
+        numbers = dict(zip(self.names, range(len(self.names)), strict=True))
+        if isinstance(continuous, str) or any(
+            factor not in numbers and factor not in numbers.values() for factor in continuous
+        ):
             raise ValueError(
                 f"`continuous` is True, False, or names out of {', '.join(self.names)}. "
                 f"Got {continuous!r}."
             )
-        return sorted({known.get(name, name) for name in continuous})
+        return sorted({numbers.get(factor, factor) for factor in continuous})
 
-    def described(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what was drawn for a metric, and what was done with the factors."""
-        metric, draw = METRICS[name], self.draw
-        tested = "test" in metric.arguments
-        rows = draw.fitted if tested else draw.all
-        described: dict[str, Any] = {**self.settings, "n_samples": rows.stop}
-        if tested:
-            described["n_test_samples"] = draw.tested.stop - draw.tested.start
-            described["test_disjoint"] = draw.disjoint
+    def conditions(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sample sizes of a metric, and how each factor was treated."""
+        metric = METRICS[name]
+        rows = self._rows(metric)
+        conditions: dict[str, Any] = {**self.settings, "n_samples": rows.stop}
+        if "test" in metric.arguments:
+            conditions["n_test_samples"] = self.split.test.stop - self.split.test.start
+            conditions["test_disjoint"] = self.split.disjoint
         if metric.takes == "codes":
-            return described
+            return conditions
         used = varying(self.steps[rows])
-        described |= _factors_used(self.names, used)
+        conditions |= _factors_used(self.names, used)
         columns = np.flatnonzero(self.continuous).tolist()
         if "continuous" in metric.arguments:
-            columns = self.columns(settings["continuous"])
-            described["continuous"] = [self.names[number] for number in columns]
-        columns = [number for number in columns if used[number]]
+            columns = self._continuous_columns(settings["continuous"])
+            conditions["continuous"] = [self.names[factor] for factor in columns]
+        columns = [factor for factor in columns if used[factor]]
         if columns:
-            how = metric.continuous.format(**settings)
-            described["continuous_as"] = {self.names[number]: how for number in columns}
-        if tested:
-            values = {
-                self.names[number]: self._unfitted(int(number))
-                for number in np.flatnonzero(used)
-                if number not in columns
+            treatment = metric.continuous.format(**settings)
+            conditions["continuous_as"] = {self.names[factor]: treatment for factor in columns}
+        if "test" in metric.arguments:
+            unfitted = {
+                self.names[factor]: self._unfitted_values(int(factor))
+                for factor in np.flatnonzero(used)
+                if factor not in columns
             }
-            values = {factor: left for factor, left in values.items() if left}
-            if values:
-                described["test_values_unfitted"] = values
-        return described
+            unfitted = {factor: values for factor, values in unfitted.items() if values}
+            if unfitted:
+                conditions["test_values_unfitted"] = unfitted
+        return conditions
 
-    def constants(self, name: str) -> str:
-        """Return a sentence on factors that the images of a metric show one value of, if any."""
-        if METRICS[name].takes == "codes":
+    def constant_factors(self, name: str) -> str:
+        """Return a sentence on factors that are constant in a metric's images, or ""."""
+        metric = METRICS[name]
+        if metric.takes == "codes":
             return ""
-        rows = self.draw.fitted if "test" in METRICS[name].arguments else self.draw.all
-        uses = zip(self.names, varying(self.steps[rows]), strict=True)
-        constant = [repr(factor) for factor, varies in uses if not varies]
+        rows = self._rows(metric)
+        varies = zip(self.names, varying(self.steps[rows]), strict=True)
+        constant = [repr(factor) for factor, is_varying in varies if not is_varying]
         if not constant:
             return ""
         return f" The {rows.stop} images drawn show one value of {', '.join(constant)}."
 
-    def _unfitted(self, number: int) -> list[Any]:
-        """Return the values of a factor that images tested have, and none of those fitted."""
-        fitted, tested = (self.steps[r, number] for r in (self.draw.fitted, self.draw.tested))
-        steps = np.setdiff1d(tested, fitted)
-        table = getattr(self.data, "factor_values", {}).get(self.names[number])
+    def _unfitted_values(self, factor: int) -> list[Any]:
+        """Return the values of a factor that occur in test images but in no training image."""
+        train, test = (self.steps[rows, factor] for rows in (self.split.train, self.split.test))
+        steps = np.setdiff1d(test, train)
+        table = getattr(self.data, "factor_values", {}).get(self.names[factor])
         return (steps if table is None else np.asarray(table)[steps]).tolist()
 
 
@@ -423,8 +442,8 @@ _REMEDIES = {
 }
 
 
-def _reason(name: str, encoder: Any, data: Any) -> str:
-    """Return why a metric cannot be had of this encoder and these data, if so."""
+def _obstacle(name: str, encoder: Any, data: Any) -> str:
+    """Return why a metric cannot be computed for this encoder and these data, or ""."""
     try:
         check_data(data, [name])
         if METRICS[name].takes == "posterior":
@@ -434,26 +453,26 @@ def _reason(name: str, encoder: Any, data: Any) -> str:
     return ""
 
 
-def _with_names(error: ValueError, names: Sequence[str]) -> str:
-    return error.with_names(names) if isinstance(error, FactorError) else str(error)
+def _message(error: ValueError, factor_names: Sequence[str]) -> str:
+    return error.with_names(factor_names) if isinstance(error, FactorError) else str(error)
 
 
-def _described(
+def _conditions(
     name: str, settings: Mapping[str, Any], data: Any, sample: _Sample | None
 ) -> dict[str, Any]:
-    """Return what was drawn for a metric, and which factors it used."""
+    """Return the sample sizes of a metric and the factors it used."""
     if METRICS[name].takes != "encoder" and sample is not None:
-        return sample.described(name, settings)
+        return sample.conditions(name, settings)
     sizes = np.asarray(getattr(data, "factor_sizes", ()))
     names = getattr(data, "factor_names", ())
     return {"representation": "mean", **_factors_used(names, sizes > 1)}
 
 
 def _factors_used(names: Sequence[str], used: NDArray[np.bool_]) -> dict[str, list[str]]:
-    uses = list(zip(names, used, strict=True))
+    pairs = list(zip(names, used, strict=True))
     return {
-        "factors_used": [factor for factor, use in uses if use],
-        "factors_skipped": [factor for factor, use in uses if not use],
+        "factors_used": [factor for factor, is_used in pairs if is_used],
+        "factors_skipped": [factor for factor, is_used in pairs if not is_used],
     }
 
 

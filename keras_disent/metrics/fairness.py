@@ -1,4 +1,4 @@
-"""Fairness: whether predictions of one factor depend on another that should not matter."""
+"""Fairness: whether predictions of one factor depend on a sensitive factor."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ class Fairness(NamedTuple):
     """Unfairness by predicted and sensitive factor; `float()` is the mean of `mean`.
 
     Attributes:
-        mean: how far predictions of the row's factor move with the column's, on average over the
-            values of the latter: total variation `(factors, factors)`, 0 on the diagonal.
-        max: the same for the value that moves them most.
-        factors_used: numbers of the factors, those that vary.
+        mean: Dependence of the predictions of the row's factor on the column's factor: total
+            variation, mean over values of the latter, `(factors, factors)`; 0 on the diagonal.
+        max: The same, maximum over those values.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     mean: Matrix
@@ -32,7 +32,7 @@ class Fairness(NamedTuple):
         return float(_others(self.mean).mean())
 
     def as_dict(self) -> dict[str, float]:
-        """Return single entries, and all means and maxima over predicted and sensitive factors.
+        """Return all entries, and their means and maxima over predicted and sensitive factors.
 
         Keys are those of disentanglement_lib, such as `mean_fairness:pred0:sens2`, or
         `max_fairness:mean_pred:max_sens` for the mean over predicted factors of the maximum over
@@ -56,34 +56,34 @@ def fairness(
     seed: int = 0,
     legacy_stream: bool = False,
 ) -> Fairness:
-    """Score how unfair predictions from the codes are: how far they depend on a sensitive factor.
+    """Score how much predictions of a factor depend on a sensitive factor (unfairness).
 
-    A classifier is trained to tell one factor. Then images are drawn, and one other factor, the
-    sensitive one, is set to each of its values in turn. The predictions for every value are
-    compared with those for all, by total variation. Each factor is predicted, with each other one
-    as sensitive. Locatello et al. (2019), "On the Fairness of Disentangled Representations",
+    A classifier is fitted to one factor. Then images are drawn, and another factor, the sensitive
+    one, is set to each of its values. The predictions for each value are compared with those for
+    all values, by total variation. This is done for each pair of a predicted and a sensitive
+    factor. Locatello et al. (2019), "On the Fairness of Disentangled Representations",
     section 3.
 
-    Factors of size 1 are neither predicted nor sensitive. Constant codes are fair. With codes of
-    noise, the draw of `test_samples` alone makes predictions differ a little.
+    Factors of size 1 are neither predicted nor sensitive. Constant codes are fair. Codes of noise
+    score slightly above 0, because `test_samples` is finite.
 
     Args:
-        encoder: deterministic function, or object with such a method `encode`, from images
+        encoder: Deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`). Each image
             may be encoded only once if that saves work.
-        data: a ground-truth data set.
-        train_samples: images to train on.
-        test_samples: images drawn to be given each value of the sensitive factor.
-        predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
+        data: Ground-truth data set.
+        train_samples: Number of training images.
+        test_samples: Number of images drawn for each pair of factors.
+        predictor: "boosting", "exact_boosting" (that of scikit-learn, about 20 times slower) or
             "logistic".
-        seed: of all random draws.
-        legacy_stream: draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
+        seed: Random seed of all draws.
+        legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
 
     Returns:
-        Unfairness of 0 if no prediction depends on a sensitive factor, at most 1.
+        Unfairness from 0, if no prediction depends on a sensitive factor, to at most 1.
 
     Raises:
-        ValueError: for numbers below 1, an unknown predictor, unlabeled data, fewer than two
+        ValueError: For numbers below 1, an unknown predictor, unlabeled data, fewer than two
             factors that vary, or an encoder that does not return one row of finite codes per
             image.
 
@@ -106,7 +106,7 @@ def fairness(
     used = np.flatnonzero(sizes > 1)
     if used.size < 2:
         raise ValueError(
-            "'fairness' predicts one factor with another as sensitive, so it asks for two with "
+            "'fairness' predicts one factor with another as sensitive, so it needs two with "
             f"more than one value. Got `factor_sizes` {tuple(data.factor_sizes)}."
         )
     random = generator(seed, legacy_stream)
@@ -116,14 +116,14 @@ def fairness(
     codes = codes_of(data.indices(factors))
     models = [fit_predictor(predictor, codes, factors[:, i], seed) for i in used]
     pairs = [(i, j) for i in range(used.size) for j in range(used.size) if i != j]
-    drawn = {pair: factors_of(data, test_samples, random) for pair in pairs}
+    samples = {pair: factors_of(data, test_samples, random) for pair in pairs}
 
     mean, worst = np.zeros((2, used.size, used.size))
     for j, sensitive in enumerate(used):
         values = np.arange(sizes[sensitive])
         targets = [i for i in range(used.size) if i != j]
         # All values for all targets go to the encoder together: (targets, values, samples).
-        grid = np.stack([np.repeat(drawn[i, j][None], len(values), axis=0) for i in targets])
+        grid = np.stack([np.repeat(samples[i, j][None], len(values), axis=0) for i in targets])
         grid[..., sensitive] = values[:, None]
         codes = codes_of(data.indices(grid.reshape(-1, grid.shape[-1])))
         for i, part in zip(targets, np.split(codes, len(targets)), strict=True):
@@ -134,16 +134,16 @@ def fairness(
 
 
 def inter_group_fairness(counts: ArrayLike) -> tuple[float, float]:
-    """Return mean and maximum over groups of how far their predictions are from those of all.
+    """Return mean and maximum total variation between predictions of each group and of all groups.
 
-    The distance is total variation, half the sum of absolute differences of shares. The mean is
+    Total variation is half the sum of absolute differences of relative frequencies. The mean is
     weighted by the size of the groups. Empty groups are left out.
 
     Args:
-        counts: how often each value was predicted in each group, `(values, groups)`.
+        counts: Number of predictions of each value in each group, `(values, groups)`.
 
     Raises:
-        ValueError: unless there are two axes, no negative entries, and a positive one.
+        ValueError: Unless there are two axes, no negative entries, and a positive one.
 
     Example:
         >>> inter_group_fairness([[3, 1], [1, 3]])

@@ -22,13 +22,14 @@ class InfoMEC(NamedTuple):
     """Modularity, explicitness and compactness; `float()` of it is `modularity`.
 
     Attributes:
-        modularity: InfoM, from 0 to 1: whether each active latent knows one factor alone.
-        explicitness: InfoE, at most 1: whether a linear model reads the factors from the codes.
-        compactness: InfoC, from 0 to 1: whether each factor is in one active latent alone.
-        information: mutual information of each latent with each factor used, as a share of the
-            factor's entropy, float64 `(latents, factors used)`; estimates may exceed 1 slightly.
-        active: numbers of the latents that count for modularity and compactness.
-        factors_used: numbers of the factors that take more than one value.
+        modularity: InfoM, from 0 to 1: whether each active latent informs about one factor only.
+        explicitness: InfoE, at most 1: whether a linear model predicts the factors from the codes.
+        compactness: InfoC, from 0 to 1: whether each factor is encoded by one active latent only.
+        information: Mutual information of each latent with each factor used, divided by the
+            entropy of the factor, float64 `(latents, factors used)`; estimates may exceed 1
+            slightly.
+        active: Numbers of the latents that count for modularity and compactness.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     modularity: float
@@ -54,47 +55,46 @@ def infomec(
 ) -> InfoMEC:
     """Score modularity, explicitness and compactness by information: InfoM, InfoE, InfoC.
 
-    From the mutual information of each latent with each factor, as a share of the factor's
-    entropy: modularity is the mean over active latents of their largest entry's share in the sum
-    of their entries, compactness the same over factors; both are stretched so that equal entries
-    give 0. Explicitness is the mean over factors of the predictive information of a logistic
-    regression (no penalty, classes balanced): 1 minus its cross entropy in units of that of a
-    guess. Hsu et al. (2023), "Disentanglement via Latent Quantization", section 5.
+    The mutual information of each latent with each factor is divided by the entropy of the factor.
+    Modularity takes the largest entry of each active latent divided by the sum of its entries, and
+    averages over latents. Compactness does the same over factors. Both are rescaled so that equal
+    entries give 0. Explicitness is the mean over factors of the predictive information of a
+    logistic regression (no penalty, balanced classes): 1 minus its cross entropy divided by that of
+    a uniform guess. Hsu et al. (2023), "Disentanglement via Latent Quantization", section 5.
 
-    A latent is inactive if its range is below a twentieth of the largest; so the scale of one
-    latent relative to another matters only there. An active latent without any information
-    counts as 0 in modularity, a factor of which nothing is known as 0 in compactness; both are
-    0 if no latent is active, and compactness is 0 if only one is, for want of a choice. Copies
-    do not change modularity, but halve what compactness finds. Factors with a single value are
-    skipped.
+    A latent is inactive if its range is below a twentieth of the largest; the relative scale of
+    latents matters only there. An active latent without information counts as 0 in modularity, and
+    a factor without information as 0 in compactness. Both are 0 if no latent is active, and
+    compactness is 0 if only one is. Copies of a latent do not change modularity, but halve its
+    contribution to compactness. Factors with a single value are skipped.
 
-    The published code takes every factor for a label. Here information about a continuous factor
-    is that about its bin, of equal width, so that it is a share of an entropy too and weighs as
-    much as that about a label. Its explicitness is that of a linear regression to the number: the
-    share of the variance that is explained.
+    The published code treats every factor as a label. Here a continuous factor is sorted into bins
+    of equal width, so that its information is also normalized by an entropy and has the same
+    weight. Its explicitness is that of a linear regression: R², the explained variance divided by
+    the variance.
 
     Args:
-        codes: floats `(samples, latents)`, at least two latents.
-        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
-        n_neighbors: neighbors from which mutual information is estimated, if not `discrete`.
-        discrete: whether each distinct value of a code is a symbol, as in quantized latents:
-            then information comes from counts, a latent is active if it varies, and the
-            regression sees indicators of the values.
-        bins: number of bins for each continuous factor.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
-        test: codes and factors `(samples, ...)` that the regression is judged on, in place of
-            those it was fitted to (as published). Samples with a value that is not in `factors`
-            are left out of the judgment on that factor.
+        codes: Floats `(samples, latents)`, at least two latents.
+        factors: Numbers `(samples, factors)`, integers unless continuous; at least two that vary.
+        n_neighbors: Number of neighbors in the estimate of mutual information, if not `discrete`.
+        discrete: Whether each distinct value of a code is a symbol, as in quantized latents. Then
+            information is estimated from counts, a latent is active if it varies, and the inputs
+            of the regression are one-hot.
+        bins: Number of bins for each continuous factor.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
+        test: Codes and factors `(samples, ...)` that test the regression; default, the training
+            samples (as published). Test samples with a value that is not in `factors` are ignored
+            for that factor.
 
     Returns:
-        All 1 if each active latent determines one factor, each factor is in one latent, and a
-        linear model tells its values. For codes that know nothing, modularity and compactness
-        are not 0 but the shares of the largest of noisy estimates (0.2 to 0.8); explicitness is
-        close to 0, from above on the samples fitted, from below on others.
+        All 1 if each active latent determines one factor, each factor is encoded by one latent,
+        and a linear model predicts its values. For uninformative codes, modularity and compactness
+        depend on noisy estimates (0.2 to 0.8); explicitness is slightly above 0 on training
+        samples and slightly below 0 on others.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two latents, bins or factors that vary, less
+        ValueError: For malformed arrays, fewer than two latents, bins or factors that vary, less
             than one neighbor, or a factor of which `test` has no value that is in `factors`.
 
     Example:
@@ -146,19 +146,20 @@ def nearest_neighbor_information(
 ) -> NDArray[np.float64]:
     """Estimate the mutual information of continuous latents with factors, without bins.
 
-    Around each sample, a ball reaches just short of its k-th neighbor in latent and factor;
-    what share of all samples in it have the factor's value, tells the information. Ross (2014),
+    Around each sample, a ball reaches just short of the k-th neighbor with the same factor value.
+    The information depends on the proportion of samples in the ball with that value. Ross (2014),
     "Mutual Information between Discrete and Continuous Data Sets", equation 2. Where values of a
-    latent repeat, the samples in the ball are counted rather than taken to be k, so that no
-    noise is needed to break ties. A value of a factor that occurs once is left out.
+    latent repeat, the samples in the ball are counted rather than assumed to be k, so that no
+    noise is needed to break ties. Values of a factor that occur once are ignored.
 
     Args:
-        codes: finite floats `(samples, latents)`.
-        factors: integers `(samples, factors)`.
-        n_neighbors: k; less in classes of fewer samples.
+        codes: Finite floats `(samples, latents)`.
+        factors: Integers `(samples, factors)`.
+        n_neighbors: Number k of neighbors; smaller in classes with fewer samples.
 
     Returns:
-        Nats, never negative, float64 `(latents, factors)`; 0 for constant columns.
+        Mutual information in nats, at least 0, float64 `(latents, factors)`; 0 for constant
+        columns.
 
     Example:
         >>> factors = np.repeat([0, 1], 50)[:, None]
@@ -169,49 +170,51 @@ def nearest_neighbor_information(
     result = np.zeros((codes.shape[1], factors.shape[1]))
     for j, factor in enumerate(factors.T):
         _, label, count = np.unique(factor, return_inverse=True, return_counts=True)
-        kept = np.flatnonzero(count[label] > 1)
+        rows = np.flatnonzero(count[label] > 1)
         for i, code in enumerate(codes.T):
-            if kept.size and code.min() < code.max():
-                code = code[kept].astype(np.float64)
-                result[i, j] = _information(code, label[kept], n_neighbors)
+            if rows.size and code.min() < code.max():
+                code = code[rows].astype(np.float64)
+                result[i, j] = _information(code, label[rows], n_neighbors)
     return result
 
 
 def _information(code: NDArray[np.float64], label: NDArray[np.int64], n_neighbors: int) -> float:
-    """Estimate the information between one latent and one label, each of which recurs."""
+    """Estimate the mutual information of one latent and one label; each label occurs repeatedly."""
     from scipy.special import digamma
 
     order = np.lexsort((code, label))
     classes = np.split(code[order], np.flatnonzero(np.diff(label[order])) + 1)
-    everything = np.sort(code)
-    # What sums and differences of codes are off by: the k-th neighbor itself stays outside.
-    rounding = 4 * np.finfo(np.float64).eps * np.abs(everything[[0, -1]]).max()
+    all_codes = np.sort(code)
+    # Rounding error of sums and differences of codes: the k-th neighbor stays outside the ball.
+    rounding = 4 * np.finfo(np.float64).eps * np.abs(all_codes[[0, -1]]).max()
     total = 0.0
-    for own in classes:
-        k = min(n_neighbors, len(own) - 1)
-        padded = np.concatenate([np.full(k, -np.inf), own, np.full(k, np.inf)])
-        # The k nearest in sorted order are one of the runs of k + 1 that contain the sample.
-        starts = [padded[j : j + len(own)] for j in range(2 * k + 1)]
-        runs = zip(starts[: k + 1], starts[k:], strict=True)
-        radius = np.min([np.maximum(own - low, high - own) for low, high in runs], axis=0)
+    for values in classes:
+        k = min(n_neighbors, len(values) - 1)
+        padded = np.concatenate([np.full(k, -np.inf), values, np.full(k, np.inf)])
+        # In sorted order, the k nearest neighbors and the sample are k + 1 consecutive values.
+        starts = [padded[j : j + len(values)] for j in range(2 * k + 1)]
+        windows = zip(starts[: k + 1], starts[k:], strict=True)
+        radius = np.min([np.maximum(values - low, high - values) for low, high in windows], axis=0)
         radius = np.maximum(radius - rounding, 0)
         inside = [
-            np.searchsorted(values, own + radius, "right")
-            - np.searchsorted(values, own - radius, "left")
-            for values in (own, everything)
+            np.searchsorted(neighbors, values + radius, "right")
+            - np.searchsorted(neighbors, values - radius, "left")
+            for neighbors in (values, all_codes)
         ]
-        total += np.sum(digamma(inside[0]) - digamma(inside[1])) - len(own) * digamma(len(own))
+        total += np.sum(digamma(inside[0]) - digamma(inside[1])) - len(values) * digamma(
+            len(values)
+        )
     return max(0.0, float(digamma(len(code)) + total / len(code)))
 
 
 def _concentration(information: NDArray[np.float64]) -> float:
-    """Mean share of the largest entry of each row, from 0 for equal entries to 1 for a single."""
+    """Return the mean of largest entry / sum per row, rescaled: 0 for equal entries, 1 for one."""
     rows, columns = information.shape
     if not rows or columns < 2:
         return 0.0
     largest, total = information.max(axis=1), information.sum(axis=1)
-    share = np.divide(largest, total, out=np.full(rows, 1 / columns), where=total > 0)
-    return float((share.mean() - 1 / columns) / (1 - 1 / columns))
+    ratios = np.divide(largest, total, out=np.full(rows, 1 / columns), where=total > 0)
+    return float((ratios.mean() - 1 / columns) / (1 - 1 / columns))
 
 
 def _explicitness(
@@ -223,7 +226,7 @@ def _explicitness(
     used: NDArray[np.int64],
     continuous: NDArray[np.bool_],
 ) -> float:
-    """Mean over the factors `used` of the information that a linear model predicts, as a share."""
+    """Return the predictive information of linear models, the mean over the `used` factors."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -234,30 +237,30 @@ def _explicitness(
     scaler = OneHotEncoder(handle_unknown="ignore") if discrete else StandardScaler()
     inputs = scaler.fit_transform(codes.astype(np.float64))
     test_inputs = scaler.transform(test_codes.astype(np.float64))
-    shares = []
+    scores = []
     for number in used:
         factor, test_factor = factors[:, number], test_factors[:, number]
         if continuous[number]:
             regression = LinearRegression().fit(inputs, factor)
-            # Without codes, the answer is the mean of the samples fitted.
+            # The best constant prediction is the mean of the training samples.
             error = np.mean((test_factor - regression.predict(test_inputs)) ** 2)
-            shares.append(1 - error / np.mean((test_factor - factor.mean()) ** 2))
+            scores.append(1 - error / np.mean((test_factor - factor.mean()) ** 2))
             continue
-        known = np.isin(test_factor, factor)
-        if not known.any():
+        is_fitted = np.isin(test_factor, factor)
+        if not is_fitted.any():
             raise FactorError(
-                "Explicitness is judged on values of a factor that were fitted. "
+                "Explicitness is tested on values of a factor that were fitted. "
                 "Got none of {factor} in `test`.",
                 number,
             )
-        # Infinite C is no penalty. Where classes can be told apart without error, the weights
-        # grow without end: the published 100 iterations are what stops them.
+        # Infinite C means no penalty. For separable classes, the weights grow without bound, and
+        # the published limit of 100 iterations stops them.
         model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
         with FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(inputs, factor)
-        chances = model.predict_proba(test_inputs[known])
-        loss = log_loss(test_factor[known], chances, labels=model.classes_)
-        # Without codes, balanced classes are equally likely.
-        shares.append(1 - loss / np.log(len(model.classes_)))
-    return float(np.mean(shares))
+        probabilities = model.predict_proba(test_inputs[is_fitted])
+        loss = log_loss(test_factor[is_fitted], probabilities, labels=model.classes_)
+        # With balanced classes, the best constant prediction is uniform.
+        scores.append(1 - loss / np.log(len(model.classes_)))
+    return float(np.mean(scores))

@@ -1,4 +1,4 @@
-"""Interventional robustness: does a latent stay put while other factors change?"""
+"""Interventional robustness score: latents that stay constant when other factors change."""
 
 from typing import NamedTuple
 
@@ -13,14 +13,14 @@ class IRS(NamedTuple):
     """Interventional robustness; `float()` of it is `score`.
 
     Attributes:
-        score: mean of `per_latent`, weighted by `max_deviations`.
-        matrix: robustness of each kept latent, given each factor, float64
-            `(latents kept, factors used)`.
-        per_latent: best entry of each row of `matrix`.
-        parents: number of the factor that attains it, the first among equals.
-        max_deviations: how far each kept latent ever is from its mean, in its own units.
-        active: numbers of the latents kept, those that vary at all.
-        factors_used: numbers of the factors that take more than one value.
+        score: Mean of `per_latent`, weighted by `max_deviations`.
+        matrix: Robustness of each active latent, given each factor, float64
+            `(active latents, factors used)`.
+        per_latent: Maximum of each row of `matrix`.
+        parents: Number of the factor that attains it, the first of equal ones.
+        max_deviations: Maximum deviation of each active latent from its mean, in its own units.
+        active: Numbers of the latents that vary.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     score: float
@@ -43,39 +43,38 @@ def irs(
     quantile: float = 0.99,
     continuous: Continuous = None,
 ) -> IRS:
-    """Score how little each latent moves while its own factor is held: interventional robustness.
+    """Score how little each latent changes while its factor is fixed: interventional robustness.
 
-    Samples that share a value of a factor are one group. The deviations of a latent from its
-    mean in the group, at their `quantile`, averaged over groups, are compared with its largest
-    deviation from its mean over all samples; 1 minus their ratio is the robustness of that
-    latent to all factors but that one. Each latent counts for the factor that suits it best,
-    weighted by its largest deviation. Suter et al. (2019), "Robustly Disentangled Causal
+    Samples that share a value of a factor form a group. In each group, the `quantile` of a latent's
+    deviations from its group mean is taken, and averaged over groups. Robustness of the latent to
+    all other factors is 1 minus this average divided by the largest deviation of the latent from
+    its mean over all samples. Each latent counts for its best factor, weighted by its largest
+    deviation. Suter et al. (2019), "Robustly Disentangled Causal
     Mechanisms", section 4.
 
-    A continuous factor, and one of more than `bins` values, is cut into `bins` equally wide groups
-    of values, so that the order of its values matters; with fewer, each value is a group and
-    labels are only names.
-    Factors with a single value are no columns of the result, and constant latents no rows; the
-    others' scores do not change by them. The weights make the score depend on the scale of one
-    latent relative to another. Means are taken in the precision of the codes: with float32,
-    the order of rows changes the score in the seventh digit.
+    A continuous factor, and one of more than `bins` values, is cut into `bins` groups of equal
+    width, so that the order of its values matters. With fewer values, each value is a group and the
+    order does not matter. Factors with a single value are no columns of the result, and constant
+    latents no rows; neither changes the score. The weights make the score depend on the scale of
+    one latent relative to another. Means are taken in the precision of the codes: with float32, the
+    order of rows changes the score in the seventh digit.
 
     Args:
-        codes: floats `(samples, latents)`.
-        factors: numbers `(samples, factors)`, whole unless continuous.
-        bins: most groups that a factor makes.
-        quantile: of the deviations in a group, from 0 to 1; 1 is the largest of them.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
+        codes: Floats `(samples, latents)`.
+        factors: Numbers `(samples, factors)`, integers unless continuous.
+        bins: Maximum number of groups of a factor.
+        quantile: Quantile of the deviations in a group, from 0 to 1; 1 is the maximum.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
 
     Returns:
-        A score of 1 if each latent is constant as long as one factor is. Codes that know nothing
-        do not score 0 but what their outliers leave: the largest deviation exceeds the 99th
-        percentile by about a third in Gaussian noise, so that it scores 0.3. 0 if no latent
-        varies. Lower than 0 only if groups spread wider than the whole.
+        A score of 1 if each latent is constant whenever its factor is. Uninformative codes score
+        above 0: in Gaussian noise, the largest deviation exceeds the 99th percentile by about a
+        third, so that it scores 0.3. 0 if no latent varies. Below 0 only if deviations within
+        groups exceed those over all samples.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two bins, a quantile outside of 0 to 1, or no
+        ValueError: For malformed arrays, fewer than two bins, a quantile outside of 0 to 1, or no
             factor that varies.
 
     Example:
@@ -94,8 +93,8 @@ def irs(
     active = np.flatnonzero(codes.max(axis=0) > codes.min(axis=0))
     numbers = tuple(active.tolist()), tuple(used.tolist())
     if not active.size:
-        nothing = np.zeros(0)
-        return IRS(0.0, np.zeros((0, len(used))), nothing, (), nothing, *numbers)
+        empty = np.zeros(0)
+        return IRS(0.0, np.zeros((0, len(used))), empty, (), empty, *numbers)
     codes = codes[:, active]
     largest = np.abs(codes - codes.mean(axis=0)).max(axis=0).astype(np.float64)
     typical = np.empty((len(active), len(used)))

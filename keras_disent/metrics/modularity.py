@@ -1,4 +1,4 @@
-"""Modularity (one factor per latent) and explicitness (factors that can be read off)."""
+"""Modularity (one factor per latent) and explicitness (linearly predictable factors)."""
 
 from typing import Any, NamedTuple
 
@@ -23,11 +23,11 @@ class Explicitness(NamedTuple):
     """Areas under the receiver operating curve; `float()` of it is `test`.
 
     Attributes:
-        test: mean over factors, on the test samples, from 0 to 1.
-        train: the same on the samples that the classifiers were fitted to.
+        test: Mean over factors, on the test samples, from 0 to 1.
+        train: The same on the training samples.
         per_factor_test: float64, one number for each of `factors_used`.
-        per_factor_train: the same on the samples fitted to.
-        factors_used: numbers of the factors that vary; others are skipped.
+        per_factor_train: The same on the training samples.
+        factors_used: Numbers of the factors with more than one value; others are skipped.
     """
 
     test: float
@@ -43,32 +43,32 @@ class Explicitness(NamedTuple):
 def modularity(
     codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
 ) -> float:
-    """Score how far each latent informs about one factor alone.
+    """Score how exclusively each latent informs about one factor.
 
     For every latent, the squares of its mutual information with each of the K factors are
-    compared with those of a latent that knows its best factor only: 1 minus the sum of the
+    compared with those of a latent that informs about its best factor only: 1 minus the sum of the
     others, divided by K - 1 times the largest; then the mean over latents. Ridgeway & Mozer
     (2018), "Learning Deep Disentangled Embeddings with the F-Statistic Loss", equation 2.
 
     A latent whose mutual information is exactly 0 with every factor, such as a constant one,
-    scores 0 and counts in the mean. A latent of pure noise does not: the little information it
-    seems to have makes for an arbitrary score. A duplicated latent counts twice. Factors with a
-    single value are skipped, and are not among the K (in disentanglement_lib they are).
-    Continuous factors are sorted into bins of equal width, as latents are.
+    scores 0 and counts in the mean. A latent of pure noise has an arbitrary score, because its
+    small estimates of information are compared with each other. A duplicated latent counts twice.
+    Factors with a single value are skipped, and are not among the K (in disentanglement_lib they
+    are). Continuous factors are sorted into bins of equal width, like latents.
 
     Args:
-        codes: floats `(samples, latents)`.
-        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
-        bins: number of equally wide bins for each latent, and for each continuous factor.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
+        codes: Floats `(samples, latents)`.
+        factors: Numbers `(samples, factors)`, integers unless continuous; at least two that vary.
+        bins: Number of equal-width bins for each latent and for each continuous factor.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
 
     Returns:
         1 if each latent informs about one factor only; 0 if each informs about all factors
-        equally, or about none. Nothing is asked of the factors: one latent may score 1 alone.
+        equally, or about none. Factors without a latent do not matter: a single latent may score 1.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two bins, or fewer than two factors that vary.
+        ValueError: For malformed arrays, fewer than two bins, or fewer than two factors that vary.
 
     Example:
         >>> factors = np.indices((4, 4)).reshape(2, -1).T
@@ -87,8 +87,8 @@ def modularity(
     squares = mutual_information(discretize(codes, bins), factors[:, used]) ** 2
     best = squares.max(axis=1)
     others = (squares.sum(axis=1) - best) / (len(used) - 1)
-    informed = best > 0
-    return float(np.sum(1 - others[informed] / best[informed]) / len(best))
+    is_informed = best > 0
+    return float(np.sum(1 - others[is_informed] / best[is_informed]) / len(best))
 
 
 def explicitness(
@@ -100,37 +100,37 @@ def explicitness(
     continuous: Continuous = None,
     seed: int = 0,
 ) -> Explicitness:
-    """Score how well a linear classifier reads each factor off the codes.
+    """Score how well a linear classifier predicts each factor from the codes.
 
-    For every factor, a logistic regression is fitted to the standardized codes; each value of
-    the factor gets the area under the curve of its probability against all other values, and
-    the mean is taken over values, then over factors. Ridgeway & Mozer (2018), "Learning Deep
-    Disentangled Embeddings with the F-Statistic Loss", section 3, but not rescaled: chance is
-    0.5, not 0.
+    For every factor, a logistic regression is fitted to the standardized codes. Each value of the
+    factor gets the area under the receiver operating curve of its probability against all other
+    values. The score is the mean over values, then over factors. Ridgeway & Mozer (2018),
+    "Learning Deep Disentangled Embeddings with the F-Statistic Loss", section 3, but not rescaled:
+    chance is 0.5, not 0.
 
     Latents are standardized by their mean and deviation in training, so their scale does not
-    matter. One that is constant in training becomes 0 and tells nothing; a duplicated one changes
-    little. Factors with a single value in training are skipped. The values of a continuous factor
-    are bins of equal width over its range in training.
+    matter. A latent that is constant in training becomes 0; a duplicated one changes little.
+    Factors with a single value in training are skipped. The values of a continuous factor are bins
+    of equal width over its range in training.
 
     Args:
-        codes: floats `(samples, latents)`.
-        factors: numbers `(samples, factors)`, whole unless continuous.
-        test: a pair (codes, factors) to judge the classifiers on. The mean is over the values
-            that occur both there and in training. By default, a third of the rows, which are not
-            used for fitting.
-        bins: number of bins for each continuous factor.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
-        seed: of the draw of that third.
+        codes: Floats `(samples, latents)`.
+        factors: Numbers `(samples, factors)`, integers unless continuous.
+        test: Codes and factors that test the classifiers; default, a third of the rows, which are
+            then not used for fitting. The mean is over the values that occur in both training and
+            test samples.
+        bins: Number of bins for each continuous factor.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
+        seed: Random seed of that split.
 
     Returns:
         1 if every value of every factor is separated from the others by a linear function of the
-        codes (or nearly: only the order of probabilities counts); about 0.5 for codes that know
-        nothing.
+        codes (or nearly: only the order of probabilities counts); about 0.5 for uninformative
+        codes.
 
     Raises:
-        ValueError: for malformed arrays, no factor that varies, fewer samples to train on than a
+        ValueError: For malformed arrays, no factor that varies, fewer training samples than a
             factor has values, or a factor with less than two values in the test samples.
 
     Example:
@@ -151,8 +151,8 @@ def explicitness(
         labels = np.unique(test_factors[:, number])
         if len(labels) < 2 or not np.isin(labels, factors[:, number]).any():
             raise FactorError(
-                "Explicitness tells the values of a factor apart, so the test samples need 2 of "
-                f"them, with one from training. Got {labels.tolist()} of {{factor}}.",
+                "Explicitness compares the values of a factor, so the test samples need 2 of them, "
+                f"with one from training. Got {labels.tolist()} of {{factor}}.",
                 number,
             )
     mean, deviation = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
@@ -175,15 +175,15 @@ def explicitness(
 def area_under_curve(
     scores: NDArray[np.float64], labels: NDArray[Any], classes: NDArray[Any]
 ) -> float:
-    """Return the area under the curve of one class against the others, the mean over classes.
+    """Return the area under the curve of one class against the others, averaged over classes.
 
-    It is the chance that a sample of the class scores higher than one that is not, equal scores
-    counting half.
+    It is the probability that a sample of the class scores higher than another sample. Equal
+    scores count half.
 
     Args:
-        scores: floats `(samples, classes)`.
-        labels: integers `(samples,)`, of at least two values.
-        classes: the label that each column of `scores` is for. Those without samples do not count.
+        scores: Floats `(samples, classes)`.
+        labels: Integers `(samples,)`, of at least two values.
+        classes: Label of each column of `scores`. Classes without samples do not count.
 
     Example:
         >>> scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
@@ -192,11 +192,13 @@ def area_under_curve(
     """
     areas = []
     for column, label in zip(scores.T, classes, strict=True):
-        own = column[labels == label]
-        if own.size:
+        positives = column[labels == label]
+        size = positives.size
+        if size:
             ranked = np.sort(column)
             # Twice the average rank, counted from 0 and among all samples.
-            ranks = np.searchsorted(ranked, own) + np.searchsorted(ranked, own, side="right") - 1
-            wins = (ranks.sum() - own.size * (own.size - 1)) / 2
-            areas.append(wins / (own.size * (len(labels) - own.size)))
+            last = np.searchsorted(ranked, positives, side="right")
+            ranks = np.searchsorted(ranked, positives) + last - 1
+            wins = (ranks.sum() - size * (size - 1)) / 2
+            areas.append(wins / (size * (len(labels) - size)))
     return float(np.mean(areas))

@@ -1,4 +1,4 @@
-"""Mutual information of codes and factors, estimated from histograms."""
+"""Estimate mutual information of codes and factors from histograms."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 def discretize(
     codes: NDArray[Any], bins: int = 20, ranges: NDArray[Any] | None = None
 ) -> NDArray[np.int64]:
-    """Sort every column of `codes` into equally wide bins between its own minimum and maximum.
+    """Sort every column of `codes` into equal-width bins between its minimum and maximum.
 
-    A bin holds its left edge; the last one holds the maximum too. Edges are computed in float64
-    and rounded to the dtype of the codes, which decides where values on an edge fall. A column
-    whose range is too small for `bins` distinct edges counts as constant: one bin.
+    A bin contains its left edge; the last one contains the maximum too. Edges are computed in
+    float64 and rounded to the dtype of the codes, which determines the bins of values on an edge. A
+    column whose range is too small for `bins` distinct edges counts as constant: one bin.
 
     Args:
-        codes: finite floats `(samples, latents)`.
-        bins: number of bins.
-        ranges: array with the same columns, whose minima and maxima are cut into bins and which
-            `codes` do not exceed; default, `codes`.
+        codes: Finite floats `(samples, latents)`.
+        bins: Number of bins.
+        ranges: Array with the same columns, whose minima and maxima are the outer edges; `codes`
+            must not exceed them. Default, `codes`.
 
     Returns:
         Bin numbers from 0 to `bins - 1`, of the same shape.
@@ -42,15 +42,15 @@ def discretize(
 def mutual_information(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
     """Estimate the mutual information of every column of `first` with every one of `second`.
 
-    The plug-in estimate in nats, from the contingency table of each pair. It is never negative,
-    and exactly 0 where a column is constant or the table is that of independent labels.
+    The plug-in estimate in nats, from the contingency table of each pair. It is never negative. It
+    is exactly 0 for a constant column or a table of independent labels.
 
     Args:
-        first: integer labels `(samples, p)`, such as discretized codes.
-        second: integer labels `(samples, q)`, such as factors.
+        first: Integer labels `(samples, p)`, such as discretized codes.
+        second: Integer labels `(samples, q)`, such as factors.
 
     Returns:
-        Nats, float64 `(p, q)`.
+        Mutual information in nats, float64 `(p, q)`.
 
     Example:
         >>> first = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -79,16 +79,16 @@ def entropy(labels: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _compact(labels: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
-    """Renumber each column's labels from 0, without gaps; return them with their count."""
+    """Renumber the labels of each column from 0 without gaps; return them with their number."""
     pairs = (np.unique(column, return_inverse=True) for column in labels.T)
     return [(inverse, len(values)) for values, inverse in pairs]
 
 
 def _information(joint: NDArray[np.int64]) -> float:
-    """Mutual information of one contingency table of counts."""
+    """Return the mutual information of a contingency table of counts."""
     total = joint.sum()
     row, column = np.nonzero(joint)
     count = joint[row, column]
-    # Products of whole numbers are exact, so independent cells have a ratio of exactly 1.
+    # Products of integers are exact, so independent cells have a ratio of exactly 1.
     ratio = count * total / (joint.sum(axis=1)[row] * joint.sum(axis=0)[column])
     return max(0.0, float(np.sum(count * np.log(ratio)) / total))

@@ -1,4 +1,4 @@
-"""Scores of whole posteriors, Gaussian in each latent, rather than of their means alone."""
+"""Scores of Gaussian posteriors instead of their means: RMIG, JEMMIG, active units."""
 
 from typing import Any, NamedTuple
 
@@ -15,21 +15,20 @@ from keras_disent.metrics.checks import (
 from keras_disent.metrics.mutual_information import entropy
 
 CHUNK = 10_000
-"""Rows whose probabilities of all bins are held at a time."""
+"""Number of samples whose bin probabilities are computed at a time."""
 
 ROUNDING = 1e-12
-"""Less information than this, in nats, is an error of rounding."""
+"""Information below this, in nats, is a rounding error and set to 0."""
 
 
 class JEMMIG(NamedTuple):
     """Joint entropy minus mutual information gap; `float()` of it is `score`.
 
     Attributes:
-        score: mean of `per_factor`; higher is better.
-        raw: mean over factors, in nats, before it is turned round and normalized; lower is
-            better.
-        per_factor: normalized score of each factor used, float64.
-        factors_used: numbers of the factors that take more than one value.
+        score: Mean of `per_factor`; higher is better.
+        raw: Mean over factors before normalization, in nats; lower is better.
+        per_factor: Normalized score of each factor used, float64.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     score: float
@@ -42,12 +41,12 @@ class JEMMIG(NamedTuple):
 
 
 class ActiveUnits(NamedTuple):
-    """Latents in use; `float()` of it is `number`.
+    """Active latents; `float()` of it is `number`.
 
     Attributes:
-        number: how many there are.
-        active: which, by number.
-        variances: variance of every latent's posterior mean over the samples, float64.
+        number: Number of active latents.
+        active: Numbers of the active latents.
+        variances: Variance of every latent's posterior mean over the samples, float64.
     """
 
     number: int
@@ -68,35 +67,35 @@ def rmig(
     factor_bins: int = 20,
     continuous: Continuous = None,
 ) -> float:
-    """Score how far one latent alone informs about each factor, by the whole posterior.
+    """Score how much one latent alone informs about each factor, given the whole posterior.
 
     The robust mutual information gap: as MIG, the information of the best latent about a factor
     minus that of the second best, divided by the entropy of the factor, averaged over factors.
-    Here a latent is drawn from its posterior `N(mean, exp(log_variance))`: each sample spreads
-    over the bins with the Gaussian's probabilities, so that noise the posterior adds counts.
+    Here a latent is drawn from its posterior `N(mean, exp(log_variance))`: each sample is spread
+    over the bins with the probabilities of the Gaussian, so that posterior noise lowers the score.
     Do & Tran (2020), "Theory and Evaluation Metrics for Learning Disentangled Representations".
 
-    Bins are equally wide between `limits`, on the scale of the prior; the outermost hold what
-    lies beyond. So the scale of the latents matters, and limits that are not symmetric make
-    signs matter. Factors with a single value are skipped.
+    Bins have equal width between `limits`, on the scale of the prior; the outermost bins extend to
+    infinity. So the scale of the latents matters, and so do signs if the limits are not symmetric.
+    Factors with a single value are skipped.
 
     Args:
-        means: floats `(samples, latents)`, at least two latents.
-        log_variances: floats of the same shape, natural logarithms.
-        factors: numbers `(samples, factors)`, whole unless continuous.
-        bins: number of bins for each latent.
-        limits: lower and upper end of the range that is cut into bins.
-        factor_bins: number of equally wide bins for each continuous factor.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
+        means: Floats `(samples, latents)`, at least two latents.
+        log_variances: Floats of the same shape, natural logarithms.
+        factors: Numbers `(samples, factors)`, integers unless continuous.
+        bins: Number of bins for each latent.
+        limits: Lower and upper end of the range that is cut into bins.
+        factor_bins: Number of equal-width bins for each continuous factor.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
 
     Returns:
-        1 if each factor is known from a draw of one latent and no other latent tells anything
-        about it; 0 if each factor has two latents that tell equally much (or nothing, as in
-        copied or collapsed latents).
+        1 if each factor is determined by a draw of one latent and no other latent informs about it;
+        0 if each factor has two equally informative latents, such as copies, or none, such as
+        collapsed latents.
 
     Raises:
-        ValueError: for malformed arrays, log variances of another shape than the means, fewer
+        ValueError: For malformed arrays, log variances of another shape than the means, fewer
             than two latents or bins, limits that do not increase, or no factor that varies.
 
     Example:
@@ -125,36 +124,35 @@ def jemmig(
     factor_bins: int = 20,
     continuous: Continuous = None,
 ) -> JEMMIG:
-    """Score how well each factor has one latent that knows it and knows nothing else.
+    """Score whether each factor has one latent that encodes it and nothing else.
 
-    With `z` the latent that informs most about factor `y`, and `z'` the next: the joint entropy
-    `H(z, y)` minus the gap `I(z; y) - I(z'; y)`, in nats (`raw`); then 1 minus its ratio to the
-    largest possible value, `H(y) + log(bins)`. What `z` carries besides `y`, another factor or
-    noise, raises the joint entropy, so that latents with two factors are punished as they are
-    not by RMIG. Do & Tran (2020), "Theory and Evaluation Metrics for Learning Disentangled
-    Representations".
+    Let `z` be the latent that informs most about factor `y`, and `z'` the next. `raw` is the joint
+    entropy `H(z, y)` minus the gap `I(z; y) - I(z'; y)`, in nats. The score is 1 minus its ratio to
+    the largest possible value, `H(y) + log(bins)`. Other information in `z`, such as another factor
+    or noise, raises the joint entropy. So unlike RMIG, it penalizes latents with two factors. Do &
+    Tran (2020), "Theory and Evaluation Metrics for Learning Disentangled Representations".
 
     Latents are spread over bins as in `rmig`; so the scale of the latents matters. Factors with
     a single value are skipped.
 
     Args:
-        means: floats `(samples, latents)`, at least two latents.
-        log_variances: floats of the same shape, natural logarithms.
-        factors: numbers `(samples, factors)`, whole unless continuous.
-        bins: number of bins for each latent.
-        limits: lower and upper end of the range that is cut into bins.
-        factor_bins: number of equally wide bins for each continuous factor.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
+        means: Floats `(samples, latents)`, at least two latents.
+        log_variances: Floats of the same shape, natural logarithms.
+        factors: Numbers `(samples, factors)`, integers unless continuous.
+        bins: Number of bins for each latent.
+        limits: Lower and upper end of the range that is cut into bins.
+        factor_bins: Number of equal-width bins for each continuous factor.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
 
     Returns:
-        A score of 1 if each factor has a latent with one narrow value (within a bin) for each of
-        the factor's, and no other latent knows it; near 0 for latents that spread over all bins
-        and know nothing. Latents collapsed to a point, the same for all samples, score
-        `log(bins) / (H(y) + log(bins))`: they know nothing, but nothing else either.
+        A score of 1 if each factor has a latent with one bin for each of its values, and no other
+        latent informs about it; near 0 for uninformative latents that spread over all bins.
+        Latents collapsed to one point for all samples score `log(bins) / (H(y) + log(bins))`:
+        they encode neither the factor nor anything else.
 
     Raises:
-        ValueError: as `rmig`.
+        ValueError: As `rmig`.
 
     Example:
         >>> factors = np.indices((4, 5)).reshape(2, -1).T
@@ -168,31 +166,30 @@ def jemmig(
         means, log_variances, factors, bins, limits, factor_settings, "JEMMIG"
     )
     second, first = np.sort(information, axis=0)[-2:]
-    # Among latents that inform equally much, the one that carries least besides.
+    # Of equally informative latents, the one with the least joint entropy.
     columns = zip(information.T, joint.T, strict=True)
-    least = np.array([both[known == known.max()].min() for known, both in columns])
+    least = np.array([joints[shared == shared.max()].min() for shared, joints in columns])
     raw = least - first + second
     per_factor = 1 - raw / (entropies + np.log(bins))
     return JEMMIG(float(per_factor.mean()), float(raw.mean()), per_factor, tuple(used.tolist()))
 
 
 def active_units(means: ArrayLike, *, threshold: float = 0.01) -> ActiveUnits:
-    """Count the latents whose posterior mean moves with the sample.
+    """Count the latents whose posterior mean varies over samples.
 
     A latent is active if the variance of its posterior mean over samples exceeds `threshold`.
     Burda et al. (2016), "Importance Weighted Autoencoders", section 5.1. It depends on the scale
-    of the latents: the threshold belongs to a prior of variance 1.
+    of the latents: the default threshold is for a prior of variance 1.
 
     Args:
-        means: floats `(samples, latents)`, at least two samples.
-        threshold: of the variance, in squared units of the latents.
+        means: Floats `(samples, latents)`, at least two samples.
+        threshold: Minimum variance of an active latent, in squared units of the latents.
 
     Returns:
-        The number of active latents, from 0 to all, with their numbers and all variances. Copies
-        count each.
+        The active latents, from none to all, and all variances. Each copy of a latent counts.
 
     Raises:
-        ValueError: for malformed means, fewer than two samples, or a negative threshold.
+        ValueError: For malformed means, fewer than two samples, or a negative threshold.
 
     Example:
         >>> active_units([[0.0, 1.0], [0.01, 2.0]]).active
@@ -216,8 +213,11 @@ def _posterior(
     factor_settings: tuple[int, Continuous],
     metric: str,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-    """Return, in nats, mutual information and joint entropy of every binned latent with every
-    factor that varies `(latents, factors)`, the entropies of the factors, and their numbers.
+    """Compute mutual information of binned latents and factors, with their entropies, in nats.
+
+    Returns:
+        Mutual information and joint entropy `(latents, factors)` of every latent and every factor
+        with more than one value; entropies of these factors; and their numbers.
     """
     from scipy.sparse import csr_array
     from scipy.special import entr, ndtr
@@ -246,7 +246,7 @@ def _posterior(
     used = factors_that_vary(factors, metric)
     factors = factors[:, used]
 
-    # One indicator column for each value of each factor sums the samples of that value.
+    # One indicator column per value of each factor, to sum over the samples with that value.
     labels = [np.unique(factor, return_inverse=True)[1] for factor in factors.T]
     starts = np.cumsum([0] + [label.max() + 1 for label in labels])
     columns = np.stack(labels, axis=1) + starts[:-1]

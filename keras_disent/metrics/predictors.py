@@ -1,4 +1,4 @@
-"""Predictors that metrics train on codes, by name."""
+"""Registry of the predictors that metrics train on codes."""
 
 import threading
 import warnings
@@ -15,14 +15,14 @@ FILTERS = threading.Lock()
 
 
 class Predictor(Protocol):
-    """Tells the value of one factor from codes."""
+    """Interface of a model that predicts one factor from codes."""
 
     def fit(self, codes: NDArray[Any], labels: NDArray[Any], /) -> Any: ...
     def predict(self, codes: NDArray[Any], /) -> NDArray[Any]: ...
 
 
 class Constant:
-    """Answers with the only label it was shown.
+    """Predict the only label of the training samples.
 
     Example:
         >>> Constant().fit(np.zeros((2, 1)), np.array([7, 7])).predict(np.ones((3, 1)))
@@ -31,7 +31,7 @@ class Constant:
 
     def fit(self, codes: NDArray[Any], labels: NDArray[Any]) -> "Constant":
         self.label = labels[0]
-        # No latent helps to tell one label from itself.
+        # With a single label, no latent has any importance.
         self.feature_importances_ = np.zeros(codes.shape[1])
         return self
 
@@ -40,11 +40,11 @@ class Constant:
 
 
 class Logistic:
-    """Multinomial logistic regression whose L2 penalty is chosen by 5 folds of the samples.
+    """Multinomial logistic regression with an L2 penalty from 5-fold cross-validation.
 
-    The folds are cut in the order of the samples, and there are fewer of them if there are fewer
-    than 5 samples. Codes are not scaled and the solver stops after 100 steps, as is published, so
-    the scale of a latent matters.
+    Folds are contiguous blocks of samples, fewer than 5 if there are fewer samples. Codes are not
+    scaled and the solver stops after 100 steps, as in the published studies, so the scale of a
+    latent matters.
 
     Example:
         >>> codes = np.arange(20.0)[:, None]
@@ -60,14 +60,14 @@ class Logistic:
         self.model = LogisticRegressionCV(
             Cs=10,
             cv=KFold(min(5, len(codes))),
-            # Spelled out, because their defaults change between versions of scikit-learn.
+            # Explicit, because the defaults change between versions of scikit-learn.
             scoring="accuracy",
             l1_ratios=(0,),
             use_legacy_attributes=False,
         )
-        # Filters belong to the whole process: one thread at a time changes and restores them.
+        # Warning filters are global to the process: one thread at a time may change them.
         with FILTERS, warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is the setting
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is intended
             self.model.fit(codes, labels)
         return self
 
@@ -76,7 +76,7 @@ class Logistic:
 
 
 class Linear:
-    """Linear regression whose L2 penalty is chosen by 5 folds, the twin of `Logistic` for numbers.
+    """Linear regression with an L2 penalty from 5-fold cross-validation, like `Logistic`.
 
     Example:
         >>> codes = np.arange(20.0)[:, None]
@@ -99,23 +99,23 @@ class Linear:
         return self.model.predict(codes)
 
 
-def _exact(seed: int, continuous: bool) -> Predictor:
+def _exact_boosting(seed: int, continuous: bool) -> Predictor:
     from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
     make = GradientBoostingRegressor if continuous else GradientBoostingClassifier
     return make(random_state=seed)
 
 
-# Functions of the seed, and of whether the factor is continuous.
+# Predictors by name, as functions of the random seed and of whether the factor is continuous.
 PREDICTORS: dict[str, Callable[[int, bool], Predictor]] = {
     "boosting": lambda seed, continuous: BoostedRegression() if continuous else BoostedTrees(),
-    "exact_boosting": _exact,
+    "exact_boosting": _exact_boosting,
     "logistic": lambda seed, continuous: Linear() if continuous else Logistic(),
 }
 
 
 TREES = ("boosting", "exact_boosting")
-"""Predictors that have feature importances."""
+"""Names of the predictors with feature importances."""
 
 
 def check_predictor(name: Any, names: Iterable[str] = PREDICTORS) -> None:
@@ -130,19 +130,19 @@ def fit_predictor(
     seed: int = 0,
     continuous: bool = False,
 ) -> Predictor:
-    """Train a predictor from codes to the values of one factor.
+    """Fit a predictor from codes to one factor.
 
     Args:
-        name: "boosting", gradient-boosted trees on binned codes; "exact_boosting", the same by
+        name: "boosting" for gradient-boosted trees on binned codes; "exact_boosting" for those of
             scikit-learn on the codes themselves, about 20 times slower; or "logistic".
-        codes: floats `(samples, latents)`.
-        labels: the factor `(samples,)`. If all are the same, so is every answer.
-        seed: of what the predictor draws: ties between latents, in "exact_boosting" only.
-        continuous: whether the factor is a number to be predicted rather than a class: by
-            regression trees, or linear regression in place of "logistic".
+        codes: Floats `(samples, latents)`.
+        labels: Factor `(samples,)`. If all labels are equal, every prediction is that label.
+        seed: Random seed for ties between latents, used by "exact_boosting" only.
+        continuous: Whether to fit a regression instead of a classifier: regression trees, or
+            linear regression in place of "logistic".
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: For an unknown name.
 
     Example:
         >>> codes = np.arange(20.0)[:, None]
@@ -156,15 +156,12 @@ def fit_predictor(
     return (make(seed, continuous) if varies else Constant()).fit(codes, labels)
 
 
-def success(predictions: NDArray[Any], labels: NDArray[Any], continuous: bool = False) -> float:
-    """Return how good predictions are, from 0 to 1.
-
-    The share of labels that are right; of a continuous factor, the share of the variance that is
-    explained (R²), or 0 if it is below 0.
+def accuracy(predictions: NDArray[Any], labels: NDArray[Any], continuous: bool = False) -> float:
+    """Return the accuracy of predictions, or R² of a continuous factor (at least 0).
 
     Example:
         >>> labels = np.array([0.0, 1.0, 2.0])
-        >>> success(labels, labels, True), success(labels[::-1], labels, True)
+        >>> accuracy(labels, labels, True), accuracy(labels[::-1], labels, True)
         (1.0, 0.0)
     """
     if not continuous:
@@ -173,7 +170,7 @@ def success(predictions: NDArray[Any], labels: NDArray[Any], continuous: bool = 
 
 
 def relative_error(predictions: NDArray[Any], values: NDArray[Any]) -> float:
-    """Return the mean squared error of predictions in units of the variance of the values.
+    """Return the mean squared error of predictions divided by the variance of the values.
 
     It is 1 if the values do not vary.
     """
@@ -189,10 +186,10 @@ def train_and_test_accuracy(
     test_labels: NDArray[Any],
     continuous: bool = False,
 ) -> tuple[float, float]:
-    """Return the `success` of a model with the samples that it was fitted to, and with others."""
-    # Boosted trees remember what they said of the samples they were fitted to.
-    fitted = model.fitted_ if hasattr(model, "fitted_") else model.predict(codes)
+    """Return the `accuracy` of a model on its training samples and on test samples."""
+    # Boosted trees store their predictions for the training samples.
+    train_predictions = model.fitted_ if hasattr(model, "fitted_") else model.predict(codes)
     return (
-        success(fitted, labels, continuous),
-        success(model.predict(test_codes), test_labels, continuous),
+        accuracy(train_predictions, labels, continuous),
+        accuracy(model.predict(test_codes), test_labels, continuous),
     )

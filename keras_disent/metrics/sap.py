@@ -1,4 +1,4 @@
-"""Separated attribute predictability: how far the best latent leads in predicting a factor."""
+"""Separated attribute predictability (SAP): the gap between the two most predictive latents."""
 
 from typing import Any, NamedTuple
 
@@ -16,13 +16,13 @@ from keras_disent.metrics.checks import (
 
 Array = NDArray[np.float64]
 
-# Weight of the losses against the penalty of the support vector machines.
+# Weight of the losses relative to the penalty of the support vector machines.
 C = 0.01
 # Variance below which a latent counts as constant in the continuous score.
 DEAD = 1e-12
-# Deviation that no slope makes up for; its square still is a number.
+# Standard deviation below which inputs are not rescaled; its square does not underflow.
 TINY = 1e-100
-# Decision values closer than this are equal; they are of the order of 1.
+# Decision values, of the order of 1, that differ by less than this are equal.
 TIE = 1e-9
 ITERATIONS, HALVINGS = 100, 40
 
@@ -35,32 +35,32 @@ def sap(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
 ) -> float:
-    """Score how much better one latent alone predicts each factor than the second best does.
+    """Score how much better the best latent predicts each factor than the second best.
 
     The separated attribute predictability of Kumar et al. (2018), "Variational Inference of
     Disentangled Latent Concepts from Unlabeled Observations", section 3: for every factor, the
     best score in its column of `sap_matrix` minus the second best; then the mean over factors.
 
     Args:
-        codes: floats `(samples, latents)`, at least two latents.
-        factors: numbers `(samples, factors)`, whole unless continuous. Those with a single value
+        codes: Floats `(samples, latents)`, at least two latents.
+        factors: Numbers `(samples, factors)`, integers unless continuous. Those with a single value
             in training are skipped.
-        continuous: factors for which a latent scores its squared correlation, as published for
-            continuous ones, instead of the accuracy of a classifier: all (True), none (False) or
-            their column numbers; by default, those with numbers that are not whole.
-        test: a pair (codes, factors) to judge the classifiers on. By default, a third of the
-            rows, which are not used for fitting. The squared correlation has no use for it.
-        seed: of the draw of that third.
+        continuous: Continuous factors, scored by squared correlation (as published) instead of
+            the accuracy of a classifier: all (True), none (False) or their column numbers;
+            default, the columns with a non-integer value.
+        test: Codes and factors that test the classifiers; default, a third of the rows, which are
+            then not used for fitting. The squared correlation does not use it.
+        seed: Random seed of that split.
 
     Returns:
-        1 if each factor is predicted fully from one latent, and not at all from the others; 0 if
-        each has two latents that predict it equally well, such as duplicates, or codes that know
-        nothing. Even an ideal latent scores far less for a factor of many values, because the
-        classifiers are linear. See `sap_matrix` for constant latents and for what scale does.
+        1 if each factor is fully predictable from one latent, and not at all from the others; 0
+        for uninformative codes, or if each factor has two equally predictive latents, such as
+        duplicates. Even an ideal latent scores far less for a factor of many values, because the
+        classifiers are linear. See `sap_matrix` for constant latents and the role of scale.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two latents, no factor that varies, or fewer
-            samples to train on than a factor has values.
+        ValueError: For malformed arrays, fewer than two latents, no factor that varies, or fewer
+            training samples than a factor has values.
 
     Example:
         >>> factors = np.indices((2, 2, 50)).reshape(3, -1)[:2].T
@@ -90,27 +90,27 @@ def sap_matrix(
 ) -> Array:
     """Score how well each latent alone predicts each factor.
 
-    By default, the score is the accuracy on test samples of a linear support vector machine with
-    the latent as its only input: squared hinge loss weighted by 0.01, one class against the rest,
-    losses of a class weighted by samples / (classes * samples of the class), and a penalty on
-    slope and intercept. So the scale and offset of a latent matter, but not its sign. A constant
-    latent gets the accuracy of the most frequent class in training. Samples with equal decision
-    values for several classes count as that share of a hit.
+    By default, the score is the test accuracy of a linear support vector machine with the latent as
+    its only input: squared hinge loss weighted by 0.01, one class against the rest, losses of a
+    class weighted by samples / (classes * samples of the class), and a penalty on slope and
+    intercept. So the scale and offset of a latent matter, but not its sign. A constant latent gets
+    the accuracy of the most frequent class in training. A sample with equal decision values for k
+    classes counts as 1 / k of a hit.
 
-    For factors that are `continuous`, it is the squared correlation of latent and factor over all
-    of `codes`. It is 0 for a latent with a variance of no more than 1e-12; otherwise scale does
-    not matter, but the values of the factor do, not only which are equal.
+    For `continuous` factors, it is the squared correlation of latent and factor over all of
+    `codes`. It is 0 for a latent with a variance of at most 1e-12. Otherwise the scale of latents
+    does not matter, but the values of the factor do.
 
     Args:
-        codes: floats `(samples, latents)`.
-        factors: numbers `(samples, factors)`, whole unless continuous.
-        continuous, test, seed: as in `sap`.
+        codes: Floats `(samples, latents)`.
+        factors: Numbers `(samples, factors)`, integers unless continuous.
+        continuous, test, seed: As in `sap`.
 
     Returns:
         Scores from 0 to 1, float64 `(latents, factors that vary)`.
 
     Raises:
-        ValueError: as `sap`, but a single latent is fine.
+        ValueError: As `sap`, except that a single latent is allowed.
 
     Example:
         >>> factors = np.indices((2, 2, 50)).reshape(3, -1)[:2].T
@@ -144,33 +144,33 @@ def _squared_correlations(codes: NDArray[Any], factors: NDArray[Any]) -> Array:
     scale = len(codes) - 1
     code_variance, factor_variance = (np.sum(x**2, axis=0) / scale for x in (codes, factors))
     covariance = codes.T @ factors / scale
-    alive = code_variance > DEAD
+    varies = code_variance > DEAD
     result = np.zeros(covariance.shape)
-    result[alive] = covariance[alive] ** 2 / np.outer(code_variance[alive], factor_variance)
+    result[varies] = covariance[varies] ** 2 / np.outer(code_variance[varies], factor_variance)
     return result
 
 
 class _Targets(NamedTuple):
-    """One factor as a problem of classification."""
+    """Labels and class weights of one factor."""
 
-    labels: NDArray[np.int64]  # numbers of the classes in training, from 0
-    test_labels: NDArray[np.int64]  # the same for test samples; -1 for a value not in training
-    positive: Array  # weight of the losses of each class
-    negative: Array  # weight of the losses of the rest, in the problem of each class
+    labels: NDArray[np.int64]  # class numbers of the training samples, from 0
+    test_labels: NDArray[np.int64]  # the same for test samples; -1 for values not in training
+    positive: Array  # loss weight of each class
+    negative: Array  # loss weight of the rest, for each class
 
     @classmethod
     def of(cls, factor: NDArray[Any], test_factor: NDArray[Any]) -> "_Targets":
         values, labels, counts = np.unique(factor, return_inverse=True, return_counts=True)
-        found = np.searchsorted(values, test_factor).clip(max=len(values) - 1)
-        test_labels = np.where(values[found] == test_factor, found, -1)
+        candidates = np.searchsorted(values, test_factor).clip(max=len(values) - 1)
+        test_labels = np.where(values[candidates] == test_factor, candidates, -1)
         positive = C * len(factor) / (len(values) * counts)
-        # With two classes, there is a single problem (here twice), and both keep their weights.
+        # Two classes are one problem (stored twice), in which both classes have their own weight.
         negative = positive[::-1] if len(values) == 2 else np.full(len(values), C)
         return cls(labels, test_labels, positive, negative)
 
 
 def _accuracies(codes: Array, test_codes: Array, targets: list[_Targets]) -> Array:
-    """Fit all classes of all factors to one latent; return the test accuracy of each factor."""
+    """Fit all classes of all factors to one latent; return the test accuracy per factor."""
     machines = _Machines(codes, targets)
     slopes, intercepts = machines.fit()
     inputs = (test_codes - machines.mean) / machines.scale
@@ -178,9 +178,9 @@ def _accuracies(codes: Array, test_codes: Array, targets: list[_Targets]) -> Arr
     for target in targets:
         stop = start + len(target.positive)
         decisions = np.outer(slopes[start:stop], inputs) + intercepts[start:stop, None]
-        chosen = decisions >= decisions.max(axis=0) - TIE
-        known = np.flatnonzero(target.test_labels >= 0)
-        hits = chosen[target.test_labels[known], known] / chosen.sum(axis=0)[known]
+        is_best = decisions >= decisions.max(axis=0) - TIE
+        rows = np.flatnonzero(target.test_labels >= 0)
+        hits = is_best[target.test_labels[rows], rows] / is_best.sum(axis=0)[rows]
         result.append(hits.sum() / len(inputs))
         start = stop
     return np.array(result)
@@ -189,23 +189,23 @@ def _accuracies(codes: Array, test_codes: Array, targets: list[_Targets]) -> Arr
 class _Machines:
     """Support vector machines with one input, one for each class of each factor.
 
-    The samples within the margin of one side are those below (or above) some input. So with the
-    inputs sorted, and the sums of 1, x and x² up to each of them, loss, gradient and Hessian of
-    any slope and intercept take two binary searches, not a pass over the samples.
+    The samples inside a margin are those below (or above) some input. Inputs are sorted, and the
+    sums of 1, x and x² up to each input are precomputed. So loss, gradient and Hessian of any slope
+    and intercept take two binary searches instead of a pass over the samples.
     """
 
     def __init__(self, codes: Array, targets: list[_Targets]):
         order = np.argsort(codes, kind="stable")
         ordered = codes[order]
-        # Standardized for the sake of precision; the penalty is still that in the raw input.
+        # Standardized for precision; the penalty is still on the slope of the raw input.
         self.mean = ordered.mean()
         deviation = ordered.std()
         self.scale = deviation if deviation > TINY else 1.0
         self.inputs = (ordered - self.mean) / self.scale
         self.positive = np.concatenate([target.positive for target in targets])
         self.negative = np.concatenate([target.negative for target in targets])
-        # All samples, class after class, and each class in the order of inputs. The key of a
-        # sample is the number of its class, then its place among all inputs.
+        # All samples sorted by class, then by input. The key of a sample is
+        # class number * samples + position among all inputs.
         samples, keys, first = len(codes), [], 0
         for target in targets:
             keys.append(np.sort((target.labels[order] + first) * samples + np.arange(samples)))
@@ -216,15 +216,15 @@ class _Machines:
         self.class_sums = _running_sums(self.inputs[self.keys % samples])
         self.starts = np.searchsorted(self.keys, self.firsts)
 
-    def below(self, place: NDArray[np.int64]) -> Array:
-        """Sums `(3, classes)` over those of each class among the first `place` inputs."""
-        found = np.searchsorted(self.keys, self.firsts + place)
-        return self.class_sums[:, found] - self.class_sums[:, self.starts]
+    def below(self, position: NDArray[np.int64]) -> Array:
+        """Return sums `(3, classes)` over each class among the first `position` inputs."""
+        ends = np.searchsorted(self.keys, self.firsts + position)
+        return self.class_sums[:, ends] - self.class_sums[:, self.starts]
 
     def margins(self, slopes: Array, intercepts: Array) -> tuple[Array, Array]:
-        """Sums of 1, x, x² over what is within the margin, of each class and of the rest."""
-        all_places = np.full(len(slopes), len(self.inputs))
-        own, everything = self.below(all_places), self.sums[:, -1:]
+        """Return sums of 1, x, x² over samples inside the margin, per class and for the rest."""
+        all_positions = np.full(len(slopes), len(self.inputs))
+        own, everything = self.below(all_positions), self.sums[:, -1:]
         steep = np.where(slopes == 0, np.finfo(float).tiny, slopes)
         with np.errstate(over="ignore"):
             inner, outer = (
@@ -248,7 +248,7 @@ class _Machines:
         return penalty / 2 + self.positive * own + self.negative * rest
 
     def newton(self, slopes: Array, intercepts: Array) -> tuple[Array, Array]:
-        """The minimum, if what is within the margins stays the same."""
+        """Return the minimum, assuming that the samples inside the margins stay the same."""
         (n, x, xx), (m, y, yy) = self.margins(slopes, intercepts)
         p, q = 2 * self.positive, 2 * self.negative
         offset = self.mean / self.scale
@@ -260,29 +260,29 @@ class _Machines:
         return (h_ii * g_s - h_si * g_i) / determinant, (h_ss * g_i - h_si * g_s) / determinant
 
     def fit(self) -> tuple[Array, Array]:
-        """Newton's method; steps are halved as long as they do not lower the loss."""
+        """Minimize by Newton's method, halving steps that do not lower the loss."""
         slopes, intercepts = np.zeros((2, len(self.positive)))
         loss = self.loss(slopes, intercepts)
         for _ in range(ITERATIONS):
             to_slopes, to_intercepts = self.newton(slopes, intercepts)
-            share = np.ones(len(loss))
+            step = np.ones(len(loss))
             for _ in range(HALVINGS):
-                new_slopes = slopes + share * (to_slopes - slopes)
-                new_intercepts = intercepts + share * (to_intercepts - intercepts)
+                new_slopes = slopes + step * (to_slopes - slopes)
+                new_intercepts = intercepts + step * (to_intercepts - intercepts)
                 new_loss = self.loss(new_slopes, new_intercepts)
                 worse = new_loss > loss * (1 + 1e-12)
                 if not worse.any():
                     break
-                share[worse] /= 2
-            moved = np.abs(new_slopes - slopes) + np.abs(new_intercepts - intercepts)
+                step[worse] /= 2
+            change = np.abs(new_slopes - slopes) + np.abs(new_intercepts - intercepts)
             slopes, intercepts, loss = new_slopes, new_intercepts, new_loss
-            if moved.max() < TIE / 100:
+            if change.max() < TIE / 100:
                 break
         return slopes, intercepts
 
 
 def _running_sums(inputs: Array) -> Array:
-    """Sums of 1, x and x² over the first 0, 1, 2, ... inputs, `(3, inputs + 1)`."""
+    """Return sums of 1, x and x² over the first 0, 1, 2, ... inputs, `(3, inputs + 1)`."""
     terms = np.zeros((3, len(inputs) + 1))
     terms[:, 1:] = np.ones_like(inputs), inputs, inputs**2
     return terms.cumsum(axis=1)

@@ -1,4 +1,4 @@
-"""Scores with all that is needed to compute them again."""
+"""Container of scores with the settings that reproduce them."""
 
 import json
 import math
@@ -11,13 +11,13 @@ from keras_disent.metrics.bootstrap import Interval
 
 
 class Scores(Mapping[str, float]):
-    """Scores by name; they print as a table and save as JSON with the settings behind them.
+    """Mapping from names to scores that prints as a table and saves as JSON.
 
     Attributes:
-        results: what each metric returned, such as a `DCI`.
-        settings: what is needed to compute each score again.
-        intervals: the confidence interval of each score, where one was asked for.
-        failures: of each metric asked for that has no score, the reason in a line.
+        results: Result of each metric, such as a `DCI`.
+        settings: Settings that reproduce each score.
+        intervals: Confidence interval of each score, if requested.
+        failures: Reason in one line for each requested metric without a score.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Scores(Mapping[str, float]):
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return `{name: {"value": float, "detail": {...}, "settings": {...}}}`.
 
-        `detail` holds all parts of a result that has parts, with arrays as nested lists;
-        `interval` the ends of the confidence interval, if one was asked for. A metric without a
-        score has the value "nan" and the reason as `error`.
+        `detail` holds the fields of a named tuple, with arrays as nested lists. `interval` holds
+        the ends of the confidence interval, if requested. A metric without a score has the value
+        "nan" and the reason as `error`.
         """
         entries = {}
         for name, result in self.results.items():
@@ -84,7 +84,7 @@ class Scores(Mapping[str, float]):
 
 
 def _plain(value: Any) -> Any:
-    """Return arrays, tuples and NumPy numbers as what JSON knows."""
+    """Convert arrays, tuples and NumPy numbers to JSON types."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):

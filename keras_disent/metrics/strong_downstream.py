@@ -1,4 +1,4 @@
-"""A downstream task under a shift of another factor."""
+"""A downstream task under distribution shift of another factor."""
 
 from typing import Any, NamedTuple
 
@@ -16,14 +16,15 @@ from keras_disent.metrics.sampling import factors_of, generator
 
 
 class StrongDownstream(NamedTuple):
-    """Accuracies under a shift of another factor; `float()` is the mean test one.
+    """Accuracies under a shift of another factor; `float()` is the mean test accuracy.
 
     Attributes:
-        train_accuracy: share of the training samples told right without a shift, `(factors,)`.
-        test_accuracy: the same for the test samples.
-        strong_train_accuracy: with a shift, `(factors, n_repeats)`.
-        strong_test_accuracy: the same for the test samples.
-        factors_used: numbers of the factors, those that vary.
+        train_accuracy: Accuracy on the training samples without a shift, `(factors,)`.
+        test_accuracy: The same on the test samples.
+        strong_train_accuracy: Accuracy on the training samples with a shift,
+            `(factors, n_repeats)`.
+        strong_test_accuracy: The same on the test samples.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     train_accuracy: NDArray[np.float64]
@@ -34,7 +35,7 @@ class StrongDownstream(NamedTuple):
 
     @property
     def generalization_gap(self) -> float:
-        """Share of the mean test accuracy that the shift costs; 0 if there was none to lose."""
+        """Relative loss of mean test accuracy due to the shift; 0 if that accuracy is 0."""
         plain = float(self.test_accuracy.mean())
         return 1 - float(self) / plain if plain else 0.0
 
@@ -54,36 +55,38 @@ def strong_downstream(
     legacy_stream: bool = False,
     legacy_global_seed: int = 0,
 ) -> StrongDownstream:
-    """Score how well a classifier of one factor withstands values of another it has never seen.
+    """Score how well a classifier of one factor generalizes to unseen values of another factor.
 
     A classifier is trained on images that all share one value of another factor, and tested on
-    images with its other values only, both drawn at random `n_repeats` times for each factor.
+    images with its other values only. This other factor and its value are drawn `n_repeats` times
+    for each classified factor.
     Locatello et al. (2020), "Weakly-Supervised Disentanglement Without Compromises", section 5.
 
-    Factors of size 1 are neither told nor shifted.
+    Factors of size 1 are neither predicted nor shifted.
 
     Args:
-        encoder: deterministic function, or object with such a method `encode`, from images
+        encoder: Deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`). Each image
             may be encoded only once if that saves work.
-        data: a ground-truth data set.
-        train_samples: images to train on.
-        test_samples: images to test on.
-        n_repeats: shifts for each factor.
-        predictor: "boosting", "exact_boosting" (scikit-learn's own, about 20 times slower) or
+        data: Ground-truth data set.
+        train_samples: Number of training images.
+        test_samples: Number of test images.
+        n_repeats: Number of shifts for each factor.
+        predictor: "boosting", "exact_boosting" (that of scikit-learn, about 20 times slower) or
             "logistic".
-        seed: of all random draws.
-        legacy_stream: draw factors as disentanglement_lib does from
+        seed: Random seed of all draws.
+        legacy_stream: Draw factors as disentanglement_lib does from
             `numpy.random.RandomState(seed)`, and shifts as it does from NumPy's global generator.
-        legacy_global_seed: of the stand-in for that global generator. ("exact_boosting" itself
-            drew from there too, so its values differ.)
+        legacy_global_seed: Random seed of the substitute for that global generator. (In
+            disentanglement_lib, the classifier drew from it too, so values of "exact_boosting"
+            differ.)
 
     Returns:
-        Accuracies of 1 if each factor can be told from the codes whatever the others are; about
-        the share of its most frequent value if they know nothing of it.
+        Accuracies of 1 if each factor is predictable from the codes whatever the others are; about
+        the frequency of the most frequent value for uninformative codes.
 
     Raises:
-        ValueError: for numbers below 1, an unknown predictor, unlabeled data, fewer than two
+        ValueError: For numbers below 1, an unknown predictor, unlabeled data, fewer than two
             factors that vary, or an encoder that does not return one row of finite codes per
             image.
 
@@ -105,8 +108,8 @@ def strong_downstream(
     used = np.flatnonzero(np.asarray(data.factor_sizes) > 1)
     if used.size < 2:
         raise ValueError(
-            "'strong_downstream' shifts one factor to tell another, so it asks for two with more "
-            f"than one value. Got `factor_sizes` {tuple(data.factor_sizes)}."
+            "'strong_downstream' predicts one factor under shifts of another, so it needs two "
+            f"with more than one value. Got `factor_sizes` {tuple(data.factor_sizes)}."
         )
     random = generator(seed, legacy_stream)
     shift = np.random.RandomState(legacy_global_seed) if legacy_stream else random
@@ -114,7 +117,7 @@ def strong_downstream(
     codes_of = codes_by_index(encoder, data, (train_samples + test_samples) * runs)
     train, test = (factors_of(data, n, random) for n in (train_samples, test_samples))
 
-    def encoded(train: Any, test: Any) -> tuple[Any, Any]:
+    def encode(train: Any, test: Any) -> tuple[Any, Any]:
         return codes_of(data.indices(train)), codes_of(data.indices(test))
 
     def score(codes: tuple[Any, Any], factor: Any) -> tuple[float, float]:
@@ -122,7 +125,7 @@ def strong_downstream(
         model = fit_predictor(predictor, codes[0], labels, seed)
         return train_and_test_accuracy(model, codes[0], labels, codes[1], test_labels)
 
-    plain = encoded(train, test)
+    plain = encode(train, test)
     train_accuracy, test_accuracy = np.array([score(plain, factor) for factor in used]).T
     strong = np.empty((2, used.size, n_repeats))
     for i, factor in enumerate(used):
@@ -134,7 +137,7 @@ def strong_downstream(
             train_shifted, test_shifted = train.copy(), test.copy()
             train_shifted[:, other] = value
             test_shifted[:, other] = shift.choice(unseen, test_samples)
-            strong[:, i, repeat] = score(encoded(train_shifted, test_shifted), factor)
+            strong[:, i, repeat] = score(encode(train_shifted, test_shifted), factor)
     return StrongDownstream(
         train_accuracy, test_accuracy, strong[0], strong[1], tuple(used.tolist())
     )

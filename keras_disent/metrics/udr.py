@@ -1,4 +1,4 @@
-"""Unsupervised disentanglement ranking: do models agree on their latents?"""
+"""Unsupervised disentanglement ranking (UDR): agreement of the latents of several models."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,20 +9,20 @@ from numpy.typing import ArrayLike, NDArray
 from keras_disent.metrics.checks import check_at_least, check_codes
 from keras_disent.metrics.correlation import absolute_correlations
 
-SWITCHED_OFF = 0.01
-"""A latent of at most this divergence is replaced by 0 before models are compared."""
+INACTIVE_KL = 0.01
+"""Latents with at most this divergence, in nats, are set to 0 before models are compared."""
 
 
 class UDR(NamedTuple):
     """Agreement of models; `float()` of it is the mean of `model_scores`.
 
     Attributes:
-        model_scores: for each model, the median of its column of `pairwise` (without the
-            diagonal), float64 `(models,)`: rank models by it.
-        pairwise: agreement of models `[i, j]` when `j` is explained by `i`, float64
+        model_scores: Median of each column of `pairwise` without the diagonal, float64
+            `(models,)`; the score to rank models by.
+        pairwise: Agreement of models `[i, j]` when `j` is explained by `i`, float64
             `(models, models)`; the diagonal is 0.
-        correlations: for every ordered pair `[i, j]` of different models, the strength of the
-            relation of each latent of `i` with each of `j`, float64 `(latents, latents)`.
+        correlations: Strength of the relation of each latent of `i` with each latent of `j`, for
+            every ordered pair `[i, j]` of different models, float64 `(latents, latents)`.
     """
 
     model_scores: NDArray[np.float64]
@@ -43,44 +43,44 @@ def udr(
     filter_low_kl: bool = True,
     tolerance: float = 1e-4,
 ) -> UDR:
-    """Score how well the latents of several models match one to one, which needs no labels.
+    """Score how well the latents of several models match one to one, without labels.
 
-    Models that disentangle find the same latents up to order and sign; others find different
-    mixtures. For every ordered pair of models, the standardized latents of one are related to
-    those of the other, by absolute weights of a lasso or rank correlations. In each row and
-    column of this matrix, the square of the largest entry over the sum measures how far the
-    relation is with one latent, and how strong; their mean is the score of the pair, and the
-    median over partners that of the model. Duan et al. (2020), "Unsupervised Model Selection for
+    Disentangled models share their latents up to order and sign; other models have different
+    mixtures. For every ordered pair of models, a matrix relates the standardized latents of one to
+    those of the other, by absolute weights of a lasso or rank correlations. For each row and column
+    of this matrix, the square of the largest entry divided by the sum measures how strong and how
+    exclusive the relation is. Their mean is the score of the pair, and the median over partners
+    that of the model. Duan et al. (2020), "Unsupervised Model Selection for
     Variational Disentangled Representation Learning", equations 2 and 3.
 
-    Models are those of one setting with other seeds (UDR), or of all settings and seeds
-    (UDR-A2A). They may have different numbers of latents.
+    The models have the same settings and other seeds (UDR), or all settings and seeds (UDR-A2A).
+    They may have different numbers of latents.
 
     Constant latents, and those with a divergence of 0.01 or less, are set to 0: they explain
-    nothing. A pair in which a model has no latent left scores 0. With "spearman" and without the
-    filter, a latent set to 0 has no correlation and takes each row or column it meets down to 0,
-    as in the reference implementation. Copied latents share what they explain and lower the
+    nothing. A pair in which a model has no other latent scores 0. With "spearman" and without the
+    filter, a latent set to 0 has no correlation and sets the score of each of its rows or columns
+    to 0, as in the reference implementation. Copied latents divide their weights and lower the
     score. The lasso stops at a finite tolerance, so that the order of latents changes scores by
-    about that much; 1e-10 removes it.
+    about that much; 1e-10 removes this effect.
 
     Args:
-        means: posterior means of each model, at least two, on the same samples: floats
+        means: Posterior means of each model, at least two, on the same samples: floats
             `(samples, latents)`.
-        kls: divergence of each latent's posterior from the prior, mean over samples, in nats:
+        kls: Divergence of each latent's posterior from the prior, mean over samples, in nats:
             floats `(latents,)` for each model.
-        method: how latents are related: "lasso", or "spearman" for rank correlation.
-        alpha: strength of the penalty of the lasso.
-        threshold: latents with a divergence of at most this are left out of the comparison.
-        filter_low_kl: whether they are.
-        tolerance: relative precision at which the lasso stops.
+        method: Relation of latents: "lasso", or "spearman" for rank correlation.
+        alpha: Penalty of the lasso.
+        threshold: Maximum divergence of the latents excluded by `filter_low_kl`.
+        filter_low_kl: Whether to exclude latents of low divergence from the comparison.
+        tolerance: Relative tolerance of the lasso.
 
     Returns:
         Scores of 1 if the latents of all models are the same up to order, sign and scale
-        (`1 - alpha` with "lasso", whose penalty shrinks the weights); near 0 if none is like
-        any other.
+        (`1 - alpha` with "lasso", whose penalty shrinks the weights); near 0 if no two
+        latents are alike.
 
     Raises:
-        ValueError: for fewer than two models, malformed means, unequal numbers of samples or
+        ValueError: For fewer than two models, malformed means, unequal numbers of samples or
             fewer than two, divergences that do not fit the means, an unknown method, or negative
             settings.
 
@@ -96,13 +96,12 @@ def udr(
     check_at_least(0, alpha=alpha, threshold=threshold, tolerance=tolerance)
     codes, divergences = _models(means, kls)
     models = [
-        _standardize(code) * (kl > SWITCHED_OFF)
-        for code, kl in zip(codes, divergences, strict=True)
+        _standardize(code) * (kl > INACTIVE_KL) for code, kl in zip(codes, divergences, strict=True)
     ]
     if method == "lasso":
         models = _summarize(models)
     lowest = threshold if filter_low_kl else -np.inf
-    kept = [kl > lowest for kl in divergences]
+    is_active = [kl > lowest for kl in divergences]
 
     pairwise = np.zeros((len(models), len(models)))
     correlations = {}
@@ -112,12 +111,12 @@ def udr(
                 continue
             if method == "lasso":
                 strength = _lasso_weights(source, target, alpha, tolerance)
-                void = np.zeros_like(strength, dtype=bool)
+                undefined = np.zeros_like(strength, dtype=bool)
             else:
                 strength = absolute_correlations(source, target, "spearman")
-                void = np.all(source == 0, axis=0)[:, None] | np.all(target == 0, axis=0)
+                undefined = np.all(source == 0, axis=0)[:, None] | np.all(target == 0, axis=0)
             correlations[i, j] = strength
-            strength = np.where(void, np.nan, strength)[np.ix_(kept[i], kept[j])]
+            strength = np.where(undefined, np.nan, strength)[np.ix_(is_active[i], is_active[j])]
             pairwise[i, j] = _one_to_one(strength)
     others = pairwise.T[~np.eye(len(models), dtype=bool)].reshape(len(models), -1)
     return UDR(np.median(others, axis=1), pairwise, correlations)
@@ -126,7 +125,7 @@ def udr(
 def _models(
     means: Sequence[ArrayLike], kls: Sequence[ArrayLike]
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """Check codes and divergences of all models against each other."""
+    """Validate codes and divergences of all models."""
     if len(means) < 2:
         raise ValueError(f"UDR compares at least 2 models. Got {len(means)}.")
     if len(kls) != len(means):
@@ -152,14 +151,14 @@ def _models(
 
 
 def _standardize(codes: NDArray[Any]) -> NDArray[np.float64]:
-    """Return columns of mean 0 and variance 1, or of 0 where they are constant."""
+    """Standardize columns to mean 0 and variance 1; constant columns become 0."""
     varies = codes.max(axis=0) > codes.min(axis=0)
     codes = codes.astype(np.float64)
     return (codes - codes.mean(axis=0)) * varies / np.where(varies, codes.std(axis=0), 1)
 
 
 def _summarize(models: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Return a few rows with the covariances of many, which are all that a lasso sees of them."""
+    """Return few rows with the same covariances, on which alone the lasso depends."""
     samples = len(models[0])
     covariance = np.block([[a.T @ b / samples for b in models] for a in models])
     variances, axes = np.linalg.eigh(covariance)
@@ -171,7 +170,7 @@ def _summarize(models: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
 def _lasso_weights(
     source: NDArray[np.float64], target: NDArray[np.float64], alpha: float, tolerance: float
 ) -> NDArray[np.float64]:
-    """Return absolute weights `(latents of source, latents of target)`."""
+    """Return absolute lasso weights `(latents of source, latents of target)`."""
     from sklearn.linear_model import Lasso
 
     model = Lasso(alpha=alpha, fit_intercept=False, precompute=True, tol=tolerance)
@@ -179,9 +178,9 @@ def _lasso_weights(
 
 
 def _one_to_one(strength: NDArray[np.float64]) -> float:
-    """Score how far each row and each column of a matrix has one strong entry alone."""
+    """Score how strong and exclusive the largest entry of each row and column is."""
     if not strength.size:
         return 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = [strength.max(axis=axis) ** 2 / strength.sum(axis=axis) for axis in (0, 1)]
-    return float(np.mean([np.nan_to_num(share).mean() for share in shares]))
+        scores = [strength.max(axis=axis) ** 2 / strength.sum(axis=axis) for axis in (0, 1)]
+    return float(np.mean([np.nan_to_num(score).mean() for score in scores]))

@@ -1,4 +1,4 @@
-"""All scores that a matrix relating latents to factors can be turned into."""
+"""All scores of several matrices that relate latents to factors."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from keras_disent.metrics.checks import (
     in_bins,
     train_and_test,
 )
-from keras_disent.metrics.dci import Arrays, completeness, disentanglement, fitted
+from keras_disent.metrics.dci import Arrays, completeness, disentanglement, fit_predictors
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
 from keras_disent.metrics.sap import sap_matrix
 
@@ -25,23 +25,23 @@ class Aggregates(NamedTuple):
     """Scores of one matrix `(latents, factors)`; `float()` is `dci_disentanglement`.
 
     Attributes:
-        dci_disentanglement: how far each latent stands for one factor only, weighted by size.
-        dci_disentanglement_per_code: the same by latent, `(latents,)`.
-        dci_completeness: how far each factor stands in one latent only, weighted by size.
-        dci_completeness_per_factor: the same by factor, `(factors,)`.
-        mig: mean gap between the two largest entries of a factor, in units of its entropy.
-        mig_per_factor: the same by factor, `(factors,)`.
-        sap: mean gap between the two largest entries of a factor.
-        sap_per_factor: the same by factor, `(factors,)`.
-        modularity: mean over latents of how little there is beside their largest entry.
-        modularity_per_code: the same by latent, `(latents,)`.
-        area_precision: area below the curve of precision against threshold. Precision is the
+        dci_disentanglement: Concentration of each latent on one factor, weighted by its sum.
+        dci_disentanglement_per_code: The same per latent, `(latents,)`.
+        dci_completeness: Concentration of each factor on one latent, weighted by its sum.
+        dci_completeness_per_factor: The same per factor, `(factors,)`.
+        mig: Mean gap between the two largest entries of a factor, divided by its entropy.
+        mig_per_factor: The same per factor, `(factors,)`.
+        sap: Mean gap between the two largest entries of a factor.
+        sap_per_factor: The same per factor, `(factors,)`.
+        modularity: Mean over latents of 1 minus the squares beside the largest entry, relative to
+            its square and divided by factors - 1.
+        modularity_per_code: The same per latent, `(latents,)`.
+        area_precision: Area below the curve of precision against threshold. Precision is the
             number of connected groups of latents and factors, by entries of at least the
-            threshold: as many as factors while each has latents of its own.
-        max_precision: the largest precision at any threshold.
-        merges: when two factors become connected as the threshold falls: the number of entries
-            above that threshold, int64 `(factors, factors)`; 0 on the diagonal. This is the
-            dendrogram of the factors.
+            threshold. It is the number of factors while each has latents of its own.
+        max_precision: Maximum precision over thresholds.
+        merges: Number of entries above the threshold at which two factors become connected, int64
+            `(factors, factors)`; 0 on the diagonal. This is the dendrogram of the factors.
     """
 
     dci_disentanglement: float
@@ -63,11 +63,11 @@ class Aggregates(NamedTuple):
 
 
 class UnifiedScores(NamedTuple):
-    """Scores by name of the matrix; `float()` is the DCI disentanglement of the first.
+    """Scores by matrix name; `float()` is the DCI disentanglement of the first matrix.
 
     Attributes:
-        scores: a dict of `Aggregates`.
-        factors_used: numbers of the factors, those that vary.
+        scores: `Aggregates` by matrix name.
+        factors_used: Numbers of the factors with more than one value.
     """
 
     scores: dict[str, Aggregates]
@@ -87,35 +87,36 @@ def unified_scores(
     continuous: Continuous = None,
     seed: int = 0,
 ) -> UnifiedScores:
-    """Score several matrices that relate latents to factors, each in all ways there are.
+    """Compute all scores of several matrices that relate latents to factors.
 
-    A score of disentanglement is a matrix and a way to make a number of it. Taking them apart
-    shows which of the two makes scores disagree. Locatello et al. (2020), "A Sober Look at the
-    Unsupervised Learning of Disentangled Representations and their Evaluation", section 6.
+    A disentanglement score is a matrix and an aggregation of it. Combining all matrices with all
+    aggregations shows which of the two makes scores disagree. Locatello et al. (2020), "A Sober
+    Look at the Unsupervised Learning of Disentangled Representations and their Evaluation", section
+    6.
 
     Factors with a single value are skipped. A constant latent has a row of zeros, except in
-    "accuracy", where it has the share of one value; that matrix also depends on the scale of
-    latents. A duplicated latent divides importance, and makes the gaps of its factor 0.
+    "accuracy", where it has the frequency of one value. "accuracy" also depends on the scale of
+    latents. Duplicates of a latent divide its importance, and make the gaps of its factor 0.
 
     Args:
-        codes: floats `(samples, latents)`, at least two latents.
-        factors: numbers `(samples, factors)`, whole unless continuous; at least two that vary.
-        test: codes and factors that judge classifiers, instead of a third of the rows, which are
+        codes: Floats `(samples, latents)`, at least two latents.
+        factors: Numbers `(samples, factors)`, integers unless continuous; at least two that vary.
+        test: Codes and factors that test the classifiers; default, a third of the rows, which are
             then not used for fitting.
         matrices: "importance" for boosted trees, as in DCI; "mutual_information", as in MIG; or
             "accuracy" of one latent alone, as in SAP.
-        bins: number of equally wide bins for each latent, in "mutual_information"; and for each
-            continuous factor, there and in the entropies that scale MIG.
-        continuous: which factors are continuous: all (True), none (False) or their column
-            numbers; by default, those with numbers that are not whole.
-        seed: of the split.
+        bins: Number of equal-width bins for each latent in "mutual_information", and for each
+            continuous factor there and in the entropies of MIG.
+        continuous: Continuous factors: all (True), none (False) or their column numbers; default,
+            the columns with a non-integer value.
+        seed: Random seed of the split.
 
     Returns:
         `Aggregates` for each matrix, most of them 1 at best; SAP and area depend on the matrix.
-        Codes that know nothing have a DCI disentanglement near 0.
+        Uninformative codes have a DCI disentanglement near 0.
 
     Raises:
-        ValueError: for malformed arrays, fewer than two latents, bins or factors that vary, or
+        ValueError: For malformed arrays, fewer than two latents, bins or factors that vary, or
             an unknown matrix.
 
     Example:
@@ -127,7 +128,7 @@ def unified_scores(
     """
     if not matrices:
         raise ValueError(f"`matrices` must name at least one. Choose from: {', '.join(MATRICES)}.")
-    chosen = {name: lookup(name, MATRICES, "matrix") for name in matrices}
+    functions = {name: lookup(name, MATRICES, "matrix") for name in matrices}
     check_at_least(2, bins=bins)
     codes, factors, test_codes, test_factors, mask = train_and_test(
         codes, factors, test, seed, continuous
@@ -138,22 +139,23 @@ def unified_scores(
     labels = in_bins(arrays.factors, arrays.continuous, bins)
     entropies = entropy(labels)
     scores = {
-        name: aggregate(matrix(arrays, labels, bins), entropies) for name, matrix in chosen.items()
+        name: aggregate(matrix(arrays, labels, bins), entropies)
+        for name, matrix in functions.items()
     }
     return UnifiedScores(scores, tuple(used.tolist()))
 
 
 def aggregate(matrix: ArrayLike, entropies: ArrayLike) -> Aggregates:
-    """Make all scores of a matrix that relates latents to factors.
+    """Compute all scores of a matrix that relates latents to factors.
 
-    Entries of equal size count together in `merges`, so that no order of the latents matters.
+    Equal entries are merged at the same threshold, so that the order of latents does not matter.
 
     Args:
-        matrix: numbers `(latents, factors)`, not negative, at least two by two.
-        entropies: of the factors, in nats, `(factors,)`.
+        matrix: Non-negative numbers `(latents, factors)`, at least two by two.
+        entropies: Entropies of the factors in nats, `(factors,)`.
 
     Raises:
-        ValueError: for a matrix that is too small, or not finite and non-negative, or entropies
+        ValueError: For a matrix that is too small, or not finite and non-negative, or entropies
             that are not as many positive numbers as it has columns.
 
     Example:
@@ -174,18 +176,18 @@ def aggregate(matrix: ArrayLike, entropies: ArrayLike) -> Aggregates:
         )
     second, first = np.sort(matrix, axis=0)[-2:]
     gap = first - second
-    # Squares of the entries beside the largest one, which is taken as 1; of dead latents, all.
+    # Squares of the entries relative to the largest one of each latent; 1 for rows of zeros.
     largest = matrix.max(axis=1, keepdims=True)
-    share = np.divide(matrix, largest, where=largest > 0, out=np.ones_like(matrix)) ** 2
-    modularity = 1 - (share.sum(axis=1) - 1) / (matrix.shape[1] - 1)
+    squares = np.divide(matrix, largest, where=largest > 0, out=np.ones_like(matrix)) ** 2
+    modularity = 1 - (squares.sum(axis=1) - 1) / (matrix.shape[1] - 1)
     dci, dci_per_code = disentanglement(matrix)
-    whole, whole_per_factor = completeness(matrix)
+    completeness_, completeness_per_factor = completeness(matrix)
     area, precision, merges = _connections(matrix)
     return Aggregates(
         dci_disentanglement=dci,
         dci_disentanglement_per_code=dci_per_code,
-        dci_completeness=whole,
-        dci_completeness_per_factor=whole_per_factor,
+        dci_completeness=completeness_,
+        dci_completeness_per_factor=completeness_per_factor,
         mig=float(np.mean(gap / entropies)),
         mig_per_factor=gap / entropies,
         sap=float(np.mean(gap)),
@@ -207,7 +209,7 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 
 def _connections(matrix: Matrix) -> tuple[float, int, NDArray[np.int64]]:
-    """Return area below precision, largest precision, and when factors become connected."""
+    """Return area below precision, maximum precision, and the merges of factors."""
     latents, factors = matrix.shape
     group = np.arange(latents + factors)  # of each latent, then of each factor
     merges = np.zeros((factors, factors), np.int64)
@@ -217,20 +219,20 @@ def _connections(matrix: Matrix) -> tuple[float, int, NDArray[np.int64]]:
     precision = np.zeros(len(thresholds), np.int64)
     for i, threshold in enumerate(thresholds):
         for latent, factor in np.argwhere(matrix == threshold):
-            one, other = group[latent], group[latents + factor]
-            if one != other:
-                mine, theirs = (np.flatnonzero(group[latents:] == g) for g in (one, other))
-                merges[np.ix_(mine, theirs)] = above[i]
-                merges[np.ix_(theirs, mine)] = above[i]
-                group[group == other] = one
-        # Entries of 0 connect nothing that counts as precision, only the end of the dendrogram.
+            first, second = group[latent], group[latents + factor]
+            if first != second:
+                rows, columns = (np.flatnonzero(group[latents:] == g) for g in (first, second))
+                merges[np.ix_(rows, columns)] = above[i]
+                merges[np.ix_(columns, rows)] = above[i]
+                group[group == second] = first
+        # Entries of 0 complete the dendrogram, but do not count for precision.
         precision[i] = np.sum(np.bincount(group) > 1) if threshold > 0 else precision[i - 1]
     area = -float(np.trapezoid(precision, thresholds))
     return area, int(precision.max()), merges
 
 
 def _importance(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
-    models = fitted("boosting", arrays, seed=0, n_jobs=1)
+    models = fit_predictors("boosting", arrays, seed=0, n_jobs=1)
     return np.stack([model.feature_importances_ for model in models], axis=1)
 
 
@@ -244,7 +246,7 @@ def _accuracy(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
     return sap_matrix(arrays.codes, arrays.factors, test=test, continuous=columns)
 
 
-# Functions of the arrays, of factors with bins in place of continuous ones, and of their number.
+# Matrices by name, as functions of the arrays, the discretized factors and the number of bins.
 MATRICES: dict[str, Callable[[Arrays, NDArray[np.int64], int], Matrix]] = {
     "importance": _importance,
     "mutual_information": _information,

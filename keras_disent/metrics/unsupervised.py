@@ -1,4 +1,4 @@
-"""How much the latents depend on each other: scores that need no labels."""
+"""Label-free scores of the statistical dependence between latents."""
 
 from typing import Any, NamedTuple
 
@@ -9,10 +9,10 @@ from keras_disent.metrics.checks import check_at_least, check_codes
 from keras_disent.metrics.mutual_information import discretize, mutual_information
 
 DETERMINED = 1e-6
-"""A latent counts as determined by others if they leave less than this of its standard deviation.
+"""Maximum relative residual of a latent that other latents determine linearly.
 
-It is what remains of a copy that went through float32, and a variance of which float64, in a
-determinant, keeps no more than four digits.
+The residual is a standard deviation relative to that of the latent. Copies in float32 have about
+this residual, and float64 determinants keep at most four digits of its square.
 """
 
 
@@ -20,11 +20,12 @@ class UnsupervisedScores(NamedTuple):
     """Dependence of the latents; `float()` of it is `gaussian_total_correlation`.
 
     Attributes:
-        gaussian_total_correlation: of a Gaussian with the covariance of the codes, in nats.
-        gaussian_wasserstein_correlation: squared Wasserstein distance of that Gaussian from the
+        gaussian_total_correlation: Total correlation of a Gaussian with the covariance of the
+            codes, in nats.
+        gaussian_wasserstein_correlation: Squared Wasserstein distance of that Gaussian from the
             one with independent latents of the same variances, in squared units of the codes.
-        gaussian_wasserstein_correlation_norm: the same divided by the sum of the variances.
-        mutual_information: mean over pairs of latents, from histograms, in nats.
+        gaussian_wasserstein_correlation_norm: The same divided by the sum of the variances.
+        mutual_information: Mean over pairs of latents, from histograms, in nats.
     """
 
     gaussian_total_correlation: float
@@ -37,30 +38,30 @@ class UnsupervisedScores(NamedTuple):
 
 
 def unsupervised_scores(codes: ArrayLike, *, bins: int = 20) -> UnsupervisedScores:
-    """Score how far the latents are from independent, without labels.
+    """Score how strongly the latents depend on each other, without labels.
 
     Total correlation (Watanabe, 1960) and the Wasserstein correlation (Xiao & Wang, 2019,
     "Disentangled Representation Learning with Wasserstein Total Correlation") of a Gaussian with
-    the covariance of the codes, and the mutual information of pairs of latents in equally wide
-    bins; as reported in Locatello et al. (2019), "Challenging Common Assumptions in the
+    the covariance of the codes, and the mutual information of pairs of latents in bins of equal
+    width; as reported in Locatello et al. (2019), "Challenging Common Assumptions in the
     Unsupervised Learning of Disentangled Representations".
 
-    A constant latent depends on nothing: it is left out of the first three, and its pairs count
-    as 0 in the mean of the last. A latent that others determine by a linear rule, such as a copy,
-    makes the total correlation infinite. The Wasserstein correlations change with the scale of a
-    latent; the normed one does not, if all are scaled alike.
+    A constant latent is left out of the first three, and its pairs count as 0 in the mean of the
+    last. A latent that is a linear function of others, such as a copy, makes the total correlation
+    infinite. The Wasserstein correlations depend on the scale of each latent; the normalized one
+    does not change if all latents are scaled alike.
 
     Args:
-        codes: floats `(samples, latents)`, at least two latents.
-        bins: number of equally wide bins for each latent.
+        codes: Floats `(samples, latents)`, at least two latents.
+        bins: Number of equal-width bins for each latent.
 
     Returns:
-        0 for independent latents, apart from what chance correlates in a finite sample (the
-        mutual information most of all, by about `(bins - 1)**2 / (2 * samples)`); more, without
-        a limit in the case of the first two, the more they depend on each other.
+        0 for independent latents, apart from chance correlations in a finite sample (about
+        `(bins - 1)**2 / (2 * samples)` for mutual information); larger for stronger dependence.
+        The first two have no upper limit.
 
     Raises:
-        ValueError: for malformed codes, fewer than two samples, latents or bins.
+        ValueError: For malformed codes, fewer than two samples, latents or bins.
 
     Example:
         >>> codes = np.indices((4, 5)).reshape(2, -1).T
@@ -75,7 +76,7 @@ def unsupervised_scores(codes: ArrayLike, *, bins: int = 20) -> UnsupervisedScor
         raise ValueError(f"A score needs at least 2 samples. Got {len(codes)}.")
     latents = codes.shape[1]
     if latents < 2:
-        raise ValueError(f"Dependence is one of at least 2 latents. Got {latents}.")
+        raise ValueError(f"Dependence needs at least 2 latents. Got {latents}.")
     labels = discretize(codes, bins)
     pairs = mutual_information(labels, labels)
     information = float((pairs.sum() - np.trace(pairs)) / (latents**2 - latents))
@@ -91,21 +92,21 @@ def unsupervised_scores(codes: ArrayLike, *, bins: int = 20) -> UnsupervisedScor
 
 
 def _total_correlation(codes: NDArray[Any]) -> float:
-    """Sum, over latents, of what the ones before tell about each, assuming a Gaussian."""
+    """Return the total correlation of a Gaussian with the covariance of the codes."""
     centered = codes - codes.mean(axis=0, dtype=np.float64)
     triangle = np.linalg.qr(centered / np.linalg.norm(centered, axis=0), mode="r")
-    # The diagonal holds the share of each latent's deviation that the ones before leave open.
-    # Their product is the determinant of the correlations without its loss of precision.
-    left = np.abs(np.diagonal(triangle))
-    if len(left) < codes.shape[1] or left.min() < DETERMINED:
+    # The diagonal holds the relative residual of each latent given the previous ones. Their product
+    # is the root of the determinant of the correlation matrix, without its loss of precision.
+    residuals = np.abs(np.diagonal(triangle))
+    if len(residuals) < codes.shape[1] or residuals.min() < DETERMINED:
         return float("inf")
-    return max(0.0, -float(np.log(left).sum()))
+    return max(0.0, -float(np.log(residuals).sum()))
 
 
 def _wasserstein_correlation(covariance: NDArray[np.float64]) -> float:
-    """Squared Wasserstein distance of two Gaussians: this covariance, and its diagonal alone."""
+    """Return the squared Wasserstein distance from a Gaussian to its diagonal version."""
     deviations = np.sqrt(np.diagonal(covariance))
-    # Similar to the product of the two covariances, but symmetric: real eigenvalues, never below 0.
+    # Similar to the product of the two covariances, but symmetric: real non-negative eigenvalues.
     product = deviations[:, None] * covariance * deviations
     roots = np.sqrt(np.linalg.eigvalsh(product).clip(min=0))
     return max(0.0, 2 * float(np.trace(covariance) - roots.sum()))

@@ -1,4 +1,4 @@
-"""Scores by vote: which latent stands still, or moves, when a factor does."""
+"""Majority-vote scores: the FactorVAE score and Z-max."""
 
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ from keras_disent.metrics.sampling import factors_of, generator, groups
 
 
 class VoteScore(NamedTuple):
-    """Outcome of a vote; `float()` of it is `eval_accuracy`.
+    """Result of a majority-vote classifier; `float()` of it is `eval_accuracy`.
 
     Attributes:
-        eval_accuracy: share of fresh votes that the classifier gets right, from 0 to 1.
-        train_accuracy: the same for the votes that made the classifier.
-        active: numbers of the latents that were allowed to win votes.
-        votes: the training votes, int64 `(latents, factors)`; rows of other latents are 0.
-        eval_points: how many fresh votes there were.
+        eval_accuracy: Accuracy of the classifier on evaluation votes, from 0 to 1.
+        train_accuracy: The same on the training votes.
+        active: Numbers of the active latents, which can win votes.
+        votes: Training votes, int64 `(latents, factors)`; rows of other latents are 0.
+        eval_points: Number of evaluation votes.
     """
 
     eval_accuracy: float
@@ -43,37 +43,36 @@ def factor_vae_score(
     seed: int = 0,
     legacy_stream: bool = False,
 ) -> VoteScore:
-    """Score how well the stillest latent tells which factor was held fixed.
+    """Score how well the latent of lowest variance reveals which factor was fixed.
 
     For one vote, a batch of images shares the value of one factor, drawn at random, and differs
-    in all others. The active latent whose variance in the batch, relative to its variance over
-    the data, is lowest, gets the vote. A majority classifier from latent to factor is made from
-    the training votes and judged on fresh ones. Kim & Mnih (2018), "Disentangling by
+    in all others. The active latent with the lowest variance in the batch, relative to its variance
+    over the data, gets the vote. A majority classifier from latent to factor is fitted to the
+    training votes and tested on evaluation votes. Kim & Mnih (2018), "Disentangling by
     Factorizing", section 4. Also known as Z-min variance.
 
-    Factors of size 1 are never chosen to be held fixed.
+    Factors of size 1 are never fixed.
 
     Args:
-        encoder: deterministic function, or object with such a method `encode`, from images
+        encoder: Deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`). Each image
             may be encoded only once if that saves work.
-        data: a ground-truth data set.
-        batch_size: images per vote.
-        variance_samples: images from which the variances over the data are estimated.
-        train_votes: votes that make the classifier.
-        eval_votes: votes that judge it.
-        threshold: latents with a standard deviation below this are not active; nor are constant
-            ones, whatever the threshold.
-        seed: of all random draws.
-        legacy_stream: draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
+        data: Ground-truth data set.
+        batch_size: Number of images per vote.
+        variance_samples: Number of images that estimate the variances over the data.
+        train_votes: Number of training votes.
+        eval_votes: Number of evaluation votes.
+        threshold: Minimum standard deviation of an active latent. Constant latents are never
+            active.
+        seed: Random seed of all draws.
+        legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
 
     Returns:
-        Accuracies of 1 if each active latent goes still for one factor only, and each factor has
-        such a latent; about one in the number of factors if the latents know nothing of them.
-        0 if no latent is active.
+        Accuracies of 1 if each active latent is constant for one fixed factor only, and each factor
+        has such a latent; about `1 / factors` for uninformative latents; 0 if no latent is active.
 
     Raises:
-        ValueError: for settings too small to take variances or votes, unlabeled data, no factor
+        ValueError: For settings too small for variances or votes, unlabeled data, no factor
             that varies, or an encoder that does not return one row of finite codes per image.
 
     Example:
@@ -103,24 +102,24 @@ def z_max_score(
     threshold: float = 0.05,
     seed: int = 0,
 ) -> VoteScore:
-    """Score how well the liveliest latent tells which factor alone was moved.
+    """Score how well the latent of highest variance reveals which factor alone was varied.
 
     As `factor_vae_score`, but the images of a batch share the values of all factors but one, and
-    the active latent whose relative variance is highest gets the vote. So a factor that is spread
-    over several latents costs nothing, and one latent for two factors costs all the same.
+    the active latent with the highest relative variance gets the vote. So a factor that is spread
+    over several latents is not penalized, and one latent for two factors is penalized as there.
     Kim et al. (2019), "Relevance Factor VAE: Learning and Identifying Disentangled Factors",
     section 4.
 
     Args:
-        encoder, data, batch_size, variance_samples, train_votes, eval_votes, threshold, seed: as
+        encoder, data, batch_size, variance_samples, train_votes, eval_votes, threshold, seed: As in
             `factor_vae_score`.
 
     Returns:
-        Accuracies of 1 if each factor moves a latent more than any other factor does; about one
-        in the number of factors if the latents know nothing of them. 0 if no latent is active.
+        Accuracies of 1 if each factor varies a latent more than any other factor does; about
+        `1 / factors` for uninformative latents; 0 if no latent is active.
 
     Raises:
-        ValueError: as `factor_vae_score`.
+        ValueError: As `factor_vae_score`.
 
     Example:
         >>> from keras_disent.datasets import Sprites
@@ -140,7 +139,7 @@ def z_max_score(
 def _vote(
     encoder: Encoder,
     data: GroundTruth,
-    one_moves: bool,
+    varies_one: bool,
     batch_size: int,
     variance_samples: int,
     train_votes: int,
@@ -169,18 +168,18 @@ def _vote(
         step = max(1, CHUNK // batch_size)
         result = np.zeros((len(variances), width), np.int64)
         for start in range(0, number, step):
-            chosen, factors = groups(data, min(step, number - start), (batch_size,), random)
-            vote = np.arange(len(chosen))
-            if one_moves:
-                moved = factors[vote, :, chosen]
+            labels, factors = groups(data, min(step, number - start), (batch_size,), random)
+            vote = np.arange(len(labels))
+            if varies_one:
+                varied = factors[vote, :, labels]
                 factors[:] = factors[:, :1]
-                factors[vote, :, chosen] = moved
+                factors[vote, :, labels] = varied
             else:
-                factors[vote, :, chosen] = factors[vote, :1, chosen]
+                factors[vote, :, labels] = factors[vote, :1, labels]
             codes = codes_of(data.indices(factors.reshape(-1, width)))
-            local = variance(codes.reshape(len(chosen), batch_size, -1), axis=1)
-            lowest = -local if one_moves else local
-            result += count_votes(lowest, chosen, variances, active, width)
+            local = variance(codes.reshape(len(labels), batch_size, -1), axis=1)
+            lowest = -local if varies_one else local
+            result += count_votes(lowest, labels, variances, active, width)
         return result
 
     train, evaluation = votes(train_votes), votes(eval_votes)
@@ -195,14 +194,14 @@ def count_votes(
     active: NDArray[Any],
     factors: int,
 ) -> NDArray[np.int64]:
-    """Give each vote to the active latent of lowest relative variance, the first among equals.
+    """Count the votes of active latents; the lowest relative variance wins, the first if equal.
 
     Args:
-        local: variances within each batch `(votes, latents)`.
-        fixed: the factor each batch has in common, integers `(votes,)`.
-        variances: variances over the data `(latents,)`.
-        active: numbers of the latents that may win.
-        factors: how many factors there are.
+        local: Variances within each batch `(votes, latents)`.
+        fixed: Number of the fixed factor of each batch, integers `(votes,)`.
+        variances: Variances over the data `(latents,)`.
+        active: Numbers of the active latents.
+        factors: Number of factors.
 
     Returns:
         Numbers of votes, int64 `(latents, factors)`.
@@ -221,10 +220,10 @@ def count_votes(
 
 
 def vote_accuracies(train: NDArray[np.int64], evaluation: NDArray[np.int64]) -> tuple[float, float]:
-    """Return train and eval accuracy of the majority classifier that the `train` votes make.
+    """Return training and evaluation accuracy of the majority classifier of the `train` votes.
 
-    Both arguments are numbers of votes `(latents, factors)`. A latent stands for the factor it
-    has most votes for, the first among equals.
+    Both arguments are numbers of votes `(latents, factors)`. A latent predicts the factor with its
+    most votes, the first if equal.
 
     Example:
         >>> vote_accuracies(np.array([[3, 1], [0, 4]]), np.array([[1, 1], [0, 2]]))
@@ -238,6 +237,6 @@ def vote_accuracies(train: NDArray[np.int64], evaluation: NDArray[np.int64]) -> 
 
 
 def variance(codes: Codes, axis: int) -> NDArray[np.float64]:
-    """Unbiased variance, in float64 so that a large mean costs no precision."""
+    """Return the unbiased variance, in float64 so that a large mean loses no precision."""
     offsets = np.moveaxis(codes - codes.mean(axis=axis, keepdims=True, dtype=np.float64), axis, -1)
     return np.einsum("...i,...i->...", offsets, offsets) / (codes.shape[axis] - 1)

@@ -181,5 +181,5 @@ def test_bad_input():
         BoostedTrees(rounds=0)
     with pytest.raises(ValueError, match="`bins` must be at least 2"):
         BoostedTrees(bins=1)
-    with pytest.raises(ValueError, match="must have 2 latents, as those fitted"):
+    with pytest.raises(ValueError, match="must have 2 latents, as in training"):
         BoostedTrees(rounds=1).fit(codes, labels).predict(np.zeros((1, 3)))

@@ -1,4 +1,4 @@
-"""Gradient boosting of shallow trees, the predictors of DCI: all classes of a round at a time."""
+"""Gradient boosting of shallow trees, vectorized over all classes of a round."""
 
 from collections.abc import Iterator
 from typing import Any, Self
@@ -6,20 +6,26 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics._predictors.trees import DEPTH, Floats, Places, SortedCodes, descend, grow
+from keras_disent.metrics._predictors.trees import (
+    DEPTH,
+    Floats,
+    Indices,
+    SortedCodes,
+    descend,
+    grow,
+)
 from keras_disent.metrics.checks import check_at_least, check_codes
 
-BLOCK = (
-    2**18
-)  # residuals worked on at a time, if 16 classes do not make more: 2 MB, to stay in the cache
+BLOCK = 2**18
+"""Residuals processed at a time (2 MB, to fit the cache), unless 16 classes have more."""
 
 
 class _Boosting:
-    """What trees for classes and trees for numbers have in common."""
+    """Base class of boosted classifiers and regressors."""
 
     feature_importances_: Floats
     _prior: Floats
-    _trees: list[tuple[slice, Places, NDArray[np.float32], Floats]]
+    _trees: list[tuple[slice, Indices, NDArray[np.float32], Floats]]
 
     def __init__(self, *, rounds: int = 100, learning_rate: float = 0.1, bins: int = 255) -> None:
         check_at_least(1, rounds=rounds)
@@ -32,7 +38,7 @@ class _Boosting:
         columns = np.ascontiguousarray(check_codes(codes).T, np.float32)
         if len(columns) != len(self.feature_importances_):
             raise ValueError(
-                f"`codes` must have {len(self.feature_importances_)} latents, as those fitted. "
+                f"`codes` must have {len(self.feature_importances_)} latents, as in training. "
                 f"Got {len(columns)}."
             )
         scores = np.repeat(self._prior, columns.shape[1], axis=1)
@@ -43,30 +49,31 @@ class _Boosting:
 
 
 class BoostedTrees(_Boosting):
-    """Classifier that adds up small trees, each fitted to what the others leave unexplained.
+    """Gradient-boosted classification trees, with deterministic and symmetric splits.
 
     The algorithm of Friedman (2001), "Greedy Function Approximation: A Gradient Boosting
     Machine", with the settings of scikit-learn's `GradientBoostingClassifier`: log-loss; a tree
-    of depth 3 for each class and round, or one a round for two classes; cuts that lower the
+    of depth 3 for each class and round, or one per round for two classes; splits that lower the
     squared error most; Newton steps in the leaves; codes rounded to float32.
 
-    Two things differ. If a latent takes more than `bins` values in more than 4 times as many
-    samples, cuts are first compared at the edges of bins of equally many samples, and value by
-    value only at both ends of a node, where trees like to cut off a few samples, and around the
-    best edge of the latents that seem best then. And latents that cut equally well share the
-    importance of the cut, where scikit-learn draws one of them. So nothing is random, and the
-    order of samples and latents does not matter; nor do signs, but for ties within a latent.
+    Two things differ. First, latents with more than `bins` values in more than 4 times as many
+    samples are binned. Splits are then compared at the edges of bins of equally many samples.
+    Single values are compared only at both ends of a node, where trees often split off a few
+    samples, and around the best edge of the most promising latents. Second, latents with equally
+    good splits share the importance of the split, where scikit-learn draws one of them. So nothing
+    is random, and the order of samples and latents does not matter. Signs matter only for ties
+    within a latent.
 
     Args:
-        rounds: number of trees for each class.
-        learning_rate: factor on the step of each tree.
-        bins: largest number of bins for a latent; `4 * bins` samples or fewer are not binned.
+        rounds: Number of trees for each class.
+        learning_rate: Factor of the step of each tree.
+        bins: Maximum number of bins for a latent; `4 * bins` samples or fewer are not binned.
 
     Attributes:
-        classes_: the distinct labels, ascending.
-        feature_importances_: share of each latent in the decrease of squared error, float64
-            `(latents,)`; adds up to 1, or is all 0 if no latent varies.
-        fitted_: the labels predicted for the samples that `fit` was given.
+        classes_: Distinct labels, ascending.
+        feature_importances_: Relative contribution of each latent to the decrease of squared
+            error, float64 `(latents,)`; sums to 1, or is all 0 if no latent varies.
+        fitted_: Labels predicted for the training samples.
 
     Example:
         >>> codes = np.array([[0, 5], [1, 5], [2, 5], [3, 5]], "float32")
@@ -82,7 +89,7 @@ class BoostedTrees(_Boosting):
         """Fit the trees to `codes` `(samples, latents)` and their `labels` `(samples,)`.
 
         Raises:
-            ValueError: for malformed codes, not one label per code, or only one class.
+            ValueError: For malformed codes, not one label per code, or only one class.
         """
         codes, labels = check_codes(codes), np.asarray(labels)
         if labels.shape != codes.shape[:1]:
@@ -91,7 +98,7 @@ class BoostedTrees(_Boosting):
         if len(self.classes_) < 2:
             raise ValueError(f"`labels` must be of at least 2 classes. Got {self.classes_}.")
         columns = SortedCodes.of(codes, self.bins)
-        # Of two classes, only the second is scored, against 0 for the first.
+        # Two classes have one score: that of the second, with 0 for the first.
         classes = np.arange(len(self.classes_))[len(self.classes_) == 2 :, None]
         target = (numbers == classes).astype(np.float64)
         prior = target.mean(axis=1, keepdims=True)
@@ -104,17 +111,20 @@ class BoostedTrees(_Boosting):
         gains = np.zeros(codes.shape[1])
         self._trees = []
         for _ in range(self.rounds):
-            chances = _chances(scores)
-            residuals, curvatures = target - chances, chances * (1 - chances)
+            probabilities = _probabilities(scores)
+            residuals = target - probabilities
+            curvatures = probabilities * (1 - probabilities)
             for block in blocks:
                 part = slice(block[0], block[-1] + 1)
                 latents, thresholds, leaves, gain = grow(residuals[part], columns)
                 entries = _entries(leaves)
-                slopes, bends = (
+                gradients, hessians = (
                     np.bincount(entries.ravel(), weights[part].ravel(), len(block) * 2**DEPTH)
                     for weights in (residuals, curvatures)
                 )
-                steps = np.divide(slopes, bends, out=np.zeros_like(bends), where=bends > 1e-150)
+                steps = np.divide(
+                    gradients, hessians, out=np.zeros_like(hessians), where=hessians > 1e-150
+                )
                 steps *= factor
                 scores[part] += steps[entries]
                 gains += gain
@@ -131,11 +141,13 @@ class BoostedTrees(_Boosting):
     def predict_proba(self, codes: ArrayLike) -> Floats:
         """Return the probability of each of `classes_`, float64 `(samples, classes)`."""
         *_, scores = self._staged_scores(codes)
-        chances = _chances(scores).T
-        return np.hstack([1 - chances, chances]) if len(scores) == 1 else chances
+        probabilities = _probabilities(scores).T
+        if len(scores) > 1:
+            return probabilities
+        return np.hstack([1 - probabilities, probabilities])
 
     def staged_predict(self, codes: ArrayLike) -> Iterator[NDArray[Any]]:
-        """Yield what `predict` returns with the trees of 1, 2, ... rounds."""
+        """Yield the predictions after 1, 2, ... rounds."""
         return map(self._best, self._staged_scores(codes))
 
     def _best(self, scores: Floats) -> NDArray[Any]:
@@ -144,19 +156,19 @@ class BoostedTrees(_Boosting):
 
 
 class BoostedRegression(_Boosting):
-    """Predictor of a number that adds up small trees, as `BoostedTrees` does for classes.
+    """Gradient-boosted regression trees, the counterpart of `BoostedTrees`.
 
     The settings are those of scikit-learn's `GradientBoostingRegressor`: squared error, trees of
-    depth 3, and in each leaf the mean of what the trees before leave unexplained.
+    depth 3, and in each leaf the mean residual of the previous trees.
 
     Args:
-        rounds: number of trees.
-        learning_rate: factor on the step of each tree.
-        bins: as of `BoostedTrees`.
+        rounds: Number of trees.
+        learning_rate: Factor of the step of each tree.
+        bins: As in `BoostedTrees`.
 
     Attributes:
-        feature_importances_: as of `BoostedTrees`.
-        fitted_: float64 `(samples,)`, the numbers predicted for the samples that `fit` was given.
+        feature_importances_: As in `BoostedTrees`.
+        fitted_: float64 `(samples,)`, numbers predicted for the training samples.
 
     Example:
         >>> codes = np.array([[0, 5], [1, 5], [2, 5], [3, 5]], "float32")
@@ -168,10 +180,10 @@ class BoostedRegression(_Boosting):
     fitted_: Floats
 
     def fit(self, codes: ArrayLike, values: ArrayLike) -> Self:
-        """Fit the trees to `codes` `(samples, latents)` and a number for each, `(samples,)`.
+        """Fit the trees to `codes` `(samples, latents)` and their `values` `(samples,)`.
 
         Raises:
-            ValueError: for malformed codes, not one finite number per code, or all of one value.
+            ValueError: For malformed codes, not one finite number per code, or all of one value.
         """
         codes, values = check_codes(codes), np.asarray(values, np.float64)
         if values.shape != codes.shape[:1] or not np.isfinite(values).all():
@@ -182,7 +194,7 @@ class BoostedRegression(_Boosting):
         if values.min() == values.max():
             raise ValueError(f"`values` must vary. Got {values[0]} alone.")
         columns = SortedCodes.of(codes, self.bins)
-        # In units of their deviation, so that nothing depends on the scale of the values.
+        # Standardized, so that nothing depends on the scale of the values.
         self._mean, self._scale = values.mean(), values.std()
         residuals = ((values - self._mean) / self._scale)[None]
         self._prior = np.zeros((1, 1))
@@ -209,22 +221,22 @@ class BoostedRegression(_Boosting):
         return self._values(scores)
 
     def staged_predict(self, codes: ArrayLike) -> Iterator[Floats]:
-        """Yield what `predict` returns with the trees of 1, 2, ... rounds."""
+        """Yield the predictions after 1, 2, ... rounds."""
         return map(self._values, self._staged_scores(codes))
 
     def _values(self, scores: Floats) -> Floats:
         return self._mean + self._scale * scores[0]
 
 
-def _chances(scores: Floats) -> Floats:
-    """Turn scores `(classes, samples)` into probabilities; a single row is of class 1 of 2."""
+def _probabilities(scores: Floats) -> Floats:
+    """Convert scores `(classes, samples)` to probabilities; one row is the second of 2 classes."""
     if len(scores) == 1:
         return 1 / (1 + np.exp(-scores))
-    powers = np.exp(scores - scores.max(axis=0))
-    powers /= powers.sum(axis=0)
-    return powers
+    exponentials = np.exp(scores - scores.max(axis=0))
+    exponentials /= exponentials.sum(axis=0)
+    return exponentials
 
 
-def _entries(leaves: NDArray[np.uint8]) -> Places:
-    """Number the leaves `(classes, samples)` of all trees through, tree by tree."""
+def _entries(leaves: NDArray[np.uint8]) -> Indices:
+    """Number the leaves `(classes, samples)` consecutively over all trees."""
     return leaves + 2**DEPTH * np.arange(len(leaves))[:, None]

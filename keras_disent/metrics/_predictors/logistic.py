@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, for few features, many samples and many classes."""
+"""Multinomial logistic regression for few features, many samples and many classes."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -11,14 +11,15 @@ from keras_disent.metrics.checks import check_codes
 
 Array = NDArray[np.float64]
 
-# Numbers in the largest temporary array of a pass over the samples: it should fit the cache.
+# Size of the largest temporary array of a pass over the samples, to fit the cache.
 BLOCK = 2**16
-# Up to this many classes, curvature is taken between all parameters, not only within a class. A
-# problem that proves hard gets that too, if it has no more than so many parameters.
-FEW, MANY = 10, 2000
-# Curvature that stands for none at all, in samples, and as a share of that in other directions.
+# The full Hessian is used up to this number of classes, otherwise only its blocks within a class.
+MAX_DENSE_CLASSES = 10
+# It is also used for problems that do not converge, up to this number of parameters.
+MAX_DENSE_PARAMETERS = 2000
+# Minimum curvature that is added, in samples and relative to the diagonal of the Hessian.
 FLAT = 1e-9
-# Steps before the curvature is taken afresh, and how often that may happen.
+# Steps before the Hessian is recomputed, and the maximum number of Hessians.
 STEPS, ROUNDS = 40, 25
 
 
@@ -26,7 +27,7 @@ class Softmax(NamedTuple):
     """A linear classifier whose probabilities are the softmax of its scores.
 
     Attributes:
-        classes: the labels, ascending, `(classes,)`.
+        classes: Labels, ascending, `(classes,)`.
         coefficients: float64 `(classes, features)`; every column sums to 0.
         intercepts: float64 `(classes,)`; they sum to 0.
     """
@@ -43,7 +44,7 @@ class Softmax(NamedTuple):
         return scores / scores.sum(axis=1, keepdims=True)
 
     def predict(self, features: ArrayLike) -> NDArray[Any]:
-        """Return the most probable label of every sample, the first among equals."""
+        """Return the most probable label of every sample, the first of equal ones."""
         scores = np.asarray(features, np.float64) @ self.coefficients.T + self.intercepts
         return self.classes[scores.argmax(axis=1)]
 
@@ -53,23 +54,22 @@ def fit_softmax(
 ) -> Softmax:
     """Fit a logistic regression with a softmax over classes.
 
-    It minimizes `penalty / 2 * |coefficients|² - Σ log p(label)`, the intercepts being free; for
-    two classes the penalty is that on the difference of their coefficients. That is the problem
-    of scikit-learn's `LogisticRegression(C=1 / penalty)`.
+    It minimizes `penalty / 2 * |coefficients|² - Σ log p(label)`; intercepts have no penalty. For
+    two classes the penalty is on the difference of their coefficients. This is the problem of
+    scikit-learn's `LogisticRegression(C=1 / penalty)`.
 
-    Solved by L-BFGS from the solution of linear discriminant analysis, in coordinates where the
-    curvature there is the identity, or close to it. So neither the scale of the features nor
-    rare classes slow it down.
+    The solver is L-BFGS, started from linear discriminant analysis and preconditioned with the
+    Hessian there. So neither the scale of the features nor rare classes slow it down.
 
     Args:
-        features: floats `(samples, features)`, of any scale; best at most some dozens of them.
-        labels: integers `(samples,)` of at least two values.
-        penalty: strength of the ridge penalty, more than 0.
-        tolerance: length of the gradient at the end, in those coordinates. The objective is then
-            above its minimum by the order of `tolerance²`. There are at most 1,000 steps.
+        features: Floats `(samples, features)` of any scale; fast up to some dozens of features.
+        labels: Integers `(samples,)` with at least two values.
+        penalty: Strength of the ridge penalty, more than 0.
+        tolerance: Norm of the preconditioned gradient at which the solver stops. The objective is
+            then above its minimum by the order of `tolerance²`. There are at most 1,000 steps.
 
     Raises:
-        ValueError: for malformed arrays, a single class, or a penalty or tolerance of 0 or less.
+        ValueError: For malformed arrays, a single class, or a penalty or tolerance of 0 or less.
 
     Example:
         >>> features = np.array([[0.0], [1.0], [2.0], [3.0]])
@@ -92,13 +92,13 @@ def fit_softmax(
     classes, targets, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(classes) < 2:
         raise ValueError(f"A classifier needs at least 2 classes. Got {len(classes)}.")
-    # The symmetric solution w, -w halves the difference, and so twice the penalty is due.
+    # The symmetric solution w, -w halves the difference, so the penalty is doubled.
     ridge = 2 * penalty if len(classes) == 2 else penalty
-    # The products are small: to share them among threads takes longer than to do them.
+    # The products are too small for threads to pay off.
     with _threads().limit(limits=1, user_api="blas"):
         problem = _Problem(features, targets, counts, ridge)
         weights = _minimize(problem, tolerance)
-    # At the optimum, each column of coefficients sums to 0; that of intercepts is free to.
+    # At the optimum, each column of coefficients sums to 0; intercepts have a free offset.
     weights -= weights.mean(axis=0)
     coefficients, intercepts = weights[:, :-1].copy(), weights[:, -1]
     return Softmax(classes, coefficients, intercepts - coefficients @ problem.mean)
@@ -106,7 +106,7 @@ def fit_softmax(
 
 @cache
 def _threads() -> Any:
-    """Find the libraries that run threads: once, for it takes milliseconds."""
+    """Return the controller of BLAS threads, cached because its creation takes milliseconds."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -115,7 +115,7 @@ def _threads() -> Any:
 class _Problem:
     """The penalized log-loss as a function of `weights` `(classes, features + 1)`.
 
-    Features are centered, and a constant 1 stands beside them for the intercept.
+    Features are centered, and a constant column of 1 is appended for the intercept.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class _Problem:
         self.class_sums = np.array([np.bincount(targets, row) for row in self.transposed]).T
 
     def start(self) -> Array:
-        """Linear discriminant analysis; the share of the total scatter keeps it bounded."""
+        """Return the solution of linear discriminant analysis, with 10 % shrinkage."""
         means, inputs = self.class_sums[:, :-1] / self.counts[:, None], self.inputs[:, :-1]
         total, between = inputs.T @ inputs, means.T @ (self.counts[:, None] * means)
         within = 1.1 * total - between + len(means) * np.diag(self.ridge[:-1])
@@ -138,9 +138,9 @@ class _Problem:
         return np.column_stack([slopes, offsets])
 
     def blocks(self, weights: Array, height: int) -> Iterator[tuple[slice, Array, Array, Array]]:
-        """Yield rows, and for them `exp(scores - top)` `(classes, rows)`, its sums, and `top`.
+        """Yield slices of rows with `exp(scores - top)` `(classes, rows)`, its sums, and `top`.
 
-        There are so many rows at a time that `height` numbers for each fit the cache.
+        The slices are so small that `height` numbers per row fit the cache.
         """
         step = max(256, BLOCK // height)
         for first in range(0, self.samples, step):
@@ -160,10 +160,10 @@ class _Problem:
         return float(loss), gradient
 
     def curvature(self, weights: Array, dense: bool) -> Array:
-        """The Hessian `(1, parameters, parameters)`, or those within each class if not `dense`.
+        """Return the Hessian `(1, parameters, parameters)`, or its blocks per class.
 
-        There may be none in some directions (adding a number to all intercepts changes nothing),
-        so a little is added, to keep the result positive definite in spite of rounding.
+        Some directions are flat (the same number added to all intercepts changes nothing), so a
+        small diagonal is added. It keeps the result positive definite in spite of rounding.
         """
         classes, width = weights.shape
         first, second = np.triu_indices(classes) if dense else 2 * (np.arange(classes),)
@@ -188,7 +188,9 @@ class _Problem:
 def _minimize(problem: _Problem, tolerance: float) -> Array:
     weights = problem.start()
     for attempt in range(ROUNDS):
-        dense = len(weights) <= FEW or (attempt > 0 and weights.size <= MANY)
+        dense = len(weights) <= MAX_DENSE_CLASSES or (
+            attempt > 0 and weights.size <= MAX_DENSE_PARAMETERS
+        )
         weights, slope, steps = _descend(problem, weights, dense, tolerance)
         if slope <= tolerance or not steps:
             break
@@ -198,10 +200,10 @@ def _minimize(problem: _Problem, tolerance: float) -> Array:
 def _descend(
     problem: _Problem, start: Array, dense: bool, tolerance: float
 ) -> tuple[Array, float, int]:
-    """L-BFGS in coordinates where the curvature at `start` is about 1.
+    """Run L-BFGS in coordinates where the Hessian at `start` is about the identity.
 
     Returns:
-        Weights, the length of the gradient in those coordinates, and the number of steps.
+        Weights, the norm of the gradient in those coordinates, and the number of steps.
     """
     from scipy.optimize import minimize
 
@@ -220,8 +222,8 @@ def _descend(
         return loss, gradient
 
     def stop(_: Array) -> None:
-        # A length, unlike the largest entry that the solver looks at, does not depend on the
-        # order of features and classes.
+        # The norm does not depend on the order of features and classes, unlike the solver's own
+        # criterion, the largest entry.
         if slope <= tolerance:
             raise StopIteration
 
