@@ -1,8 +1,8 @@
-"""These tests need no backend: they run once, and Keras is left alone."""
+"""Fixtures for tests of metrics, which run without a Keras backend."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def clean_keras():
-    """Instead of the fixture of the same name for tests of models."""
+    """Replace the fixture of the same name for tests of models."""

@@ -1,4 +1,4 @@
-"""Reference values of disentanglement_lib 1.5; `golden/README.md` says where they come from."""
+"""Load reference values of disentanglement_lib 1.5; `golden/README.md` has their origin."""
 
 import json
 from functools import cache
@@ -18,15 +18,15 @@ def inputs(case):
     codes, factors, test_codes, test_factors = (
         arrays[name] for name in ("codes", "factors", "test_codes", "test_factors")
     )
-    whole = codes, factors.astype(np.int64), test_codes, test_factors.astype(np.int64)
-    for array in whole:
+    result = codes, factors.astype(np.int64), test_codes, test_factors.astype(np.int64)
+    for array in result:
         array.setflags(write=False)  # tests share them
-    return whole
+    return result
 
 
 @cache
 def expected(case, metric, software=OLD):
-    """Return what the reference gave for one metric under one generation of software."""
+    """Return the reference value of one metric under one generation of software."""
     return json.loads((FOLDER / "expected" / f"{case}.json").read_text())[software].get(metric)
 
 

@@ -35,16 +35,16 @@ def test_the_stream_of_the_reference_gives_its_scores():
 
 
 def test_pairs_share_one_factor_and_no_other(monkeypatch):
-    seen = []
+    shared_masks = []
 
     def encoder(images):
         factors = images.reshape(-1, 2, 8, 4)  # points, both of the pairs, pairs, factors
-        seen.append((factors[:, 0] == factors[:, 1]).all(axis=1))
+        shared_masks.append((factors[:, 0] == factors[:, 1]).all(axis=1))
         return standard(images)
 
     monkeypatch.setattr(encoding, "GRID_LIMIT", 0)  # no codes are looked up
     result = beta_vae_score(encoder, Toy(), batch_size=8, train_points=500, eval_points=12)
-    shared = np.concatenate(seen)
+    shared = np.concatenate(shared_masks)
     assert (shared.sum(axis=1) >= 1).all()
     assert np.mean(shared.sum(axis=1) == 1) > 0.95  # eight pairs seldom agree by chance
     np.testing.assert_allclose(shared.mean(axis=0), 0.25, atol=0.08)

@@ -1,4 +1,4 @@
-"""Boosted trees against scikit-learn's, and what must not matter to them."""
+"""Boosted trees: agreement with scikit-learn, and invariances."""
 
 import numpy as np
 import pytest
@@ -32,11 +32,11 @@ def test_importance_equals_that_of_scikit_learn_where_nothing_is_tied(seed):
     np.testing.assert_allclose(  # so there are no ties
         first.feature_importances_, second.feature_importances_, atol=1e-12
     )
-    ours = BoostedTrees(rounds=20).fit(codes, labels)
-    np.testing.assert_allclose(ours.feature_importances_, first.feature_importances_, atol=1e-12)
+    trees = BoostedTrees(rounds=20).fit(codes, labels)
+    np.testing.assert_allclose(trees.feature_importances_, first.feature_importances_, atol=1e-12)
     probes = codes + np.random.default_rng(1).normal(size=codes.shape)
-    np.testing.assert_allclose(ours.predict_proba(probes), first.predict_proba(probes), atol=1e-12)
-    assert np.array_equal(ours.predict(probes), first.predict(probes))
+    np.testing.assert_allclose(trees.predict_proba(probes), first.predict_proba(probes), atol=1e-12)
+    assert np.array_equal(trees.predict(probes), first.predict(probes))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
@@ -45,37 +45,49 @@ def test_probabilities_equal_those_of_scikit_learn(classes, values):
     codes, labels = coarse(classes, samples=1000)
     if values == "many":  # but not so many samples that they are put into bins
         codes = codes + np.random.default_rng(2).normal(size=codes.shape)
-    theirs = GradientBoostingClassifier(random_state=0).fit(codes, labels * 10 - 7)
-    ours = BoostedTrees().fit(codes, labels * 10 - 7)
-    # Tied cuts divide these samples alike, and what they have in common is shared.
-    np.testing.assert_allclose(ours.predict_proba(codes), theirs.predict_proba(codes), atol=1e-9)
-    np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, atol=0.01)
-    assert np.array_equal(ours.classes_, theirs.classes_)
+    reference = GradientBoostingClassifier(random_state=0).fit(codes, labels * 10 - 7)
+    trees = BoostedTrees().fit(codes, labels * 10 - 7)
+    # Tied cuts divide these samples equally, and their importance is shared.
+    np.testing.assert_allclose(
+        trees.predict_proba(codes), reference.predict_proba(codes), atol=1e-9
+    )
+    np.testing.assert_allclose(
+        trees.feature_importances_, reference.feature_importances_, atol=0.01
+    )
+    assert np.array_equal(trees.classes_, reference.classes_)
 
 
 def test_binned_codes_are_close_to_scikit_learn():
     codes, labels, test_codes = fine()
-    theirs = GradientBoostingClassifier(random_state=0).fit(codes, labels)
-    ours = BoostedTrees().fit(codes, labels)
-    np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, atol=0.01)
-    assert np.mean(ours.fitted_ == theirs.predict(codes)) > 0.98
-    assert np.mean(ours.predict(test_codes) == theirs.predict(test_codes)) > 0.95
+    reference = GradientBoostingClassifier(random_state=0).fit(codes, labels)
+    trees = BoostedTrees().fit(codes, labels)
+    np.testing.assert_allclose(
+        trees.feature_importances_, reference.feature_importances_, atol=0.01
+    )
+    assert np.mean(trees.fitted_ == reference.predict(codes)) > 0.98
+    assert np.mean(trees.predict(test_codes) == reference.predict(test_codes)) > 0.95
 
 
 def test_more_samples_than_fit_into_16_bits():
     codes, labels = coarse(3, samples=70_000)
-    theirs = GradientBoostingClassifier(n_estimators=2, random_state=0).fit(codes, labels)
-    ours = BoostedTrees(rounds=2).fit(codes, labels)
-    np.testing.assert_allclose(ours.predict_proba(codes), theirs.predict_proba(codes), atol=1e-9)
-    np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, atol=1e-9)
+    reference = GradientBoostingClassifier(n_estimators=2, random_state=0).fit(codes, labels)
+    trees = BoostedTrees(rounds=2).fit(codes, labels)
+    np.testing.assert_allclose(
+        trees.predict_proba(codes), reference.predict_proba(codes), atol=1e-9
+    )
+    np.testing.assert_allclose(
+        trees.feature_importances_, reference.feature_importances_, atol=1e-9
+    )
 
 
 def test_latents_of_few_and_of_many_values_together():
     codes, labels, _ = fine()
     codes = np.hstack([codes, np.round(codes[:, :2])])
-    theirs = GradientBoostingClassifier(n_estimators=20, random_state=0).fit(codes, labels)
-    ours = BoostedTrees(rounds=20).fit(codes, labels)
-    np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, atol=0.01)
+    reference = GradientBoostingClassifier(n_estimators=20, random_state=0).fit(codes, labels)
+    trees = BoostedTrees(rounds=20).fit(codes, labels)
+    np.testing.assert_allclose(
+        trees.feature_importances_, reference.feature_importances_, atol=0.01
+    )
 
 
 def unchanged(one, other, order=slice(None), ties=False):
@@ -84,7 +96,7 @@ def unchanged(one, other, order=slice(None), ties=False):
 
 
 @pytest.mark.parametrize("case", ["binned", "not binned", "rounded", "tiny"])
-def test_what_changes_nothing(case):
+def test_invariances(case):
     samples = {"binned": 1200, "not binned": 600, "rounded": 1200, "tiny": 50}[case]
     codes, labels, test_codes = fine(samples)
     if case == "rounded":
@@ -105,8 +117,8 @@ def test_what_changes_nothing(case):
     scales = np.float32(2.0) ** (latents - 4)
     unchanged(plain, outcome(codes * scales, labels, test_codes * scales))
     names = np.array([30, -5, 8, 1])
-    importance, told = outcome(codes, names[labels], test_codes)
-    unchanged((plain[0], names[plain[1]]), (importance, told))
+    importance, predictions = outcome(codes, names[labels], test_codes)
+    unchanged((plain[0], names[plain[1]]), (importance, predictions))
 
 
 @pytest.mark.parametrize("samples", [600, 1200])
@@ -117,7 +129,7 @@ def test_copies_of_a_latent_share_its_importance(samples, sign):
     once = BoostedTrees(rounds=20).fit(codes, labels)
     twice = BoostedTrees(rounds=20).fit(np.hstack([codes, sign * codes[:, [1]]]), labels)
     first, second = twice.feature_importances_[[1, 4]]
-    # Where codes are binned, the one that is cut gets the closer look at its new ends.
+    # If codes are binned, only the latent that is cut is searched value by value at its new ends.
     assert first == pytest.approx(second, abs=1e-12 if samples == 600 else 0.01)
     assert first + second == pytest.approx(once.feature_importances_[1], abs=0.003)
     assert np.array_equal(once.fitted_, twice.fitted_)
@@ -132,7 +144,7 @@ def test_constant_latents_have_no_importance():
     assert importance.sum() == pytest.approx(1)
 
 
-def test_nothing_to_cut():
+def test_constant_latents_predict_the_most_frequent_label():
     labels = np.array([4, 4, 1, 4, 9])
     model = BoostedTrees(rounds=3).fit(np.full((5, 2), 1.7), labels)
     assert np.array_equal(model.feature_importances_, [0, 0])
@@ -148,14 +160,16 @@ def test_a_cut_without_gain_can_prepare_one_with():
 
 def test_classes_are_grown_in_blocks_of_any_size(monkeypatch):
     codes, labels = coarse(40)
-    whole = BoostedTrees(rounds=5).fit(codes, labels)
+    one_block = BoostedTrees(rounds=5).fit(codes, labels)
     monkeypatch.setattr(boosting, "BLOCK", 1000)
-    parts = BoostedTrees(rounds=5).fit(codes, labels)
-    np.testing.assert_allclose(whole.predict_proba(codes), parts.predict_proba(codes), atol=1e-12)
+    blocks = BoostedTrees(rounds=5).fit(codes, labels)
+    np.testing.assert_allclose(
+        one_block.predict_proba(codes), blocks.predict_proba(codes), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_stages_and_answers_agree(classes):
+def test_staged_predictions_agree_with_predict(classes):
     codes, labels = coarse(classes, samples=500)
     model = BoostedTrees(rounds=12).fit(codes, labels)
     stages = list(model.staged_predict(codes))

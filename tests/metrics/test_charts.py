@@ -1,4 +1,4 @@
-"""Charts: the right number at the right place, and names for all of them."""
+"""Charts show the right numbers at the right positions, with labels."""
 
 import numpy as np
 import pytest
@@ -21,16 +21,16 @@ def labels(axes):
 
 
 def test_matrix_shows_every_number_and_name():
-    figure = charts.matrix(VALUES, FACTORS, label="importance", title="What latents know")
+    figure = charts.matrix(VALUES, FACTORS, label="importance", title="Importance of latents")
     axes, bar = figure.axes
     assert labels(axes) == [["z0", "z1"], FACTORS]
     assert texts(axes) == ["0.90", "0.10", "0.00", "0.05", "0.60", "0.25"]
     np.testing.assert_array_equal(axes.images[0].get_array(), VALUES)
     assert bar.get_ylabel() == "importance"
-    assert axes.get_title(loc="left") == "What latents know"
+    assert axes.get_title(loc="left") == "Importance of latents"
 
 
-def test_text_is_never_lost_in_its_color():
+def test_text_contrasts_with_its_background():
     axes = charts.matrix(VALUES, FACTORS).axes[0]
     picture = axes.images[0]
     for text, value in zip(axes.texts, VALUES.ravel(), strict=True):

@@ -17,8 +17,8 @@ def test_correlations_equal_numpy_and_scipy():
     pearson = np.abs(np.corrcoef(CODES.T, OTHERS.T)[:4, 4:])
     np.testing.assert_allclose(absolute_correlations(CODES, OTHERS), pearson, atol=1e-12)
     spearman = np.abs(spearmanr(CODES, OTHERS).statistic[:4, 4:])
-    ours = absolute_correlations(CODES, OTHERS, "spearman")
-    np.testing.assert_allclose(ours, spearman, atol=1e-12)
+    correlations = absolute_correlations(CODES, OTHERS, "spearman")
+    np.testing.assert_allclose(correlations, spearman, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])
@@ -43,7 +43,7 @@ def test_order_signs_and_scales_do_not_matter(kind):
     assert float(mcc(OTHERS, CODES, kind=kind)) == pytest.approx(score)
 
 
-def test_ranks_see_monotonous_relations():
+def test_ranks_see_monotonic_relations():
     assert float(mcc(CODES, np.exp(3 * CODES), kind="spearman")) == pytest.approx(1)
     assert float(mcc(CODES, np.exp(3 * CODES))) < 0.7
 

@@ -1,4 +1,4 @@
-"""DCI against the reference, and what it must say of codes that can be judged by eye."""
+"""DCI: agreement with the reference, and values for codes with known answers."""
 
 import numpy as np
 import pytest
@@ -18,16 +18,16 @@ SCORES = ("disentanglement", "completeness", "informativeness_train", "informati
 
 
 def golden_inputs(case):
-    """Return training and test arrays, as few as the reference was given."""
+    """Return training and test arrays of the sizes of the reference."""
     codes, factors, test_codes, test_factors = inputs(case)
     if CASES[case]["gbt"] is True:
         return (codes, factors), (test_codes, test_factors)
-    _, train, test, *chosen = CASES[case]["gbt"].split(":")
-    chosen = [int(i) for i in chosen[0].split(",")] if chosen else slice(None)
+    _, train, test, *columns = CASES[case]["gbt"].split(":")
+    columns = [int(i) for i in columns[0].split(",")] if columns else slice(None)
     train, test = int(train), int(test)
     return (
-        (codes[:train], factors[:train, chosen]),
-        (test_codes[:test], test_factors[:test, chosen]),
+        (codes[:train], factors[:train, columns]),
+        (test_codes[:test], test_factors[:test, columns]),
     )
 
 
@@ -46,7 +46,7 @@ def test_reference(predictor, case):
     for software in (NEW, OLD):
         reference = expected(case, "dci", software)
         for name in SCORES:
-            # Predictions of the faster trees differ more than the scores that are made of them.
+            # Predictions of the faster trees differ more than their scores.
             within = 0.02 if name.startswith("informativeness") else 0.01
             assert getattr(result, name) == pytest.approx(reference[name], abs=within), name
 
@@ -113,7 +113,7 @@ def test_perfect_codes():
     assert float(result) == result.disentanglement
 
 
-def test_codes_that_know_nothing():
+def test_uninformative_codes():
     result = dci(np.random.default_rng(1).normal(size=(600, 6)), data()[1])
     assert result.disentanglement == pytest.approx(0, abs=0.02)
     assert result.completeness == pytest.approx(0, abs=0.02)
@@ -128,7 +128,7 @@ def test_more_noise_never_scores_higher():
         assert values[0] > values[-1]
 
 
-def test_a_constant_latent_only_adds_a_place_to_be_spread_over():
+def test_a_constant_latent_only_changes_the_unit_of_completeness():
     codes, factors = data(0.3)
     plain = dci(codes, factors)
     dead = dci(np.insert(codes, 1, 0.1, axis=1), factors)
@@ -139,14 +139,14 @@ def test_a_constant_latent_only_adds_a_place_to_be_spread_over():
     assert np.array_equal(dead.importance[1], np.zeros(3))
 
 
-def test_a_latent_that_is_there_twice():
+def test_a_duplicated_latent_halves_its_importance():
     codes, factors = data(0.01)
     result = dci(np.hstack([codes, -codes]), factors)
     assert result.disentanglement == pytest.approx(1, abs=1e-6)
     assert result.completeness == pytest.approx(1 - np.log(2) / np.log(6), abs=1e-6)
 
 
-def test_codes_that_are_all_constant():
+def test_constant_codes():
     result = dci(np.ones((300, 2)), data(samples=300)[1])
     assert not result.importance.any()
     assert result.disentanglement == pytest.approx(0, abs=1e-12)
@@ -172,7 +172,7 @@ def test_jobs_do_not_change_the_result(predictor):
     assert one[:4] == two[:4]
 
 
-def test_without_test_arrays_the_seed_decides_what_is_held_out():
+def test_without_test_arrays_the_seed_determines_the_split():
     codes, factors = data(0.5, samples=200)
     one, same, other = (dci(codes, factors, seed=seed) for seed in (1, 1, 2))
     assert one[:4] == same[:4]
@@ -211,7 +211,7 @@ def test_explicitness_of_perfect_codes():
     assert not result.losses.any()
 
 
-def test_explicitness_of_codes_that_know_nothing():
+def test_explicitness_of_uninformative_codes():
     codes = np.random.default_rng(1).normal(size=(600, 6))
     result = dci_es(codes, data()[1])
     assert result.explicitness < -0.8
@@ -246,7 +246,7 @@ def test_explicitness_falls_with_noise_and_with_rotation():
     assert rotated.explicitness < dci_es(codes, factors).explicitness - 0.05
 
 
-def test_explicitness_needs_something_to_tell():
+def test_explicitness_needs_two_values_in_the_test_samples():
     codes, factors = data(samples=60)
     with pytest.raises(ValueError, match=r"at least 2 values of each factor.*Got 1 of factor 1"):
         dci_es(codes, factors, test=(codes, factors * [1, 0, 1]))

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the metrics."""
+"""Run the examples in the docstrings of the metrics."""
 
 import doctest
 import importlib

@@ -74,8 +74,8 @@ def test_reduced_downstream_equals_the_reference(n_removed, predictor):
     result = reduced_downstream(codes, factors, test=test, n_removed=n_removed, predictor=predictor)
     for f in range(3):
         for i in range(3):
-            # Without its latents a factor is guessed: ties move the reference itself, from seed
-            # to seed, by two of the 25 test samples. Allow three.
+            # Without its latents a factor is at chance: ties change the reference itself between
+            # seeds by two of the 25 test samples. Allow three.
             close = 0.121 if f == i else 0.01
             key = f"{REDUCED}:reduced_factor_{f}:mean_test_accuracy_factor_{i}"
             assert result.test_accuracy[f, i] == pytest.approx(expected[key], abs=close)
@@ -107,7 +107,7 @@ def test_strong_downstream_end_to_end_equals_the_reference():
         "200:mean_strong_test_accuracy": float(result),
         "200:strong_generalization_gap": result.generalization_gap,
     }
-    # The solver stops unconverged, which leaves one of 800 predictions to the machine.
+    # The solver stops before convergence, so one of 800 predictions depends on the machine.
     assert scores == pytest.approx(expected, abs=0.002)
 
 
@@ -149,7 +149,7 @@ def test_accuracies_fall_with_noise_and_rise_with_samples():
     assert all(few <= many for few, many in means)
 
 
-def test_a_factor_seen_with_one_value_is_answered_with_it():
+def test_a_factor_with_one_training_value_is_predicted_as_it():
     codes, factors = codes_of_factors(30)
     factors[:10, 1] = 3
     for predictor in PREDICTORS:
@@ -169,7 +169,7 @@ def test_very_few_samples(predictor):
 
 
 @pytest.mark.parametrize("predictor", PREDICTORS)
-def test_labels_may_be_any_whole_numbers(predictor):
+def test_labels_may_be_any_integers(predictor):
     codes, factors = codes_of_factors(100, noise=0.5)
     relabeled = np.array([-7, 2, 40, 41])[factors]
     test, other = (codes, factors), (codes, relabeled)
@@ -181,7 +181,7 @@ def test_labels_may_be_any_whole_numbers(predictor):
 
 
 @pytest.mark.parametrize("predictor", PREDICTORS)
-def test_constant_codes_know_the_most_frequent_value(predictor):
+def test_constant_codes_predict_the_most_frequent_value(predictor):
     _, factors = codes_of_factors(100)
     codes = np.ones((100, 2))
     result = downstream(codes, factors, test=(codes, factors), predictor=predictor)
@@ -189,7 +189,7 @@ def test_constant_codes_know_the_most_frequent_value(predictor):
     np.testing.assert_allclose(result.test_accuracy[-1], frequent)
 
 
-def test_factors_of_one_value_are_left_out():
+def test_factors_of_one_value_are_skipped():
     codes, factors, *test = inputs("d16_single_valued_factor")
     result = downstream(codes, factors, test=test, sizes=[100])
     assert result.factors_used == (0, 2)
@@ -202,7 +202,7 @@ def test_factors_of_one_value_are_left_out():
 # Reduced downstream
 
 
-def test_a_factor_is_lost_with_its_own_latents():
+def test_a_factor_is_lost_with_its_latents():
     codes, factors = codes_of_factors(450)
     order = [2, 0, 1]
     result = reduced_downstream(codes[:, order], factors)
@@ -212,13 +212,13 @@ def test_a_factor_is_lost_with_its_own_latents():
     np.testing.assert_allclose(np.diag(result.test_accuracy), 1 / np.array([3, 4, 2]), atol=0.12)
 
 
-def test_a_copy_makes_good_for_a_latent():
+def test_a_copy_replaces_a_latent():
     codes, factors = (array[:, :2] for array in codes_of_factors(120))
     codes = np.hstack([codes, codes])
     assert float(reduced_downstream(codes, factors)) == 0
-    gone = reduced_downstream(codes, factors, n_removed=2)
-    assert [set(row) for row in gone.removed_latents.tolist()] == [{0, 2}, {1, 3}]
-    assert float(gone) > 0.4
+    reduced = reduced_downstream(codes, factors, n_removed=2)
+    assert [set(row) for row in reduced.removed_latents.tolist()] == [{0, 2}, {1, 3}]
+    assert float(reduced) > 0.4
 
 
 def test_constant_codes_leave_no_gap():
@@ -270,25 +270,25 @@ def test_a_shift_costs_entangled_codes_accuracy():
     np.testing.assert_allclose(result.strong_train_accuracy, 1, atol=0.1)
 
 
-def test_unrelated_codes_know_nothing_shifted_or_not():
+def test_unrelated_codes_are_at_chance_with_and_without_shift():
     result = strong_downstream(unrelated, Toy(), train_samples=100, test_samples=500, n_repeats=1)
     assert float(result) < 0.3
 
 
 def test_shifted_images_show_unseen_values():
-    seen = []
+    encoded_factors = []
 
     def encoder(images):
-        seen.append(images.reshape(-1, 4).astype(int))
+        encoded_factors.append(images.reshape(-1, 4).astype(int))
         return standard(images)
 
     data = Toy()
     data.__class__ = type("Large", (Toy,), {"__len__": lambda self: 10**9})
     strong_downstream(encoder, data, train_samples=40, test_samples=60, n_repeats=2)
-    assert [len(factors) for factors in seen] == [40, 60] * 9
-    plain = seen[:2]
+    assert [len(factors) for factors in encoded_factors] == [40, 60] * 9
+    plain = encoded_factors[:2]
     for run in range(8):
-        train, test = seen[2 + 2 * run : 4 + 2 * run]
+        train, test = encoded_factors[2 + 2 * run : 4 + 2 * run]
         (shifted,) = np.flatnonzero((train != plain[0]).any(axis=0))
         assert shifted != run // 2
         assert len(set(train[:, shifted])) == 1
@@ -298,13 +298,13 @@ def test_shifted_images_show_unseen_values():
         np.testing.assert_array_equal(test[:, others], plain[1][:, others])
 
 
-def test_nothing_known_is_nothing_lost():
+def test_the_gap_of_zero_accuracy_is_zero():
     nothing = np.zeros(2)
     result = StrongDownstream(nothing, nothing, nothing[:, None], nothing[:, None], (0, 1))
     assert result.generalization_gap == 0
 
 
-def test_factors_of_one_value_are_neither_told_nor_shifted():
+def test_factors_of_one_value_are_neither_predicted_nor_shifted():
     data = Toy((3, 1, 6))
     result = strong_downstream(lambda images: images.reshape(-1, 3) / 6.0, data, **FEW)
     assert result.factors_used == (0, 2)

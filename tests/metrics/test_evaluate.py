@@ -1,4 +1,4 @@
-"""Several scores in one call: what is drawn, encoded and recorded."""
+"""`evaluate`: sampling, encoding and recording of several scores."""
 
 import json
 from types import SimpleNamespace
@@ -21,13 +21,13 @@ FEW = {
 
 
 class Model:
-    """An encoder with posteriors, that counts what it is shown."""
+    """An encoder with posteriors that counts the encoded images."""
 
     def __init__(self, encode=ENTANGLED, log_variance=-4.0):
-        self.function, self.log_variance, self.shown = encode, log_variance, 0
+        self.function, self.log_variance, self.n_encoded = encode, log_variance, 0
 
     def encode(self, images):
-        self.shown += len(images)
+        self.n_encoded += len(images)
         return self.function(images)
 
     def posterior_parameters(self, images):
@@ -36,17 +36,17 @@ class Model:
 
 
 def test_scores_are_saved_with_their_settings():
-    data, told = Toy((3, 1, 6, 5)), []
-    chosen = {"mig": {"bins": 10}, **FEW}
+    data, calls = Toy((3, 1, 6, 5)), []
+    settings = {"mig": {"bins": 10}, **FEW}
     scores = evaluate(
         standard,
         data,
-        chosen,
+        settings,
         n_samples=np.int64(500),
         seed=3,
-        progress=lambda *told_: told.append(told_),
+        progress=lambda *call: calls.append(call),
     )
-    assert told == [("mig", 1, 2), ("factor_vae_score", 2, 2)]
+    assert calls == [("mig", 1, 2), ("factor_vae_score", 2, 2)]
     assert list(scores) == ["mig", "factor_vae_score"]
     saved = json.loads(scores.to_json())
     assert saved == scores.as_dict()
@@ -81,7 +81,7 @@ def test_scores_print_as_a_table():
     assert with_interval.count("[") == with_interval.count("]") == 1
 
 
-def test_evaluate_is_the_functions_it_names():
+def test_evaluate_equals_the_functions_of_the_metrics():
     data = Toy()
     scores = evaluate(ENTANGLED, data, {"mig": {}, **FEW}, n_samples=400, seed=7)
     indices = np.random.default_rng(7).choice(720, 720, replace=False)[:400]
@@ -99,21 +99,21 @@ def test_images_are_encoded_once_for_all_metrics_of_arrays():
         n_samples=300,
         n_test_samples=200,
     )
-    assert model.shown == 500
+    assert model.n_encoded == 500
     model = Model()
     evaluate(model, Toy(), ["mig", "irs"], n_samples=300)  # nothing to test
-    assert model.shown == 300
+    assert model.n_encoded == 300
 
 
-def test_how_many_at_once_changes_nothing():
-    chosen = ["mig", "sap", "modularity", "unsupervised"]
+def test_the_number_of_jobs_changes_nothing():
+    names = ["mig", "sap", "modularity", "unsupervised"]
     one, several = (
-        evaluate(ENTANGLED, Toy(), chosen, n_samples=300, n_jobs=n_jobs) for n_jobs in (1, 4)
+        evaluate(ENTANGLED, Toy(), names, n_samples=300, n_jobs=n_jobs) for n_jobs in (1, 4)
     )
     assert dict(one) == dict(several)
 
 
-def test_names_for_many():
+def test_names_of_groups_of_metrics():
     assert names("standard") == STANDARD
     assert set(names("all")) == set(METRICS)
     assert names(["mig", "sap"]) == ("mig", "sap")
@@ -128,9 +128,9 @@ def test_sampled_codes_and_posteriors():
     assert sample.settings["mig"]["representation"] == "sample"
     again = evaluate(model, Toy(), "mig", n_samples=2000, representation="sample")
     assert again["mig"] == sample["mig"]
-    for chosen in ({"representation": "sample"}, {"metrics": "rmig"}):
+    for options in ({"representation": "sample"}, {"metrics": "rmig"}):
         with pytest.raises(ValueError, match="method `posterior_parameters`, such as a VAE"):
-            evaluate(ENTANGLED, Toy(), **{"metrics": "mig", **chosen})
+            evaluate(ENTANGLED, Toy(), **{"metrics": "mig", **options})
 
 
 QUICK = ["mig", "sap", "modularity", "explicitness", "irs", "infomec", "mcc", "unsupervised"]
@@ -171,8 +171,8 @@ def test_the_stream_of_the_reference_gives_its_scores():
     assert clean["irs"] == pytest.approx(reference["irs"]["IRS"], abs=1e-7)
     result = clean.results["unsupervised"]
     for name, value in reference["unsupervised"].items():
-        ours = "mutual_information" if name == "mutual_info_score" else name
-        assert getattr(result, ours) == pytest.approx(value, abs=1e-7)
+        key = "mutual_information" if name == "mutual_info_score" else name
+        assert getattr(result, key) == pytest.approx(value, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_stream_of_the_reference_gives_its_scores():
         ("dci", 400, 300, "dci", "_400_300", 0.01),
     ],
 )
-def test_the_stream_of_the_reference_goes_on_to_the_test_set(
+def test_the_stream_of_the_reference_continues_with_the_test_set(
     name, n_samples, n_test_samples, clean, entangled, within
 ):
     headline = {
@@ -209,7 +209,7 @@ def test_the_stream_of_the_reference_goes_on_to_the_test_set(
         assert scores[name] == pytest.approx(reference[headline], abs=within)
 
 
-# -- what comes in is checked first -----------------------------------------------------------
+# -- argument checks --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -255,7 +255,7 @@ def test_arguments_are_checked_before_any_work(argument, value, message):
         evaluate(None, Toy(), "mig", **{argument: value})
 
 
-def test_labels_are_needed_by_metrics_that_compare_with_them():
+def test_metrics_of_factors_need_labels():
     class Unlabeled:
         def __len__(self):
             return 720

@@ -45,7 +45,7 @@ def test_end_to_end_equals_the_reference():
     assert result == pytest.approx(expected, abs=1e-6)
 
 
-# What the number must be
+# Known answers
 
 
 def test_codes_without_the_sensitive_factor_are_fair():
@@ -54,7 +54,7 @@ def test_codes_without_the_sensitive_factor_are_fair():
     assert result.mean.shape == (4, 4)
 
 
-def test_predictions_move_with_a_factor_that_is_mixed_in():
+def test_predictions_depend_on_a_factor_that_is_mixed_in():
     def mixture(images):
         first, second, third, _ = images.reshape(-1, 4).astype(float).T
         return np.stack([first + second, third], axis=1)
@@ -64,7 +64,7 @@ def test_predictions_move_with_a_factor_that_is_mixed_in():
     assert result.mean[1, 0] > 0.1
     assert result.max[0, 1] > result.mean[0, 1]
     assert result.mean[2, :2].max() < 0.02
-    # No prediction moves with a factor that the codes ignore.
+    # No prediction depends on a factor that the codes ignore.
     assert np.all(result.mean[:, 3] < 1e-12)
 
 
@@ -79,7 +79,7 @@ def test_entangled_codes_are_unfair():
     assert clean < 0.02 < 0.05 < entangled
 
 
-def test_factors_of_one_value_are_left_out():
+def test_factors_of_one_value_are_skipped():
     data = Toy((3, 1, 6))
     result = fairness(lambda images: images.reshape(-1, 3) / 6.0, data, **FEW)
     assert result.factors_used == (0, 2)
@@ -114,7 +114,7 @@ def test_groups_without_predictions_are_left_out():
 
 
 @pytest.mark.parametrize("counts", [[1, 2], [[0, 0]], [[-1, 2]], np.zeros((0, 3))])
-def test_counts_that_are_none(counts):
+def test_malformed_counts(counts):
     with pytest.raises(ValueError, match=r"`counts` must have two axes, .* Got \["):
         inter_group_fairness(counts)
 

@@ -1,4 +1,4 @@
-"""InfoM, InfoE, InfoC."""
+"""InfoMEC: InfoM, InfoE and InfoC."""
 
 import numpy as np
 import pytest
@@ -40,8 +40,8 @@ def test_information_of_continuous_codes_equals_scikit_learn(case, n_neighbors):
         ],
         axis=1,
     )
-    found = nearest_neighbor_information(codes, factors, n_neighbors)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    information = nearest_neighbor_information(codes, factors, n_neighbors)
+    np.testing.assert_allclose(information, expected, atol=1e-12)
 
 
 def test_information_of_codes_with_ties_is_near_scikit_learn_with_its_noise():
@@ -51,14 +51,14 @@ def test_information_of_codes_with_ties_is_near_scikit_learn_with_its_noise():
         mutual_info_classif(codes, factor, discrete_features=False, random_state=s)
         for s in range(20)
     ]
-    found = nearest_neighbor_information(codes, factor[:, None], 3)[:, 0]
-    np.testing.assert_allclose(found, np.mean(noisy, axis=0), atol=0.04)
+    information = nearest_neighbor_information(codes, factor[:, None], 3)[:, 0]
+    np.testing.assert_allclose(information, np.mean(noisy, axis=0), atol=0.04)
 
 
 def test_information_of_a_code_that_is_the_factor_is_its_entropy():
-    found = nearest_neighbor_information(FACTORS.astype(float), FACTORS)
-    np.testing.assert_allclose(np.diag(found), entropy(FACTORS), atol=0.01)
-    assert (found[~np.eye(3, dtype=bool)] < 0.01).all()
+    information = nearest_neighbor_information(FACTORS.astype(float), FACTORS)
+    np.testing.assert_allclose(np.diag(information), entropy(FACTORS), atol=0.01)
+    assert (information[~np.eye(3, dtype=bool)] < 0.01).all()
 
 
 def test_information_of_gaussians_approaches_its_value():
@@ -127,7 +127,7 @@ def test_more_noise_scores_lower_and_unrelated_codes_explain_nothing():
     assert -0.1 < held_out.explicitness < 0.01
 
 
-def test_nothing_that_should_not_matter_does():
+def test_invariances():
     expected = scores(infomec(CODES, FACTORS))
     order = np.random.default_rng(2).permutation(len(CODES))
     names = np.array([30, -5, 1000, 7, 2])
@@ -151,7 +151,7 @@ def test_inactive_latents_count_for_explicitness_alone():
     assert infomec(np.round(100 * small), FACTORS, discrete=True).active == (0, 2, 3, 4)
 
 
-def test_degenerate_codes_have_an_answer():
+def test_degenerate_codes_have_a_score():
     constant = infomec(np.ones((800, 2)), FACTORS)
     assert scores(constant) == pytest.approx([0, 0, 0], abs=1e-9)
     assert constant.active == ()
@@ -166,7 +166,7 @@ def test_degenerate_codes_have_an_answer():
     assert skipped.information.shape == (4, 3)
 
 
-def test_explicitness_can_be_judged_on_other_samples():
+def test_explicitness_can_be_tested_on_other_samples():
     train, test = (CODES[:500], FACTORS[:500]), (CODES[500:], FACTORS[500:])
     fitted, judged = infomec(*train), infomec(*train, test=test)
     assert judged.modularity == fitted.modularity

@@ -16,16 +16,16 @@ def test_equals_the_reference(case, software):
     codes, factors, _, _ = inputs(case)
     detail = expected(case, "irs", software)["detail_quantile_0.99"]
     result = irs(codes, factors)
-    # The reference keeps a constant whose variance is not 0 but rounding, with no weight.
-    kept = np.array(detail["max_deviations"]) > 1e-12
-    matrix = np.array(detail["IRS_matrix"])[kept][:, list(result.factors_used)]
+    # The reference keeps constants whose variance is a rounding error, with weight 0.
+    is_active = np.array(detail["max_deviations"]) > 1e-12
+    matrix = np.array(detail["IRS_matrix"])[is_active][:, list(result.factors_used)]
     np.testing.assert_allclose(float(result), detail["avg_score"], rtol=0, atol=1e-7)
     np.testing.assert_allclose(result.matrix, matrix, rtol=0, atol=1e-7)
-    largest = np.array(detail["max_deviations"])[kept]
+    largest = np.array(detail["max_deviations"])[is_active]
     np.testing.assert_allclose(result.max_deviations, largest, rtol=1e-6)
-    best = np.array(detail["disentanglement_scores"])[kept]
+    best = np.array(detail["disentanglement_scores"])[is_active]
     np.testing.assert_allclose(result.per_latent, best, rtol=0, atol=1e-7)
-    assert result.parents == tuple(np.array(detail["parents"])[kept])
+    assert result.parents == tuple(np.array(detail["parents"])[is_active])
     other = expected(case, "irs", software)["avg_score_quantile_1.0"]
     assert float(irs(codes, factors, quantile=1.0)) == pytest.approx(other, abs=1e-7)
 
@@ -51,7 +51,7 @@ def test_factors_of_many_values_are_cut_into_bins():
     assert float(irs(values[:, None], values[:, None], bins=40)) == 1
 
 
-def test_nothing_that_should_not_matter_does():
+def test_invariances():
     score = float(irs(CODES, FACTORS))
     order = np.random.default_rng(2).permutation(600)
     names = np.array([30, -5, 1000, 7, 2])  # in bins of equal width, most would be one
@@ -82,7 +82,7 @@ def test_copies_count_like_their_original():
     assert float(twice) == pytest.approx(float(once))
 
 
-def test_noise_scores_what_outliers_leave_and_more_noise_no_more():
+def test_noise_has_the_score_of_its_outliers():
     noise = np.random.default_rng(3).normal(size=(600, 3))
     ladder = [float(irs(FACTORS + scale * noise, FACTORS)) for scale in (0, 0.2, 0.5, 1, 5)]
     assert ladder == sorted(ladder, reverse=True)

@@ -1,8 +1,8 @@
 """Laws that hold for every metric; a name added to METRICS gets all of them.
 
-`CLAIMS` says where a metric differs from what is asked of all: 1 for codes that are the factors,
-`floor` for codes that know nothing of them, higher is better, and no effect of the order of rows
-and latents, of signs, of positive factors on latents and of the names of a factor's values.
+The laws: 1 for codes that are the factors, `floor` for uninformative codes, and higher is better.
+Scores do not depend on the order of rows and latents, on signs, on positive scales of latents, or
+on the names of a factor's values. `CLAIMS` lists the exceptions of each metric.
 """
 
 import itertools
@@ -98,8 +98,8 @@ GRID = np.stack(np.unravel_index(np.arange(np.prod(SIZES)), SIZES), axis=1)
 RANDOM = np.random.default_rng(0)
 NOISE = RANDOM.normal(size=(len(GRID), 4))
 IDEAL = (GRID / (SIZES - 1) - 0.5) * np.sqrt(12)  # of unit variance or so
-KNOWING = IDEAL + 0.3 * NOISE  # no ties, and no value on the edge of a bin
-UNKNOWING = RANDOM.normal(size=(len(GRID), 6))
+INFORMATIVE = IDEAL + 0.3 * NOISE  # no ties, and no value on the edge of a bin
+UNINFORMATIVE = RANDOM.normal(size=(len(GRID), 6))
 
 
 def score(name, codes, data=None, seed=0):
@@ -114,7 +114,7 @@ def score(name, codes, data=None, seed=0):
     )[name]
 
 
-def assert_unmoved(name, changed, codes=KNOWING):
+def assert_unmoved(name, changed, codes=INFORMATIVE):
     assert score(name, changed) == pytest.approx(score(name, codes), abs=claims(name).close)
 
 
@@ -126,10 +126,10 @@ def test_codes_that_are_the_factors(name):
 
 
 @pytest.mark.parametrize("name", every(METRICS))
-def test_codes_that_know_nothing(name):
+def test_uninformative_codes(name):
     floor, within = claims(name).floor, claims(name).floor_within
     if floor is not None:
-        assert score(name, UNKNOWING) == pytest.approx(floor, abs=within)
+        assert score(name, UNINFORMATIVE) == pytest.approx(floor, abs=within)
 
 
 @pytest.mark.parametrize("name", every(METRICS))
@@ -144,24 +144,24 @@ def test_more_noise_never_scores_higher(name):
 
 @pytest.mark.parametrize("name", every(METRICS))
 def test_the_order_of_latents_does_not_matter(name):
-    assert_unmoved(name, KNOWING[:, [2, 0, 3, 1]])
+    assert_unmoved(name, INFORMATIVE[:, [2, 0, 3, 1]])
 
 
 @pytest.mark.parametrize("name", every(METRICS))
 def test_signs_of_latents_do_not_matter(name):
-    assert_unmoved(name, KNOWING * [-1, 1, -1, 1])
+    assert_unmoved(name, INFORMATIVE * [-1, 1, -1, 1])
 
 
 @pytest.mark.parametrize("name", every(METRICS))
-def test_the_scale_of_a_latent_does_not_matter_where_it_is_said(name):
+def test_the_scale_of_a_latent_does_not_matter_where_documented(name):
     if claims(name).scale:
-        assert_unmoved(name, KNOWING * [0.5, 2, 4, 1])
+        assert_unmoved(name, INFORMATIVE * [0.5, 2, 4, 1])
 
 
 @pytest.mark.parametrize("name", every(METRICS))
-def test_a_constant_latent_changes_nothing_where_it_is_said(name):
+def test_a_constant_latent_changes_nothing_where_documented(name):
     if claims(name).dead:
-        assert_unmoved(name, np.insert(KNOWING, 2, 1.7, axis=1))
+        assert_unmoved(name, np.insert(INFORMATIVE, 2, 1.7, axis=1))
 
 
 @pytest.mark.parametrize("name", every(METRICS))
@@ -176,22 +176,22 @@ def test_a_factor_of_one_value_changes_nothing(name):
         def sample_factors(self, n, rng, fixed=None):
             return np.pad(rng.integers(SIZES, size=(n, 4)), ((0, 0), (0, 1)))
 
-    wider = score(name, KNOWING, Wider())
-    assert wider == pytest.approx(score(name, KNOWING), abs=claims(name).close)
+    wider = score(name, INFORMATIVE, Wider())
+    assert wider == pytest.approx(score(name, INFORMATIVE), abs=claims(name).close)
 
 
 @pytest.mark.parametrize("name", every(METRICS))
-def test_a_duplicated_latent_has_an_answer(name):
-    assert not np.isnan(score(name, KNOWING[:, [0, 1, 2, 3, 0]]))
+def test_a_duplicated_latent_has_a_score(name):
+    assert not np.isnan(score(name, INFORMATIVE[:, [0, 1, 2, 3, 0]]))
 
 
 @pytest.mark.parametrize("name", every(METRICS))
 def test_a_seed_fixes_the_score(name):
-    first, again = (score(name, KNOWING, seed=1) for _ in range(2))
+    first, again = (score(name, INFORMATIVE, seed=1) for _ in range(2))
     assert first == again
 
 
-# -- metrics of arrays, called by themselves --------------------------------------------------
+# -- metrics of arrays, called directly -------------------------------------------------------
 
 ARRAYS = [name for name in METRICS if METRICS[name].takes == "arrays"]
 LABELED = [name for name in ARRAYS if name != "mcc"]  # which compares any two sets of columns
@@ -200,7 +200,7 @@ LABELED = [name for name in ARRAYS if name != "mcc"]  # which compares any two s
 def sample(n, seed):
     data, rng = Toy(SIZES), np.random.default_rng(seed)
     factors = data.sample_factors(n, rng)
-    return KNOWING[data.indices(factors)], factors
+    return INFORMATIVE[data.indices(factors)], factors
 
 
 def called(name, train, test):
@@ -263,15 +263,15 @@ def test_malformed_arrays(name, codes, factors, message):
 
 
 @pytest.mark.parametrize("name", every(ARRAYS))
-def test_floats_that_are_whole_numbers_are_factors(name):
+def test_floats_with_integer_values_are_factors(name):
     (codes, factors), test = sample(300, 0), sample(200, 1)
     floats = codes, factors.astype("float32")
     assert called(name, floats, test) == called(name, (codes, factors), test)
 
 
 @pytest.mark.parametrize("name", every(METRICS))
-def test_the_fewest_latents_are_stated(name):
-    codes = KNOWING[:, :1]
+def test_the_minimum_number_of_latents_is_stated(name):
+    codes = INFORMATIVE[:, :1]
     if METRICS[name].latents == 1:
         assert np.isfinite(score(name, codes))
         return

@@ -94,14 +94,14 @@ def test_order_sign_scale_and_names_change_nothing():
 
 def test_constant_and_duplicated_latents_in_explicitness():
     codes, factors, test_codes, test_factors = inputs("d07_constant")  # 5 and 6 are constant
-    whole = explicitness(codes, factors, test=(test_codes, test_factors))
+    result = explicitness(codes, factors, test=(test_codes, test_factors))
     alive = explicitness(codes[:, :5], factors, test=(test_codes[:, :5], test_factors))
-    assert whole.test == pytest.approx(alive.test, abs=1e-6)
-    # What a latent does in the test samples alone means nothing either.
+    assert result.test == pytest.approx(alive.test, abs=1e-6)
+    # A latent that varies in the test samples only does not matter either.
     test_codes = test_codes.copy()
     test_codes[:, 5:] = np.random.default_rng(0).normal(size=(len(test_codes), 2))
     moved = explicitness(codes, factors, test=(test_codes, test_factors))
-    assert moved.test == pytest.approx(whole.test, abs=1e-9)
+    assert moved.test == pytest.approx(result.test, abs=1e-9)
     twice = explicitness(codes[:, [0, 1, 2, 3, 4] * 2], factors)
     assert twice.test == pytest.approx(explicitness(codes[:, :5], factors).test, abs=0.002)
 
@@ -132,11 +132,11 @@ def test_factors_that_do_not_vary_are_skipped_and_named():
 
 def test_values_that_only_one_split_has_do_not_count():
     codes, factors, test_codes, test_factors = inputs("d10_tiny")
-    kept = test_factors[:, 1] != 1
-    test = test_codes[kept], test_factors[kept]
+    rows = test_factors[:, 1] != 1
+    test = test_codes[rows], test_factors[rows]
     result = explicitness(codes, factors[:, 1:2], test=(test[0], test[1][:, 1:2]))
     assert 0.5 < result.test <= 1
-    unseen = np.where(np.arange(len(kept)) < 2, 7, test_factors[:, 1])[:, None]
+    unseen = np.where(np.arange(len(rows)) < 2, 7, test_factors[:, 1])[:, None]
     assert 0.5 < explicitness(codes, factors[:, 1:2], test=(test_codes, unseen)).test <= 1
 
 

@@ -1,4 +1,4 @@
-"""Scores of whole posteriors."""
+"""Scores of posteriors instead of their means."""
 
 import numpy as np
 import pytest
@@ -68,8 +68,8 @@ def test_wide_posteriors_equal_densities_at_the_centers_of_bins():
     for rows in values:
         table = np.array([mass[:, at].sum(axis=1) for at in rows]) / len(MEANS)
         independent = table.sum(axis=1, keepdims=True) * table.sum(axis=0)
-        known = np.sort(np.sum(table * np.log(table / independent), axis=(0, 1)))
-        gaps.append((known[-1] - known[-2]) / np.log(len(rows)))
+        information = np.sort(np.sum(table * np.log(table / independent), axis=(0, 1)))
+        gaps.append((information[-1] - information[-2]) / np.log(len(rows)))
     assert rmig(MEANS, log_variances, FACTORS) == pytest.approx(np.mean(gaps), abs=2e-3)
 
 
@@ -83,13 +83,13 @@ def test_a_noisy_binary_latent_is_a_binary_channel():
 
 
 def test_chunks_do_not_matter(monkeypatch):
-    whole = jemmig(MEANS, LOG_VARIANCES, FACTORS)
+    result = jemmig(MEANS, LOG_VARIANCES, FACTORS)
     monkeypatch.setattr("keras_disent.metrics.posterior.CHUNK", 7)
-    assert float(jemmig(MEANS, LOG_VARIANCES, FACTORS)) == pytest.approx(float(whole), abs=1e-12)
+    assert float(jemmig(MEANS, LOG_VARIANCES, FACTORS)) == pytest.approx(float(result), abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", [rmig, jemmig])
-def test_nothing_that_should_not_matter_does(metric):
+def test_invariances(metric):
     score = float(metric(MEANS, LOG_VARIANCES, FACTORS))
     order = np.random.default_rng(2).permutation(len(MEANS))
     names = np.array([30, -5, 1000, 7, 2])
@@ -116,7 +116,7 @@ def test_clean_codes_score_one_and_collapsed_ones_zero():
     assert float(jemmig(CLEAN, NARROW[:, :3], FACTORS)) == pytest.approx(1)
     assert rmig(0 * CLEAN, 0 * CLEAN, FACTORS) == 0
     assert float(jemmig(0 * CLEAN, 0 * CLEAN + 1, FACTORS)) < 0.2
-    # A point that all samples share: nothing but the factor is in the joint entropy.
+    # All samples have the same point, so the joint entropy is that of the factor.
     share = np.log(100) / (np.log([3, 4, 5]) + np.log(100))
     collapsed = jemmig(0 * CLEAN + 0.01, NARROW[:, :3], FACTORS)
     np.testing.assert_allclose(collapsed.per_factor, share)

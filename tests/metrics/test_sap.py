@@ -50,8 +50,8 @@ def test_it_is_the_optimum_that_liblinear_converges_to(values, scale, offset):
     machine = LinearSVC(C=0.01, class_weight="balanced", dual=False, tol=1e-12, max_iter=100_000)
     machine.fit(codes[0], factors[0, :, 0])
     accuracy = np.mean(machine.predict(codes[1]) == factors[1, :, 0])
-    ours = sap_matrix(codes[0], factors[0], test=(codes[1], factors[1]))
-    assert ours.item() == pytest.approx(accuracy, abs=1.01 / 600)
+    matrix = sap_matrix(codes[0], factors[0], test=(codes[1], factors[1]))
+    assert matrix.item() == pytest.approx(accuracy, abs=1.01 / 600)
 
 
 def test_constant_latent_gets_the_frequency_of_the_commonest_value():
@@ -116,10 +116,10 @@ def test_factors_that_do_not_vary_are_skipped():
     codes, factors, test_codes, test_factors = inputs("d16_single_valued_factor")
     for continuous in (False, True):
         options = {"continuous": continuous}
-        whole = sap(codes, factors, test=(test_codes, test_factors), **options)
+        score = sap(codes, factors, test=(test_codes, test_factors), **options)
         varying = [0, 2]
         test = test_codes, test_factors[:, varying]
-        assert whole == sap(codes, factors[:, varying], test=test, **options)
+        assert score == sap(codes, factors[:, varying], test=test, **options)
 
 
 def test_values_unseen_in_training_are_misses():

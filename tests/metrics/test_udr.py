@@ -40,10 +40,10 @@ def test_one_to_one_strength_equals_the_reference():
 
 def test_lasso_equals_its_optimum_at_a_tight_tolerance():
     others = CODES @ (ROTATION + np.eye(4))
-    found = udr([CODES, others], [ON, ON], tolerance=1e-12).correlations[1, 0]
+    weights = udr([CODES, others], [ON, ON], tolerance=1e-12).correlations[1, 0]
     inputs, targets = ((c - c.mean(axis=0)) / c.std(axis=0) for c in (others, CODES))
     exact = Lasso(alpha=0.1, tol=1e-14, max_iter=100_000).fit(inputs, targets)
-    np.testing.assert_allclose(found, np.abs(exact.coef_.T), atol=1e-6)
+    np.testing.assert_allclose(weights, np.abs(exact.coef_.T), atol=1e-6)
 
 
 @pytest.mark.parametrize(("method", "best"), [("lasso", 0.9), ("spearman", 1.0)])
@@ -71,7 +71,7 @@ def test_the_score_is_the_median_over_partners():
 
 
 @pytest.mark.parametrize("method", ["lasso", "spearman"])
-def test_nothing_that_should_not_matter_does(method):
+def test_invariances(method):
     noisy = CODES @ (np.eye(4) + 0.3 * ROTATION)
     options = {"method": method, "tolerance": 1e-12}
     score = udr([CODES, noisy], [ON, ON], **options).model_scores
@@ -88,15 +88,15 @@ def test_nothing_that_should_not_matter_does(method):
 
 
 @pytest.mark.parametrize("method", ["lasso", "spearman"])
-def test_latents_that_are_off_are_left_out(method):
+def test_inactive_latents_are_excluded(method):
     wider = np.insert(CODES, 1, RNG.normal(size=500), axis=1)
     kl = np.insert(ON, 1, 0.005)
     plain = udr([CODES, CODES], [ON, ON], method=method)
     filtered = udr([CODES, wider], [ON, kl], method=method)  # and models of other widths compare
     np.testing.assert_allclose(filtered.model_scores, plain.model_scores, atol=1e-12)
     assert filtered.correlations[0, 1].shape == (4, 5)
-    kept = udr([CODES, wider], [ON, kl], method=method, filter_low_kl=False)
-    assert float(kept) < float(plain)
+    unfiltered = udr([CODES, wider], [ON, kl], method=method, filter_low_kl=False)
+    assert float(unfiltered) < float(plain)
     strict = udr([CODES, CODES], [ON, ON * [1, 1, 1, 0.5]], method=method, threshold=0.6)
     assert float(strict) < float(plain)
 

@@ -138,7 +138,7 @@ def test_scores_of_codes_equal_the_metrics_they_are_made_of():
     assert dci.dci_completeness == pytest.approx(expected(case, "dci")["completeness"], abs=0.02)
 
 
-def test_a_factor_of_one_value_is_left_out():
+def test_a_factor_of_one_value_is_skipped():
     codes, factors, *test = inputs("d16_single_valued_factor")
     names = ("mutual_information", "accuracy")
     result = unified_scores(codes, factors, test=test, matrices=names)
@@ -151,7 +151,7 @@ def test_a_factor_of_one_value_is_left_out():
         assert by_reference_key(result.scores[name]) == by_reference_key(without.scores[name])
 
 
-def test_constant_codes_score_nothing():
+def test_constant_codes_score_zero():
     factors = np.random.default_rng(0).integers(3, size=(90, 2))
     result = unified_scores(np.ones((90, 2)), factors)
     for name in ("importance", "mutual_information"):

@@ -84,7 +84,7 @@ def test_constant_latents_depend_on_nothing():
     assert single == pytest.approx((0, 0, 0, 0), abs=1e-12)
 
 
-def test_nothing_that_should_not_matter_does():
+def test_invariances():
     scores = unsupervised_scores(CODES)
     for codes in (CODES[::-1], CODES[:, [2, 0, 3, 1]], CODES * [-1, 1, -1, 1]):
         assert unsupervised_scores(codes) == pytest.approx(scores, abs=1e-9)

@@ -1,4 +1,4 @@
-"""The FactorVAE score and Z-max: votes against the reference, and what they mean."""
+"""The FactorVAE score and Z-max: agreement with the reference, and known answers."""
 
 from types import SimpleNamespace
 
@@ -22,8 +22,8 @@ SCORES = pytest.mark.parametrize("score", [factor_vae_score, z_max_score])
 
 @pytest.mark.parametrize("case", stage("factor_vae")["cases"])
 def test_votes_equal_the_reference(case):
-    given = stage("factor_vae")["cases"][case]
-    settings, expected = given["settings"], given["outputs"]
+    example = stage("factor_vae")["cases"][case]
+    settings, expected = example["settings"], example["outputs"]
     data = np.load(FOLDER / "stage" / f"factor_vae_{case}.npz")
     variances = variance(data["variance_representation"], axis=0)
     np.testing.assert_allclose(variances, expected["global_variances"], rtol=1e-5)
@@ -64,16 +64,16 @@ def test_looking_codes_up_changes_nothing(score, monkeypatch):
 
 def test_the_encoder_sees_bounded_chunks(monkeypatch):
     monkeypatch.setattr(encoding, "GRID_LIMIT", 0)
-    seen = []
+    batch_sizes = []
 
     def encoder(images):
         assert images.dtype == np.uint8
-        seen.append(len(images))
+        batch_sizes.append(len(images))
         return standard(images)
 
     factor_vae_score(encoder, Toy(), batch_size=5000, train_votes=2, eval_votes=1)
-    assert max(seen) == encoding.CHUNK
-    assert sum(seen) == 10_000 + 3 * 5000
+    assert max(batch_sizes) == encoding.CHUNK
+    assert sum(batch_sizes) == 10_000 + 3 * 5000
 
 
 def test_votes_are_by_latent_and_factor():
@@ -105,7 +105,7 @@ def test_no_active_latent_scores_zero(score):
 
 
 @SCORES
-def test_without_threshold_constant_latents_stay_out(score):
+def test_without_threshold_constant_latents_are_inactive(score):
     def padded(images):
         return np.insert(standard(images), 0, 0.1, axis=1)
 

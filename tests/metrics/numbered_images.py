@@ -1,4 +1,4 @@
-"""Labeled images of one's own: a table of codes, looked up by a number drawn into each image."""
+"""Labeled images that contain their number, and an encoder that looks up codes by it."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from keras_disent.datasets import labeled
 
 
 def numbered(labels, **options):
-    """Return images that show their own number, with `labels`."""
+    """Return a labeled data set whose images contain their number."""
     n = len(next(iter(labels.values())))
     images = np.zeros((n, 4, 4, 1), "uint8")
     images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(n) % 256, np.arange(n) // 256
@@ -14,15 +14,15 @@ def numbered(labels, **options):
 
 
 class Table:
-    """An encoder that looks codes up, with posteriors of small variance; it keeps what it sees."""
+    """An encoder that looks up codes, with posteriors of small variance; it records the images."""
 
     def __init__(self, codes):
-        self.codes, self.shown = np.asarray(codes, "float32"), []
+        self.codes, self.encoded = np.asarray(codes, "float32"), []
 
     def encode(self, images):
         pixels = images.astype(int)
         numbers = pixels[:, 0, 0, 0] + 256 * pixels[:, 0, 1, 0]
-        self.shown.extend(numbers.tolist())
+        self.encoded.extend(numbers.tolist())
         return self.codes[numbers]
 
     def posterior_parameters(self, images):

@@ -1,4 +1,4 @@
-"""Small sets, rare labels, constant codes: what people's own images are like."""
+"""Custom images: small sets, rare labels and constant codes."""
 
 import json
 import warnings
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from own import Table, numbered
+from numbered_images import Table, numbered
 from toy import ENTANGLED, Toy
 
 from keras_disent.datasets import GroundTruth
@@ -27,8 +27,8 @@ def test_no_image_is_both_fitted_and_tested():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores = evaluate(encoder, data, WITHOUT_GRID)
-    assert sorted(set(encoder.shown)) == list(range(N))
-    assert len(encoder.shown) == N  # none was drawn twice
+    assert sorted(set(encoder.encoded)) == list(range(N))
+    assert len(encoder.encoded) == N  # none was drawn twice
     assert np.isfinite([scores[name] for name in WITHOUT_GRID]).all()
     fitted = scores.settings["dci"]
     assert (fitted["n_samples"], fitted["n_test_samples"], fitted["test_disjoint"]) == (
@@ -49,12 +49,12 @@ def test_no_image_is_both_fitted_and_tested():
 def test_grids_are_divided_too(sizes):
     class Kept(Toy):
         def images(self, indices):
-            shown.extend(np.asarray(indices).tolist())
+            indices_drawn.extend(np.asarray(indices).tolist())
             return super().images(indices)
 
-    shown = []
+    indices_drawn = []
     scores = evaluate(lambda images: images[:, 0, :, 0] + 0.5, Kept(sizes), "explicitness")
-    assert len(shown) == len(set(shown)) == np.prod(sizes)
+    assert len(indices_drawn) == len(set(indices_drawn)) == np.prod(sizes)
     assert scores.settings["explicitness"]["test_disjoint"]
     legacy = evaluate(
         ENTANGLED, Toy(), "explicitness", n_samples=400, n_test_samples=400, legacy_stream=True
@@ -62,7 +62,7 @@ def test_grids_are_divided_too(sizes):
     assert (legacy["n_samples"], legacy["test_disjoint"]) == (400, False)
 
 
-def test_codes_that_know_nothing_of_an_image_tested_are_at_chance():
+def test_codes_that_are_uninformative_about_test_images_are_at_chance():
     """What was fitted to the images tested would tell their labels from memory."""
     noise = Table(RNG.normal(size=(N, 20)))
     scores = evaluate(noise, numbered(LABELS), ["dci", "downstream"])
@@ -89,15 +89,15 @@ def test_rare_labels():
     unfitted = np.setdiff1d(kind[indices[300:]], kind[indices[:300]])
     assert unfitted.size
     assert scores.settings["sap"]["test_values_unfitted"] == {"kind": unfitted.tolist()}
-    known = np.isin(kind[indices[300:]], kind[indices[:300]])
+    is_fitted = np.isin(kind[indices[300:]], kind[indices[:300]])
     fitted, tested = (
         (codes[part].astype("f4"), np.column_stack([kind, size])[part])
-        for part in (indices[:300], indices[300:][known])
+        for part in (indices[:300], indices[300:][is_fitted])
     )
     assert infomec(*fitted, test=tested).modularity == scores["infomec"]
 
 
-def test_labels_of_one_image_each():
+def test_labels_that_identify_single_images():
     names = [f"image {i}" for i in range(N)]
     with pytest.warns(
         UserWarning, match=r"Factor 'file' is left out: 150 of 150 images .*`data.only"
@@ -111,7 +111,7 @@ def test_labels_of_one_image_each():
         evaluate(Table(CODES), numbered({"step": np.arange(N)}), "mig")
 
 
-def test_whole_numbers_of_many_values_are_pointed_out():
+def test_integers_with_many_values_raise_a_warning():
     position = RNG.integers(100, size=N)
     data = {"x": position, "shape": SHAPE}
     codes = Table(np.column_stack([position, SHAPE, RNG.normal(size=N)]))
@@ -144,16 +144,16 @@ def test_constant_codes_and_factors_have_a_score(name):
             evaluate(Table(CODES), numbered({"light": np.full(N, 2.5)}), name)
 
 
-def test_one_score_that_cannot_be_had_does_not_cost_the_others():
-    data, told = numbered({"shape": SHAPE, "size": SIZE}), []
+def test_one_failure_does_not_affect_the_other_scores():
+    data, calls = numbered({"shape": SHAPE, "size": SIZE}), []
     single = Table(CODES[:, :1])
     with pytest.warns(UserWarning, match="no score") as heard:
         scores = evaluate(
-            single, data, ["mig", "modularity", "irs"], progress=lambda *done: told.append(done)
+            single, data, ["mig", "modularity", "irs"], progress=lambda *done: calls.append(done)
         )
     assert [str(w.message)[:20] for w in heard] == ["'irs' has no score: ", "'mig' has no score: "]
     assert list(scores) == ["modularity"]
-    assert told[-1][1:] == (2, 2)
+    assert calls[-1][1:] == (2, 2)
     assert "at least 2 latents" in scores.failures["mig"]
     with pytest.raises(KeyError, match="'mig' has no score: MIG compares"):
         scores["mig"]
@@ -214,8 +214,8 @@ def test_large_images_are_bounded_by_bytes(name):
 
         def images(self, indices):
             asked.append(len(indices) * 700 * 700 * 3)
-            shown = np.broadcast_to(np.uint8(7), (len(indices), *self.image_shape))
-            return shown
+            pixels = np.broadcast_to(np.uint8(7), (len(indices), *self.image_shape))
+            return pixels
 
     def encode(images):
         asked.append(images.size)
