@@ -88,7 +88,7 @@ def bootstrap(
 def accuracy_interval(accuracy: float, points: int, level: float) -> Interval:
     """Return the bootstrap interval of an accuracy over `points` test points, in closed form.
 
-    >>> low, high = of_accuracy(0.9, 1000, 0.95)
+    >>> low, high = accuracy_interval(0.9, 1000, 0.95)
     >>> round(low, 3), round(high, 3)
     (0.881, 0.918)
     """
