@@ -36,7 +36,7 @@ def test_scores_of_labels_without_a_grid():
 
 @pytest.mark.parametrize("name", ["factor_vae_score", "beta_vae_score", "irs", "z_max", "fairness"])
 def test_scores_that_need_a_grid(name):
-    reason = f"'{name}' ask.* 'spots' has labels, but no grid"
+    reason = f"'{name}' need.* 'spots' has labels, but no grid"
     with pytest.raises(ValueError, match=reason):
         metrics.evaluate(means, spots(np.arange(60)), [name])
     with pytest.warns(UserWarning, match=f"'{name}' has no score: {reason}"):
@@ -64,7 +64,11 @@ def test_scores_sample_nuisance_factors():
 
     settings = {"variance_samples": 500, "train_votes": 200, "eval_votes": 200}
     scores = metrics.evaluate(
-        encoder, grid.only("left"), {"mcc": {}, "factor_vae_score": settings}, n_samples=2000, seed=1
+        encoder,
+        grid.only("left"),
+        {"mcc": {}, "factor_vae_score": settings},
+        n_samples=2000,
+        seed=1,
     )
     assert scores["factor_vae_score"] == 1.0
     counts = np.bincount(np.concatenate(right_halves) // 30, minlength=8)
@@ -76,5 +80,5 @@ def test_scores_of_noisy_images_depend_on_the_seed_only():
     data = transform_images(
         Sprites(32).subgrid({"shape": [0], "orientation": [0]}), pixels.RandomColor()
     )
-    scores = [metrics.evaluate(means, data, ["mig"], n_samples=500, seed=4)["mig"] for _ in range(2)]
-    assert scores[0] == scores[1]
+    first, second = (metrics.evaluate(means, data, ["mig"], n_samples=500, seed=4) for _ in "12")
+    assert first == second
