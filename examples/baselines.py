@@ -64,7 +64,7 @@ for seed in range(args.seeds):
         model.fit(batches, verbose=2)
         score(name, model, seed)
         if kind is Autoencoder:
-            model.separate(data.images(data.sample(10_000, np.random.default_rng(seed))))
+            model.fit_ica(data.images(data.sample(10_000, np.random.default_rng(seed))))
             score("autoencoder + ICA", model, seed)
 
 (args.out / "scores.json").write_text(json.dumps(rows, indent=2) + "\n")

@@ -47,7 +47,7 @@ class UnpredictableVAE(VAE):
     def objective(self, player, batch, training):
         if player == "loss":
             return super().objective(player, batch, training)
-        _, _, mean, _ = self.inferred(batch, training)
+        _, _, mean, _ = self.encode_batch(batch, training)
         return {"prediction_error": self.error(ops.stop_gradient(mean))}
 
     def penalty(self, codes, mean, log_variance, kl):

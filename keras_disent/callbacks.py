@@ -20,7 +20,7 @@ from keras_disent._utils import checks
 
 
 class _Copyable(keras.callbacks.Callback):
-    """A callback whose deep copy is independent and refers to the same model and data.
+    """Support deep copies that are independent and share the model and the data.
 
     Class attributes:
         shared: Names of attributes that deep copies share: data, and objects of the caller.
@@ -34,9 +34,9 @@ class _Copyable(keras.callbacks.Callback):
         state = {**self.__dict__, **self.reset}
         for name in ("_model", *self.shared):
             memo[id(state.get(name))] = state.get(name)
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(copy.deepcopy(state, memo))
-        return twin
+        duplicate = type(self).__new__(type(self))
+        duplicate.__dict__.update(copy.deepcopy(state, memo))
+        return duplicate
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, **self.reset, "_model": None}
@@ -45,20 +45,21 @@ class _Copyable(keras.callbacks.Callback):
 class TraversalGrid(_Copyable):
     """Write a picture of latent traversals every few epochs or steps.
 
-    The first rows show originals and reconstructions; then each row turns one latent, those that
-    carry most first, labeled with their mean KL.
+    The first rows show originals and reconstructions. Each further row traverses one latent, the
+    most important first, labeled with its importance (for a VAE the mean KL).
 
     Args:
-        images: (n, h, w, c), a few images; the first is the one that is changed, all of them serve
-            to order the latents.
-        directory: where `traversal_00001000.png` goes (the number is the training step).
-        every: int, at least 1.
+        images: A few images (n, h, w, c); the first one is traversed, and all of them determine the
+            order of the latents.
+        directory: Folder of the pictures `traversal_00001000.png` (the number is the training
+            step).
+        every: Number of epochs or steps between pictures (int), at least 1.
         unit: "epoch" or "step".
-        log_dir: a TensorBoard log directory that gets the same picture; needs `tensorboard`.
-        values, at_most: as `plots.traversals`.
+        log_dir: TensorBoard log directory for the same pictures; needs `tensorboard`.
+        values, at_most: As `plots.traversals`.
 
     Raises:
-        ValueError: if `every` or `unit` is out of its range.
+        ValueError: If `every` or `unit` is out of its range.
 
     >>> TraversalGrid(np.zeros((1, 32, 32, 1), "uint8"), "runs/pictures", every=5).every
     5
@@ -94,7 +95,7 @@ class TraversalGrid(_Copyable):
 
     def on_train_begin(self, logs=None) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._close()  # of a training that ended with an error
+        self._close()  # left open by a training that ended with an error
         if self.log_dir is not None:
             self._writer = _tensorboard_writer(self.log_dir)
 
@@ -106,8 +107,8 @@ class TraversalGrid(_Copyable):
             self.draw()
 
     def on_train_batch_end(self, batch, logs=None) -> None:
-        # Counted here: to read the model's step would bring its state back from the device. Keras
-        # may take several steps between two calls.
+        # Counted here: reading the model's step would copy its state from the device. Keras may
+        # take several steps between two calls.
         step = self._epoch_start + batch + 1
         if self.unit == "step" and step // self.every > self._last // self.every:
             self.draw()
@@ -122,7 +123,7 @@ class TraversalGrid(_Copyable):
         self._writer = None
 
     def draw(self) -> Path:
-        """Write the picture of the model as it is now; return its path."""
+        """Write a picture of the current model, and return its path."""
         step = self.model.steps_taken()
         figure = plots.traversals(
             self.model,
@@ -141,17 +142,17 @@ class DisentanglementMetrics(_Copyable):
     """Put disentanglement scores of the model into the logs at the end of an epoch.
 
     Each is logged as `val_NAME`, so that History, CSVLogger, TensorBoard, ModelCheckpoint,
-    EarlyStopping and KerasTuner read it like any other term: in `fit` of our models the scores are
-    there for every callback of the epoch, wherever this one stands in the list.
+    EarlyStopping and KerasTuner read it like any other term. In `fit` of this package's models all
+    callbacks of the epoch see the scores, wherever this one is in the list.
 
-    They are measured in the first epoch of a `fit` and then in every `every`-th. In the epochs
-    between they are absent, so that the patience of other callbacks counts measurements.
+    Scores are measured in the first epoch of a `fit` and then in every `every`-th. In the other
+    epochs they are absent, so that the patience of other callbacks counts measurements.
 
     Args:
         data: Ground-truth data set (`keras_disent.datasets`).
-        metrics: Names out of `keras_disent.metrics.METRICS`, "standard", "all", or
+        metrics: Names from `keras_disent.metrics.METRICS`, "standard", "all", or
             `{name: settings}`.
-        every: int, epochs between scores, at least 1.
+        every: Number of epochs between scores (int), at least 1.
         n_samples: Number of images for metrics of arrays.
         seed: Random seed: the images are the same each time. No other generator is used.
 
@@ -220,25 +221,25 @@ class DisentanglementMetrics(_Copyable):
         self.measure(epoch, logs)
 
 
-class Progress(_Copyable):
+class ProgressCallback(_Copyable):
     """Report training progress to a function.
 
     Args:
-        advance: Called with the number of steps done since the last call, and the logs.
+        on_steps: Function called with the number of steps since its last call, and the logs.
     """
 
-    shared = ("advance",)
+    shared = ("on_steps",)
 
-    def __init__(self, advance: Callable[[int, Mapping[str, float]], object]):
+    def __init__(self, on_steps: Callable[[int, Mapping[str, float]], object]):
         super().__init__()
-        self.advance = advance
+        self.on_steps = on_steps
         self._last = -1
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
         self._last = -1
 
     def on_train_batch_end(self, batch, logs=None) -> None:
-        self.advance(batch - self._last, logs or {})
+        self.on_steps(batch - self._last, logs or {})
         self._last = batch
 
 

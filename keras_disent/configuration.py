@@ -89,7 +89,7 @@ class Config:
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if value is not None and not (number and 0 < value < math.inf):
                 raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
-        read = {name: schedules.read(value) for name, value in self.options.items()}
+        read = {name: schedules.parse(value) for name, value in self.options.items()}
         object.__setattr__(self, "options", read)
 
     def load_data(self) -> Any:

@@ -158,7 +158,7 @@ def _train(
                 epochs=epochs,
                 verbose=0,
                 callbacks=[
-                    callbacks.Progress(advance),
+                    callbacks.ProgressCallback(advance),
                     interruption,
                     keeper,
                     *drawn,

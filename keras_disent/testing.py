@@ -243,7 +243,7 @@ def _terms(make: Make, data: _Data) -> None:
 def _players(make: Make, data: _Data) -> None:
     """Each player moves its own parts only, and all weights have an owner."""
     model = make()
-    owned = [id(v) for player in model.players for v in model.owned_by(player)]
+    owned = [id(v) for player in model.players for v in model.player_variables(player)]
     every = sorted(id(v) for v in model.trainable_variables)
     assert sorted(owned) == every, "Some weights have no owner, or two."
     for player in model.players:
@@ -255,7 +255,7 @@ def _players(make: Make, data: _Data) -> None:
             for v, old in zip(model.trainable_variables, before, strict=True)
             if (ops.convert_to_numpy(v) != old).any()
         }
-        own = {v.path for v in model.owned_by(player)}
+        own = {v.path for v in model.player_variables(player)}
         assert moved <= own, f"{player!r} moves {', '.join(sorted(moved - own))}."
         assert moved, f"{player!r} moves nothing."
 
@@ -270,7 +270,7 @@ def _weights(make: Make, data: _Data) -> None:
             setattr(model, name, other)
         other = getattr(model, name)
         history = fitted(model, data(slice(8)))
-        close(history[name], [schedules.at(other, 0)], f"`{name}` set between two fits")
+        close(history[name], [schedules.value_at(other, 0)], f"`{name}` set between two fits")
         assert model.get_config()[name] == schedules.config(other), f"`{name}`: configuration."
         if not isinstance(other, float):
             continue

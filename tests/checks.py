@@ -212,9 +212,9 @@ def arrays_have_their_shapes(make):
     turned[0] = 1.0
     np.testing.assert_allclose(grid[1, 1, 2], model.decode(turned[None])[0], atol=1e-5)
     assert model.traverse(x[:1]).shape == (1, LATENTS, 9, *SHAPE)
-    assert model.latent_use(x).shape == (LATENTS,)
+    assert model.latent_importance(x).shape == (LATENTS,)
     pictures = [model.decode(codes), model.reconstruct(x), sampled, grid]
-    for array in [codes, *pictures, model.latent_use(x)]:
+    for array in [codes, *pictures, model.latent_importance(x)]:
         assert isinstance(array, np.ndarray)
         assert array.dtype == np.float32
     assert all(picture.min() >= 0 and picture.max() <= 1 for picture in pictures)

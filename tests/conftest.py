@@ -57,7 +57,7 @@ def xla():
         from keras_disent.engine import backend
 
         with pytest.MonkeyPatch.context() as patch:
-            chosen = backend.compiles
+            chosen = backend.resolve_jit_compile
 
             def compiles(model, jit_compile):
                 alone = backend.devices_of(model) == 1

@@ -49,7 +49,7 @@ def test_methods_take_arrays_of_every_library(kind):
         "encode": (x,),
         "reconstruct": (x,),
         "latent_kl": (x,),
-        "latent_use": (x,),
+        "latent_importance": (x,),
         "traverse": (x, [0, 2], [-1.0, 1.0]),
     }
     for name, (_, *rest) in expected.items():
@@ -98,8 +98,8 @@ def test_codes_may_be_lists():
         ([-1], [0.0], "`latents` are numbers 0 to 2. Got [-1]."),
         ([0], [np.nan], "`values` are finite numbers, in one row. Got [nan]."),
         ([0], [[1.0]], "`values` are finite numbers, in one row. Got [[1.0]]."),
-        ([], [1.0], "`latents` and `values` hold at least one number each. Got none."),
-        ([0], [], "`latents` and `values` hold at least one number each. Got none."),
+        ([], [1.0], "`latents` and `values` must hold at least one number each. Got none."),
+        ([0], [], "`latents` and `values` must hold at least one number each. Got none."),
     ],
 )
 def test_traversals_of_nothing_are_refused(latents, values, rule):

@@ -38,7 +38,7 @@ def test_codes_are_standardised_by_moving_moments():
     model = small("autoencoder")
     model.compile(keras.optimizers.SGD(0.0))  # codes stay what they are
     x = images(300)
-    raw = model._unframed(ops.convert_to_tensor(x))[0]
+    raw = model._encode_raw(ops.convert_to_tensor(x))[0]
     raw = ops.convert_to_numpy(raw).astype("float64")
     np.testing.assert_allclose(model.encode(x), raw, atol=1e-6)
     model.fit(x, batch_size=7, verbose=0)
@@ -69,7 +69,7 @@ def mixed_sources(n=3000):
 def test_independent_components_are_the_sources():
     frame = small("autoencoder").frame
     sources, raw = mixed_sources()
-    frame.separate(raw, seed=0)
+    frame.fit_ica(raw, seed=0)
     codes = ops.convert_to_numpy(frame(ops.convert_to_tensor(raw)))
     np.testing.assert_allclose(np.cov(codes.T, bias=True), np.eye(LATENTS), atol=1e-3)
     agree = np.abs(np.corrcoef(codes.T, sources.T)[:LATENTS, LATENTS:])
@@ -84,7 +84,7 @@ def test_components_of_codes_that_span_less():
     _, raw = mixed_sources()
     raw[:, 1] = 2.0  # a dead latent
     raw[:, 2] = 3 * raw[:, 0]
-    frame.separate(raw, seed=0)
+    frame.fit_ica(raw, seed=0)
     codes = ops.convert_to_numpy(frame(ops.convert_to_tensor(raw)))
     np.testing.assert_allclose(codes.std(axis=0), [1, 0, 0], atol=1e-3)
     back = ops.convert_to_numpy(frame.inverse(ops.convert_to_tensor(codes)))
@@ -95,7 +95,7 @@ def test_separation_leaves_reconstructions_and_stays_in_files():
     model, x = compiled(small("autoencoder")), images(60)
     model.fit(x, batch_size=20, verbose=0)
     pictures, before = model.reconstruct(x), model.encode(x)
-    model.separate(x)
+    model.fit_ica(x)
     codes = model.encode(x)
     assert np.abs(codes - before).max() > 0.1
     np.testing.assert_allclose(np.cov(codes.T, bias=True), np.eye(LATENTS), atol=1e-3)
@@ -108,11 +108,11 @@ def test_separation_leaves_reconstructions_and_stays_in_files():
 def test_separation_needs_images_that_differ():
     model = small("autoencoder")
     with pytest.raises(ValueError, match=r"more than the 3 latents\. Got 3\."):
-        model.separate(images(3))
+        model.fit_ica(images(3))
     with pytest.raises(ValueError, match=r"codes that vary\. Got constant ones\."):
-        model.separate(np.repeat(images(1), 20, axis=0))
+        model.fit_ica(np.repeat(images(1), 20, axis=0))
     with pytest.raises(ValueError, match=r"must have shape"):
-        model.separate(np.zeros((20, 4, 4, 1), "uint8"))
+        model.fit_ica(np.zeros((20, 4, 4, 1), "uint8"))
 
 
 # -- QLAE -----------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_codes_take_few_values_and_samples_only_them():
     model.fit(x, batch_size=25, verbose=0)
     codes = model.encode(x)
     assert all(len(np.unique(column)) <= 3 for column in codes.T)
-    use = model.latent_use(x)
+    use = model.latent_importance(x)
     for latent, column in enumerate(codes.T):
         _, counts = np.unique(column, return_counts=True)
         shares = counts / counts.sum()
@@ -273,7 +273,7 @@ def test_latents_that_do_not_interact_cost_nothing():
 def test_tripod_adds_its_terms_for_each_pixel():
     model, x = small("tripod", values=5, information_weight=0.3, hessian_weight=0.2), images(9)
     model.noise.enabled = False
-    codes = model._unframed(ops.convert_to_tensor(x))[0]
+    codes = model._encode_raw(ops.convert_to_tensor(x))[0]
     assert set(np.unique(ops.convert_to_numpy(codes))) <= {-1.0, -0.5, 0.0, 0.5, 1.0}
     terms = objective(model, ops.convert_to_tensor(x))
     added = 0.3 * terms["multiinformation"] + 0.2 * terms["hessian"]

@@ -16,7 +16,7 @@ from checks import BACKEND, arrays, assert_same, compiled, images, small
 from PIL import Image
 
 from keras_disent import callbacks, datasets, metrics, plots
-from keras_disent.callbacks import DisentanglementMetrics, Progress, TraversalGrid
+from keras_disent.callbacks import DisentanglementMetrics, ProgressCallback, TraversalGrid
 
 
 class Dots(datasets.GroundTruth):
@@ -336,7 +336,7 @@ def test_callbacks_can_be_copied_and_used_again(tmp_path):
     given = [
         DisentanglementMetrics(DATA, {"mig": {"bins": 5}}, n_samples=50),
         TraversalGrid(images(4), tmp_path / "pictures", at_most=1, log_dir=tmp_path / "logs"),
-        Progress(print),
+        ProgressCallback(print),
     ]
     copies = [copy.deepcopy(given)]
     model = compiled(small("vae"))
@@ -374,7 +374,7 @@ def test_progress_shares_what_it_reports_to():
             self.steps += steps
 
     bar = Bar()
-    fit(compiled(small("vae")), copy.deepcopy(Progress(bar.advance)), steps=3)
+    fit(compiled(small("vae")), copy.deepcopy(ProgressCallback(bar.advance)), steps=3)
     assert bar.steps == 3
 
 
@@ -408,7 +408,12 @@ def test_training_stops_at_the_first_loss_that_is_not_a_number():
 def test_progress_counts_each_step_once(at_once):
     calls = []
     model = compiled(small("vae"), steps_per_execution=at_once)
-    fit(model, Progress(lambda steps, logs: calls.append((steps, dict(logs)))), epochs=2, steps=6)
+    fit(
+        model,
+        ProgressCallback(lambda steps, logs: calls.append((steps, dict(logs)))),
+        epochs=2,
+        steps=6,
+    )
     assert sum(steps for steps, _ in calls) == int(model.steps) == 12
     assert all(0 < steps <= at_once for steps, _ in calls)
     assert all(math.isfinite(logs["loss"]) for _, logs in calls)

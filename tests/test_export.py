@@ -346,7 +346,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
 
 def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
     model = small("vae")
-    for name in ("decoded", "save"):  # the second for another process
+    for name in ("decode_tensors", "save"):  # the second for another process
         monkeypatch.setattr(type(model), name, lambda *args: 1 / 0)
     with pytest.raises(Exception, match="division by zero"):
         model.export(tmp_path / "a", OWN[0] if OWN else "torch")
@@ -387,8 +387,8 @@ print("imported")
 
 @keras.saving.register_keras_serializable("mine")
 class Mine(VAE):
-    def decoded(self, codes, training=False):
-        return 0 * super().decoded(codes, training)
+    def decode_tensors(self, codes, training=False):
+        return 0 * super().decode_tensors(codes, training)
 
 {guard}Mine((8, 8, 1), 2, "mlp", "mlp").export(sys.argv[1], {format!r})
 """

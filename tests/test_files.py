@@ -34,7 +34,7 @@ def published():
         CONV,
         encoder=networks.conv_encoder(CONV, width=0.1, kernels=(4, 4, 4, 4), seed=1),
         decoder=networks.conv_decoder(CONV, LATENTS, width=0.1, seed=2),
-        likelihood=latents.Gaussian(0.2, learn_scale=True),
+        likelihood=latents.GaussianLikelihood(0.2, learn_scale=True),
     )
 
 

@@ -404,7 +404,10 @@ def test_gradients_accumulate(name):
     quiet(slow, x[8:])
     whole = compiled(without_noise(small(name)), lambda: SGD(0.01), run_eagerly=True)
     quiet(whole, x, batch_size=16)
-    owned = [np.concatenate([a.ravel() for a in arrays(m.owned_by("loss"))]) for m in (slow, whole)]
+    owned = [
+        np.concatenate([a.ravel() for a in arrays(m.player_variables("loss"))])
+        for m in (slow, whole)
+    ]
     np.testing.assert_allclose(*owned, rtol=1e-4, atol=1e-6)
     moved = trained(slow) != born
     sizes = [a.size for a in arrays(slow.trainable_variables)]

@@ -42,7 +42,7 @@ class Oracle:
 
     def __init__(self, model):
         self.model = model
-        parts = (model.generator, model.discriminator, model.verdict_head, model.code_head)
+        parts = (model.generator, model.discriminator, model.logit_head, model.code_head)
         generator, trunk, verdict, code = (
             [a.astype("float64") for a in arrays(part.trainable_variables)] for part in parts
         )
@@ -69,8 +69,8 @@ class Oracle:
 
     def information(self):
         hidden = self.features(self.made()) @ self.code[0] + self.code[1]
-        belief = np.where(hidden > 0, hidden, 0.2 * hidden) @ self.code[2] + self.code[3]
-        means, rest = belief[:, :2], belief[:, 2:]
+        q_parameters = np.where(hidden > 0, hidden, 0.2 * hidden) @ self.code[2] + self.code[3]
+        means, rest = q_parameters[:, :2], q_parameters[:, 2:]
         stddev = self.model.code_stddev
         z = (self.continuous - means) / stddev
         log_q = (-0.5 * z**2 - np.log(stddev * np.sqrt(2 * np.pi))).sum(axis=1)
@@ -125,8 +125,8 @@ def test_a_code_that_is_read_back_exactly_has_all_the_information_there_is():
     model = make(code_stddev=0.1)
     codes = np.concatenate([np.zeros((6, 2)), np.eye(3)[[0, 1, 2] * 2], np.eye(2)[[0, 1] * 3]], 1)
     logits = codes[:, 2:] * 100
-    belief = np.concatenate([np.zeros((6, 2)), logits], axis=1)
-    tensors = (ops.convert_to_tensor(a.astype("float32")) for a in (belief, codes))
+    q_parameters = np.concatenate([np.zeros((6, 2)), logits], axis=1)
+    tensors = (ops.convert_to_tensor(a.astype("float32")) for a in (q_parameters, codes))
     found = float(model.mutual_information(*tensors))
     density = -math.log(0.1 * math.sqrt(2 * math.pi))
     assert found == pytest.approx(2 * (math.log(2) + density) + math.log(6), rel=1e-5)
@@ -138,7 +138,7 @@ def test_the_bound_moves_the_trunk_and_not_the_verdict():
         model = make(mutual_information_weight=weight, gradient_penalty_weight=0.0)
         Oracle(model)
         model.compile({p: keras.optimizers.SGD(0.1) for p in model.players}, run_eagerly=True)
-        owned = model.owned_by("discriminator_loss")
+        owned = model.player_variables("discriminator_loss")
 
         def objective(model=model):
             batch = ops.convert_to_tensor(IMAGES)
@@ -148,7 +148,7 @@ def test_the_bound_moves_the_trunk_and_not_the_verdict():
         _, gradients = backend.gradients(model, objective, owned)
         moved[weight] = arrays(gradients)
     same = [np.allclose(a, b, atol=1e-7) for a, b in zip(moved[0.0], moved[1.0], strict=True)]
-    of_verdict = {id(v) for v in model.verdict_head.variables}
+    of_verdict = {id(v) for v in model.logit_head.variables}
     assert same == [id(v) in of_verdict for v in owned]
     assert len(same) == 4
 
@@ -174,7 +174,7 @@ def test_published_optimizers_are_the_default():
 def test_codes_have_the_units_of_a_standard_normal():
     known = make().codes
     draws = np.random.default_rng(0).uniform(-1, 1, (20_000, 4)).astype("float32")
-    columns = known.of_draws(ops.convert_to_tensor(draws))
+    columns = known.from_uniform(ops.convert_to_tensor(draws))
     codes = ops.convert_to_numpy(known.most_probable(columns))  # a one-hot row as logits
     again = known.columns(ops.convert_to_tensor(codes))
     np.testing.assert_allclose(*map(ops.convert_to_numpy, (again, columns)), atol=1e-6)
@@ -191,12 +191,14 @@ def test_encode_gives_means_and_most_probable_classes():
     model = make()
     codes = model.encode(IMAGES)
     assert codes.shape == (6, model.latent_dim) == (6, 4)
-    _, belief = model._seen(model.preprocess(ops.convert_to_tensor(IMAGES)), training=False)
-    belief = ops.convert_to_numpy(belief)
-    np.testing.assert_allclose(codes[:, :2], belief[:, :2] * math.sqrt(3), atol=1e-5)
-    number = belief[:, 2:5].argmax(axis=1)
+    _, q_parameters = model._discriminate(
+        model.preprocess(ops.convert_to_tensor(IMAGES)), training=False
+    )
+    q_parameters = ops.convert_to_numpy(q_parameters)
+    np.testing.assert_allclose(codes[:, :2], q_parameters[:, :2] * math.sqrt(3), atol=1e-5)
+    number = q_parameters[:, 2:5].argmax(axis=1)
     np.testing.assert_allclose(codes[:, 2], (number - 1) * math.sqrt(1.5), atol=1e-6)
-    np.testing.assert_allclose(codes[:, 3], 2 * belief[:, 5:].argmax(axis=1) - 1, atol=1e-6)
+    np.testing.assert_allclose(codes[:, 3], 2 * q_parameters[:, 5:].argmax(axis=1) - 1, atol=1e-6)
     np.testing.assert_allclose(
         model.predict(IMAGES, verbose=0), model.reconstruct(IMAGES), atol=1e-6
     )
@@ -235,7 +237,7 @@ def test_a_single_code_is_enough():
     model = compiled(InfoGAN(SHAPE, 1, to_images, trunk, (4,), noise_dim=2))
     model.fit(images(8), batch_size=8, verbose=0)
     assert model.reconstruct(IMAGES).shape == IMAGES.shape
-    assert model.latent_use(IMAGES).shape == (1,)
+    assert model.latent_importance(IMAGES).shape == (1,)
 
 
 def test_the_convolutional_networks_are_as_told():
@@ -357,7 +359,7 @@ def test_bad_data_are_refused():
         model.fit(IMAGES[:1])
     with pytest.raises(ValueError, match=r"`x` must have shape \(n, 8, 8, 1\)"):
         model.fit(IMAGES[..., 0])
-    for method in (model.encode, model.reconstruct, model.traverse, model.latent_use):
+    for method in (model.encode, model.reconstruct, model.traverse, model.latent_importance):
         with pytest.raises(ValueError, match="`images` must be uint8"):
             method(IMAGES.astype("int64"))
     with pytest.raises(ValueError, match=r"`codes` must be \(n, 4\).*Got shape \(2, 3\)"):

@@ -359,7 +359,7 @@ def test_swapemaweights(averaging):
     events = []
 
     def note(event):
-        weights = {player: arrays(model.owned_by(player)) for player in model.players}
+        weights = {player: arrays(model.player_variables(player)) for player in model.players}
         averages = {
             player: arrays(optimizers[player]._model_variables_moving_average)
             for player in with_average
@@ -393,7 +393,7 @@ def test_swapemaweights(averaging):
             else:
                 assert_same(swapped[player], weights[player])
     for player in with_average:  # in the end the averages are the weights, as in Keras
-        assert_same(arrays(model.owned_by(player)), events[-1][2][player])
+        assert_same(arrays(model.player_variables(player)), events[-1][2][player])
 
 
 # -- what callbacks read of the players' optimizers -----------------------------------------------
@@ -463,7 +463,9 @@ def test_schedules_are_not_overwritten(rate, message, player):
 
 
 def test_a_schedule_is_for_one_player():
-    with pytest.raises(TypeError, match=r"A schedule is for one player: set `by_player\['loss'\]"):
+    with pytest.raises(
+        TypeError, match=r"A schedule belongs to one player: set `by_player\['loss'\]"
+    ):
         turns().learning_rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
 
 

@@ -434,7 +434,7 @@ def test_own_encoders_of_another_data_format_are_refused(kind, channels_first):
     if BACKEND == "tensorflow" and kind in ("conv", "pool"):
         pytest.skip("TensorFlow has none on a CPU")
     inside = keras.Sequential([CHANNELLED[kind](), layers.Flatten(data_format="channels_last")])
-    rule = "`encoder` must take the axes .* 'mine' data_format='channels_last', or put .* before it"
+    rule = "`encoder` must read the axes .* data_format='channels_last' to layer 'mine', or put .* before it"
     for own in (
         keras.Sequential([keras.Input(SHAPE), CHANNELLED[kind](), layers.Flatten(name="last")]),
         keras.Sequential([keras.Input(SHAPE), inside]),
@@ -446,7 +446,7 @@ def test_own_encoders_of_another_data_format_are_refused(kind, channels_first):
 
 
 def test_own_subclassed_encoders_of_another_data_format_are_refused(channels_first):
-    rule = "'mine' data_format='channels_last'"
+    rule = "data_format='channels_last' to layer 'mine'"
     with pytest.raises(ValueError, match=rule):
         VAE(SHAPE, 3, encoder=Subclassed(layers.GlobalMaxPooling2D, name="mine"), decoder="mlp")
 
@@ -462,7 +462,7 @@ def test_own_networks_that_permute_the_axes_are_taken(channels_first):
     for pooled in (by_layer, by_operation):
         VAE(SHAPE, 3, encoder=keras.Model(images, pooled), decoder=decoder)
     backwards = keras.Model(codes, layers.Reshape(SHAPE)(layers.UpSampling2D(2)(x)))
-    with pytest.raises(ValueError, match=r"`decoder` must take the axes .* after it"):
+    with pytest.raises(ValueError, match=r"`decoder` must read the axes .* after it"):
         VAE(SHAPE, 3, encoder="mlp", decoder=backwards)
 
 

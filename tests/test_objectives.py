@@ -298,10 +298,10 @@ def test_likelihoods_against_scipy():
     norm = np.log(2 * np.arctanh(1 - 2 * lam) / (1 - 2 * lam))
     bernoulli = images * np.log(p) + (1 - images) * np.log(1 - p)
     expected = {
-        latents.Bernoulli(): bernoulli,
-        latents.ContinuousBernoulli(): bernoulli + norm,
-        latents.Gaussian(0.3): stats.norm.logpdf(images, p, 0.3),
-        latents.Gaussian(0.2, learn_scale=True): stats.norm.logpdf(images, p, 0.2),
+        latents.BernoulliLikelihood(): bernoulli,
+        latents.ContinuousBernoulliLikelihood(): bernoulli + norm,
+        latents.GaussianLikelihood(0.3): stats.norm.logpdf(images, p, 0.3),
+        latents.GaussianLikelihood(0.2, learn_scale=True): stats.norm.logpdf(images, p, 0.2),
     }
     for likelihood, log_p in expected.items():
         tensors = map(ops.convert_to_tensor, (images, outputs))
@@ -315,9 +315,9 @@ def test_means_of_likelihoods_are_images():
     with np.errstate(all="ignore"):
         continuous = p / (2 * p - 1) + 1 / (2 * np.arctanh(1 - 2 * p))
     for likelihood, expected in {
-        latents.Bernoulli(): p,
-        latents.Gaussian(): p,
-        latents.ContinuousBernoulli(): continuous,
+        latents.BernoulliLikelihood(): p,
+        latents.GaussianLikelihood(): p,
+        latents.ContinuousBernoulliLikelihood(): continuous,
     }.items():
         got = ops.convert_to_numpy(likelihood(ops.convert_to_tensor(outputs)))
         assert got == pytest.approx(expected, abs=1e-3), likelihood

@@ -99,8 +99,8 @@ def look_at_the_layout_on_jax():
     seen = []
 
     class Watched(FactorVAE):
-        def inferred(self, batch, training):
-            found = super().inferred(batch, training)
+        def encode_batch(self, batch, training):
+            found = super().encode_batch(batch, training)
             for tensor in (batch, found[2]):
                 look = partial(see, shape=tensor.shape)
                 jax.debug.inspect_array_sharding(tensor, callback=look)
@@ -303,13 +303,14 @@ def test_pytorch_is_told_what_can(number):
 @pytest.mark.skipif(BACKEND == "torch", reason="about the others")
 def test_more_devices_than_there_are():
     ops.zeros(1)  # the backend has started, and its devices are what they are
-    _refused(r"at most the number of devices that there are, 1 \(cpu:0\). Got 3.", _enter, 3)
+    _refused(r"at most the number of available devices, 1 \(cpu:0\). Got 3.", _enter, 3)
 
 
 def refuse_batches():
     with parallel.devices(2):
         vae, factor_vae = compiled(small("vae")), compiled(small("factor_vae"))
-        two, four = "among 2 devices: `batch_size` is a multiple of 2", "multiple of 4"
+        two = "among 2 devices: `batch_size` and the size of the last batch must be multiples of 2"
+        four = "multiples of 4"
         _refused(f"^A batch of `x` .* {two}.* Got 5", vae.fit, images(10), batch_size=5)
         _refused(f"^The last batch of `x` .* {two}.* Got 1", vae.fit, images(9), batch_size=8)
         stream = Batches(lambda n, rng: images(n), 32, 5, steps=2)

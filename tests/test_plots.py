@@ -23,9 +23,9 @@ class Painter:
     def __init__(self, kl=KL):
         self.kl = np.asarray(kl)
 
-    unit_of_use = "nats"
+    importance_unit = "nats"
 
-    def latent_use(self, x):
+    def latent_importance(self, x):
         return self.kl
 
     def reconstruct(self, x):

@@ -78,15 +78,15 @@ def test_schedules_go_into_a_configuration_and_back(schedule):
 @every_example
 def test_schedules_are_written_as_calls_and_read_back(schedule):
     stored = json.loads(json.dumps(schedules.config(schedule)))
-    again = schedules.read(schedules.written(stored))
+    again = schedules.parse(schedules.format_call(stored))
     assert json.loads(json.dumps(again))["config"] == stored["config"]
     assert type(schedules.weight("beta", again)) is type(schedule)
 
 
 def test_what_is_no_call_is_no_schedule():
     for value in ("ii", "4", "a b", "", "x.Linear(0, 1, 2)", "Linear", 4, None, [1, 2]):
-        assert schedules.read(value) == value
-        assert schedules.written(value) is None
+        assert schedules.parse(value) == value
+        assert schedules.format_call(value) is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_is_no_call_is_no_schedule():
         ("Line(0, 1, 2)", r"No schedule 'Line' here\. Choose from: CosineDecay, .*Linear, "),
         ("Linear(0, 1)", r"'Linear\(0, 1\)' is not a schedule: .*'steps'"),
         ("Linear(0, 1, steps=0)", r"is not a schedule: `steps` of a schedule is at least 1"),
-        ("Linear(0, end, 2)", r"is not a schedule: it takes numbers, lists of them and truth"),
+        ("Linear(0, end, 2)", r"is not a schedule: it takes numbers, lists of them and booleans"),
         ("Linear(0, exit(), 2)", r"is not a schedule: it takes numbers"),
         ("Linear('a', 1, 2)", r"is not a schedule: could not convert"),
         ("Linear(*[0, 1, 2])", r"is not a schedule"),
@@ -104,7 +104,7 @@ def test_what_is_no_call_is_no_schedule():
 )
 def test_calls_that_are_no_schedules(text, message):
     with pytest.raises(ValueError, match=message):
-        schedules.read(text)
+        schedules.parse(text)
 
 
 def test_weights_are_numbers_or_schedules():
@@ -119,7 +119,7 @@ def test_weights_are_numbers_or_schedules():
 
 def test_at_gives_a_float32_scalar():
     for weight, expected in [(4.0, 4.0), (EXAMPLES["linear"], 1.5)]:
-        now = schedules.at(weight, 10)
+        now = schedules.value_at(weight, 10)
         assert keras.backend.standardize_dtype(now.dtype) == "float32"
         assert tuple(now.shape) == ()
         assert float(ops.convert_to_numpy(now)) == expected

@@ -17,7 +17,7 @@ SIZES = (3, 6)
 
 def term(kind, labels, sizes=SIZES):
     supervision = Supervision(kind, 1.0, sizes)
-    return float(supervision(ops.convert_to_tensor(MEAN), *supervision.known(labels)))
+    return float(supervision(ops.convert_to_tensor(MEAN), *supervision.split_labels(labels)))
 
 
 def expected(kind, labels, sizes=SIZES):

@@ -1,4 +1,4 @@
-"""Whole batches of images for Keras, in an order that depends on nothing but a seed."""
+"""Reproducible random batches of a data set: a batch depends only on a seed and a step."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from keras_disent._utils.checks import check_integer
 
 
 class Batches(keras.utils.PyDataset):
-    """Random batches of a data set, for `fit`, `evaluate` and `predict`.
+    """Draw random batches of a data set, for `fit`, `evaluate` and `predict`.
 
     The batch of step `t` holds independent draws with replacement, as in the published studies,
     from `np.random.default_rng([seed, t])`: a function of the seed and the step alone. `fit` of
-    this package's models reads them as a stream that starts at the step to which the model has
-    been trained, so a model that is saved, loaded and trained on sees what it would have seen.
+    this package's models reads them as a stream that starts at the model's own training step. So a
+    model that is saved, loaded and trained further sees the batches of an uninterrupted training.
     Everywhere else, also as validation data, they are the batches 0 to `steps - 1`, the same in
     every pass.
 
     Args:
-        draw: `(n, rng)` to a batch: an array of `n` rows, or a tuple of arrays. Data sets and
-            samplers of pairs pass their own; see their `batches`.
-        length: number of images in an epoch, where `steps` is not given.
-        batch_size: rows per batch.
-        seed: not negative.
-        steps: batches per epoch.
+        draw: Function `(n, rng)` that returns a batch: an array of `n` rows, or a tuple of arrays.
+            Data sets and samplers of pairs pass their own; see their `batches`.
+        length: Number of images in an epoch, where `steps` is not given.
+        batch_size: Number of rows per batch, at least 1.
+        seed: Random seed of the draws, at least 0.
+        steps: Number of batches per epoch.
 
     Raises:
-        ValueError: a number below its least value, or not an integer.
+        ValueError: If a number is below its minimum, or not an integer.
 
     >>> from keras_disent.datasets import Sprites
     >>> batches = Sprites().batches(16, steps=100)
@@ -68,23 +68,23 @@ class Batches(keras.utils.PyDataset):
         return self.at(index)
 
     def at(self, step: int) -> Any:
-        """The batch of an absolute step."""
+        """Return the batch of an absolute step."""
         return self.draw(self.batch_size, np.random.default_rng([self.seed, step]))
 
-    def stream(self, start: int = 0, ahead: int = 2) -> Iterator[Any]:
+    def stream(self, start: int = 0, prefetch: int = 2) -> Iterator[Any]:
         """Yield the batches of step `start`, `start + 1`, ... without end.
 
         Args:
-            start: the first step.
-            ahead: batches that a thread draws while the model learns from the one before.
+            start: First step.
+            prefetch: Number of batches that a background thread draws in advance.
         """
         with ThreadPoolExecutor(1) as thread:
-            waiting = [thread.submit(self.at, start + i) for i in range(ahead)]
+            futures = [thread.submit(self.at, start + i) for i in range(prefetch)]
             try:
                 while True:
                     start += 1
-                    waiting.append(thread.submit(self.at, start + ahead - 1))
-                    yield waiting.pop(0).result()
+                    futures.append(thread.submit(self.at, start + prefetch - 1))
+                    yield futures.pop(0).result()
             finally:
-                for batch in waiting:
-                    batch.cancel()
+                for future in futures:
+                    future.cancel()

@@ -13,17 +13,17 @@ import keras
 def skip_unmeasured(callbacks: Iterable[Any]) -> Iterator[None]:
     """Make callbacks that save the best model skip epochs without the score that they monitor.
 
-    A `DisentanglementMetrics(every=k)` leaves its scores out of the logs of the epochs between. In
-    those, `keras.callbacks.ModelCheckpoint(save_best_only=True)` would save over the best model,
-    and so would KerasTuner's `SaveBestEpoch`.
+    A `DisentanglementMetrics(every=k)` logs its scores in every k-th epoch only. In the others,
+    `keras.callbacks.ModelCheckpoint(save_best_only=True)` would overwrite the best model, and so
+    would KerasTuner's `SaveBestEpoch`.
 
     Args:
-        callbacks: All callbacks of a `fit`, which runs inside.
+        callbacks: All callbacks of the `fit` that runs inside this context.
     """
     callbacks = list(callbacks)
     scorers = [c for c in callbacks if getattr(c, "scores", False) is True]
-    rare = {f"val_{name}" for c in scorers for name in getattr(c, "metrics", ())}
-    savers = [c for c in callbacks if _monitored(c) in rare]
+    periodic = {f"val_{name}" for c in scorers for name in getattr(c, "metrics", ())}
+    savers = [c for c in callbacks if _monitored(c) in periodic]
     for saver in savers:
         saver.on_epoch_end = _when_measured(saver)
     try:

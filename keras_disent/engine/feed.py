@@ -1,8 +1,8 @@
-"""What `fit` reads: batches that depend on a seed and on the step at which an epoch begins.
+"""Batch sources of `fit`: each batch depends on a seed and the step at which its epoch begins.
 
-Keras reads a `PyDataset` anew in each epoch. At that moment the model's step is looked at, so
-training that was restored by a callback, or that goes on after an interruption, sees the batches
-that it would have seen.
+Keras reads a `PyDataset` anew in each epoch. At that moment the model's step is read. So training
+that a callback restored, or that resumes after an interruption, sees the same batches as a training
+without a break.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ import numpy as np
 from keras_disent.engine.batches import Batches
 
 
-class Feed(keras.utils.PyDataset):
-    """One epoch of batches after another, for the `fit` of one model.
+class EpochFeed(keras.utils.PyDataset):
+    """Serve the batches of one epoch after another to the `fit` of one model.
 
     Args:
-        source: has `batch(start, position)`, the batch at a position of the epoch that begins at
-            training step `start`, and `epoch_steps`, the number of them.
-        position: returns the step at which the epoch begins, and how many of its batches have been
-            learned from already; called at the beginning of each epoch.
-        ahead: int, batches that a thread draws while the model learns.
+        source: A `BatchSource`.
+        position: Function that returns the step at which the epoch begins, and the number of its
+            batches that were trained on already. It is called at the beginning of each epoch.
+        prefetch: Number of batches (int) that a background thread draws in advance.
     """
 
-    def __init__(self, source: Any, position: Callable[[], tuple[int, int]], ahead: int = 0):
+    def __init__(self, source: Any, position: Callable[[], tuple[int, int]], prefetch: int = 0):
         super().__init__()
-        self.source, self._position, self._ahead = source, position, ahead
-        self._start = self._done = 0
-        self._thread = ThreadPoolExecutor(1) if ahead else None
-        self._drawn: dict[int, Future] = {}
+        self.source, self._position, self._prefetch = source, position, prefetch
+        self._start = self._skip = 0
+        self._thread = ThreadPoolExecutor(1) if prefetch else None
+        self._futures: dict[int, Future] = {}
 
     def on_epoch_begin(self) -> None:
-        self._start, self._done = self._position()
-        self._drawn = {}
+        self._start, self._skip = self._position()
+        self._futures = {}
         self.source.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
@@ -45,29 +44,29 @@ class Feed(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        return self.source.epoch_steps - self._done
+        return self.source.epoch_steps - self._skip
 
     def __getitem__(self, index: int) -> Any:
-        index += self._done
+        index += self._skip
         if self._thread is None:
             return self.source.batch(self._start, index)
-        last = min(index + self._ahead, self.source.epoch_steps - 1)
+        last = min(index + self._prefetch, self.source.epoch_steps - 1)
         for i in range(index, last + 1):
-            if i not in self._drawn:
-                self._drawn[i] = self._thread.submit(self.source.batch, self._start, i)
-        return self._drawn.pop(index).result()
+            if i not in self._futures:
+                self._futures[i] = self._thread.submit(self.source.batch, self._start, i)
+        return self._futures.pop(index).result()
 
     def close(self) -> None:
-        """End the thread."""
+        """Shut the background thread down."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
 
-class Source:
-    """Where batches come from.
+class BatchSource:
+    """Provide the batches of an epoch by position.
 
     Attributes:
-        epoch_steps: int, batches of an epoch.
+        epoch_steps: Number of batches of an epoch (int).
     """
 
     epoch_steps: int
@@ -77,18 +76,18 @@ class Source:
         raise NotImplementedError
 
     def on_epoch_begin(self) -> None:
-        """Do what is to be done before the batches of an epoch are asked for."""
+        """Prepare for the batches of an epoch."""
 
     def on_epoch_end(self) -> None:
-        """Do what is to be done after the batches of an epoch."""
+        """Clean up after the batches of an epoch."""
 
 
-class BatchesSource(Source):
-    """The batches of a data set: those of absolute steps.
+class StepSource(BatchSource):
+    """Provide the batches of a data set by absolute step.
 
     Args:
-        batches: `keras_disent.engine.batches.Batches`.
-        epoch_steps: int, batches of an epoch.
+        batches: A `keras_disent.engine.batches.Batches`.
+        epoch_steps: Number of batches of an epoch (int).
     """
 
     def __init__(self, batches: Batches, epoch_steps: int):
@@ -99,17 +98,17 @@ class BatchesSource(Source):
         return batch if isinstance(batch, tuple) else (batch,)
 
 
-class ArraySource(Source):
-    """The rows of arrays, all of them once in each epoch.
+class ArraySource(BatchSource):
+    """Provide the rows of arrays, each once per pass.
 
     Args:
-        arrays: NumPy arrays (n, ...): images, and where there are any labels and weights; the
-            last ones may be None.
-        batch_size: int.
-        seed: int, of the order.
-        shuffle: True, False, or "batch" for whole batches in another order.
-        epoch_steps: int, batches of an epoch; None stops after all rows, a larger number begins
-            anew with them.
+        arrays: NumPy arrays (n, ...): images, and optionally labels and weights. The last ones may
+            be None.
+        batch_size: Number of rows per batch (int).
+        seed: Random seed of the order (int).
+        shuffle: True, False, or "batch" to shuffle whole batches.
+        epoch_steps: Number of batches of an epoch (int). None stops after all rows; a larger number
+            starts another pass over them.
     """
 
     def __init__(self, arrays, batch_size: int, seed: int, shuffle: Any, epoch_steps: int | None):
@@ -117,53 +116,53 @@ class ArraySource(Source):
             arrays = arrays[:-1]
         self.arrays, self.batch_size = tuple(arrays), batch_size
         self.seed, self.shuffle = seed, shuffle
-        self.passes = -(-len(arrays[0]) // batch_size)  # batches until all rows were seen
-        self.epoch_steps = epoch_steps or self.passes
-        self._known: tuple[Any, np.ndarray] = ((), np.zeros(0, int))
+        self.pass_steps = -(-len(arrays[0]) // batch_size)  # batches of one pass over all rows
+        self.epoch_steps = epoch_steps or self.pass_steps
+        self._cached_order: tuple[Any, np.ndarray] = ((), np.zeros(0, int))
 
     def batch(self, start: int, position: int) -> tuple:
-        number, position = divmod(position, self.passes)
+        number, position = divmod(position, self.pass_steps)
         order, size = self._order(start, number), self.batch_size
         rows = order[position * size : (position + 1) * size]
-        images = self.arrays[0][rows]  # they stand for labels too: not all streams can hold None
+        images = self.arrays[0][rows]  # also stand in for missing labels: not all streams hold None
         return tuple(images if array is None else array[rows] for array in self.arrays)
 
     def _order(self, start: int, number: int) -> np.ndarray:
-        if self._known[0] != (start, number):
+        if self._cached_order[0] != (start, number):
             n, rng = len(self.arrays[0]), np.random.default_rng([self.seed, start, number])
             order = np.arange(n)
             if self.shuffle == "batch":
-                whole = n - n % self.batch_size  # a batch that is not full stays the last
-                groups = order[:whole].reshape(-1, self.batch_size)
-                order[:whole] = rng.permutation(groups).ravel()
+                full = n - n % self.batch_size  # a smaller last batch stays the last
+                groups = order[:full].reshape(-1, self.batch_size)
+                order[:full] = rng.permutation(groups).ravel()
             elif self.shuffle:
                 order = rng.permutation(n)
-            self._known = ((start, number), order)
-        return self._known[1]
+            self._cached_order = ((start, number), order)
+        return self._cached_order[1]
 
 
-class PyDatasetSource(Source):
-    """The batches of a `PyDataset` of a known length, shuffled in an order of our own.
+class PyDatasetSource(BatchSource):
+    """Provide the batches of a finite `PyDataset` in a seeded random order.
 
     Args:
-        items: `keras.utils.PyDataset`.
-        seed: int, of the order.
+        dataset: A `keras.utils.PyDataset`.
+        seed: Random seed of the order (int).
     """
 
-    def __init__(self, items: Any, seed: int):
-        self.items, self.seed = items, seed
+    def __init__(self, dataset: Any, seed: int):
+        self.dataset, self.seed = dataset, seed
 
     def on_epoch_begin(self) -> None:
-        self.items.on_epoch_begin()
+        self.dataset.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        self.items.on_epoch_end()
+        self.dataset.on_epoch_end()
 
     @property
     def epoch_steps(self) -> int:  # type: ignore[override]
-        return self.items.num_batches
+        return self.dataset.num_batches
 
     def batch(self, start: int, position: int) -> tuple:
         order = np.random.default_rng([self.seed, start]).permutation(self.epoch_steps)
-        batch = self.items[int(order[position])]
+        batch = self.dataset[int(order[position])]
         return batch if isinstance(batch, tuple) else (batch,)

@@ -1,4 +1,4 @@
-"""What `fit`, `evaluate` and `predict` are given, checked before a weight moves."""
+"""Check the data of `fit`, `evaluate` and `predict` before any weight changes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,32 @@ def check_batches(
     batch_size: int | None,
     training: bool = False,
     name: str = "x",
-    left_out: float = 0.0,
+    validation_split: float = 0.0,
     labels: Any = None,
     only_images: bool = False,
     sample_weight: Any = None,
     classes: bool = False,
 ) -> Any:
-    """Check whatever `fit`, `evaluate` or `predict` is given, by all of it or its first batch.
+    """Check the data of `fit`, `evaluate` or `predict`.
 
-    Arrays are checked whole, with their labels and weights. Of a stream (`PyDataset`, `tf.data`,
-    `DataLoader`, generator) the first batch is looked at. Returns `x`; a generator comes back with
+    Arrays are checked in full, with their labels and weights. Of a stream (`PyDataset`, `tf.data`,
+    `DataLoader`, generator) the first batch is checked. Returns `x`; a generator is returned with
     its first batch put back.
 
     Args:
-        classes: whether `labels` are classes of `class_weight`, which any model takes.
+        model: The model that reads the data.
+        x: Images, as an array or a stream of batches.
+        batch_size: Number of rows per batch of arrays.
+        training: Whether the model is trained on the data.
+        name: Name of the argument in errors.
+        validation_split: Fraction of the rows of arrays that `fit` holds out.
+        labels: Labels of arrays.
+        only_images: Whether the data are images without labels, as for `predict`.
+        sample_weight: Weights of the images of arrays.
+        classes: Whether `labels` are classes of `class_weight`, which any model takes.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
     """
 
     def check(batch: Any, labels: Any, weights: Any) -> None:
@@ -46,26 +55,26 @@ def check_batches(
             return
         model.check_batch(batch, labels, name, training)
         if not model.labeled and not classes:
-            unused_labels(model, batch, labels, name)
+            check_unused_labels(model, batch, labels, name)
         if weights is not None:
             model._check_weighting("sample_weight")
-            image_weights(weights, batch.shape[0])
+            check_sample_weight(weights, batch.shape[0])
 
-    turns = len(model.players) if training else 1
-    at_least = model.min_player_batch * turns if training else 1
+    players = len(model.players) if training else 1
+    at_least = model.min_player_batch * players if training else 1
 
-    def enough_and_even(size: int, which: str = "A batch") -> None:
-        enough(model, size, at_least, name, which)
+    def check_size(size: int, which: str = "A batch") -> None:
+        check_rows(model, size, at_least, name, which)
         if not only_images:
-            parallel.check(model, size, turns, name, which)
+            parallel.check_divisible(model, size, players, name, which)
         if training:
-            model.check_batch_size(size // turns)
+            model.check_batch_size(size // players)
 
     if x is None:
         raise ValueError(f"`{name}` must hold images. Got None.")
     if isinstance(x, types.GeneratorType):
         first = next(x, None)
-        x = _chained(first, x)
+        x = _prepend(first, x)
     elif hasattr(x, "num_batches") and hasattr(x, "on_epoch_end"):  # keras.utils.PyDataset
         first = x[0] if x.num_batches is None or x.num_batches else None
     elif hasattr(x, "element_spec") or hasattr(x, "batch_sampler"):  # tf.data, DataLoader
@@ -73,11 +82,11 @@ def check_batches(
     else:
         count = x.shape[0] if getattr(x, "shape", None) else 0
         check(x, labels, sample_weight)
-        count = math.floor(count * (1 - left_out))
+        count = math.floor(count * (1 - validation_split))
         size = max(1, min(batch_size or 32, count))
-        enough_and_even(size)
+        check_size(size)
         if count % size:
-            enough_and_even(count % size, which="The last batch")
+            check_size(count % size, which="The last batch")
         return x
     if first is None:
         raise ValueError(f"`{name}` must hold at least one batch. Got none.")
@@ -85,18 +94,18 @@ def check_batches(
         (*first, None, None)[:3] if isinstance(first, (tuple, list)) else (first, None, None)
     )
     check(batch, labels, weights)
-    enough_and_even(batch.shape[0])
+    check_size(batch.shape[0])
     return x
 
 
-def unused_labels(model: Any, x: Any, labels: Any, name: str) -> None:
+def check_unused_labels(model: Any, x: Any, labels: Any, name: str) -> None:
     """Check what is passed as `y` to a model that learns without labels.
 
-    `x` itself is welcome, as autoencoders of Keras are given it. Labels are not used, which a
-    warning tells.
+    `x` itself is accepted, as Keras's autoencoders take it. Other labels are not used, and a
+    warning says so.
 
     Raises:
-        ValueError: if they are other images: no model here learns to turn `x` into them.
+        ValueError: If the labels are other images: no model here learns to map `x` to them.
     """
     if labels is None or labels is x:
         return
@@ -107,22 +116,22 @@ def unused_labels(model: Any, x: Any, labels: Any, name: str) -> None:
             cut = slice(start, start + rows)
             if not np.array_equal(to_numpy(x[cut]), to_numpy(labels[cut])):
                 raise ValueError(
-                    f"{kind} reconstructs `{name}` itself. Got other images as its labels: leave "
-                    "them out."
+                    f"{kind} reconstructs `{name}` itself. Got other images as its labels: omit "
+                    "them."
                 )
         return
     warnings.warn(
-        f"{kind} learns without labels: those that came with `{name}` are not used. Leave them "
-        "out, or make the model with `supervision=`.",
+        f"{kind} learns without labels: those passed with `{name}` are not used. Omit them, or "
+        "create the model with `supervision=`.",
         stacklevel=5,
     )
 
 
-def image_weights(weights: Any, rows: int) -> None:
+def check_sample_weight(weights: Any, rows: int) -> None:
     """Check weights of images.
 
     Raises:
-        ValueError: names the rule and what came.
+        ValueError: Names the rule and what came.
     """
     array = to_numpy(weights) if is_array(weights) else np.asarray(weights)
     rule = f"`sample_weight` must hold one number of at least 0 for each of {rows} images"
@@ -133,26 +142,29 @@ def image_weights(weights: Any, rows: int) -> None:
         raise ValueError(f"{rule}. Got values from {array.min():g} to {array.max():g}.")
 
 
-def too_few(model: Any) -> str:
-    """Return what is wrong with a batch of a stream that turned out to be too small."""
+def too_few_rows(model: Any) -> str:
+    """Return the error message for a batch of a stream that is too small."""
     at_least = model.min_player_batch * len(model.players)
     return (
         f"A batch must hold at least {at_least} images for {type(model).__name__}. Choose another "
-        "`batch_size`, or leave the remainder out."
+        "`batch_size`, or drop the remainder."
     )
 
 
-def enough(model: Any, size: int, at_least: int, name: str = "x", which: str = "A batch") -> None:
+def check_rows(
+    model: Any, size: int, at_least: int, name: str = "x", which: str = "A batch"
+) -> None:
+    """Raise a ValueError if a batch holds fewer images than the model can learn from."""
     if size < at_least:
         raise ValueError(
             f"{which} of `{name}` must hold at least {at_least} images for "
-            f"{type(model).__name__} ({model.min_player_batch} for each of its "
-            f"{len(model.players)} players' turns). Got {size}; choose another `batch_size`, "
-            "or leave the remainder out."
+            f"{type(model).__name__} ({model.min_player_batch} in the player batch of each of "
+            f"its {len(model.players)} players). Got {size}; choose another `batch_size`, "
+            "or drop the remainder."
         )
 
 
-def _chained(first: Any, rest: Any):
-    """Give the first batch again, then the others: a generator of tuples, as Keras asks."""
+def _prepend(first: Any, rest: Any):
+    """Yield the first batch again, then the others, as tuples, which Keras requires."""
     for batch in itertools.chain([] if first is None else [first], rest):
         yield batch if isinstance(batch, tuple) else (batch,)

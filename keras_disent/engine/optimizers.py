@@ -1,4 +1,4 @@
-"""One optimizer for each player, under the face of a single Keras optimizer."""
+"""One optimizer per player, behind the interface of a single Keras optimizer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     `learning_rate` and `iterations` are those of the leading player. Setting `learning_rate` scales
     the rates of all players by the same ratio, so that a callback which changes it keeps their
-    balance. From a rate of 0 there is no ratio: the balance before it comes back. The rate of one
-    player alone is `turns.by_player[term].learning_rate`.
+    balance. A rate of 0 has no ratio: the next rate above 0 restores the balance before it. The
+    rate of one player alone is `by_player[term].learning_rate`.
 
     Args:
-        optimizers: `{term: optimizer}`, in the order of the players' moves.
+        optimizers: `{term: optimizer}`, in the order in which the players are updated.
         lead: Term of the player whose rate is *the* learning rate. Default: the first player.
 
     Raises:
@@ -27,13 +27,18 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
             one is a schedule.
 
     >>> slow, fast = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.4)
-    >>> turns = PlayerOptimizers({"loss": slow, "discriminator_loss": fast})
-    >>> turns.learning_rate = 0.05
+    >>> optimizers = PlayerOptimizers({"loss": slow, "discriminator_loss": fast})
+    >>> optimizers.learning_rate = 0.05
     >>> round(float(fast.learning_rate), 3)
     0.2
     """
 
-    def __init__(self, optimizers: dict[str, Any], lead: str | None = None, name: str = "turns"):
+    def __init__(
+        self,
+        optimizers: dict[str, Any],
+        lead: str | None = None,
+        name: str = "player_optimizers",
+    ):
         super().__init__(learning_rate=0.0, name=name)
         self.by_player = {
             player: keras.saving.deserialize_keras_object(o) if isinstance(o, dict) else o
@@ -52,7 +57,7 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     @built.setter
     def built(self, value: bool) -> None:
-        """Being built is a fact of the players' optimizers, not a flag."""
+        """Ignore the flag: it follows from the players' optimizers."""
 
     @property
     def variables(self) -> list:
@@ -78,7 +83,7 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
     def learning_rate(self, value) -> None:
         if callable(value):
             raise TypeError(
-                "A schedule is for one player: set "
+                "A schedule belongs to one player: set "
                 f"`by_player[{self.lead!r}].learning_rate`, and so on. Got {value!r}."
             )
         for player, o in self.by_player.items():
@@ -121,7 +126,7 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     @use_ema.setter
     def use_ema(self, value: bool) -> None:
-        """Whether weights are averaged is a setting of each player's optimizer."""
+        """Ignore the flag: it is a setting of each player's optimizer."""
 
     @property
     def _trainable_variables(self) -> list:
@@ -129,7 +134,7 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     @_trainable_variables.setter
     def _trainable_variables(self, value: list) -> None:
-        """The players' optimizers know what they train."""
+        """Ignore the list: it follows from the players' optimizers."""
 
     @property
     def _model_variables_moving_average(self) -> list:
@@ -143,10 +148,10 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     def finalize_variable_values(self, var_list) -> None:
         for o in self.by_player.values():
-            known = {id(v) for v in o._trainable_variables}
-            o.finalize_variable_values([v for v in var_list if id(v) in known])
+            trainable = {id(v) for v in o._trainable_variables}
+            o.finalize_variable_values([v for v in var_list if id(v) in trainable])
 
-    # -- what only one player's optimizer can do --------------------------------------------------
+    # -- methods that only one player's optimizer supports ----------------------------------------
 
     def build(self, variables):
         self._refuse("build")

@@ -1,4 +1,4 @@
-"""Training of one model on several devices, each with its share of every batch."""
+"""Data parallelism: train one model on several devices, each with a local shard of every batch."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from keras_disent.engine import backend
 
 @contextmanager
 def devices(number: int | str = "all") -> Iterator[list[str]]:
-    """Make, load and train models on several devices of this machine: data parallelism.
+    """Create, load and train models on several devices of this machine (data parallelism).
 
-    Each device has a copy of the weights and an equal share of every batch. `batch_size` is that
-    of all together, and what is learned is what one device would learn: to rounding on JAX (by
-    `keras.distribution.DataParallel`), and on TensorFlow (by `tf.distribute.MirroredStrategy`) but
-    for the noise, of which each device draws its own. Terms that compare the images of a batch see
-    all of it. Files are those of one device, and can be read on any number of them.
+    Each device has a copy of the weights and an equal local shard of every batch. `batch_size`
+    counts the images of all devices together, and the result is that of one device. On JAX (by
+    `keras.distribution.DataParallel`) the two agree up to rounding. On TensorFlow (by
+    `tf.distribute.MirroredStrategy`) the noise differs: each device draws its own. Terms that
+    compare the images of a batch see all of it. Files do not depend on the number of devices.
 
-    GPUs or TPUs (these on JAX) are taken where there are any. Where there are none the CPU is
-    divided into as many devices, at most one for each core, if the backend has not computed
-    anything yet: not faster than one, but a way to try it.
+    GPUs are used where there are any, or TPUs on JAX. Otherwise the CPU is divided into as many
+    devices, at most one per core, if the backend has not computed anything yet. That is not faster
+    than one device, but allows testing.
 
     Args:
-        number: of devices, at least 1, or "all". With 1 nothing is changed.
+        number: Number of devices, at least 1, or "all". With 1 nothing is changed.
 
     Yields:
-        the names of the devices, none for 1.
+        The names of the devices, none for 1.
 
     Raises:
-        ValueError: if there are fewer, or for more than one on PyTorch, where Keras has no way to
-            do it. Inside of it `fit` and `evaluate` raise one if a batch cannot be shared out
-            equally, and on TensorFlow for layers that normalize by batch unless they are
+        ValueError: If there are fewer devices, or for more than one on PyTorch, which Keras does
+            not support. Inside the context `fit` and `evaluate` raise it if a batch cannot be
+            divided equally, and on TensorFlow for layers that normalize by batch unless they are
             `synchronized`.
 
     >>> from keras_disent import VAE
@@ -51,58 +51,60 @@ def devices(number: int | str = "all") -> Iterator[list[str]]:
     if backend.BACKEND == "torch":
         raise ValueError(
             "Keras trains on several devices with JAX and with TensorFlow, not with PyTorch. Set "
-            "KERAS_BACKEND=jax or tensorflow (a run or model made on PyTorch can be read there), "
-            f"or leave `devices` out. Got {number!r}."
+            "KERAS_BACKEND=jax or tensorflow (which read runs and models of PyTorch too), "
+            f"or omit `devices`. Got {number!r}."
         )
     cpus = 1 if number == "all" else min(int(number), os.cpu_count() or 1)
-    found = backend.devices(cpus)
+    available = backend.devices(cpus)
     if number == "all":
-        number = len(found)
-    if int(number) > len(found):
-        raise ValueError(_too_many(int(number), found))
+        number = len(available)
+    if int(number) > len(available):
+        raise ValueError(_too_many(int(number), available))
     if number == 1:
         yield []
         return
-    with backend.on_devices(found[: int(number)]):
-        yield found[: int(number)]
+    with backend.on_devices(available[: int(number)]):
+        yield available[: int(number)]
 
 
-def check(model: Any, size: int, turns: int = 1, name: str = "x", which: str = "A batch") -> None:
-    """Raise a ValueError if a batch cannot be shared out among the devices that are in use.
+def check_divisible(
+    model: Any, size: int, players: int = 1, name: str = "x", which: str = "A batch"
+) -> None:
+    """Raise a ValueError if a batch cannot be divided equally among the devices in use.
 
     Args:
-        model: a `PlayerModel`.
-        size: rows of the batch.
-        turns: of players, each of which sees an equal part of it.
+        model: A `PlayerModel`.
+        size: Number of rows of the batch.
+        players: Number of players that divide the batch.
     """
     number = backend.devices_of(model)
     if number == 1:
         return
-    if size % (number * turns):
-        shares = f"{number} devices" + (f" in each of {turns} players' turns" if turns > 1 else "")
+    if size % (number * players):
+        parts = f"{number} devices" + (f" and {players} players" if players > 1 else "")
         raise ValueError(
-            f"{which} of `{name}` must be shared out equally among {shares}: `batch_size` is a "
-            f"multiple of {number * turns}, and so is what is left for the last batch. Got {size}."
+            f"{which} of `{name}` must divide equally among {parts}: `batch_size` and the size of "
+            f"the last batch must be multiples of {number * players}. Got {size}."
         )
     if backend.BACKEND == "tensorflow":
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization) and not layer.synchronized:
                 raise ValueError(
                     f"The layer {layer.name!r} of {type(model).__name__} normalizes by batch: on "
-                    "TensorFlow each device would see its own share only, which is another "
+                    "TensorFlow each device would see its local shard only, which changes the "
                     "objective. Train on JAX, on one device, with another network, or with "
                     "BatchNormalization(synchronized=True)."
                 )
 
 
-def _too_many(number: int, found: list[str]) -> str:
+def _too_many(number: int, available: list[str]) -> str:
     text = (
-        f"`devices` is at most the number of devices that there are, {len(found)} "
-        f"({', '.join(found)}). Got {number}."
+        f"`devices` is at most the number of available devices, {len(available)} "
+        f"({', '.join(available)}). Got {number}."
     )
-    if found[0].startswith("cpu"):
+    if available[0].startswith("cpu"):
         text += (
-            " Those of a CPU are made at the start of a program, before anything is computed, at "
-            "most one for each core."
+            " A CPU is divided into devices at the start of a program, before anything is "
+            "computed, at most one per core."
         )
     return text

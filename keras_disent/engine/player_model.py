@@ -1,9 +1,9 @@
-"""How a model with one or more players learns.
+"""Training step of models whose players minimize their own terms.
 
-A model is a set of named parts (encoder, decoder, discriminator ...) and of players. Each player
-owns some parts and minimizes one named term. In a training step the players move in turn, each on
-its own share of the batch: with two players, `batch_size=128` is two batches of 64. A player's
-term is differentiated with respect to that player's parts alone, so nothing is ever frozen.
+A model consists of named parts (encoder, decoder, discriminator ...) and of players. Each player
+owns some parts and minimizes one named term. In a training step the players are updated one after
+the other, each on its player batch (docs/training.md, "Player batch"). A player's term is
+differentiated with respect to that player's parts alone, so nothing is ever frozen.
 
 A method is written as `terms`, `players` and `objective`, all in `keras.ops`.
 """
@@ -21,23 +21,23 @@ from keras_disent.engine import backend, inputs
 from keras_disent.engine.optimizers import PlayerOptimizers
 from keras_disent.engine.trainer import BAD_IMAGES, FEW_IMAGES, Trainer
 
-LEAST_LOSS_SCALE = 1e-6  # of a loss scaler that begins at 32,768
+MIN_LOSS_SCALE = 1e-6  # of a loss scaler that begins at 32,768
 
 
 class PlayerModel(Trainer):
-    """A Keras model whose players minimize their own terms in turn.
+    """Train a Keras model whose players minimize their own terms, one after the other.
 
     Class attributes:
-        terms: names of what is tracked and logged, all of them means over the samples of an epoch;
-            `evaluate` returns them in this order, and the weights of the objective after them.
-        players: `{term: names of the parts that its player owns}`, in the order of the turns.
-        lead: the player whose optimizer is the one that `compile(optimizer)` and callbacks of
-            learning rates mean; default the first.
-        exclude_from_decay: parts of names of variables that no optimizer's weight decay reaches.
-        rows_per_sample: int, images in one row of a batch.
+        terms: Names of the logged terms, each a mean over the samples of an epoch. `evaluate`
+            returns them in this order, and the weights of the objective after them.
+        players: `{term: names of the parts that its player owns}`, in the order of their updates.
+        lead: Player whose optimizer `compile(optimizer)` sets and learning rate callbacks change.
+            Default: the first.
+        exclude_from_decay: Substrings of the names of variables that are exempt from weight decay.
+        rows_per_sample: Number of images in one row of a batch (int).
 
     Args:
-        seed: as `Trainer`.
+        seed: Random seed, as `Trainer`.
     """
 
     lead: str | None = None
@@ -46,51 +46,56 @@ class PlayerModel(Trainer):
 
     def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(seed, **kwargs)
-        # All trackers exist from birth: made during training, JAX would log only the last batch.
+        # Create all trackers here: created in training, JAX would log only the last batch.
         self._trackers = [keras.metrics.Mean(name=term, dtype="float32") for term in self.terms]
         self._sample_weight: Any = None
 
     def add_term(self, name: str) -> None:
-        """Track and log one term more than the class declares; only while the model is made."""
+        """Track and log an additional term; call it in the constructor only."""
         if name not in self.terms:
             self.terms = (*self.terms, name)
             self._trackers.append(keras.metrics.Mean(name=name, dtype="float32"))
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
-        """Return the scalar terms of one player's turn; `player` is one of them.
+        """Return the scalar terms of one player's update; `player` names one of them.
 
-        What layers add themselves (`add_loss`, activity regularizers) and regularizers of weights
-        are added to the term of the player that owns them.
+        Losses that layers add (`add_loss`, activity regularizers) and weight regularizers are added
+        to the term of the player that owns them.
+
+        Args:
+            player: Name of the term that the player minimizes.
+            batch: Player batch: images, or the pair (images, labels).
+            training: Whether this is a training step.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `objective`.")
 
     def mean(self, values):
-        """Return the mean over images of what each of them has, (n,): a scalar.
+        """Return the mean of values (n,), one for each image: a scalar.
 
-        Where images have weights (`sample_weight`), each counts so many times.
+        Where images have weights (`sample_weight`), each value is multiplied by its weight.
         """
         if self._sample_weight is None:
             return ops.mean(values)
         rows = ops.reshape(values, (-1, self.rows_per_sample))
         return ops.mean(rows * ops.cast(self._sample_weight, values.dtype))
 
-    def all_gather(self, *shares) -> tuple:
-        """Return tensors (n, ...) of the whole batch, for terms that compare its images.
+    def all_gather(self, *shards) -> tuple:
+        """Gather tensors (n, ...) of all devices, for terms that compare the images of a batch.
 
-        Under `tf.distribute` each device computes an objective of its own share of the batch; here
-        it gets what the others have of these tensors. Everywhere else they are whole already.
+        Under `tf.distribute` each device computes the objective of its local shard; the shards of
+        all devices are concatenated here. Everywhere else the tensors are returned unchanged.
         """
-        return tuple(backend.all_gather(share) for share in shares)
+        return tuple(backend.all_gather(shard) for shard in shards)
 
     @property
     def metrics(self) -> list:
         compiled = getattr(self, "_compile_metrics", None)
         return self._trackers if compiled is None else [*self._trackers, compiled]
 
-    def owned_by(self, player: str) -> list:
+    def player_variables(self, player: str) -> list:
         """Return the trainable variables of one player, in the model's order."""
-        owned = {id(v) for part in self._parts_of(player) for v in part.trainable_variables}
-        return [v for v in self.trainable_variables if id(v) in owned]
+        keys = {id(v) for part in self._parts_of(player) for v in part.trainable_variables}
+        return [v for v in self.trainable_variables if id(v) in keys]
 
     def _parts_of(self, player: str) -> list:
         return [getattr(self, part) for part in self.players[player]]
@@ -109,27 +114,26 @@ class PlayerModel(Trainer):
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """Choose the optimizers, as `keras.Model.compile`; the objective is the model's own.
+        """Configure the optimizers, as `keras.Model.compile`; the model defines its objective.
 
         Args:
-            optimizer: a Keras optimizer or its name, for the leading player; or one for each of
-                several players, as `{term: optimizer}`. A player without one gets its
-                `default_optimizer`.
-            loss, loss_weights: refused.
+            optimizer: A Keras optimizer or its name, for the leading player; or `{term: optimizer}`
+                for several players. A player without one gets its `default_optimizer`.
+            loss, loss_weights: Not supported, must be None.
             metrics: Keras metrics of (images, reconstructions), floats in [0, 1], both
-                (n, h, w, c); logged under their own names. They cost a reconstruction each step.
-            weighted_metrics: likewise, with the weights of images (`sample_weight`).
-            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in Keras.
+                (n, h, w, c), logged under their own names. They cost a reconstruction per step.
+            weighted_metrics: Keras metrics, as `metrics`, weighted by `sample_weight`.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: As in Keras.
 
         Raises:
-            ValueError: for `loss`, an optimizer of no player or of two of them, or a metric with
-                the name of a term.
+            ValueError: For `loss` or `loss_weights`, an optimizer of an unknown player or shared by
+                two, or a metric with the name of a term.
         """
         if loss is not None:
             raise ValueError(
-                f"{type(self).__name__} has an objective of its own, so `loss` is not for it: "
-                "choose how pixels are compared with `likelihood=` when the model is made, or pass "
-                f"it as one of `metrics`. Got {loss!r}."
+                f"{type(self).__name__} defines its own objective and takes no `loss`: choose the "
+                "pixel likelihood with `likelihood=` in the constructor, or pass the loss as one "
+                f"of `metrics`. Got {loss!r}."
             )
         if loss_weights is not None:
             raise ValueError(
@@ -156,34 +160,37 @@ class PlayerModel(Trainer):
             weighted_metrics=weighted_metrics,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
-            jit_compile=backend.compiles(self, jit_compile),
+            jit_compile=backend.resolve_jit_compile(self, jit_compile),
             auto_scale_loss=False,
         )
-        self._given_to_compile = {"jit_compile": jit_compile, "auto_scale_loss": auto_scale_loss}
-        self._make_metrics()
-        owned = {player: self.owned_by(player) for player in self.players}
-        object.__setattr__(self, "_owned", owned)  # or Keras would count the variables twice
+        self._compile_arguments = {"jit_compile": jit_compile, "auto_scale_loss": auto_scale_loss}
+        self._build_metrics()
+        player_variables = {player: self.player_variables(player) for player in self.players}
+        # Past Keras's tracking, which would count the variables twice.
+        object.__setattr__(self, "_player_variables", player_variables)
         counters = [self.steps, self._epoch_start, self._fault]
-        still = {id(v) for v in [*counters, *(s.variable for s in self.weight_states.values())]}
-        moving = [v for v in self.non_trainable_variables if id(v) not in still]
-        object.__setattr__(self, "_moving", moving)  # what an objective may change
-        for player, variables in owned.items():
-            own = self._optimizer_of(player)
-            if not own.built:
+        weights = [state.variable for state in self.weight_states.values()]
+        constant = {id(v) for v in [*counters, *weights]}
+        step_state = [v for v in self.non_trainable_variables if id(v) not in constant]
+        object.__setattr__(self, "_step_state", step_state)  # variables an objective may change
+        for player, variables in player_variables.items():
+            player_optimizer = self._optimizer_of(player)
+            if not player_optimizer.built:
                 if self.exclude_from_decay:
-                    _exclude_from_decay(own, variables, "|".join(self.exclude_from_decay))
-                own.build(variables)
-            backend.prepare(own)
+                    names = "|".join(self.exclude_from_decay)
+                    _exclude_from_decay(player_optimizer, variables, names)
+                player_optimizer.build(variables)
+            backend.accelerate(player_optimizer)
 
     def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
-        """Return a new optimizer: Adam, learning rate 1e-4, as in Locatello et al. 2019.
+        """Create the default optimizer: Adam, learning rate 1e-4, as in Locatello et al. 2019.
 
-        Its epsilon is Keras's 1e-7 instead of 1e-8, which is immaterial beside losses summed over
+        Its epsilon is Keras's 1e-7 instead of 1e-8, which is immaterial for losses summed over
         pixels.
 
         Args:
-            learning_rate: another learning rate.
-            player: term of the player that it is for. Default: the leading one.
+            learning_rate: Learning rate instead of the default.
+            player: Term of the player that the optimizer is for. Default: the leading one.
         """
         return keras.optimizers.Adam(1e-4 if learning_rate is None else learning_rate)
 
@@ -196,46 +203,47 @@ class PlayerModel(Trainer):
             )
         shared = [o for o in optimizers.values() if isinstance(o, keras.optimizers.Optimizer)]
         if len({id(o) for o in shared}) < len(shared):
-            raise ValueError("Two players cannot share one optimizer object. Give each its own.")
+            raise ValueError("Two players cannot share one optimizer object. Pass one for each.")
 
-    def _make_metrics(self) -> None:
-        """Make the variables of the metrics now: made in training, JAX would lose them."""
+    def _build_metrics(self) -> None:
+        """Create the variables of the metrics: created in training, JAX would lose them."""
         if self._compile_metrics is None:
             return
         image = ops.zeros((1, *self.image_shape), "float32")
         self._compile_metrics.update_state(image, image)
         self._compile_metrics.reset_state()
-        taken = {m.name for m in self._compile_metrics.metrics} & set(self.terms)
-        if taken:
+        duplicates = {m.name for m in self._compile_metrics.metrics} & set(self.terms)
+        if duplicates:
             raise ValueError(
                 f"`metrics` need names that no term of {type(self).__name__} has. Got "
-                f"{', '.join(sorted(taken))}: pass for example keras.metrics.Mean...(name=...)."
+                f"{', '.join(sorted(duplicates))}: pass another `name` to the metric."
             )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         config = keras.saving.deserialize_keras_object(config)
         optimizer = config["optimizer"]
         for player, (names, variables) in config.pop("exclude_from_decay", {}).items():
-            own = (
+            player_optimizer = (
                 optimizer.by_player[player]
                 if isinstance(optimizer, PlayerOptimizers)
                 else optimizer
             )
-            owned = self.owned_by(player)
-            _exclude_from_decay(own, [owned[i] for i in variables], names, exactly=True)
+            candidates = self.player_variables(player)
+            excluded = [candidates[i] for i in variables]
+            _exclude_from_decay(player_optimizer, excluded, names, exactly=True)
         self.compile(**config)
 
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
         if not config:
             return config
-        known = ("optimizer", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution")
-        config = {key: config[key] for key in known if key in config}
-        # What one backend makes of "auto" is not for another.
-        config |= self._given_to_compile
+        keys = ("optimizer", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution")
+        config = {key: config[key] for key in keys if key in config}
+        # As passed: each backend resolves "auto" in its own way.
+        config |= self._compile_arguments
         config["exclude_from_decay"] = {
-            player: _decay_exclusions(self._optimizer_of(player), owned)
-            for player, owned in self._owned.items()
+            player: _decay_exclusions(self._optimizer_of(player), variables)
+            for player, variables in self._player_variables.items()
         }
         return _portable(config)
 
@@ -244,12 +252,14 @@ class PlayerModel(Trainer):
             return self.optimizer.by_player[player]
         return self.optimizer
 
-    def _check_owned(self) -> None:
+    def _check_trainable(self) -> None:
         for player in self.players:
-            if [id(v) for v in self.owned_by(player)] != [id(v) for v in self._owned[player]]:
+            if [id(v) for v in self.player_variables(player)] != [
+                id(v) for v in self._player_variables[player]
+            ]:
                 raise ValueError(
-                    f"What is trainable of {', '.join(self.players[player])} has changed since "
-                    f"`compile`. Call `compile` again, with a new optimizer."
+                    f"The trainable variables of {', '.join(self.players[player])} have changed "
+                    f"since `compile`. Call `compile` again, with a new optimizer."
                 )
 
     # -- steps ------------------------------------------------------------------------------------
@@ -259,47 +269,47 @@ class PlayerModel(Trainer):
         size = keras.tree.flatten(batch)[0].shape[0]
         at_least = self.min_player_batch * len(self.players)
         reason = self._fault[1] * 1
-        if size is None:  # on TensorFlow a stream tells only when it runs
-            (batch, weights), enough = backend.with_rows((batch, weights), at_least)
-            reason = backend.reason_unless(reason, enough, FEW_IMAGES)
+        if size is None:  # on TensorFlow the size of a stream's batch is known only at run time
+            (batch, weights), sufficient = backend.pad_rows((batch, weights), at_least)
+            reason = backend.reason_unless(reason, sufficient, FEW_IMAGES)
         else:
-            inputs.enough(self, size, at_least)
+            inputs.check_rows(self, size, at_least)
         valid = self.valid(batch)
         if valid is not None:
             reason = backend.reason_unless(reason, valid, BAD_IMAGES)
-        self._measure(batch, weights)
-        before = [v.value * 1 for v in self._moving]
+        self._update_metrics(batch, weights)
+        previous = [v.value * 1 for v in self._step_state]
         weight_terms = {name: self.current(name) for name in self.weight_states}
-        for turn, player in enumerate(self.players):
-            share, own_weights = backend.player_batch((batch, weights), turn, len(self.players))
-            optimizer, owned = self._optimizer_of(player), self._owned[player]
+        for number, player in enumerate(self.players):
+            rows, row_weights = backend.player_batch((batch, weights), number, len(self.players))
+            optimizer, variables = self._optimizer_of(player), self._player_variables[player]
 
-            def objective(player=player, share=share, weights=own_weights, optimizer=optimizer):
-                with self._weighing(weights):
-                    terms = self._complete(self.objective(player, share, training=True), player)
+            def objective(player=player, rows=rows, weights=row_weights, optimizer=optimizer):
+                with self._with_sample_weight(weights):
+                    terms = self._complete(self.objective(player, rows, training=True), player)
                 return optimizer.scale_loss(terms[player]), terms
 
-            terms, gradients = backend.gradients(self, objective, owned)
-            checked = {name: terms[name] for name in self._causes_first(terms, player)}
-            codes = [self._reason_of(name) for name in checked]
+            terms, gradients = backend.gradients(self, objective, variables)
+            checked = {name: terms[name] for name in self._components_first(terms, player)}
+            reasons = [self._reason_of(name) for name in checked]
             scalars = list(checked.values())
             if gradients:
-                codes.append(self._reason_of(player, gradient=True))
-                scalars.append(_health(optimizer, gradients))
-            reason = backend.not_finite(reason, scalars, codes)
-            backend.apply(reason, optimizer, gradients, owned, self._moving, before)
+                reasons.append(self._reason_of(player, gradient=True))
+                scalars.append(_gradient_check(optimizer, gradients))
+            reason = backend.not_finite(reason, scalars, reasons)
+            backend.apply(reason, optimizer, gradients, variables, self._step_state, previous)
             terms = {**weight_terms, **backend.nan_if(reason, terms)}
-            self._track(terms, share)
+            self._track(terms, rows)
             weight_terms = {}
         backend.count(reason, self.steps, self._fault)
         return self.get_metrics_result()
 
     def _test(self, data) -> dict[str, Any]:
         batch, weights = self._batch(data)
-        self._measure(batch, weights)
+        self._update_metrics(batch, weights)
         weight_terms = {name: self.current(name) for name in self.weight_states}
         for player in self.players:
-            with self._weighing(weights):
+            with self._with_sample_weight(weights):
                 terms = self._complete(self.objective(player, batch, training=False), player)
             self._track({**weight_terms, **terms}, batch)
             weight_terms = {}
@@ -316,10 +326,10 @@ class PlayerModel(Trainer):
         return ((images, labels) if self.labeled else images), weights
 
     def valid(self, batch):
-        """Return whether a batch is what the model learns from, as a scalar, or None for "yes"."""
+        """Return whether the values of a batch are valid, as a scalar, or None for "yes"."""
 
     @contextlib.contextmanager
-    def _weighing(self, weights) -> Iterator[None]:
+    def _with_sample_weight(self, weights) -> Iterator[None]:
         self._sample_weight = weights
         try:
             yield
@@ -327,17 +337,17 @@ class PlayerModel(Trainer):
             self._sample_weight = None
 
     def _complete(self, terms: dict[str, Any], player: str) -> dict[str, Any]:
-        """Add to a player's term what its layers and weights add themselves, each once."""
+        """Add the losses of a player's layers and weight regularizers to its term, each once."""
         added: dict[int, Any] = {}
         for part in self._parts_of(player):
             regularized = sum(v.regularizer is not None for v in part.trainable_variables)
             added |= {id(x): x for x in part.losses[: len(part.losses) - regularized]}
         extra = [ops.sum(ops.cast(x, "float32")) for x in added.values()]
-        extra += [v.regularizer(v) for v in self._owned[player] if v.regularizer]
+        extra += [v.regularizer(v) for v in self._player_variables[player] if v.regularizer]
         return {**terms, player: sum(extra, terms[player])} if extra else terms
 
-    def _causes_first(self, terms: dict[str, Any], player: str) -> list[str]:
-        """Return which terms are logged, with the sum of all at the end."""
+    def _components_first(self, terms: dict[str, Any], player: str) -> list[str]:
+        """Return the logged terms, with the sum of all at the end."""
         return [t for t in terms if t in self.terms and t != player] + [player]
 
     def _reason_of(self, term: str, gradient: bool = False) -> int:
@@ -351,7 +361,7 @@ class PlayerModel(Trainer):
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name], sample_weight=samples)
 
-    def _measure(self, batch, weights) -> None:
+    def _update_metrics(self, batch, weights) -> None:
         """Update the metrics of `compile` by images and their reconstructions."""
         if self._compile_metrics is None:
             return
@@ -362,46 +372,48 @@ class PlayerModel(Trainer):
         self._compile_metrics.update_state(images, reconstructions, sample_weight=weights)
 
 
-def _health(optimizer: Any, gradients: list):
+def _gradient_check(optimizer: Any, gradients: list):
     """Return a scalar that is finite if an optimizer can use the gradients.
 
-    A scaled one may overflow until its scale is found: then the optimizer skips a step and halves
-    the scale. No scale as small as this one is of any use.
+    Under loss scaling gradients may overflow: then the optimizer skips the step and halves the
+    scale. A scale below `MIN_LOSS_SCALE` counts as a failure.
     """
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return ops.where(optimizer.dynamic_scale.value < LEAST_LOSS_SCALE, float("nan"), 0.0)
-    return backend.total(gradients, optimizer.learning_rate)
+        return ops.where(optimizer.dynamic_scale.value < MIN_LOSS_SCALE, float("nan"), 0.0)
+    return backend.finite_check(gradients, optimizer.learning_rate)
 
 
 def _exclude_from_decay(
     optimizer: Any, variables: list, names: str | None, exactly: bool = False
 ) -> None:
-    """Exclude more variables of a new optimizer from weight decay than its owner has.
+    """Exclude variables from the weight decay of a new optimizer, besides those it excludes.
 
     Args:
-        variables: those of the player, or with `exactly` those to exclude.
-        names: regular expression that is searched for in names of variables, or None.
+        optimizer: Optimizer that is not built yet.
+        variables: Variables of the player, or with `exactly` those to exclude.
+        names: Regular expression that is searched for in names of variables, or None.
+        exactly: Whether `variables` are those to exclude.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    before, numbers = _decay_exclusions(inner, variables)
-    more = variables if exactly else [variables[i] for i in numbers]
-    patterns = [pattern for pattern in (before, names) if pattern]
-    if before and names and names in before:  # from a file, with what the model adds
-        patterns = [before]
-    inner.exclude_from_weight_decay(var_list=more, var_names=patterns)
+    pattern, indices = _decay_exclusions(inner, variables)
+    excluded = variables if exactly else [variables[i] for i in indices]
+    patterns = [p for p in (pattern, names) if p]
+    if pattern and names and names in pattern:  # from a file, which has the model's names too
+        patterns = [pattern]
+    inner.exclude_from_weight_decay(var_list=excluded, var_names=patterns)
 
 
 def _decay_exclusions(optimizer: Any, variables: list) -> tuple[str | None, list[int]]:
-    """Return what an optimizer does not decay: a pattern of names, and numbers of variables."""
+    """Return the weight decay exclusions of an optimizer: a name pattern, and variable indices."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
     keys = getattr(inner, "_exclude_from_weight_decay", None) or set()
-    numbers = [i for i, v in enumerate(variables) if inner._var_key(v) in keys]
-    return (pattern.pattern if pattern else None), numbers
+    indices = [i for i, v in enumerate(variables) if inner._var_key(v) in keys]
+    return (pattern.pattern if pattern else None), indices
 
 
 def _portable(config: Any) -> Any:
-    """Name optimizers as every backend knows them: on PyTorch, Keras stores its own subclasses."""
+    """Rename optimizers for all backends: on PyTorch, Keras stores subclasses of its own."""
     if not isinstance(config, dict):
         return config
     config = {key: _portable(value) for key, value in config.items()}

@@ -1,9 +1,9 @@
-"""Make the classes of this package known to Keras, so that `keras.saving.load_model` finds them.
+"""Register the classes of this package with Keras, so that `keras.saving.load_model` finds them.
 
-Keras looks for a class of a file among those that are registered, and a class registers itself when
-its module is imported. That takes a backend, and `import keras_disent` needs none. So a stand-in is
-registered for each class, which imports the class when a file asks for it: at once if Keras has
-been imported, else as soon as it is.
+Keras looks up the classes of a file among the registered ones, and a class is registered when its
+module is imported. That needs a backend, and `import keras_disent` needs none. So a placeholder is
+registered for each class, which imports the class when a file asks for it. This happens at once if
+Keras has been imported, else as soon as it is.
 """
 
 from __future__ import annotations
@@ -34,9 +34,14 @@ CLASSES = {
         "InfoVAE",
         "Tripod",
     ),
-    "models.gan_networks": ("Along", "Products"),
+    "models.gan_networks": ("CoordinateBroadcast", "OuterProductSum"),
     "models.causal": ("AugmentedLagrangian",),
-    "layers.latents": ("Bernoulli", "ContinuousBernoulli", "Gaussian", "GaussianPosterior"),
+    "layers.latents": (
+        "BernoulliLikelihood",
+        "ContinuousBernoulliLikelihood",
+        "GaussianLikelihood",
+        "GaussianPosterior",
+    ),
     "engine.schedules": ("Cyclical", "Linear"),
     "layers.style_networks": ("LearnedConstant",),
     "models.supervision": ("Supervision",),
@@ -45,19 +50,19 @@ CLASSES = {
 """Names of the registered classes, by the module that imports them."""
 
 
-class StandIn:
-    """Stand for a registered class until a file asks for it.
+class Placeholder:
+    """Stand in for a registered class until a file asks for it.
 
     Args:
-        module: name of the module inside this package.
-        name: name of the class.
+        module: Name of the module inside this package.
+        name: Name of the class.
     """
 
     def __init__(self, module: str, name: str):
         self.module, self.name = module, name
 
     def from_config(self, config: dict[str, Any]) -> Any:
-        """Return an instance of the class, made from its configuration."""
+        """Create an instance of the class from its configuration."""
         cls = getattr(importlib.import_module(f"{PACKAGE}.{self.module}"), self.name)
         return cls.from_config(config)
 
@@ -66,12 +71,12 @@ class StandIn:
 
 
 def register() -> None:
-    """Register a stand-in with Keras for each class that is not registered."""
+    """Register a placeholder with Keras for each class that is not registered."""
     from keras.saving import get_custom_objects
 
     for module, names in CLASSES.items():
         for name in names:
-            get_custom_objects().setdefault(f"{PACKAGE}>{name}", StandIn(module, name))
+            get_custom_objects().setdefault(f"{PACKAGE}>{name}", Placeholder(module, name))
 
 
 def register_with_keras() -> None:
@@ -83,14 +88,14 @@ def register_with_keras() -> None:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Find Keras as the other finders do, and register with it when it has run."""
+    """Find Keras by the other finders, and register the classes after it has been imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "keras":
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
-        found = (finder.find_spec(name, path, target) for finder in others)
-        spec = next((spec for spec in found if spec is not None), None)
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module
 

@@ -1,7 +1,7 @@
-"""Weights that change while a model trains: beta, capacity, gamma as functions of the step.
+"""Schedules for the weights of an objective: beta, capacity, gamma as functions of the step.
 
 A weight may be a number or any `keras.optimizers.schedules.LearningRateSchedule`: those of Keras,
-and the two here, which start low and end high. A step is one training step of the model.
+and the two here, which usually rise. A step is one training step of the model.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from keras_disent._utils.registry import lookup
 
 @keras.saving.register_keras_serializable("keras_disent")
 class Linear(Schedule):
-    """Go from `start` to `end` in equal parts over `steps` steps, then stay.
+    """Change a value linearly from `start` to `end` over `steps` steps, then hold it.
 
     Args:
-        start: float, value at step 0.
-        end: float, value from step `steps` on.
-        steps: int, at least 1.
+        start: Value at step 0 (float).
+        end: Value from step `steps` on (float).
+        steps: Number of steps, at least 1.
 
     Raises:
-        ValueError: if `steps` is less than 1.
+        ValueError: If `steps` is less than 1.
 
     Source: the capacity of Burgess et al. 2018, "Understanding disentangling in beta-VAE".
 
@@ -44,8 +44,8 @@ class Linear(Schedule):
         self.start, self.end, self.steps = float(start), float(end), int(steps)
 
     def __call__(self, step):
-        done = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
-        return self.start + (self.end - self.start) * done
+        progress = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
+        return self.start + (self.end - self.start) * progress
 
     def get_config(self) -> dict[str, Any]:
         return {"start": self.start, "end": self.end, "steps": self.steps}
@@ -53,17 +53,18 @@ class Linear(Schedule):
 
 @keras.saving.register_keras_serializable("keras_disent")
 class Cyclical(Schedule):
-    """Rise from `start` to `end` again and again, every `period` steps.
+    """Raise a value linearly from `start` to `end` in every period of `period` steps.
 
-    In each period the value rises in equal parts over the first `rising` of it, then stays.
+    Within a period the value rises over the first `rising` of it (a fraction), then is constant.
 
     Args:
-        start, end: float.
-        period: int, steps of one cycle, at least 1.
-        rising: float in (0, 1].
+        start: Value at the start of each period (float).
+        end: Value at the end of each period (float).
+        period: Number of steps of one cycle, at least 1.
+        rising: Fraction of the period in which the value rises, in (0, 1].
 
     Raises:
-        ValueError: if `period` or `rising` is out of its range.
+        ValueError: If `period` or `rising` is out of its range.
 
     Source: Fu et al. 2019, "Cyclical annealing schedule", section 4.
 
@@ -75,12 +76,12 @@ class Cyclical(Schedule):
         if period < 1:
             raise ValueError(f"`period` of a schedule is at least 1. Got {period!r}.")
         if not 0 < rising <= 1:
-            raise ValueError(f"`rising` is a part of the period in (0, 1]. Got {rising!r}.")
+            raise ValueError(f"`rising` is a fraction of the period in (0, 1]. Got {rising!r}.")
         self.start, self.end = float(start), float(end)
         self.period, self.rising = int(period), float(rising)
 
     def __call__(self, step):
-        # Whole-number remainder first: a float32 step loses its last digits past 16 million.
+        # The integer remainder first: a float32 step loses its last digits past 16 million.
         within = ops.cast(ops.mod(step, self.period), "float32") / self.period
         return self.start + (self.end - self.start) * ops.minimum(within / self.rising, 1.0)
 
@@ -93,29 +94,29 @@ class Cyclical(Schedule):
         }
 
 
-OWN = (Linear, Cyclical)
-_KNOWN = {
+CUSTOM = (Linear, Cyclical)
+SCHEDULES = {
     **{n: c for n, c in vars(keras.optimizers.schedules).items() if isinstance(c, type)},
-    **{cls.__name__: cls for cls in OWN},
+    **{cls.__name__: cls for cls in CUSTOM},
 }
-del _KNOWN["LearningRateSchedule"]
+del SCHEDULES["LearningRateSchedule"]
 
 
-def read(text: Any) -> Any:
-    """Return what a schedule's call stands for, as a configuration stores it.
+def parse(text: Any) -> Any:
+    """Parse the call of a schedule into its serialized configuration.
 
-    It is how schedules are written in files and on the command line.
+    Files and the command line state schedules as calls.
 
     Args:
-        text: the call of a schedule of this module or of Keras, with numbers, lists and truth
-            values, such as "Linear(0, 25, steps=100)". What is no call is returned as it is.
+        text: Call of a schedule of this module or of Keras, with numbers, lists and booleans, such
+            as "Linear(0, 25, steps=100)". Any other value is returned unchanged.
 
     Raises:
-        ValueError: if there is no such schedule, or it does not take these arguments.
+        ValueError: If there is no such schedule, or it does not take these arguments.
 
-    >>> read("Linear(0, 25, steps=100)")
+    >>> parse("Linear(0, 25, steps=100)")
     {'class_name': 'keras_disent>Linear', 'config': {'start': 0.0, 'end': 25.0, 'steps': 100}}
-    >>> read("ii")
+    >>> parse("ii")
     'ii'
     """
     try:
@@ -124,28 +125,29 @@ def read(text: Any) -> Any:
         return text
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
         return text
-    cls = lookup(call.func.id, _KNOWN, "schedule")
+    cls = lookup(call.func.id, SCHEDULES, "schedule")
     try:
-        given = [_literal(argument) for argument in call.args]
-        made = cls(*given, **{str(word.arg): _literal(word.value) for word in call.keywords})
-        at(made, 0)
+        arguments = [_literal(argument) for argument in call.args]
+        options = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+        schedule = cls(*arguments, **options)
+        value_at(schedule, 0)
     except Exception as error:
         raise ValueError(f"{text!r} is not a schedule: {error}") from None
-    own = {} if cls in OWN else {"module": "keras.optimizers.schedules"}
-    name = f"keras_disent>{cls.__name__}" if cls in OWN else cls.__name__
-    return {**own, "class_name": name, "config": made.get_config()}
+    module = {} if cls in CUSTOM else {"module": "keras.optimizers.schedules"}
+    name = f"keras_disent>{cls.__name__}" if cls in CUSTOM else cls.__name__
+    return {**module, "class_name": name, "config": schedule.get_config()}
 
 
-def written(value: Any) -> str | None:
-    """Return a schedule's stored configuration as a call that `read` reads; None for what is none.
+def format_call(value: Any) -> str | None:
+    """Format a schedule's serialized configuration as a call for `parse`; None for other values.
 
-    >>> written({"class_name": "keras_disent>Linear", "config": {"start": 0, "end": 25.0}})
+    >>> format_call({"class_name": "keras_disent>Linear", "config": {"start": 0, "end": 25.0}})
     'Linear(start=0, end=25)'
     """
     if not (isinstance(value, Mapping) and {"class_name", "config"} <= set(value)):
         return None
-    given = {name: v for name, v in value["config"].items() if name != "name"}
-    arguments = ", ".join(f"{name}={_short(v)}" for name, v in given.items())
+    options = {name: v for name, v in value["config"].items() if name != "name"}
+    arguments = ", ".join(f"{name}={_short(v)}" for name, v in options.items())
     return f"{value['class_name'].rpartition('>')[2]}({arguments})"
 
 
@@ -153,7 +155,7 @@ def _literal(argument: ast.expr) -> Any:
     try:
         return ast.literal_eval(argument)
     except ValueError:
-        raise ValueError("it takes numbers, lists of them and truth values.") from None
+        raise ValueError("it takes numbers, lists of them and booleans.") from None
 
 
 def _short(value: Any) -> str:
@@ -163,17 +165,17 @@ def _short(value: Any) -> str:
 class Weight:
     """Declare a weight of an objective: a number, or a schedule of the training step.
 
-    As an attribute of a class of models, `beta = Weight()` makes `model.beta` live. It is set in
-    the constructor, and may be set again at any time, between two `fit` or in a callback: the new
-    value counts from the next step on. A number is kept in a variable of the model, so it is part
-    of its files; every weight is logged under its name and is part of the configuration. The
-    objective reads it as a tensor with `self.current("beta")`.
+    As a class attribute of a model, `beta = Weight()` makes `model.beta` a settable weight. The
+    constructor sets it, and it may be set again at any time, between two `fit` or in a callback.
+    The new value takes effect from the next step on. A number is stored in a variable of the model,
+    so it is part of its files. Every weight is logged under its name and is part of the
+    configuration. The objective reads it as a tensor with `self.current("beta")`.
 
     Args:
-        at_most: float, the largest number that is allowed.
+        at_most: Largest number that is allowed (float).
 
     Raises (when it is set):
-        ValueError: if the value is neither a number from 0 to `at_most` nor a schedule.
+        ValueError: If the value is neither a number from 0 to `at_most` nor a schedule.
 
     >>> from keras_disent import BetaVAE
     >>> model = BetaVAE((16, 16, 1), 3, encoder="mlp", decoder="mlp", beta=Linear(0, 4, steps=100))
@@ -203,7 +205,7 @@ class Weight:
         schedule = value if isinstance(value, Schedule) else None
         state = model.weight_states.get(self.name)
         if state is None:
-            model.weight_states[self.name] = state = _State(model, self.name)
+            model.weight_states[self.name] = state = _WeightState(model, self.name)
             model.add_term(self.name)
         if state.schedule is not schedule:
             state.schedule = schedule
@@ -212,8 +214,8 @@ class Weight:
             state.assign(value)
 
 
-class _State:
-    """The value of one weight of one model."""
+class _WeightState:
+    """Hold the value of one weight of one model."""
 
     def __init__(self, model: Any, name: str):
         self.schedule: Schedule | None = None
@@ -233,13 +235,13 @@ class _State:
         self._exact = value
 
     def number(self) -> float:
-        """Return the number as it was set, unless a file has brought another one."""
+        """Return the number as it was set, unless a file has replaced it."""
         self._model.sync()
         stored = float(ops.convert_to_numpy(self.variable))
         return self._exact if stored == np.float32(self._exact) else stored
 
     def current(self, step) -> Any:
-        return at(self.schedule or self.variable.value, step)
+        return value_at(self.schedule or self.variable.value, step)
 
 
 def weights(model: Any) -> dict[str, float | Schedule]:
@@ -251,7 +253,7 @@ def weight(name: str, value: Any, at_most: float = math.inf) -> float | Schedule
     """Check one weight of an objective: a number of at least 0, or a schedule.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
     """
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
@@ -264,11 +266,11 @@ def weight(name: str, value: Any, at_most: float = math.inf) -> float | Schedule
     return float(value)
 
 
-def at(value: Any, step) -> Any:
-    """Return the weight at a training step, as a float32 tensor."""
+def value_at(value: Any, step) -> Any:
+    """Return the value of a weight at a training step, as a float32 tensor."""
     return ops.cast(value(step) if isinstance(value, Schedule) else value, "float32")
 
 
 def config(value: float | Schedule) -> Any:
-    """Return what `get_config` stores for a weight."""
+    """Serialize a weight for `get_config`."""
     return keras.saving.serialize_keras_object(value) if callable(value) else value

@@ -1,7 +1,7 @@
-"""`fit`, `evaluate` and `predict` as Keras means them, for models that have a training step.
+"""`fit`, `evaluate` and `predict` with Keras's semantics, for models with a custom training step.
 
-What is passed takes effect or is refused before a weight moves. Evaluation leaves no trace in what
-is learned afterward, and a step that is not finite leaves the model as it was.
+Every argument takes effect or is rejected before a weight changes. Evaluation does not influence
+later training, and a step that is not finite leaves the model unchanged.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
 from keras_disent.engine import backend, checkpoints, feed, inputs
 from keras_disent.engine.batches import Batches
-from keras_disent.engine.fixed import Fixed
+from keras_disent.engine.frozen_arguments import FrozenArguments
 
 SEED_STATE = "seed_generator_state"
-FEW_IMAGES, BAD_IMAGES = 1, 2  # reasons for which a step is not taken; those of terms follow
+FEW_IMAGES, BAD_IMAGES = 1, 2  # reasons to skip a step; those of terms follow
 
 
-class Trainer(Fixed, keras.Model):
-    """A Keras model with a training step of its own, which keeps what Keras promises.
+class Trainer(FrozenArguments, keras.Model):
+    """Train, evaluate and predict with a custom training step, as a `keras.Model` does.
 
     Class attributes:
-        labeled: whether it learns from labels: a batch is then the pair (images, labels).
-        weighs_images: whether its objective is a mean over images, each of which may have a weight
-            (`sample_weight`). A class that overrides `objective` or `penalty` says so anew.
-        min_player_batch: int, the fewest samples that a player can learn from.
-        players: `{term: names of the parts that its player owns}`, in the order of the turns.
-        terms: names of what is logged.
+        labeled: Whether the model learns from labels: a batch is then the pair (images, labels).
+        supports_sample_weight: Whether the objective is a mean over images, so that each may have a
+            weight (`sample_weight`). A class that overrides `objective` or `penalty` restates it.
+        min_player_batch: Minimum number of rows of a player batch (int).
+        players: `{term: names of the parts that its player owns}`, in the order of their updates.
+        terms: Names of the logged terms.
 
     Args:
-        seed: int of at least 0, of all randomness; None draws one, as Keras does.
+        seed: Random seed of the weights and all draws, at least 0. None draws one, as Keras does.
 
     Attributes:
-        seed: int.
-        steps: int variable, training steps taken so far; schedules read it.
-        weight_states: the weights of the objective, as `schedules.Weight` keeps them.
+        seed: Random seed (int).
+        steps: Variable (int), number of training steps so far. Schedules read it.
+        weight_states: Weights of the objective by name, as `schedules.Weight` stores them.
     """
 
     labeled = False
-    weighs_images = False
+    supports_sample_weight = False
     min_player_batch = 1
     players: dict[str, tuple[str, ...]] = {}
     terms: tuple[str, ...] = ("loss",)
@@ -58,12 +58,13 @@ class Trainer(Fixed, keras.Model):
         if seed is None:
             seed = random.randint(1, 10**9)  # from what `keras.utils.set_random_seed` seeds
         self.seed = checks.check_integer("seed", seed, at_least=0)
-        object.__setattr__(self, "weight_states", {})  # or Keras would count variables twice
+        # Past Keras's tracking, which would count the variables twice.
+        object.__setattr__(self, "weight_states", {})
         self.steps, self._epoch_start = (
             self._counter(name, ()) for name in ("steps", "epoch_start")
         )
         self._fault = self._counter("fault", (2,))  # step and reason, 0 for none
-        self._entered: int | None = None
+        self._fit_step: int | None = None  # at which `fit` was called
 
     def _counter(self, name: str, shape: tuple[int, ...]) -> Any:
         return self.add_weight(
@@ -76,15 +77,15 @@ class Trainer(Fixed, keras.Model):
         )
 
     def steps_taken(self) -> int:
-        """Return the number of training steps taken so far."""
+        """Return the number of training steps so far."""
         self.sync()
         return int(ops.convert_to_numpy(self.steps))
 
-    # -- settings that change while the model lives -----------------------------------------------
+    # -- settings that may change between steps ---------------------------------------------------
 
-    def _instead(self, name: str) -> str:
+    def _remedy(self, name: str) -> str:
         return (
-            f"Make a new model: {type(self).__name__}.from_config"
+            f"Create a new model: {type(self).__name__}.from_config"
             f"({{**model.get_config(), {name!r}: ...}})."
         )
 
@@ -93,19 +94,19 @@ class Trainer(Fixed, keras.Model):
         return self.weight_states[name].current(self.steps)
 
     def check_weights(self, weights: dict[str, Any]) -> None:
-        """Raise a ValueError if weights, numbers and schedules, make no objective together."""
+        """Raise a ValueError if a combination of weights (numbers or schedules) is invalid."""
 
     def check_batch_size(self, size: int) -> None:
-        """Raise a ValueError if a player cannot learn from batches of `size` images."""
+        """Raise a ValueError if a player cannot learn from player batches of `size` images."""
 
     def retrace(self) -> None:
-        """Let the compiled steps be traced anew, also in the middle of `fit`."""
+        """Retrace the compiled steps, also in the middle of `fit`."""
         for name in ("train", "test"):
             if getattr(self, f"{name}_function", None) is not None:
                 getattr(self, f"make_{name}_function")(force=True)
 
     def sync(self) -> None:
-        """Bring variables back from where JAX keeps them during `fit`."""
+        """Copy the training state of JAX back to the variables, also during `fit`."""
         if hasattr(self, "jax_state_sync"):
             self.jax_state_sync()
 
@@ -130,42 +131,47 @@ class Trainer(Fixed, keras.Model):
         validation_batch_size=None,
         validation_freq=1,
     ):
-        """Train, as `keras.Model.fit`.
+        """Train the model, as `keras.Model.fit`.
 
         Args:
-            x: images (n, h, w, c), a data set's `batches`, or any stream of batches that Keras
+            x: Images (n, h, w, c), a data set's `batches`, or any stream of batches that Keras
                 reads.
-            y: labels of a model that learns from them. Other models reconstruct `x` itself: they
-                take `x` again here, and of `class_weight` the classes.
-            shuffle: of arrays: each epoch has an order of its own, from the model's seed and step.
-            sample_weight: (n,) numbers of at least 0: each image's terms count so many times, over
-                the number of images. Refused by models that compare the images of a batch.
-            steps_per_epoch: of arrays: may be more than they have batches.
-            Others: as in Keras.
+            y: Labels of a model that learns from them. Other models reconstruct `x` itself: they
+                accept `x` again here, or the classes of `class_weight`.
+            batch_size: Number of rows of a batch of arrays, divided among the players
+                (docs/training.md, "Player batch").
+            shuffle: Whether each epoch reads arrays in another order, from the model's seed and
+                step.
+            sample_weight: Weights (n,) of at least 0, by which the terms of each image are
+                multiplied. Models that compare the images of a batch reject them.
+            steps_per_epoch: Number of steps; for arrays it may exceed their number of batches.
+            Others: As in Keras.
 
         Returns:
-            a `keras.callbacks.History`.
+            A `keras.callbacks.History`.
 
         Raises:
-            ValueError: if the images are not what the model takes (shape, dtype, range, NaN), the
-                data are empty, a batch is too small for the objective, labels are missing or
-                malformed, or an argument cannot take effect.
-            FloatingPointError: if a term or a gradient is not finite. The model holds the state
-                before that step. With `keras.callbacks.TerminateOnNaN` training ends without.
+            ValueError: If the images do not fit the model (shape, dtype, range, NaN), the data are
+                empty, a batch is too small for the objective, labels are missing or malformed, or
+                an argument cannot take effect.
+            FloatingPointError: If a term or a gradient is not finite. The model has the state
+                before that step. With `keras.callbacks.TerminateOnNaN` training ends without error.
         """
         self._assert_compile_called("fit")
-        self._check_owned()
-        held_out_size = validation_batch_size or batch_size
+        self._check_trainable()
+        validation_batch_size = validation_batch_size or batch_size
         if validation_data is not None:
-            validation_data = self._checked(validation_data, held_out_size, name="validation_data")
+            validation_data = self._check_data(
+                validation_data, validation_batch_size, name="validation_data"
+            )
             validation_split = 0.0
-        x, y, sample_weight = self._checked(
+        x, y, sample_weight = self._check_data(
             (x, y, sample_weight),
             batch_size,
             training=True,
-            left_out=validation_split,
+            validation_split=validation_split,
             class_weight=class_weight,
-            sized=validation_data is None,
+            arrays_only=validation_data is None,
         )
         arrays = checks.is_array(x)
         if arrays and validation_split:
@@ -174,20 +180,22 @@ class Trainer(Fixed, keras.Model):
             x, y, sample_weight, batch_size, shuffle, class_weight, steps_per_epoch
         )
         if source is not None:
-            ahead = 2 if isinstance(source, feed.BatchesSource) and not backend.PREFETCHES else 0
-            x = feed.Feed(source, lambda: self._position(source.epoch_steps), ahead)
+            prefetch = 2 if isinstance(source, feed.StepSource) and not backend.PREFETCHES else 0
+            x = feed.EpochFeed(source, lambda: self._position(source.epoch_steps), prefetch)
             shuffle, steps_per_epoch = False, None
             if arrays:
                 y = sample_weight = None
         if validation_data is not None:
-            *held_out, held_out_size = self._in_order((*validation_data,), held_out_size)
-            validation_data = tuple(held_out)
-        watch = _Watch(self, callbacks)
+            *validation_arrays, validation_batch_size = self._evaluation_feed(
+                (*validation_data,), validation_batch_size
+            )
+            validation_data = tuple(validation_arrays)
+        monitor = _FitMonitor(self, callbacks)
         self._fault.assign([0, 0])
-        self._entered = self.steps_taken()
+        self._fit_step = self.steps_taken()
         try:
-            with warnings.catch_warnings(), checkpoints.skip_unmeasured(watch.others):
-                # An epoch that was saved in its middle ends early when it is taken up again.
+            with warnings.catch_warnings(), checkpoints.skip_unmeasured(monitor.others):
+                # An epoch that was saved in its middle is shorter when it is resumed.
                 warnings.filterwarnings("ignore", "Your input ran out of data") if source else None
                 super().fit(
                     backend.without_autotuning(x) if source else x,
@@ -195,7 +203,7 @@ class Trainer(Fixed, keras.Model):
                     batch_size=batch_size,
                     epochs=epochs,
                     verbose=verbose,
-                    callbacks=watch.callbacks,
+                    callbacks=monitor.callbacks,
                     validation_split=0.0 if arrays else validation_split,
                     validation_data=validation_data,
                     shuffle=shuffle,
@@ -204,37 +212,37 @@ class Trainer(Fixed, keras.Model):
                     initial_epoch=initial_epoch,
                     steps_per_epoch=steps_per_epoch,
                     validation_steps=validation_steps,
-                    validation_batch_size=held_out_size,
+                    validation_batch_size=validation_batch_size,
                     validation_freq=validation_freq,
                 )
         except _NotFinite as error:
             self._raise_fault()
             raise FloatingPointError(str(error)) from None
         finally:
-            self._initial_epoch = None  # what a callback restored is for this training only
-            watch.leave()
-            if isinstance(x, feed.Feed):
+            self._initial_epoch = None  # a callback restored it for this training only
+            monitor.remove()
+            if isinstance(x, feed.EpochFeed):
                 x.close()
-        if not watch.tolerant:
+        if not monitor.tolerant:
             self._raise_fault()
         return self.history
 
     def _source(self, x, y, weights, batch_size, shuffle, class_weight, epoch_steps):
-        """Return where the batches of `fit` come from, or None for a stream that Keras reads."""
+        """Return the source of the batches of `fit`, or None for a stream that Keras reads."""
         if isinstance(x, Batches):
-            return feed.BatchesSource(x, epoch_steps or len(x))
+            return feed.StepSource(x, epoch_steps or len(x))
         if checks.is_array(x):
             if not self.labeled and class_weight is None:
                 y = None
             rows = [a if a is None else to_numpy(a) for a in (x, y, weights)]
             return feed.ArraySource(rows, batch_size or 32, self.seed, shuffle, epoch_steps)
-        own_order = isinstance(x, keras.utils.PyDataset) and shuffle and not epoch_steps
-        if own_order and x.num_batches and x.workers <= 1 and not x.use_multiprocessing:
+        shuffled = isinstance(x, keras.utils.PyDataset) and shuffle and not epoch_steps
+        if shuffled and x.num_batches and x.workers <= 1 and not x.use_multiprocessing:
             return feed.PyDatasetSource(x, self.seed)
         return None
 
-    def _in_order(self, data: tuple, batch_size: int | None) -> tuple:
-        """Return arrays and the size of their batches as evaluation reads them without delay."""
+    def _evaluation_feed(self, data: tuple, batch_size: int | None) -> tuple:
+        """Return arrays and their batch size in the form that evaluation reads fastest."""
         x, y, weights = data
         if not backend.PREFETCHES or not checks.is_array(x):
             return *data, batch_size
@@ -242,14 +250,14 @@ class Trainer(Fixed, keras.Model):
         source = feed.ArraySource(
             rows, batch_size or 32, self.seed, shuffle=False, epoch_steps=None
         )
-        return backend.without_autotuning(feed.Feed(source, lambda: (0, 0))), None, None, None
+        return backend.without_autotuning(feed.EpochFeed(source, lambda: (0, 0))), None, None, None
 
     def _position(self, epoch_steps: int) -> tuple[int, int]:
-        """Return at which step the epoch begins that is about to, and what of it is done."""
-        step, begun = self.steps_taken(), int(ops.convert_to_numpy(self._epoch_start))
-        restored, self._entered = self._entered not in (None, step), None
-        if restored and begun < step < begun + epoch_steps:  # in the middle of an epoch
-            return begun, step - begun
+        """Return the first step of the next epoch, and how many of its steps were taken already."""
+        step, start = self.steps_taken(), int(ops.convert_to_numpy(self._epoch_start))
+        restored, self._fit_step = self._fit_step not in (None, step), None
+        if restored and start < step < start + epoch_steps:  # in the middle of an epoch
+            return start, step - start
         self._epoch_start.assign(step)
         return step, 0
 
@@ -269,20 +277,22 @@ class Trainer(Fixed, keras.Model):
     ):
         """Return the model's terms on `x`, as `keras.Model.evaluate`.
 
-        Every player sees every sample: nothing is learned, so no batch is shared out. The noise is
-        that of evaluation, a function of seed and step: two evaluations give the same numbers, and
-        training goes on as if there had been none.
+        Every player sees every sample: batches are not divided. Noise comes from a separate
+        generator, a function of seed and step: two evaluations give the same numbers, and later
+        training is the same with and without them.
 
-        Args: as `fit`, and Keras's.
+        Args: As `fit`, and Keras's.
 
         Raises:
-            ValueError: as `fit`.
+            ValueError: As `fit`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):
             self._assert_compile_called("evaluate")
-            x, y, sample_weight = self._checked((x, y, sample_weight), batch_size)
-            x, y, sample_weight, batch_size = self._in_order((x, y, sample_weight), batch_size)
-        with self.observing():
+            x, y, sample_weight = self._check_data((x, y, sample_weight), batch_size)
+            x, y, sample_weight, batch_size = self._evaluation_feed(
+                (x, y, sample_weight), batch_size
+            )
+        with self.evaluation_seeds():
             return super().evaluate(
                 x,
                 y,
@@ -298,21 +308,21 @@ class Trainer(Fixed, keras.Model):
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Return the reconstructions of `x`, floats in [0, 1], as `keras.Model.predict`."""
         x = inputs.check_batches(self, x, batch_size, only_images=True)
-        x, *_, batch_size = self._in_order((x, None, None), batch_size)
-        with self.observing():
+        x, *_, batch_size = self._evaluation_feed((x, None, None), batch_size)
+        with self.evaluation_seeds():
             return super().predict(
                 x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
             )
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-        """Learn from one batch, as `keras.Model.train_on_batch`.
+        """Train on one batch, as `keras.Model.train_on_batch`.
 
         Raises:
-            ValueError, FloatingPointError: as `fit`.
+            ValueError, FloatingPointError: As `fit`.
         """
         self._assert_compile_called("train_on_batch")
-        self._check_owned()
-        x, y, sample_weight = self._checked(
+        self._check_trainable()
+        x, y, sample_weight = self._check_data(
             (x, y, sample_weight), _rows(x), training=True, class_weight=class_weight
         )
         self._fault.assign([0, 0])
@@ -323,27 +333,27 @@ class Trainer(Fixed, keras.Model):
         return logs
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
-        """Return the terms on one batch, as `evaluate` does."""
+        """Return the terms on one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
-        x, y, sample_weight = self._checked((x, y, sample_weight), _rows(x))
-        with self.observing():
+        x, y, sample_weight = self._check_data((x, y, sample_weight), _rows(x))
+        with self.evaluation_seeds():
             return super().test_on_batch(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
     @contextlib.contextmanager
-    def observing(self) -> Iterator[None]:
-        """Draw from generators of evaluation, and put those of training back afterward."""
+    def evaluation_seeds(self) -> Iterator[None]:
+        """Use the seeds of evaluation, and restore those of training afterward."""
         step = self.steps_taken()
         seeds = self._seeds()
-        before = [ops.convert_to_numpy(seed) for seed in seeds]
+        training_seeds = [ops.convert_to_numpy(seed) for seed in seeds]
         for number, seed in enumerate(seeds):
-            own = np.random.SeedSequence([self.seed, step, number]).generate_state(2) >> 1
-            seed.assign(own.astype(before[number].dtype))
+            value = np.random.SeedSequence([self.seed, step, number]).generate_state(2) >> 1
+            seed.assign(value.astype(training_seeds[number].dtype))
         try:
-            with backend.global_generators_kept():
+            with backend.preserve_global_generators():
                 yield
         finally:
             self.sync()
-            for seed, value in zip(seeds, before, strict=True):
+            for seed, value in zip(seeds, training_seeds, strict=True):
                 seed.assign(value)
 
     def _seeds(self) -> list:
@@ -351,18 +361,23 @@ class Trainer(Fixed, keras.Model):
 
     # -- checks -----------------------------------------------------------------------------------
 
-    def _checked(
+    def _check_data(
         self,
         data: Any,
         batch_size: int | None,
         *,
         training: bool = False,
-        left_out: float = 0.0,
+        validation_split: float = 0.0,
         class_weight: Any = None,
-        sized: bool = True,
+        arrays_only: bool = True,
         name: str = "x",
     ) -> tuple[Any, Any, Any]:
-        """Return images, labels and weights after all checks that can be made before a step."""
+        """Check images, labels and weights as far as possible before a step, and return them.
+
+        Args:
+            arrays_only: Whether a `batch_size` is rejected for data that are no arrays.
+            Others: As `inputs.check_batches`.
+        """
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(weights, (list, tuple)):
             weights = np.asarray(weights)
@@ -376,53 +391,53 @@ class Trainer(Fixed, keras.Model):
             batch_size,
             training=training,
             name=name,
-            left_out=left_out,
+            validation_split=validation_split,
             labels=y,
             sample_weight=weights,
             classes=class_weight is not None,
         )
-        if batch_size is not None and sized and not checks.is_array(x):
+        if batch_size is not None and arrays_only and not checks.is_array(x):
             raise ValueError(
-                f"`batch_size` is for arrays. `{name}` comes in batches already: leave it out, and "
-                f"choose their size where they are made. Got {batch_size!r}."
+                f"`batch_size` is for arrays. `{name}` comes in batches already: omit it, and "
+                f"choose their size where they are created. Got {batch_size!r}."
             )
         if weights is not None and y is None and checks.is_array(x):
             y = x  # Keras drops weights that come without labels
         return x, y, weights
 
     def _check_weighting(self, name: str) -> None:
-        if not _weighs_images(type(self)):
+        if not _supports_sample_weight(type(self)):
             raise ValueError(
-                f"{type(self).__name__} compares the images of a batch, so an image cannot have a "
-                f"weight of its own: leave `{name}` out, or draw some images more often. Models "
-                "that take weights: VAE, BetaVAE, Autoencoder, QLAE and those of pairs."
+                f"{type(self).__name__} compares the images of a batch, so single images cannot be "
+                f"weighted: omit `{name}`, or draw some images more often. Models that accept "
+                "weights: VAE, BetaVAE, Autoencoder, QLAE and those of pairs."
             )
 
-    def _check_owned(self) -> None:
-        """Raise a ValueError if what is trainable has changed since `compile`."""
+    def _check_trainable(self) -> None:
+        """Raise a ValueError if the trainable variables have changed since `compile`."""
 
     # -- steps that are not finite ----------------------------------------------------------------
 
     def _raise_fault(self) -> None:
-        """Raise what the last step that was not taken has left."""
+        """Raise the error of the first skipped step, if any."""
         step, reason = ops.convert_to_numpy(self._fault).tolist()
         if not reason:
             return
-        kept = f"Training stopped at step {step + 1}, and the model is as it was before: "
+        prefix = f"Training stopped at step {step + 1}, with the model as before that step: "
         if reason == FEW_IMAGES:
-            raise ValueError(f"{kept}{inputs.too_few(self)}")
+            raise ValueError(f"{prefix}{inputs.too_few_rows(self)}")
         if reason == BAD_IMAGES:
             raise ValueError(
-                f"{kept}images as floats must lie in [0, 1] (or be uint8 in 0..255), without NaN. "
-                "Those of this batch do not."
+                f"{prefix}images as floats must lie in [0, 1] (or be uint8 in 0..255), without "
+                "NaN. Those of this batch do not."
             )
         raise FloatingPointError(
-            f"{kept}{self._reasons()[reason]} is not finite. A lower learning rate, `clipnorm` in "
-            "the optimizer, or a smaller weight may help."
+            f"{prefix}{self._reasons()[reason]} is not finite. A lower learning rate, `clipnorm` "
+            "in the optimizer, or a smaller weight may help."
         )
 
     def _reasons(self) -> dict[int, str]:
-        """Return what each reason above those of images stands for."""
+        """Return the name of each term and gradient by its reason number."""
         first = BAD_IMAGES + 1
         names = [f"`{term}`" for term in self.terms]
         names += [f"the gradient of `{player}`" for player in self.players]
@@ -443,30 +458,31 @@ class Trainer(Fixed, keras.Model):
 
 
 def _rows(x: Any) -> int | None:
-    """Return how many rows a single batch has; what is no array is refused later."""
+    """Return the number of rows of a single batch, None for other data (rejected later)."""
     return x.shape[0] if checks.is_array(x) and x.shape else None
 
 
 class _NotFinite(Exception):
-    """A step was not finite: `fit` is to end."""
+    """Stop `fit` after a step that was not finite."""
 
 
-class _Watch(keras.callbacks.Callback):
-    """Be the first callback of `fit`: end it after a bad step, and have scores measured early.
+class _FitMonitor(keras.callbacks.Callback):
+    """Stop `fit` after a step that is not finite, and add scores to the logs of an epoch.
 
-    The callbacks of the caller keep their order. Those that add scores to the logs are asked for
-    them here, so that all others see them.
+    It is the first callback of `fit`; the caller's callbacks keep their order. Callbacks that
+    measure scores are called here, so that all others see the scores.
 
     Args:
-        model: the model that is trained.
-        callbacks: of the caller.
+        model: Model that is trained.
+        callbacks: Callbacks of the caller.
 
     Attributes:
-        callbacks: all of them.
-        tolerant: whether one of them deals with numbers that are not finite.
+        callbacks: This callback and those of the caller.
+        others: Callbacks of the caller, as a list.
+        tolerant: Whether one of them handles numbers that are not finite.
     """
 
-    async_safe = True  # does not touch the model in the middle of an epoch
+    async_safe = True  # does not use the model in the middle of an epoch
 
     def __init__(self, model: Trainer, callbacks: Any):
         super().__init__()
@@ -479,8 +495,8 @@ class _Watch(keras.callbacks.Callback):
             self.callbacks = [self, *self.others]
         self.tolerant = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in self.others)
 
-    def leave(self) -> None:
-        """Leave a list that is the caller's own."""
+    def remove(self) -> None:
+        """Remove this callback from a `CallbackList` of the caller."""
         if isinstance(self.callbacks, keras.callbacks.CallbackList):
             self.callbacks.callbacks.remove(self)
 
@@ -501,11 +517,11 @@ class _Watch(keras.callbacks.Callback):
                 self._trained.stop_training = True
 
 
-def _weighs_images(cls: type) -> bool:
-    """Return whether a class, or the one that wrote its objective, says so."""
+def _supports_sample_weight(cls: type) -> bool:
+    """Return the flag of the class that defines the objective, False if it states none."""
     for c in cls.__mro__:
-        if "weighs_images" in vars(c):
-            return vars(c)["weighs_images"]
+        if "supports_sample_weight" in vars(c):
+            return vars(c)["supports_sample_weight"]
         if {"objective", "penalty"} & vars(c).keys():
             return False
     return False
@@ -514,8 +530,8 @@ def _weighs_images(cls: type) -> bool:
 def _check_class_weight(model: Trainer, x: Any, y: Any) -> None:
     if model.labeled:
         raise ValueError(
-            f"The labels of {type(model).__name__} are no classes: leave `class_weight` out, or "
-            "pass `sample_weight`."
+            f"The labels of {type(model).__name__} are no classes: omit `class_weight`, or pass "
+            "`sample_weight`."
         )
     if isinstance(x, Batches) or (checks.is_array(x) and y is None):
         raise ValueError(
@@ -524,13 +540,14 @@ def _check_class_weight(model: Trainer, x: Any, y: Any) -> None:
         )
 
 
-def _split(arrays: tuple, part: float) -> tuple[tuple, tuple]:
-    """Cut the last `part` of all rows off, as Keras does."""
+def _split(arrays: tuple, fraction: float) -> tuple[tuple, tuple]:
+    """Split off the last `fraction` of all rows, as Keras does."""
     rows = len(arrays[0])
-    at = math.floor(rows * (1.0 - part))
+    at = math.floor(rows * (1.0 - fraction))
     if not 0 < at < rows:
         raise ValueError(
-            f"`validation_split` must leave images on both sides of {rows}. Got {part!r}."
+            f"`validation_split` must divide {rows} images into two sets that are not empty. "
+            f"Got {fraction!r}."
         )
     first, last = (
         tuple(None if a is None else a[cut] for a in arrays) for cut in (slice(at), slice(at, None))

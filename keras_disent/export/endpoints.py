@@ -64,23 +64,23 @@ def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
         return ops.cast(ops.round(ops.clip(255.0 * pictures, 0.0, 255.0)), "uint8")
 
     def reconstruct(images):
-        codes = model.encoded(images)[0]
-        return {"reconstructed": seen(model.decoded(codes))}
+        codes = model.encode_tensors(images)[0]
+        return {"reconstructed": seen(model.decode_tensors(codes))}
 
     def encode(images):
-        return dict(zip(model.encoding, model.encoded(images), strict=True))
+        return dict(zip(model.encoding, model.encode_tensors(images), strict=True))
 
     def decode(codes):
-        return {"decoded": seen(model.decoded(codes))}
+        return {"decoded": seen(model.decode_tensors(codes))}
 
     def traverse(images, latents, values):
-        codes = model.encoded(images)[0]
+        codes = model.encode_tensors(images)[0]
         dims = codes.shape[-1]
         turned = ops.cast(ops.equal(latents[:, None], ops.arange(dims, dtype="int32")), "float32")
         turned = turned[None, :, None]  # (1, l, 1, D)
         grid = codes[:, None, None] * (1 - turned) + values[None, None, :, None] * turned
         sizes = [ops.shape(array)[0] for array in (images, latents, values)]
-        decoded = seen(model.decoded(ops.reshape(grid, (-1, dims))))
+        decoded = seen(model.decode_tensors(ops.reshape(grid, (-1, dims))))
         return {"traversed": ops.reshape(decoded, (*sizes, *shape))}
 
     taken = Array("images", (None, *shape), "uint8")

@@ -37,8 +37,8 @@ def accelerate(network: Any) -> Any:
     return network
 
 
-def _way(layer, inputs) -> str:
-    """Return how to compute a layer: "keras", or a way of `backend.strided_convolutions`."""
+def _implementation(layer, inputs) -> str:
+    """Return how to compute a layer: "keras", or the result of `backend.strided_convolutions`."""
     (k, other_k), (s, other_s) = layer.kernel_size, layer.strides
     fits = (
         layer.padding == "same"
@@ -59,10 +59,10 @@ def _way(layer, inputs) -> str:
 
 def _convolve(layer, inputs):
     k, s = layer.kernel_size[0], layer.strides[0]
-    way = _way(layer, inputs)
-    if way == "keras" or inputs.shape[1] % s or inputs.shape[2] % s:
+    implementation = _implementation(layer, inputs)
+    if implementation == "keras" or inputs.shape[1] % s or inputs.shape[2] % s:
         return layers.Conv2D.call(layer, inputs)
-    if way == "native":
+    if implementation == "native":
         return layer.activation(backend.convolution(inputs, layer.kernel, layer.bias, s))
     low, blocks = (k - s) // 2, k // s
     x = ops.pad(inputs, ((0, 0), (low, k - s - low), (low, k - s - low), (0, 0)))
@@ -86,10 +86,10 @@ def _convolve(layer, inputs):
 def _convolve_transposed(layer, inputs):
     """Compute one matrix product and an overlap-add."""
     k, s = layer.kernel_size[0], layer.strides[0]
-    way = _way(layer, inputs)
-    if way == "keras":
+    implementation = _implementation(layer, inputs)
+    if implementation == "keras":
         return layers.Conv2DTranspose.call(layer, inputs)
-    if way == "native":
+    if implementation == "native":
         x = backend.transposed_convolution(inputs, layer.kernel, layer.bias, s)
         return layer.activation(x)
     low, blocks = (k - s) // 2, k // s

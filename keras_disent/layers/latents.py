@@ -1,7 +1,7 @@
-"""Probabilistic layers: posterior, prior and likelihood heads over the backend's distributions.
+"""Probabilistic layers: posterior, prior and pixel likelihoods.
 
 The distributions are TensorFlow Probability's on TensorFlow and JAX, and `torch.distributions` on
-PyTorch. All heads compute in float32, also in a model of mixed precision.
+PyTorch. All layers compute in float32, also in a model of mixed precision.
 """
 
 from __future__ import annotations
@@ -18,37 +18,35 @@ from keras_disent.layers.networks import initializers
 
 register = keras.saving.register_keras_serializable("keras_disent")
 LOG_TWO_PI = math.log(2 * math.pi)
+MIN_SCALE = 1 / (255 * math.sqrt(12))  # standard deviation of rounding a pixel to a byte
+MAX_LOG_VARIANCE = 30.0  # squared gradients then fit float32, with features up to 10,000
 
 
-LEAST_SCALE = 1 / (255 * math.sqrt(12))  # standard deviation of rounding a pixel to a byte
-MOST_LOG_VARIANCE = 30.0  # with features up to 10,000, squares of its gradients are float32
-
-
-class Seeds(keras.random.SeedGenerator):
-    """Seeds of independent draws: any seed of at least 0, any draw, any replica.
+class SeedGenerator(keras.random.SeedGenerator):
+    """Generate seeds of independent draws, on every replica, from an integer of any size.
 
     Args:
-        seed: int of at least 0, of any size.
+        seed: Random seed (int), at least 0.
     """
 
     def __init__(self, seed: int, **kwargs):
-        # Keras keeps 32 bits of a seed, or fewer: spread what was given over all of them.
+        # Keras keeps at most 32 bits of a seed: hash all of its bits into them.
         super().__init__(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1), **kwargs)
 
     def next(self, ordered=True):
-        return backend.spread(super().next(ordered))
+        return backend.scatter_seed(super().next(ordered))
 
 
 class Noise(keras.layers.Layer):
-    """Every random number that a model draws while it learns, from one seed.
+    """Draw all random numbers of a model's training from one seed.
 
     With `enabled = False` a sample is its mean, the columns of a permutation are rolled instead of
-    shuffled, and directions are always the same ones: the same on every backend, for tests and for
-    looking closely at a model. A step that has been traced keeps what it was traced with, until the
-    model is compiled again.
+    shuffled, and directions are constant. Results are then the same on every backend, for tests and
+    debugging. A traced step keeps the setting it was traced with, until the model is compiled
+    again.
 
     Args:
-        seed: int.
+        seed: Random seed (int).
 
     >>> noise = Noise(seed=0)
     >>> noise.enabled = False
@@ -59,7 +57,7 @@ class Noise(keras.layers.Layer):
     def __init__(self, seed: int, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.seed = seed
-        self.seed_generator = Seeds(seed)
+        self.seed_generator = SeedGenerator(seed)
         self.enabled = True
         self.built = True
 
@@ -72,7 +70,7 @@ class Noise(keras.layers.Layer):
         )
 
     def permute(self, codes):
-        """Shuffle each column of `codes` (n, latents) by itself: a sample of prod_d q(z_d)."""
+        """Shuffle each column of `codes` (n, latents) independently: a sample of prod_d q(z_d)."""
         if self.enabled:
             keys = keras.random.uniform(ops.shape(codes), dtype="float32", seed=self.seed_generator)
             order = ops.argsort(keys, axis=0)
@@ -87,8 +85,13 @@ class Noise(keras.layers.Layer):
     def directions(self, rows, latents: int, each: int):
         """Draw `each` vectors of random signs and as many Gaussian ones for each row.
 
+        Args:
+            rows: Number of rows (int or scalar tensor).
+            latents: Number of columns (int).
+            each: Number of vectors per row (int).
+
         Returns:
-            two tensors (each, rows, latents).
+            Two tensors (each, rows, latents).
         """
         if self.enabled:
             shape = (each, rows, latents)
@@ -107,14 +110,15 @@ class Noise(keras.layers.Layer):
 
 @register
 class GaussianPosterior(keras.layers.Layer):
-    """q(z|x): two dense heads from features to the mean and log-variance of a diagonal Gaussian.
+    """Map features to the posterior q(z|x): the mean and log-variance of a diagonal Gaussian.
 
     Args:
-        latent_dim: int, number of latents D.
-        seed: int, of the initial weights (Glorot uniform); None draws one.
+        latent_dim: Number of latents D (int).
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
-    Call: features (n, f) -> (mean, log_variance), each (n, D) float32; log-variances from -30 to 30
-    (beyond, squares of gradients would be no float32), with the gradient of what the head gives.
+    Call: features (n, f) -> (mean, log_variance), each (n, D) float32. Log-variances are clipped to
+    -30 and 30, beyond which squared gradients overflow float32; the clipping passes gradients
+    through.
 
     Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", equation 9.
 
@@ -138,8 +142,8 @@ class GaussianPosterior(keras.layers.Layer):
         self.log_variance_head.build(features_shape)
 
     def call(self, features):
-        return self.mean_head(features), bounded(
-            self.log_variance_head(features), -MOST_LOG_VARIANCE, MOST_LOG_VARIANCE
+        return self.mean_head(features), clip_straight_through(
+            self.log_variance_head(features), -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE
         )
 
     @staticmethod
@@ -152,10 +156,10 @@ class GaussianPosterior(keras.layers.Layer):
 
 
 class StandardNormalPrior(keras.layers.Layer):
-    """p(z) = N(0, I) over D latents.
+    """Represent the prior p(z) = N(0, I) over D latents.
 
     Args:
-        latent_dim: int, number of latents D.
+        latent_dim: Number of latents D (int).
 
     >>> prior = StandardNormalPrior(2)
     >>> prior.kl(ops.zeros((1, 2)), ops.zeros((1, 2))).shape[1]
@@ -184,8 +188,8 @@ class StandardNormalPrior(keras.layers.Layer):
         return 0.5 * (ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0)
 
 
-def bounded(values, low: float, high: float):
-    """Return values within bounds, with the gradient of values that have none."""
+def clip_straight_through(values, low: float, high: float):
+    """Clip values to [low, high]; the gradient is that of the values without clipping."""
     return values + ops.stop_gradient(ops.clip(values, low, high) - values)
 
 
@@ -195,7 +199,7 @@ def gaussian_log_density(codes, mean, log_variance):
 
 
 class Likelihood(keras.layers.Layer):
-    """p(x|z), given what the decoder puts out: (n, height, width, channels), any real numbers."""
+    """Define p(x|z) by the decoder's outputs, (n, height, width, channels) real numbers."""
 
     def __init__(self, **kwargs):
         kwargs["dtype"] = "float32"
@@ -219,13 +223,13 @@ class Likelihood(keras.layers.Layer):
 
 
 @register
-class Bernoulli(Likelihood):
-    """Pixels are coin flips; the decoder puts out logits.
+class BernoulliLikelihood(Likelihood):
+    """Model pixels as Bernoulli variables whose logits the decoder returns.
 
     Gray pixels in [0, 1] count as probabilities (cross-entropy), as in the published studies.
 
     >>> image, logits = ops.ones((1, 1, 1, 1)), ops.zeros((1, 1, 1, 1))
-    >>> round(float(Bernoulli().negative_log_likelihood(image, logits)[0]), 3)
+    >>> round(float(BernoulliLikelihood().negative_log_likelihood(image, logits)[0]), 3)
     0.693
     """
 
@@ -233,21 +237,21 @@ class Bernoulli(Likelihood):
         return backend.bernoulli(outputs, event_dims=3)
 
     def negative_log_likelihood(self, images, outputs):
-        # The distribution's own needs two logarithms for each pixel.
+        # `log_prob` of the distribution would compute two logarithms for each pixel.
         return ops.sum(ops.softplus(outputs) - images * outputs, axis=(1, 2, 3))
 
     def mean(self, outputs):
-        return ops.sigmoid(outputs)  # also where the batch has no size yet, as when exporting
+        return ops.sigmoid(outputs)  # also for batches of unknown size, as in an export
 
 
 @register
-class ContinuousBernoulli(Likelihood):
-    """Pixels are continuous in [0, 1]; the decoder puts out logits.
+class ContinuousBernoulliLikelihood(Likelihood):
+    """Model pixels as continuous Bernoulli variables whose logits the decoder returns.
 
     Source: Loaiza-Ganem & Cunningham 2019, "The continuous Bernoulli".
 
     >>> image, logits = ops.ones((1, 1, 1, 1)), ops.zeros((1, 1, 1, 1))
-    >>> abs(float(ContinuousBernoulli().negative_log_likelihood(image, logits)[0])) < 1e-6
+    >>> abs(float(ContinuousBernoulliLikelihood().negative_log_likelihood(image, logits)[0])) < 1e-6
     True
     """
 
@@ -259,7 +263,7 @@ class ContinuousBernoulli(Likelihood):
         return -ops.sum(density, axis=(1, 2, 3))
 
     def mean(self, outputs):
-        # Equation 8, written for logits; near 0 it is 0/0, and its series is exact enough.
+        # Equation 8, written for logits; near 0 it is 0/0, so a series replaces it.
         small = ops.abs(outputs) < 0.3
         logits = ops.where(small, ops.ones_like(outputs), outputs)
         mean = -1 / ops.expm1(-logits) - 1 / logits
@@ -268,25 +272,26 @@ class ContinuousBernoulli(Likelihood):
 
 
 @register
-class Gaussian(Likelihood):
-    """Pixels are Gaussian around the sigmoid of what the decoder puts out, with one scale for all.
+class GaussianLikelihood(Likelihood):
+    """Model pixels as Gaussian around the sigmoid of the decoder's outputs, with one shared scale.
 
     Args:
-        scale: float above 0, standard deviation of a pixel (of an image in [0, 1]).
-        learn_scale: bool, learn the scale with the decoder, starting from `scale`. It stays above
-            1 / (255 sqrt(12)), what rounding to bytes leaves of a pixel: without a floor, images
-            that can be reconstructed exactly would drive it to 0 and the objective to infinity.
+        scale: Standard deviation of a pixel (of an image in [0, 1]), a float above 0.
+        learn_scale: Whether the scale is learned with the decoder (bool), starting from `scale`. It
+            stays above 1 / (255 sqrt(12)), the error of rounding to bytes. Without this minimum,
+            images that can be reconstructed exactly would drive it to 0 and the objective to
+            infinity.
 
     Attributes:
-        scale: float, the scale now; it may be set between two `fit`.
+        scale: Current scale (float), which may be set between two `fit`.
 
     Raises:
-        ValueError: if `scale` is not above 0.
+        ValueError: If `scale` is not above 0.
 
     Source of the learned scale: Rybkin et al. 2021, "Simple and effective VAE training with
     calibrated decoders", equation 4.
 
-    >>> round(float(Gaussian(1.0).negative_log_likelihood(
+    >>> round(float(GaussianLikelihood(1.0).negative_log_likelihood(
     ...     ops.ones((1, 1, 1, 1)) / 2, ops.zeros((1, 1, 1, 1)))[0]), 3)
     0.919
     """
@@ -301,9 +306,9 @@ class Gaussian(Likelihood):
 
     @property
     def scale(self) -> float:
-        now = math.exp(float(ops.convert_to_numpy(self.log_scale)))
-        now = max(now, LEAST_SCALE) if self.learn_scale else now
-        return self._exact if math.isclose(now, self._exact, rel_tol=1e-6) else now
+        current = math.exp(float(ops.convert_to_numpy(self.log_scale)))
+        current = max(current, MIN_SCALE) if self.learn_scale else current
+        return self._exact if math.isclose(current, self._exact, rel_tol=1e-6) else current
 
     @scale.setter
     def scale(self, value: float) -> None:
@@ -315,7 +320,7 @@ class Gaussian(Likelihood):
     def distribution(self, outputs):
         mean, log_scale = ops.sigmoid(outputs), ops.convert_to_tensor(self.log_scale)
         if self.learn_scale:
-            log_scale = bounded(log_scale, math.log(LEAST_SCALE), math.inf)
+            log_scale = clip_straight_through(log_scale, math.log(MIN_SCALE), math.inf)
         return backend.normal(mean, ops.exp(log_scale) * ops.ones_like(mean), event_dims=3)
 
     def mean(self, outputs):
@@ -326,8 +331,8 @@ class Gaussian(Likelihood):
 
 
 LIKELIHOODS: dict[str, Any] = {
-    "bernoulli": Bernoulli,
-    "continuous_bernoulli": ContinuousBernoulli,
-    "gaussian": Gaussian,
-    "gaussian_learned_scale": lambda: Gaussian(learn_scale=True),
+    "bernoulli": BernoulliLikelihood,
+    "continuous_bernoulli": ContinuousBernoulliLikelihood,
+    "gaussian": GaussianLikelihood,
+    "gaussian_learned_scale": lambda: GaussianLikelihood(learn_scale=True),
 }

@@ -1,8 +1,9 @@
-"""The published networks, built at birth, and what a network of one's own must do.
+"""Published encoders, decoders and discriminators, and checks of custom networks.
 
-An encoder takes images (n, height, width, channels) of floats in [0, 1] and gives features (n, f);
-the model adds the two dense heads for the mean and log-variance. A decoder takes codes
-(n, latents) and gives (n, height, width, channels) real numbers, which the likelihood reads.
+An encoder maps images (n, height, width, channels) of floats in [0, 1] to features (n, f); the
+model adds the two dense heads for the mean and log-variance. A decoder maps codes (n, latents) to
+(n, height, width, channels) real numbers, which the likelihood reads. All networks have their
+weights when they are created.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from keras import layers
 from keras_disent._utils import checks
 from keras_disent.layers import style_networks
 
-CHANNELS_LAST = "channels_last"  # of every layer: Keras's global setting changes no network
+CHANNELS_LAST = "channels_last"  # for every layer, independent of Keras's global setting
 PERMUTING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # layers and operations of Keras
 
 
 @contextlib.contextmanager
 def precision(policy) -> Iterator[None]:
-    """Build layers under a dtype policy, whatever the global one is; None is the global one."""
-    before = keras.config.dtype_policy()
+    """Build layers under a dtype policy instead of the global one; None is the global one."""
+    global_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(keras.dtype_policies.get(policy))
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(global_policy)
 
 
 def part_seed(seed: int, part: str) -> int:
-    """Return the seed of the initial weights of one part of a model with this seed.
+    """Derive the seed of the initial weights of one part from the seed of a model.
 
-    Any two parts of any two models differ.
+    Any two parts of any two models get different seeds.
 
     Args:
-        seed: int of at least 0, of any size.
-        part: name, such as "encoder".
+        seed: Random seed of the model (int), at least 0, of any size.
+        part: Name of the part, such as "encoder".
 
     >>> part_seed(1, "encoder") == part_seed(0, "decoder")
     False
@@ -54,10 +55,10 @@ def part_seed(seed: int, part: str) -> int:
 
 
 def initializers(seed: int | None) -> Iterator[keras.initializers.Initializer]:
-    """Give one Glorot initializer after another, each with its own seed, all fixed by `seed`."""
-    draw = np.random.default_rng(seed)
+    """Yield Glorot uniform initializers without end, whose seeds are drawn from `seed`."""
+    rng = np.random.default_rng(seed)
     while True:
-        yield keras.initializers.GlorotUniform(seed=int(draw.integers(2**31)))
+        yield keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
 
 
 def _units(width: float, published: int) -> int:
@@ -72,19 +73,19 @@ def conv_encoder(
     units: tuple[int, ...] = (256,),
     seed: int | None = None,
 ) -> keras.Model:
-    """Four strided convolutions (32, 32, 64, 64), then 256 features.
+    """Build an encoder of four strided convolutions (32, 32, 64, 64) and 256 dense features.
 
     Args:
-        image_shape: (height, width, channels), sides divisible by 16.
-        width: float, multiplies every number of filters and units.
-        kernels: kernel side of each convolution; `(4, 4, 2, 2)` as in Locatello et al. 2019,
+        image_shape: Shape (height, width, channels) of an image, sides divisible by 16.
+        width: Factor (float) that multiplies every number of filters and units.
+        kernels: Kernel side of each convolution; `(4, 4, 2, 2)` as in Locatello et al. 2019,
             `(4, 4, 4, 4)` as in Higgins et al. 2017 and Burgess et al. 2018.
-        filters: number of filters of each convolution; four times 32 as in Burgess et al. 2018.
-        units: units of each dense layer; `(256, 256)` as in Burgess et al. 2018.
-        seed: int, of the initial weights (Glorot uniform); None draws one.
+        filters: Number of filters of each convolution; four times 32 as in Burgess et al. 2018.
+        units: Units of each dense layer; `(256, 256)` as in Burgess et al. 2018.
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Raises:
-        ValueError: if a side is not divisible by 16.
+        ValueError: If a side is not divisible by 16.
 
     >>> conv_encoder((32, 32, 1)).output_shape
     (None, 256)
@@ -117,19 +118,21 @@ def conv_decoder(
     units: tuple[int, ...] = (256,),
     seed: int | None = None,
 ) -> keras.Model:
-    """256 units, then four transposed convolutions (64, 32, 32, channels), 4x4, stride 2.
+    """Build a decoder: 256 units, then four 4x4 transposed convolutions of stride 2.
+
+    The transposed convolutions have 64, 32, 32 and `channels` filters.
 
     Args:
-        image_shape: (height, width, channels), sides divisible by 16.
-        latent_dim: int, number of latents.
-        width: float, multiplies every number of filters and units.
-        filters: number of filters of each transposed convolution but the last; three times 32 as in
+        image_shape: Shape (height, width, channels) of an image, sides divisible by 16.
+        latent_dim: Number of latents (int).
+        width: Factor (float) that multiplies every number of filters and units.
+        filters: Number of filters of each transposed convolution but the last; three times 32 as in
             Burgess et al. 2018.
-        units: units of each dense layer but the last; `(256, 256)` as in Burgess et al. 2018.
-        seed: int, of the initial weights (Glorot uniform); None draws one.
+        units: Units of each dense layer but the last; `(256, 256)` as in Burgess et al. 2018.
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Raises:
-        ValueError: if a side is not divisible by 16.
+        ValueError: If a side is not divisible by 16.
 
     Source: Locatello et al. 2019, "Challenging common assumptions", appendix.
 
@@ -169,7 +172,7 @@ def conv_decoder(
 def mlp_encoder(
     image_shape: tuple[int, int, int], width: float = 1.0, seed: int | None = None
 ) -> keras.Model:
-    """Two dense layers of 1200 units (ReLU).
+    """Build an encoder of two dense layers of 1200 units (ReLU).
 
     Source: Higgins et al. 2017, "beta-VAE", table 1.
 
@@ -192,7 +195,7 @@ def mlp_decoder(
     width: float = 1.0,
     seed: int | None = None,
 ) -> keras.Model:
-    """Three dense layers of 1200 units (tanh).
+    """Build a decoder of three dense layers of 1200 units (tanh).
 
     Source: Higgins et al. 2017, "beta-VAE", table 1.
 
@@ -219,7 +222,9 @@ def discriminator(
     seed: int | None = None,
     width: float = 1.0,
 ) -> keras.Model:
-    """Dense layers with leaky ReLU (slope 0.2), then two logits: joint, permuted.
+    """Build a discriminator of codes: leaky ReLU layers (slope 0.2) and two logits.
+
+    The logits are those of joint and of permuted codes.
 
     Args:
         latent_dim: Number of latents.
@@ -272,57 +277,62 @@ DECODERS: dict[str, Any] = {
 }
 
 
-# -- networks of one's own ------------------------------------------------------------------------
+# -- custom networks ------------------------------------------------------------------------------
 
 
 def check_encoder(encoder: Any, image_shape: tuple[int, int, int], name: str = "encoder") -> int:
-    """Check an encoder, images (n, h, w, c) to features (n, f); return f.
+    """Check an encoder from images (n, h, w, c) to features (n, f); return f.
 
     Args:
-        name: what it is called in errors.
+        encoder: Keras model.
+        image_shape: Shape (height, width, channels) of an image.
+        name: Name of the argument in errors.
 
     Raises:
-        ValueError: states the rule, then what the network gives.
+        ValueError: States the rule, then what the network returns.
     """
-    got = _output_shape(encoder, name, image_shape)
+    shape = _output_shape(encoder, name, image_shape)
     _check_channels_last(encoder, name, "before")
-    if len(got) != 2:
+    if len(shape) != 2:
         raise ValueError(
-            f"`{name}` must give features of shape (n, f), one row per image; the model adds its "
-            f"own heads. Got {_with_n(got)}."
+            f"`{name}` must give features of shape (n, f), one row per image; the model adds the "
+            f"heads. Got {_with_n(shape)}."
         )
-    return got[1]
+    return shape[1]
 
 
 def check_decoder(
     decoder: Any, image_shape: tuple[int, int, int], latent_dim: int, name: str = "decoder"
 ) -> None:
-    """Check a decoder: codes (n, latent_dim) to (n, h, w, c).
+    """Check a decoder from codes (n, latent_dim) to (n, h, w, c).
 
     Args:
-        name: what it is called in errors.
+        decoder: Keras model.
+        image_shape: Shape (height, width, channels) of an image.
+        latent_dim: Number of latents.
+        name: Name of the argument in errors.
 
     Raises:
-        ValueError: states the rule, then what the network gives.
+        ValueError: States the rule, then what the network returns.
     """
-    got = _output_shape(decoder, name, (latent_dim,))
+    shape = _output_shape(decoder, name, (latent_dim,))
     _check_channels_last(decoder, name, "after")
-    if got[1:] != image_shape:
+    if shape[1:] != image_shape:
         raise ValueError(
             f"`{name}` must give outputs of shape {_with_n((0, *image_shape))}, as `image_shape`. "
-            f"Got {_with_n(got)}."
+            f"Got {_with_n(shape)}."
         )
 
 
 def check_discriminator(discriminator: Any, latent_dim: int) -> None:
-    """Check a discriminator: codes (n, latent_dim) to two logits (n, 2).
+    """Check a discriminator from codes (n, latent_dim) to two logits (n, 2).
 
     Raises:
-        ValueError: states the rule, then what the network gives.
+        ValueError: States the rule, then what the network returns.
     """
-    got = _output_shape(discriminator, "discriminator", (latent_dim,))
-    if got[1:] != (2,):
-        raise ValueError(f"`discriminator` must give two logits (n, 2). Got {_with_n(got)}.")
+    shape = _output_shape(discriminator, "discriminator", (latent_dim,))
+    if shape[1:] != (2,):
+        raise ValueError(f"`discriminator` must give two logits (n, 2). Got {_with_n(shape)}.")
 
 
 def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tuple:
@@ -348,10 +358,12 @@ def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tupl
 
 
 def _check_channels_last(network: Any, name: str, where: str) -> None:
-    """Check that no layer takes the axes of images in another order than they have.
+    """Check that the network reads the axes of images as channels last.
 
     Args:
-        where: "before" or "after", where a layer that permutes axes makes up for it.
+        network: Keras model.
+        name: Name of the argument in errors.
+        where: Whether a permuting layer must come "before" or "after" a channels first layer.
     """
     steps = _steps(network)
     for step in steps if where == "before" else reversed(steps):
@@ -359,20 +371,20 @@ def _check_channels_last(network: Any, name: str, where: str) -> None:
             return
         if getattr(step, "data_format", CHANNELS_LAST) != CHANNELS_LAST and _has_channels(step):
             raise ValueError(
-                f"`{name}` must take the axes of images as (n, height, width, channels): give "
-                f"layer '{step.name}' data_format='channels_last', or put a keras.layers.Permute "
-                f"{where} it. Got data_format={step.data_format!r}."
+                f"`{name}` must read the axes of images as (n, height, width, channels): pass "
+                f"data_format='channels_last' to layer '{step.name}', or put a "
+                f"keras.layers.Permute {where} it. Got data_format={step.data_format!r}."
             )
 
 
 def _steps(network: Any) -> list:
-    """Return the layers and operations of a network in order, those of layers inside layers too."""
-    inside = getattr(network, "operations", None) or getattr(network, "_layers", None)
-    return [step for part in inside for step in _steps(part)] if inside else [network]
+    """Return the layers and operations of a network in order, with those of nested layers."""
+    parts = getattr(network, "operations", None) or getattr(network, "_layers", None)
+    return [step for part in parts for step in _steps(part)] if parts else [network]
 
 
 def _has_channels(layer: Any) -> bool:
-    """Return whether a layer takes more than rows and columns; so it is where nothing is known."""
+    """Return whether the input of a layer has more than two axes; True if it is unknown."""
     try:
         return len(layer.input.shape) > 2
     except (AttributeError, ValueError):

@@ -1,4 +1,4 @@
-"""Mean and scale of all that was seen, batch by batch."""
+"""Running mean and variance, and standardization by them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from keras_disent.engine import backend
 
 
 class RunningStandardization(keras.layers.Layer):
-    """Values less their mean, over their standard deviation, both over what `update` has seen.
+    """Standardize columns by a running mean and standard deviation, which `update` maintains.
 
-    Before the first update it changes nothing.
+    Before the first update values are returned unchanged.
 
     Args:
-        columns: int.
-        window: After how many rows the moments become those of about the last so many.
+        columns: Number of columns (int).
+        window: Number of rows of the running moments: beyond it, they are those of about the last
+            `window` rows.
 
     Call: (n, columns) -> (n, columns).
 
@@ -46,7 +47,7 @@ class RunningStandardization(keras.layers.Layer):
         self.built = True
 
     def update(self, values, weights=None) -> None:
-        """Take values (n, columns) into account, each as often as its weight (n, 1) says.
+        """Update the moments by values (n, columns), weighted by `weights` (n, 1) or equally.
 
         Source: Chan et al. 1979, "Updating formulae", equation 2.1.
         """
@@ -57,25 +58,27 @@ class RunningStandardization(keras.layers.Layer):
         else:
             weights = backend.all_gather(ops.cast(weights, "float32"))
             n = ops.sum(weights)
-            parts = weights / ops.maximum(n, 1e-12)
-            mean = ops.sum(parts * values, axis=0)
-            variance = ops.sum(parts * ops.square(values - mean), axis=0)
-        count, shift, before = (
+            fractions = weights / ops.maximum(n, 1e-12)
+            mean = ops.sum(fractions * values, axis=0)
+            variance = ops.sum(fractions * ops.square(values - mean), axis=0)
+        count, shift, old_variance = (
             ops.convert_to_tensor(v) for v in (self.count, self.shift, self.variance)
         )
         total = count + n
-        new, gap = n / ops.maximum(total, 1e-12), mean - shift
-        # Before the first update the variance is not one of values, but `new` is 1.
-        after = before + new * (variance - before + (1 - new) * ops.square(gap))
-        self.variance.assign(after)
-        self.shift.assign(shift + new * gap)
+        fraction, gap = n / ops.maximum(total, 1e-12), mean - shift
+        # In the first update `old_variance` is a placeholder, but `fraction` is 1.
+        new_variance = old_variance + fraction * (
+            variance - old_variance + (1 - fraction) * ops.square(gap)
+        )
+        self.variance.assign(new_variance)
+        self.shift.assign(shift + fraction * gap)
         self.count.assign(ops.minimum(total, self.window))
 
     def call(self, values):
         return (values - self.shift) / self._scale()
 
     def inverse(self, standardized):
-        """Return the values (n, columns) of standardized ones."""
+        """Map standardized values (n, columns) back to the original scale."""
         return standardized * self._scale() + self.shift
 
     def _scale(self):

@@ -1,9 +1,9 @@
-"""The published networks of QLAE and Tripod: codes steer a decoder as a style, layer by layer.
+"""Published networks of QLAE and Tripod, whose decoders read codes as a style.
 
 Both decoders begin with a learned constant. After each convolution every channel is normalized over
 the pixels of its image (instance normalization), and scaled and shifted by numbers computed from
-the code: adaptive instance normalization, Huang & Belongie 2017. Weights begin uniform within
-1 / sqrt(inputs of a unit), as in the authors' code.
+the code: adaptive instance normalization, Huang & Belongie 2017. Initial weights are uniform within
++-1 / sqrt(inputs of a unit), as in the authors' code.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from keras import layers, ops
 
 from keras_disent._utils import checks
 
-_LAST: dict[str, Any] = {"data_format": "channels_last"}
+_CHANNELS_LAST: dict[str, Any] = {"data_format": "channels_last"}
 
 
 def qlae_encoder(
     image_shape: tuple[int, int, int], width: float = 1.0, seed: int | None = None
 ) -> keras.Model:
-    """Twelve convolutions with instance normalization and leaky ReLU (0.2), then 256 and 256 units.
+    """Build QLAE's encoder: twelve convolutions, then dense layers of 256 and 256 units (ReLU).
 
-    Three for each of 32, 64, 128 and 256 filters: 3x3, 3x3, and 4x4 with stride 2; without biases.
+    There are three convolutions for each of 32, 64, 128 and 256 filters: 3x3, 3x3, and 4x4 with
+    stride 2. They have no biases, and are followed by instance normalization and leaky ReLU (0.2).
 
     Args:
-        image_shape: (height, width, channels), sides divisible by 16, at least 32.
-        width: float, multiplies every number of filters and units.
-        seed: int, of the initial weights; None draws one.
+        image_shape: Shape (height, width, channels) of an image, sides divisible by 16, at least
+            32.
+        width: Factor (float) that multiplies every number of filters and units.
+        seed: Random seed of the initial weights (int). None draws one.
 
     Raises:
-        ValueError: if a side is not divisible by 16, or below 32.
+        ValueError: If a side is not divisible by 16, or below 32.
 
     Source: Hsu et al. 2023, "Disentanglement via latent quantization"; the network "image" of its
     code.
@@ -47,7 +49,7 @@ def qlae_encoder(
             x = new.convolution(x, new.units(filters), kernel, stride, use_bias=False)
             x = layers.GroupNormalization(groups=-1, epsilon=1e-6)(x)
             x = layers.LeakyReLU(negative_slope=0.2)(x)
-    x = layers.Flatten(**_LAST)(x)
+    x = layers.Flatten(**_CHANNELS_LAST)(x)
     for _ in range(2):
         x = new.dense(x, new.units(256), activation="relu")
     return keras.Model(images, x, name="encoder")
@@ -59,21 +61,23 @@ def qlae_decoder(
     width: float = 1.0,
     seed: int | None = None,
 ) -> keras.Model:
-    """A learned constant (4, 4, 256) and twelve transposed convolutions in the style of the code.
+    """Build QLAE's decoder: a learned constant and twelve transposed convolutions with a style.
 
-    Three for each of 256, 128, 64 and 32 filters: 3x3, 3x3, and 4x4 with stride 2; each is followed
-    by leaky ReLU (0.2) and adaptive instance normalization. Its scales and shifts are ReLU units of
-    a style of 256 numbers, which two dense ReLU layers make of the code. A 3x3 convolution gives
-    the outputs. The constant is as large as the image divided by 16.
+    The constant has shape (4, 4, 256) for images of 64 x 64, and in general the image's sides
+    divided by 16. There are three transposed convolutions for each of 256, 128, 64 and 32 filters:
+    3x3, 3x3, and 4x4 with stride 2. Each is followed by leaky ReLU (0.2) and adaptive instance
+    normalization. Its scales and shifts are ReLU units of a style of 256 numbers, which two dense
+    ReLU layers compute from the code. A 3x3 convolution returns the outputs.
 
     Args:
-        image_shape: (height, width, channels), sides divisible by 16, at least 32.
-        latent_dim: int, number of latents.
-        width: float, multiplies every number of filters and units.
-        seed: int, of the initial weights; None draws one.
+        image_shape: Shape (height, width, channels) of an image, sides divisible by 16, at least
+            32.
+        latent_dim: Number of latents (int).
+        width: Factor (float) that multiplies every number of filters and units.
+        seed: Random seed of the initial weights (int). None draws one.
 
     Raises:
-        ValueError: if a side is not divisible by 16, or below 32.
+        ValueError: If a side is not divisible by 16, or below 32.
 
     Source: Hsu et al. 2023, "Disentanglement via latent quantization"; the network "style_image" of
     its code.
@@ -102,13 +106,13 @@ def qlae_decoder(
 def tripod_encoder(
     image_shape: tuple[int, int, int], width: float = 1.0, seed: int | None = None
 ) -> keras.Model:
-    """Eight residual blocks with instance normalization and GELU, then the mean and 512 units.
+    """Build Tripod's encoder: eight residual blocks, global average pooling and 512 units.
 
-    Two blocks of two 3x3 convolutions for each of 32, 64, 128 and 256 filters, then a 2x2
-    convolution of stride 2 to twice as many. The last pixels are averaged; the dense layer of 512
-    units is normalized (layer normalization) and ends in GELU.
+    There are two blocks of two 3x3 convolutions for each of 32, 64, 128 and 256 filters, with
+    instance normalization and GELU. A 2x2 convolution of stride 2 then doubles the filters. The
+    dense layer of 512 units has layer normalization and GELU.
 
-    Args: as `qlae_encoder`.
+    Args: As `qlae_encoder`.
 
     Source: Hsu et al. 2024, "Tripod"; `ResidualEncoder` of its code.
 
@@ -121,7 +125,7 @@ def tripod_encoder(
         for _ in range(2):
             x = new.residual_block(x, new.units(filters))
         x = new.convolution(x, new.units(2 * filters), 2, 2)
-    x = layers.GlobalAveragePooling2D(**_LAST)(x)
+    x = layers.GlobalAveragePooling2D(**_CHANNELS_LAST)(x)
     return keras.Model(images, new.normalized_dense(x, new.units(512)), name="encoder")
 
 
@@ -131,16 +135,18 @@ def tripod_decoder(
     width: float = 1.0,
     seed: int | None = None,
 ) -> keras.Model:
-    """A learned constant (4, 4, 512) and eight residual blocks in the style of the code.
+    """Build Tripod's decoder: a learned constant and eight residual blocks with a style.
 
-    Two blocks for each of 512, 256, 128 and 64 filters, of two 3x3 convolutions each with adaptive
-    instance normalization and GELU, then twice the size and a 3x3 convolution to the next number of
-    filters. The style is 256 numbers, of two dense layers with layer normalization and GELU. The
-    whole is smooth, so that the Hessian penalty of `Tripod` has second derivatives to look at; its
-    hidden layers are those of the published penalty, the style and the outputs of all stages but
+    The constant has shape (4, 4, 512) for images of 64 x 64. There are two blocks for each of 512,
+    256, 128 and 64 filters, of two 3x3 convolutions each with adaptive instance normalization and
+    GELU. Then the sides are doubled, and a 3x3 convolution changes to the next number of filters.
+    The style is 256 numbers, from two dense layers with layer normalization and GELU.
+
+    The network is smooth, so the Hessian penalty of `Tripod` has second derivatives to measure. Its
+    hidden layers are those of the published penalty: the style, and the outputs of all stages but
     the last.
 
-    Args: as `qlae_decoder`.
+    Args: As `qlae_decoder`.
 
     Source: Hsu et al. 2024, "Tripod"; `ResidualDecoder` of its code.
 
@@ -156,28 +162,28 @@ def tripod_decoder(
     x = LearnedConstant((height // 16, columns // 16, new.units(512)), 1.0)(codes)
     for filters in (512, 256, 128, 64):
         last = filters == 64
-        # A model of its own is one layer of the decoder.
-        inputs = before, shared = [
+        # A nested model counts as one layer of the decoder.
+        inputs = hidden, stage_style = [
             keras.Input(part.shape[1:], dtype="float32") for part in (x, style)
         ]
         for block in range(2):
-            before = new.residual_block(before, new.units(filters), shared, str(block))
-        before = layers.UpSampling2D(2, interpolation="nearest", **_LAST)(before)
+            hidden = new.residual_block(hidden, new.units(filters), stage_style, str(block))
+        hidden = layers.UpSampling2D(2, interpolation="nearest", **_CHANNELS_LAST)(hidden)
         if last:
-            before = new.convolution(before, channels, 3, dtype="float32", name="outputs")
+            hidden = new.convolution(hidden, channels, 3, dtype="float32", name="outputs")
         else:
-            before = new.convolution(before, new.units(filters // 2), 3)
-        x = keras.Model(inputs, before, name=f"stage_{filters}")([x, style])
+            hidden = new.convolution(hidden, new.units(filters // 2), 3)
+        x = keras.Model(inputs, hidden, name=f"stage_{filters}")([x, style])
     return keras.Model(codes, x, name="decoder")
 
 
 @keras.saving.register_keras_serializable("keras_disent")
 class LearnedConstant(layers.Layer):
-    """Give the same learned array for every row of a batch, whatever the row holds.
+    """Return the same learned array for every row of a batch, independent of the row.
 
     Args:
-        array_shape: shape of the array.
-        value: float, what all of its numbers are at first.
+        array_shape: Shape of the array.
+        value: Initial value of all its elements (float).
 
     Call: (n, ...) -> (n, *array_shape).
     """
@@ -202,10 +208,10 @@ class LearnedConstant(layers.Layer):
 
 
 class _Layers:
-    """Make layers whose weights one seed fixes, and blocks of them."""
+    """Create layers, and blocks of them, whose initial weights follow from one seed."""
 
     def __init__(self, width: float, seed: int | None):
-        self.width, self._draw = width, np.random.default_rng(seed)
+        self.width, self._rng = width, np.random.default_rng(seed)
 
     def units(self, published: int) -> int:
         return max(1, round(self.width * published))
@@ -214,7 +220,7 @@ class _Layers:
         limit = 1 / np.sqrt(inputs)
 
         def uniform():
-            seed = int(self._draw.integers(2**31))
+            seed = int(self._rng.integers(2**31))
             return keras.initializers.RandomUniform(-limit, limit, seed=seed)
 
         return {"kernel_initializer": uniform(), "bias_initializer": uniform(), **options}
@@ -228,14 +234,16 @@ class _Layers:
 
     def convolution(self, x, filters: int, kernel: int, stride: int = 1, **options):
         options = self._initial(kernel**2 * x.shape[-1], **options)
-        return layers.Conv2D(filters, kernel, stride, padding="same", **_LAST, **options)(x)
+        return layers.Conv2D(filters, kernel, stride, padding="same", **_CHANNELS_LAST, **options)(
+            x
+        )
 
     def transposed_convolution(self, x, filters: int, kernel: int, stride: int):
-        options = self._initial(kernel**2 * x.shape[-1], use_bias=False, **_LAST)
+        options = self._initial(kernel**2 * x.shape[-1], use_bias=False, **_CHANNELS_LAST)
         return layers.Conv2DTranspose(filters, kernel, stride, padding="same", **options)(x)
 
     def scale_and_shift(self, style, x, name: str, **options) -> list:
-        """Return two numbers of the style for each channel of x, shaped (n, 1, 1, channels)."""
+        """Map the style to a scale and a shift of each channel of x, each (n, 1, 1, channels)."""
         channels = x.shape[-1]
         return [
             layers.Reshape((1, 1, channels))(
@@ -245,25 +253,25 @@ class _Layers:
         ]
 
     def residual_block(self, x, filters: int, style=None, name: str = ""):
-        """Add two convolutions to what comes in; with a style, it scales and shifts them."""
-        before = x
+        """Add the output of two convolutions to `x`; a style scales and shifts them."""
+        skip = x
         for place in range(2):
             x = self.convolution(x, filters, 3)
-            own = style is None
-            x = layers.GroupNormalization(groups=-1, epsilon=1e-5, center=own, scale=own)(x)
+            learned = style is None
+            x = layers.GroupNormalization(groups=-1, epsilon=1e-5, center=learned, scale=learned)(x)
             if style is not None:
                 scale, shift = self.scale_and_shift(style, x, f"{name}_{place}")
                 x = layers.Add()([x, layers.Multiply()([x, scale]), shift])  # 1 + scale
             x = layers.Activation("gelu")(x)
-        if before.shape[-1] != filters:
-            before = self.convolution(before, filters, 1)
-        return layers.Add()([before, x])
+        if skip.shape[-1] != filters:
+            skip = self.convolution(skip, filters, 1)
+        return layers.Add()([skip, x])
 
 
 def _sides(image_shape: Any) -> tuple[int, int, int]:
     height, width, channels = checks.image_shape(image_shape)
     if height % 16 or width % 16 or min(height, width) < 32:
-        # Sides of 16 end in a single pixel, of which instance normalization leaves 0.
+        # Sides of 16 are reduced to a single pixel, which instance normalization maps to 0.
         raise ValueError(
             "The networks 'qlae' and 'tripod' need sides divisible by 16, of at least 32 (pad or "
             f"resize the images, or use other networks). Got image_shape {height, width, channels}."

@@ -1,4 +1,4 @@
-"""One file for each method; `MODELS` has them by name."""
+"""Models, one file per method; `MODELS` lists them by name."""
 
 from keras_disent.engine import backend  # noqa: F401  (first: it says what to install)
 from keras_disent.models.autoencoder import Autoencoder

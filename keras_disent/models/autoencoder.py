@@ -1,4 +1,4 @@
-"""The plain autoencoder, and independent component analysis of its codes: a strong baseline."""
+"""Plain autoencoder with independent component analysis of its codes: a strong baseline."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from keras_disent.models.image_model import batched
 
 @keras.saving.register_keras_serializable("keras_disent")
 class Autoencoder(Coder):
-    """Autoencoder: minimizes the reconstruction alone.
+    """Train a plain autoencoder: minimize the reconstruction alone.
 
-    What the encoder puts out has any scale. The codes that `encode` gives and all others take are
-    *standardized*, with mean 0 and standard deviation 1 over the images of training (about the last
-    10,000), which changes nothing of what is learned. After training, `separate` can rotate them
-    until they are independent.
+    The encoder's outputs have an arbitrary scale. The codes that `encode` returns, and that all
+    other methods take, are *standardized*: they have mean 0 and standard deviation 1 over about the
+    last 10,000 training images. This does not influence training. After training, `fit_ica` can
+    transform them to independent components.
 
     Args:
-        image_shape: (height, width, channels).
-        latent_dim: int, number of latents D.
-        encoder, decoder, likelihood, seed: as `VAE`.
+        image_shape: Shape (height, width, channels) of an image.
+        latent_dim: Number of latents D (int).
+        encoder, decoder, likelihood, seed: As `VAE`.
 
-    Takes images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
-    images it gives their reconstructions, floats in [0, 1].
+    Reads images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
+    images it returns their reconstructions, floats in [0, 1].
 
     Logs (nats, means over samples): `loss` and `reconstruction`, the same: -log p(x|z) summed over
     pixels and channels.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
 
     Source: Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks".
 
@@ -55,7 +55,7 @@ class Autoencoder(Coder):
     players: dict[str, tuple[str, ...]] = {
         "loss": ("encoder", "code_head", "decoder", "likelihood")
     }
-    weighs_images = True
+    supports_sample_weight = True
 
     def __init__(
         self,
@@ -75,51 +75,53 @@ class Autoencoder(Coder):
             name="code_head",
         )
         self.code_head.build((None, self.features))
-        self.frame = Frame(self.latent_dim)
+        self.code_transform = CodeTransform(self.latent_dim)
         self.built = True
 
-    # -- learning ---------------------------------------------------------------------------------
+    # -- training ---------------------------------------------------------------------------------
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         images = self.preprocess(batch)
         raw = self.raw_codes(images, training)
-        codes = self.coded(raw, training)
+        codes = self.to_codes(raw, training)
         if training:
-            self.frame.moments.update(codes, self._sample_weight)
-        loss, terms = self.penalty(raw, codes)  # first: it may ask the decoder about other codes
+            self.code_transform.moments.update(codes, self._sample_weight)
+        loss, terms = self.penalty(raw, codes)  # first: it may decode other codes
         reconstruction = self.reconstruction(images, codes, training)
         return {"loss": reconstruction + loss, "reconstruction": reconstruction, **terms}
 
     def raw_codes(self, images, training: bool):
-        """Return what the encoder says of preprocessed images: (n, D) float32."""
+        """Encode preprocessed images, without standardization: (n, D) float32."""
         return self.code_head(self.encoder(images, training=training))
 
-    def coded(self, raw, training: bool):
-        """Return what is decoded, (n, D), of what the encoder says."""
+    def to_codes(self, raw, training: bool):
+        """Map raw codes (n, D) to those that the decoder reads, (n, D)."""
         return raw
 
-    def snapped(self, codes):
-        """Return the nearest that the decoder knows to any codes (n, D)."""
+    def nearest_codes(self, codes):
+        """Map any codes (n, D) to the nearest ones that the decoder can read."""
         return codes
 
     def penalty(self, raw, codes) -> tuple[Any, dict[str, Any]]:
-        """Return what the objective adds to the reconstruction, and the terms to log.
+        """Return the part of the objective besides the reconstruction, and the terms to log.
 
         Args:
-            raw, codes: (n, D), what the encoder says, and what is decoded.
+            raw, codes: Raw codes of the encoder, and the codes that are decoded, each (n, D).
         """
         return 0.0, {}
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encoded(self, images, training: bool = False) -> tuple:
-        return (self.frame(self._codes(images, training)),)
+    def encode_tensors(self, images, training: bool = False) -> tuple:
+        return (self.code_transform(self._codes(images, training)),)
 
-    def decoded(self, codes, training: bool = False):
-        return super().decoded(self.snapped(self.frame.inverse(codes)), training)
+    def decode_tensors(self, codes, training: bool = False):
+        return super().decode_tensors(
+            self.nearest_codes(self.code_transform.inverse(codes)), training
+        )
 
     def _codes(self, images, training: bool = False):
-        return self.coded(self.raw_codes(self.preprocess(images), training), training)
+        return self.to_codes(self.raw_codes(self.preprocess(images), training), training)
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
@@ -129,35 +131,35 @@ class Autoencoder(Coder):
         return batched(self._encode, images, batch_size)[0]
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Return `n` images of codes drawn as if standardized codes were Gaussian, in [0, 1].
+        """Decode `n` codes drawn from a standard normal distribution: images in [0, 1].
 
-        Nothing has taught an autoencoder to decode these: it has no prior.
+        An autoencoder has no prior, so it was not trained to decode such codes.
         """
         n = checks.check_integer("n", n, at_least=1)
         return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent_dim)))
 
-    def separate(self, images, seed: int = 0, batch_size: int = 256) -> None:
-        """Turn the codes, now and for good, until they are as independent as can be: linear ICA.
+    def fit_ica(self, images, seed: int = 0, batch_size: int = 256) -> None:
+        """Fit a linear independent component analysis, and apply it to all codes from now on.
 
         FastICA (by scikit-learn) finds the matrix that makes the codes of `images` uncorrelated, of
-        variance 1, and least Gaussian. It takes seconds and changes no weight of a network: images
-        are reconstructed as before. The matrix is kept in the model's files. Where latents of no
-        use leave fewer directions than there are latents, the last codes are 0.
+        variance 1, and as far from Gaussian as possible. It takes seconds and changes no weight of
+        a network: reconstructions stay the same. The matrix is stored in the model's files. Where
+        the codes vary in fewer than D directions, the last components are 0.
 
         Args:
-            images: (n, h, w, c), n above D: what the matrix is fitted to.
-            seed: of the first guess.
-            batch_size: of images at a time.
+            images: Images (n, h, w, c) to fit the matrix to, n above D.
+            seed: Random seed of the initial matrix.
+            batch_size: Number of images encoded at a time.
 
         Raises:
-            ValueError: images that are too few, or all have the same codes.
+            ValueError: If there are too few images, or all have the same codes.
 
         Source: Hyvarinen & Oja 2000, "Independent component analysis: algorithms and applications";
         as a baseline Hsu et al. 2023, "Disentanglement via latent quantization", section 5.
 
         >>> model = Autoencoder((16, 16, 1), 3, encoder="mlp", decoder="mlp")
         >>> images = np.random.default_rng(0).integers(256, size=(50, 16, 16, 1)).astype("uint8")
-        >>> model.separate(images)
+        >>> model.fit_ica(images)
         >>> bool(np.allclose(np.cov(model.encode(images).T, bias=True), np.eye(3), atol=1e-3))
         True
         """
@@ -166,43 +168,43 @@ class Autoencoder(Coder):
             raise ValueError(
                 f"`images` must be more than the {self.latent_dim} latents. Got {len(images)}."
             )
-        self.frame.separate(batched(self._unframed, images, batch_size)[0], seed)
+        self.code_transform.fit_ica(batched(self._encode_raw, images, batch_size)[0], seed)
 
     @cached_property
-    def _unframed(self) -> Callable:
+    def _encode_raw(self) -> Callable:
         return backend.compiled(self, lambda x: (self._codes(x),))
 
 
-class Frame(layers.Layer):
-    """The coordinates in which codes are given: standardized, and after `separate` turned.
+class CodeTransform(layers.Layer):
+    """Standardize raw codes, and after `fit_ica` transform them to independent components.
 
     Args:
-        latent_dim: int, D.
-        window: as `RunningStandardization`'s.
+        latent_dim: Number of latents D (int).
+        window: Number of rows of the running moments, as `RunningStandardization`.
 
-    Call: codes as the decoder takes them (n, D) -> codes as users see them (n, D).
+    Call: raw codes, which the decoder reads (n, D) -> codes of the model's methods (n, D).
     """
 
     def __init__(self, latent_dim: int, window: float = 10_000, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.moments = RunningStandardization(latent_dim, window)
-        self.turn, self.turn_back = (
+        self.unmixing, self.mixing = (
             self.add_weight(
                 shape=(latent_dim, latent_dim), initializer="identity", trainable=False, name=name
             )
-            for name in ("turn", "turn_back")
+            for name in ("unmixing", "mixing")
         )
         self.built = True
 
     def call(self, raw):
-        return ops.matmul(self.moments(raw), self.turn)
+        return ops.matmul(self.moments(raw), self.unmixing)
 
     def inverse(self, codes):
-        """Return codes as the decoder takes them, of codes as users see them."""
-        return self.moments.inverse(ops.matmul(codes, self.turn_back))
+        """Map codes (n, D) back to raw codes, which the decoder reads."""
+        return self.moments.inverse(ops.matmul(codes, self.mixing))
 
-    def separate(self, raw: np.ndarray, seed: int) -> None:
-        """Fit the matrix to codes (n, D), as `Autoencoder.separate` says."""
+    def fit_ica(self, raw: np.ndarray, seed: int) -> None:
+        """Fit the unmixing matrix to raw codes (n, D), see `Autoencoder.fit_ica`."""
         from sklearn.decomposition import FastICA
 
         raw = raw.astype("float64")
@@ -212,15 +214,15 @@ class Frame(layers.Layer):
             raise ValueError("Independent components need codes that vary. Got constant ones.")
         standard = (raw - shift) / np.where(varies, scale, np.inf)
         variances, axes = np.linalg.eigh(np.cov(standard.T, bias=True).reshape(2 * [len(shift)]))
-        used = variances > 1e-6
-        white = axes[:, used] / np.sqrt(variances[used])
+        nonzero = variances > 1e-6
+        white = axes[:, nonzero] / np.sqrt(variances[nonzero])
         ica = FastICA(whiten=False, random_state=seed, max_iter=1000).fit(standard @ white)
-        turn = np.zeros((len(shift), len(shift)))
-        turn[:, : used.sum()] = white @ ica.components_.T
+        unmixing = np.zeros((len(shift), len(shift)))
+        unmixing[:, : nonzero.sum()] = white @ ica.components_.T
         for variable, value in (
             (self.moments.shift, shift),
             (self.moments.variance, scale**2),
-            (self.turn, turn),
-            (self.turn_back, np.linalg.pinv(turn)),
+            (self.unmixing, unmixing),
+            (self.mixing, np.linalg.pinv(unmixing)),
         ):
             variable.assign(value.astype("float32"))

@@ -1,4 +1,4 @@
-"""beta-TCVAE: the KL term in three parts, with the total correlation weighted by itself."""
+"""beta-TCVAE: the KL term split into three parts, with a separate weight of each."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def weighted(size, dataset_size: int | None):
 def stratified(size, dataset_size: int):
     """Return the log weights of minibatch-stratified sampling for a batch of M + 1: (M + 1, M + 1).
 
-    A sample's own posterior (the diagonal) counts 1/N. Of the M others, M - 1 count 1/M each, and
-    the one left, here the next in the batch, (N - M) / (N M). Each row sums to 1.
+    The posterior of the sample itself (the diagonal) has weight 1/N. Of the M others, M - 1 have
+    weight 1/M each, and the last, here the next in the batch, (N - M) / (N M). Each row sums to 1.
 
     Source: Chen et al. 2018, appendix C.2.
 
@@ -57,8 +57,9 @@ def decompose(codes, mean, log_variance, log_weights) -> tuple[Any, Any, Any]:
     """Split E[log q(z|x) - log p(z)] into three parts, in nats.
 
     Args:
-        codes, mean, log_variance: (M, D); row j is the posterior of sample j and one draw from it.
-        log_weights: (M, M) or (1, 1), log weight of posterior j (column) for code i (row).
+        codes, mean, log_variance: Arrays (M, D); row j is the posterior of sample j and one draw
+            from it.
+        log_weights: Log weights (M, M) or (1, 1) of posterior j (column) for code i (row).
 
     Returns:
         (mutual information, total correlation, dimension-wise KL), three scalars whose sum is
@@ -81,26 +82,26 @@ def decompose(codes, mean, log_variance, log_weights) -> tuple[Any, Any, Any]:
 
 @keras.saving.register_keras_serializable("keras_disent")
 class BetaTCVAE(VAE):
-    """beta-TCVAE: minimizes reconstruction + MI + beta * TC + dimension-wise KL.
+    """Train a beta-TCVAE: minimize reconstruction + MI + beta * TC + dimension-wise KL.
 
-    The three parts sum to a one-sample estimate of the KL; all are computed over the batch that a
-    player sees.
+    The three parts sum to a one-sample estimate of the KL. All are computed over the player batch.
 
     Args:
-        beta: weight of the total correlation TC: a number of at least 0, or a schedule.
-        mutual_information_weight, dimension_wise_kl_weight: likewise, of the other two parts.
+        beta: Weight of the total correlation TC: a number of at least 0, or a schedule.
+        mutual_information_weight, dimension_wise_kl_weight: Weights of the other two parts: numbers
+            of at least 0, or schedules.
         estimator: "mws", minibatch-weighted sampling (weights 1 / (N M)), or "mss",
             minibatch-stratified sampling, which has less bias and needs `dataset_size`.
-        dataset_size: int N, number of training images. Under "mws" it shifts the logged parts and
-            leaves every gradient as it is; None counts each batch as the whole.
-        Others: as `VAE`.
+        dataset_size: Number N of training images (int). Under "mws" it shifts the logged parts and
+            changes no gradient; None uses 1 for N.
+        Others: As `VAE`.
 
     Logs, besides those of `VAE`: `mutual_information_E`, `total_correlation_E`,
-    `dimension_wise_kl_E`, in nats, where E is the estimator, since values of two estimators do not
-    compare.
+    `dimension_wise_kl_E`, in nats, where E is the estimator, since values of two estimators are not
+    comparable.
 
     Raises:
-        ValueError: if a weight is negative, the estimator is unknown, or "mss" comes without
+        ValueError: If a weight is negative, the estimator is unknown, or "mss" has no
             `dataset_size`; else as `VAE`.
 
     Source: Chen et al. 2018, "Isolating sources of disentanglement", equation 4.

@@ -1,4 +1,4 @@
-"""beta-VAE, and its annealed form in which the capacity of the latents grows."""
+"""beta-VAE, and its annealed variant with a growing capacity of the latents."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from keras_disent.models.vae import VAE
 
 @keras.saving.register_keras_serializable("keras_disent")
 class BetaVAE(VAE):
-    """beta-VAE: minimizes reconstruction + beta * KL.
+    """Train a beta-VAE: minimize reconstruction + beta * KL.
 
     Args:
-        beta: number of at least 0, or a schedule of the step (`keras_disent.engine.schedules`).
-        Others: as `VAE`.
+        beta: Weight of the KL: a number of at least 0, or a schedule
+            (`keras_disent.engine.schedules`).
+        Others: As `VAE`.
 
     Raises:
-        ValueError: if `beta` is negative; else as `VAE`.
+        ValueError: If `beta` is negative; else as `VAE`.
 
     Source: Higgins et al. 2017, "beta-VAE", equation 4.
 
@@ -29,7 +30,7 @@ class BetaVAE(VAE):
     8.0
     """
 
-    weighs_images = True
+    supports_sample_weight = True
     beta = schedules.Weight()
     tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
 
@@ -43,16 +44,16 @@ class BetaVAE(VAE):
 
 @keras.saving.register_keras_serializable("keras_disent")
 class AnnealedVAE(VAE):
-    """Annealed VAE: minimizes reconstruction + gamma * |KL - C|, with a capacity C that grows.
+    """Train an annealed VAE: minimize reconstruction + gamma * |KL - C| with a growing capacity C.
 
     Args:
-        gamma: number of at least 0, or a schedule.
-        capacity: C in nats: a number of at least 0, or a schedule. Default: from 0 to 25 nats in
-            100,000 steps.
-        Others: as `VAE`.
+        gamma: Weight of the distance to the capacity: a number of at least 0, or a schedule.
+        capacity: Capacity C in nats: a number of at least 0, or a schedule. Default: from 0 to 25
+            nats in 100,000 steps.
+        Others: As `VAE`.
 
     Raises:
-        ValueError: if `gamma` or `capacity` is negative; else as `VAE`.
+        ValueError: If `gamma` or `capacity` is negative; else as `VAE`.
 
     Source: Burgess et al. 2018, "Understanding disentangling in beta-VAE", equation 8.
 

@@ -1,4 +1,4 @@
-"""CausalVAE: latents that are labeled concepts, and the graph by which they cause each other."""
+"""CausalVAE: a VAE whose latents are labeled concepts, with a learned causal graph."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ VARIANTS = ("paper", "fixed_weights")
 
 @keras.saving.register_keras_serializable("keras_disent")
 class CausalVAE(ConceptVAE):
-    """CausalVAE: codes eps, concepts z = (I - A^T)^-1 eps, and a learned acyclic graph A.
+    """Train a CausalVAE: codes eps, concepts z = (I - A^T)^-1 eps, and a learned acyclic graph A.
 
-    Learns from `fit(images, labels)`, labels float (n, K) in any units, one column a concept;
+    It learns from `fit(images, labels)`, labels float (n, K) in any units, one column a concept;
     `data.batches(labels=True)` of `Pendulum` and `Flow` gives both. Labels u are standardized by
     their mean and scale over all training batches so far. Minimizes
 
@@ -41,60 +41,63 @@ class CausalVAE(ConceptVAE):
     with h(A) = tr[(I + A o A / K)^K] - K, which is 0 if A has no cycle, and f_i, g_i a small ELU
     network for each concept. The decoder sees all concepts z.
 
-    The codes that `encode`, `decode`, `traverse`, `sample` and `latent_kl` are about are eps, the
-    independent part of each concept: `concept_dim` columns for the first concept, then for the
-    next. To change a concept and all that follows from it, see `intervene` and `counterfactual`.
+    `encode`, `decode`, `traverse`, `sample` and `latent_kl` use the codes eps, the independent part
+    of each concept: `concept_dim` columns for the first concept, then for the next. To change a
+    concept and all its effects, see `intervene` and `counterfactual`.
 
-    In the variant "paper" A is learned from the labels alone, from `graph` or from no edge. The
-    squared error of the published objective does not tell causes from effects (on Pendulum,
-    hundreds of wrong graphs fit the labels better than the true one), so here
+    In the variant "paper" A is learned from the labels alone, starting from `graph` or from no
+    edge. The squared error of the published objective does not distinguish causes from effects (on
+    Pendulum, hundreds of wrong graphs fit the labels better than the true one), so here
 
-    - A_ji is the probability that j causes i, and f, z and interventions see the graph of the
-      edges above 1/2;
-    - the misfit is a Gaussian log-likelihood with a variance for each set of causes, over graphs
-      drawn at random, half of them from A: the networks learn what any set would explain, and each
-      edge follows what it explains besides the others;
-    - the causes are seen with noise of standard deviation `label_noise`, without which concepts
-      that follow exactly from their causes could as well be the causes;
-    - edges cost `sparsity` each, in nats;
-    - less `temperature` times the entropy of A is minimized. While the temperature falls to 0,
-      edges are decided in the order of what they explain (deterministic annealing).
+    - A_ji is the probability that j causes i, and f, z and interventions use the graph of the edges
+      above 1/2;
+    - the misfit is a Gaussian log-likelihood with a variance for each set of causes, over random
+      graphs, half of them drawn from A. The networks learn what any set explains, and each edge is
+      updated by what it explains in addition to the others;
+    - the causes are observed with noise of standard deviation `label_noise`. Without it, concepts
+      that are exact functions of their causes could be mistaken for the causes;
+    - each edge costs `sparsity` nats;
+    - `temperature` times the entropy of A is subtracted. While the temperature falls to 0, edges
+      are decided in the order of what they explain (deterministic annealing).
 
-    The variant "fixed_weights" does without all of this: A_ji real, starting at 1 on the given
-    graph; f and g see the sum A^T z; the mean squared error of the labels, no noise, no sparsity,
-    and 3 h(A) + h(A)^2 / 2 throughout. The start, the weights of h and of the KL, and the 32 ELU
-    units of f and g are those of the public code (`mask_vae_pendulum`), which differs in the rest:
-    its posterior has variance 1; its decoder sees f(A^T z) and an attention to z and eps, with
-    noise; its mask term is half the squared gap to the labels, which it takes raw; it learns all of
-    A, not only the given edges; and its reconstruction is averaged over channels and rows.
+    The variant "fixed_weights" has none of this: A_ji is real and starts at 1 on `graph`; f and g
+    read the sum A^T z; the objective has the mean squared error of the labels, no noise, no
+    sparsity, and 3 h(A) + h(A)^2 / 2 throughout. The start, the weights of h and of the KL, and the
+    32 ELU units of f and g are those of the public code (`mask_vae_pendulum`). The rest differs:
+    the posterior of that code has variance 1; its decoder reads f(A^T z) and an attention to z and
+    eps, with noise; its mask term is half the squared distance to the labels, which are not
+    standardized; it learns all of A, not only the edges of `graph`; and its reconstruction is
+    averaged over channels and rows.
 
     Args:
-        concepts: names, or how many; K of them.
-        concept_dim: int, latents k of each concept.
-        graph: the edges to start from, no others can come: (K, K) of 0 and 1, 1 at [j, i] if j may
-            cause i, or `{cause: effects}` by name. Default: any edge may come, none is there at
-            first. "fixed_weights" needs one.
+        concepts: Names of the concepts, or their number K.
+        concept_dim: Number of latents k of each concept (int).
+        graph: Allowed edges, from which training starts: (K, K) of 0 and 1, 1 at [j, i] if j may
+            cause i, or `{cause: effects}` by name. Default: all edges are allowed, and training
+            starts from none. "fixed_weights" needs a graph.
         variant: "paper" or "fixed_weights".
-        kl_weight, concept_kl_weight, label_weight, mask_weight: numbers of at least 0, or
+        kl_weight, concept_kl_weight, label_weight, mask_weight: Weights: numbers of at least 0, or
             schedules.
-        sparsity: likewise, in nats for an edge; default 0.2, in "fixed_weights" 0.
-        temperature: likewise, in nats ("paper"); default from 0.5 to 0 in 2,400 steps. A graph is
-            decided when it is 0: on Pendulum, half as many steps are too few.
-        concept_scale: float above 0, standard deviation of p(z_i|u_i) for standardized labels;
-            default 0.1, in "fixed_weights" 1.
-        label_noise: float of at least 0, in standard deviations of a label; default 0.1, in
+        sparsity: Cost of an edge in nats: a number of at least 0, or a schedule. Default 0.2, in
             "fixed_weights" 0.
-        acyclicity: a `keras_disent.models.causal.AugmentedLagrangian`; its default learns, that of
-            "fixed_weights" is fixed.
-        Others: as `VAE`, but without `supervision`.
+        temperature: Weight of the entropy of A in nats ("paper"): a number of at least 0, or a
+            schedule. Default: from 0.5 to 0 in 2,400 steps. A graph is decided when it is 0: on
+            Pendulum, half as many steps are too few.
+        concept_scale: Standard deviation of p(z_i|u_i) for standardized labels, a float above 0;
+            default 0.1, in "fixed_weights" 1.
+        label_noise: Standard deviation of the noise on standardized labels, a float of at least 0;
+            default 0.1, in "fixed_weights" 0.
+        acyclicity: A `keras_disent.models.causal.AugmentedLagrangian`. The default adapts its
+            weights; that of "fixed_weights" does not.
+        Others: As `VAE`, but without `supervision`.
 
     Logs, besides those of `VAE`: `concept_kl`, nats, summed over concepts; `label_loss`, in
     "paper" nats without log(2 pi) / 2, summed over concepts; `mask_loss`, squares, summed over
     concepts and dimensions; `acyclicity`, h(A); `edges`, sum of |A|.
 
     Raises:
-        ValueError: names that are not K different ones; a graph that is not square, not of 0 and
-            1, has an edge from a concept to itself or names an unknown one; a number out of its
+        ValueError: For names that are not K different ones; a graph that is not square, not of 0
+            and 1, has an edge from a concept to itself or names an unknown one; a number out of its
             range; before training, labels that are missing, of another width, not finite or
             constant. Else as `VAE`.
 
@@ -155,7 +158,9 @@ class CausalVAE(ConceptVAE):
         if fixed and graph is None:
             raise ValueError("The variant 'fixed_weights' needs a `graph` to start from. Got None.")
         if kwargs.pop("supervision", None) is not None:
-            raise ValueError("CausalVAE has its own labels: it takes no `supervision`. Got one.")
+            raise ValueError(
+                "CausalVAE learns from labels of concepts: it takes no `supervision`. Got one."
+            )
         if isinstance(acyclicity, dict):
             acyclicity = keras.saving.deserialize_keras_object(acyclicity)
         if acyclicity is None:
@@ -164,13 +169,13 @@ class CausalVAE(ConceptVAE):
             raise ValueError(f"`acyclicity` is an AugmentedLagrangian. Got {acyclicity!r}.")
         super().__init__(image_shape, len(names) * dim, **kwargs)
         self.concept_names, self.concept_dim = names, dim
-        self.superset, self._given = superset, graph is not None
+        self.superset, self._has_graph = superset, graph is not None
         self.variant = variant
 
-        def default(value, paper, when_fixed):
-            return (when_fixed if fixed else paper) if value is None else value
+        def default(value, paper, fixed_weights):
+            return (fixed_weights if fixed else paper) if value is None else value
 
-        given = {
+        weights = {
             "kl_weight": kl_weight,
             "concept_kl_weight": concept_kl_weight,
             "label_weight": label_weight,
@@ -178,7 +183,7 @@ class CausalVAE(ConceptVAE):
             "sparsity": default(sparsity, 0.2, 0.0),
             "temperature": default(temperature, schedules.Linear(0.5, 0.0, 2400), 0.0),
         }
-        for name, value in given.items():
+        for name, value in weights.items():
             setattr(self, name, value)
         self.concept_scale = _number("concept_scale", default(concept_scale, 0.1, 1.0))
         if self.concept_scale == 0:
@@ -189,7 +194,7 @@ class CausalVAE(ConceptVAE):
         self.graph_layer: Any = (
             RealGraph(superset, seed)
             if fixed
-            else AnnealedGraph(superset, self._given, self.label_noise, seed)
+            else AnnealedGraph(superset, self._has_graph, self.label_noise, seed)
         )
         seed = self.part_seed("mask_layer")
         self.mask_layer = Mechanisms(len(names), dim, summed=fixed, seed=seed)
@@ -197,25 +202,25 @@ class CausalVAE(ConceptVAE):
 
     @classmethod
     def with_networks(cls, image_shape, latent_dim, network, width=1.0, seed=0, **options):
-        """Return a model with one kind of networks; `latent_dim` is the number of concepts.
+        """Create a model with one kind of networks; `latent_dim` is the number of concepts.
 
-        Args: as `VAE.with_networks`, and of the class.
+        Args: As `VAE.with_networks`, and those of the class.
         """
         names = arguments.names("concepts", options.pop("concepts", latent_dim))
         return super().with_networks(image_shape, names, network, width, seed, **options)
 
     @classmethod
-    def decoded_columns(cls, latent_dim, options):
+    def decoder_input_dim(cls, latent_dim, options):
         return len(latent_dim) * options.get("concept_dim", 4)
 
     def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
-        """Return the published optimizer: Adam, learning rate 1e-3."""
+        """Create the published optimizer: Adam, learning rate 1e-3."""
         return keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate)
 
     # -- learning ---------------------------------------------------------------------------------
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
-        images, labels, mean, log_variance = self.inferred(batch, training)
+        images, labels, mean, log_variance = self.encode_batch(batch, training)
         labels = ops.cast(labels, "float32")
         if training:
             self.label_scale.update(labels)
@@ -267,7 +272,7 @@ class CausalVAE(ConceptVAE):
 
     def _mask_loss(self, concepts):
         edges = self.graph_layer.edges()
-        # A concept without causes has nothing to follow: it would only be drawn to a constant.
+        # A concept without causes has no mechanism: its term would pull it to a constant.
         caused = ops.minimum(ops.max(ops.abs(edges), axis=0), 1.0)[:, None]
         gaps = ops.square(concepts - self.mask_layer(concepts, edges)) * caused
         return ops.mean(ops.sum(gaps, axis=(1, 2)))
@@ -285,7 +290,7 @@ class CausalVAE(ConceptVAE):
             **config,
             "concepts": list(self.concept_names),
             "concept_dim": self.concept_dim,
-            "graph": self.superset.tolist() if self._given else None,
+            "graph": self.superset.tolist() if self._has_graph else None,
             "variant": self.variant,
             "concept_scale": self.concept_scale,
             "label_noise": self.label_noise,
@@ -297,9 +302,9 @@ def _concept_kl(mean, variance, labels, scale: float):
     """Return the mean over samples of sum_i KL(N(mean_i, variance_i) || N(u_i, scale^2)), nats.
 
     Args:
-        mean, variance: (n, K, k), of q(z|x).
-        labels: u, (n, K), the prior mean of all dimensions of a concept.
-        scale: standard deviation of the prior.
+        mean, variance: Mean and variance of q(z|x), (n, K, k).
+        labels: Labels u, (n, K), the prior mean of all dimensions of a concept.
+        scale: Standard deviation of the prior.
 
     Source: Yang et al. 2021, equation 8, with p(z_i|u_i) as in section 4.2.
     """

@@ -1,4 +1,4 @@
-"""Models with an encoder and a decoder: what a VAE and a plain autoencoder have in common."""
+"""Base class of models with an encoder and a decoder: VAEs and autoencoders."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from keras_disent.models.image_model import ImageModel
 
 
 class Coder(ImageModel):
-    """An image model of three parts: `encoder`, `decoder` and the `likelihood` of pixels.
+    """Combine an `encoder`, a `decoder` and the `likelihood` of pixels to an image model.
 
-    A method adds what lies between features and codes.
+    A subclass adds the layers between features and codes.
 
     Attributes:
-        features: int, columns of what the encoder gives.
+        features: Number of columns of the encoder's output (int).
     """
 
     def __init__(
@@ -73,18 +73,20 @@ class Coder(ImageModel):
         seed: int = 0,
         **options,
     ):
-        """Return a model with one kind of networks ("conv", "mlp", ...) of any width.
+        """Create a model with one kind of networks ("conv", "mlp", ...) of any width.
 
         Args:
-            network: name of both networks.
-            width: multiplies every number of filters and units.
-            seed: random seed of the initial weights of all parts and of the sampling noise.
-            Others: as the class.
+            image_shape: Shape (height, width, channels) of an image.
+            latent_dim: Number of latents.
+            network: Name of both networks.
+            width: Factor that multiplies every number of filters and units.
+            seed: Random seed of the initial weights of all parts and of the sampling noise.
+            Others: As the class.
         """
         build_encoder = lookup(network, networks.ENCODERS, "network")
         build_decoder = lookup(network, networks.DECODERS, "network")
         seed = checks.check_integer("seed", seed, at_least=0)
-        columns = cls.decoded_columns(latent_dim, options)
+        columns = cls.decoder_input_dim(latent_dim, options)
         seeds = {part: networks.part_seed(seed, part) for part in ("encoder", "decoder")}
         with networks.precision(options.get("dtype")):
             encoder = build_encoder(image_shape, width=width, seed=seeds["encoder"])
@@ -92,8 +94,8 @@ class Coder(ImageModel):
         return cls(image_shape, latent_dim, encoder=encoder, decoder=decoder, seed=seed, **options)
 
     @classmethod
-    def decoded_columns(cls, latent_dim: Any, options: Mapping[str, Any]) -> int:
-        """Return how many numbers the decoder reads for an image, given the class's arguments."""
+    def decoder_input_dim(cls, latent_dim: Any, options: Mapping[str, Any]) -> int:
+        """Return the number of inputs of the decoder for these arguments of the class."""
         return latent_dim
 
     def reconstruction(self, images, codes, training: bool):
@@ -101,7 +103,7 @@ class Coder(ImageModel):
         outputs = ops.cast(self.decoder(codes, training=training), "float32")
         return self.mean(self.likelihood.negative_log_likelihood(images, outputs))
 
-    def decoded(self, codes, training: bool = False):
+    def decode_tensors(self, codes, training: bool = False):
         return self.likelihood(self.decoder(codes, training=training))
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The codes of an InfoGAN: continuous and categorical, as columns and as latents."""
+"""Continuous and categorical codes of an InfoGAN, and their prior."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from keras_disent.layers import latents
 
 
 class Codes:
-    """Codes uniform on (-1, 1), then categorical ones, and the prior of all of them.
+    """Convert codes between columns, which a generator reads, and latents.
 
-    As *columns*, which the generator reads, a categorical code is one-hot. As *latents* every code
-    is one number, in standard deviations of its prior: a continuous code is multiplied by sqrt(3),
-    class k of K becomes (k - (K - 1) / 2) / sqrt((K^2 - 1) / 12).
+    Continuous codes, uniform on (-1, 1), come first, then categorical ones. As *columns* a
+    categorical code is one-hot. As *latents* every code is one number, in standard deviations of
+    its prior: a continuous code is multiplied by sqrt(3), and class k of K becomes
+    (k - (K - 1) / 2) / sqrt((K^2 - 1) / 12).
 
     Args:
-        number: int, codes of either kind, and so latents.
-        categorical: the number of classes of each categorical code, at least 2; these come last.
+        count: Number of codes of both kinds (int), which is the number of latents.
+        categorical: Number of classes of each categorical code, at least 2; these come last.
 
     Attributes:
-        continuous: int, codes uniform on (-1, 1).
-        width: int, columns.
-        entropy: float, H(c) in nats.
+        continuous: Number of codes uniform on (-1, 1) (int).
+        width: Number of columns (int).
+        entropy: Entropy H(c) of the prior in nats (float).
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
 
     >>> codes = Codes(2, (3,))
     >>> columns = codes.columns(ops.convert_to_tensor([[3**0.5, 0.0]]))
@@ -40,73 +41,80 @@ class Codes:
     [[1.0, 0.0, 1.0, 0.0]]
     """
 
-    def __init__(self, number: int, categorical: Sequence[int] = ()):
+    def __init__(self, count: int, categorical: Sequence[int] = ()):
         if not isinstance(categorical, (tuple, list)):
             raise ValueError(
                 "`categorical` holds the number of classes of each categorical code, such as "
                 f"(10,). Got {categorical!r}."
             )
         classes = [checks.check_integer("categorical", k, at_least=2) for k in categorical]
-        number = checks.check_integer("latent_dim", number, at_least=1)
-        if number < len(classes):
+        count = checks.check_integer("latent_dim", count, at_least=1)
+        if count < len(classes):
             raise ValueError(
                 "`latent_dim` counts all codes, continuous and categorical, so it is at least "
-                f"{len(classes)}, the number of `categorical` ones. Got {number}."
+                f"{len(classes)}, the number of `categorical` ones. Got {count}."
             )
-        self.number, self.categorical = number, tuple(classes)
-        self.continuous = number - len(classes)
+        self.count, self.categorical = count, tuple(classes)
+        self.continuous = count - len(classes)
         self.width = self.continuous + sum(classes)
         self.entropy = self.continuous * math.log(2) + sum(math.log(k) for k in classes)
 
-    def of_draws(self, draws):
-        """Return columns of draws (n, D) uniform on (-1, 1), one for each code."""
+    def from_uniform(self, draws):
+        """Convert draws (n, D) uniform on (-1, 1), one for each code, to columns."""
         numbers = [
             ops.floor((draws[:, i] + 1) / 2 * k)
             for i, k in enumerate(self.categorical, self.continuous)
         ]
-        return self._joined(draws[:, : self.continuous], numbers)
+        return self._concatenate(draws[:, : self.continuous], numbers)
 
     def columns(self, codes):
-        """Return columns of latents (n, D); what lies outside of the prior is the nearest code."""
+        """Convert latents (n, D) to columns; others become the nearest code."""
         values = ops.clip(codes[:, : self.continuous] / math.sqrt(3), -1.0, 1.0)
         numbers = [
             ops.round(codes[:, i] * _stddev(k) + (k - 1) / 2)
             for i, k in enumerate(self.categorical, self.continuous)
         ]
-        return self._joined(values, numbers)
+        return self._concatenate(values, numbers)
 
-    def most_probable(self, belief):
-        """Return latents (n, D) of what q(c|x) says: the means, and the most probable classes.
+    def most_probable(self, q_parameters):
+        """Return the latents (n, D) of q(c|x): the means, and the most probable classes.
 
         Args:
-            belief: (n, width), means of the continuous codes, then a logit for each class.
+            q_parameters: Parameters of q, (n, width): means of the continuous codes, then a logit
+                for each class.
         """
         columns = [
-            (ops.cast(largest(logits), "float32")[:, None] - (k - 1) / 2) / _stddev(k)
-            for logits, k in zip(self._by_code(belief), self.categorical, strict=True)
+            (ops.cast(argmax(logits), "float32")[:, None] - (k - 1) / 2) / _stddev(k)
+            for logits, k in zip(self._by_code(q_parameters), self.categorical, strict=True)
         ]
-        return ops.concatenate([belief[:, : self.continuous] * math.sqrt(3), *columns], axis=-1)
+        return ops.concatenate(
+            [q_parameters[:, : self.continuous] * math.sqrt(3), *columns], axis=-1
+        )
 
-    def log_density(self, columns, belief, stddev: float):
+    def log_density(self, columns, q_parameters, stddev: float):
         """Return log q(c|x) of columns (n, width), summed over codes: (n,), nats.
 
         Args:
-            belief: as for `most_probable`.
-            stddev: of the Gaussian around each mean.
+            columns: Codes (n, width).
+            q_parameters: Parameters of q, as for `most_probable`.
+            stddev: Standard deviation of the Gaussian around each mean.
         """
-        values, means = columns[:, : self.continuous], belief[:, : self.continuous]
+        values, means = columns[:, : self.continuous], q_parameters[:, : self.continuous]
         log_variances = ops.full_like(means, 2 * math.log(stddev))
         total = ops.sum(latents.gaussian_log_density(values, means, log_variances), axis=-1)
-        for logits, one_hot in zip(self._by_code(belief), self._by_code(columns), strict=True):
+        for logits, one_hot in zip(
+            self._by_code(q_parameters), self._by_code(columns), strict=True
+        ):
             total = total + ops.sum(one_hot * ops.log_softmax(logits), axis=-1)
         return total
 
     def _by_code(self, columns) -> list:
-        """Cut out the columns of each categorical code."""
+        """Return the columns of each categorical code."""
         ends = self.continuous + np.cumsum(self.categorical, dtype=int)
         return [columns[:, end - k : end] for k, end in zip(self.categorical, ends, strict=True)]
 
-    def _joined(self, values, numbers: list[Any]):
+    def _concatenate(self, values, numbers: list[Any]):
+        """Concatenate continuous codes with the one-hot columns of class numbers."""
         parts = [
             ops.one_hot(ops.cast(ops.clip(number, 0, k - 1), "int32"), k, dtype="float32")
             for number, k in zip(numbers, self.categorical, strict=True)
@@ -115,9 +123,9 @@ class Codes:
 
 
 class CodeNoise(latents.Noise):
-    """The noise and codes that the generator learns from.
+    """Draw the noise and codes of a generator's training.
 
-    With `enabled = False` the draws are the same each time: a lattice spread over the cube.
+    With `enabled = False` the draws are constant: a lattice that fills the cube evenly.
     """
 
     def uniform(self, rows, columns: int):
@@ -133,10 +141,10 @@ class CodeNoise(latents.Noise):
         return 2 * ops.mod(multiples * ops.convert_to_tensor(steps), 1.0) - 1
 
 
-def largest(values):
-    """Return where the largest number of each row is: (..., k) to (...,) int32.
+def argmax(values):
+    """Return the index of the largest number of each row: (..., k) to (...,) int32.
 
-    Keras's own `argmax` looks at the bits of real numbers, for which exported graphs have no name.
+    Keras's `argmax` reads the bits of real numbers, for which exported graphs have no operation.
     """
     return ops.top_k(values, 1)[1][..., 0]
 

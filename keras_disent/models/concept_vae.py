@@ -1,4 +1,4 @@
-"""Images to concepts and back: what would be seen if concepts were set from outside."""
+"""VAE with causal concepts: estimated labels, interventions and counterfactuals."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from keras_disent.models.vae import VAE
 
 
 class ConceptVAE(VAE):
-    """A VAE with concepts z = (I - A^T)^-1 eps between its codes eps and its decoder.
+    """Insert concepts z = (I - A^T)^-1 eps between the codes eps and the decoder of a VAE.
 
-    How the graph A is learned is for a method to say.
+    A subclass defines how the graph A is learned.
 
     Attributes:
-        concept_names: K names.
-        concept_dim: int, dimensions k of each concept.
-        graph_layer: has `adjacency()` and `edges()`, A and what of it passes on effects.
-        mask_layer: a `keras_disent.models.causal.mechanisms.Mechanisms` of z.
-        label_scale: a `keras_disent.layers.standardization.RunningStandardization`.
+        concept_names: Names of the K concepts.
+        concept_dim: Number of dimensions k of each concept (int).
+        graph_layer: Layer with `adjacency()`, the matrix A, and `edges()`, the edges that transmit
+            effects.
+        mask_layer: A `keras_disent.models.causal.mechanisms.Mechanisms` of z.
+        label_scale: A `keras_disent.layers.standardization.RunningStandardization`.
     """
 
     concept_names: tuple[str, ...]
@@ -38,20 +39,20 @@ class ConceptVAE(VAE):
     # -- the graph --------------------------------------------------------------------------------
 
     def adjacency(self) -> np.ndarray:
-        """Return A: (K, K) float32, at [j, i] how strongly j causes i; in "paper" 0 to 1."""
+        """Return A: (K, K) float32, at [j, i] the effect of j on i; 0 to 1 in "paper"."""
         return ops.convert_to_numpy(ops.stop_gradient(self.graph_layer.adjacency()))
 
     def graph(self, threshold: float = 0.5) -> np.ndarray:
         """Return the learned graph: (K, K) int, 1 at [j, i] if |A_ji| is above `threshold`.
 
-        It may hold a cycle until training has driven h(A) to about 0.
+        It may contain a cycle until training has reduced h(A) to about 0.
         """
         return (np.abs(self.adjacency()) > threshold).astype(int)
 
     # -- images to concepts and back --------------------------------------------------------------
 
-    def decoded(self, codes, training: bool = False):
-        return super().decoded(self._mixed(codes), training)
+    def decode_tensors(self, codes, training: bool = False):
+        return super().decode_tensors(self._mixed(codes), training)
 
     def concepts(
         self,
@@ -60,13 +61,17 @@ class ConceptVAE(VAE):
         keep_noise: bool = False,
         batch_size: int = 256,
     ) -> np.ndarray:
-        """Return the estimated labels of images: (n, K) float32, in the labels' units.
+        """Estimate the labels of images: (n, K) float32, in the labels' units.
 
-        With `interventions`, as they would be then: as `intervene`, or with `keep_noise` as
-        `counterfactual`.
+        Args:
+            images: Images (n, h, w, c).
+            interventions: Values of concepts under which the labels are estimated, as `intervene`,
+                or with `keep_noise` as `counterfactual`.
+            keep_noise: Whether the noise of the images is kept.
+            batch_size: Number of images at a time.
 
         Raises:
-            ValueError: as `intervene`.
+            ValueError: As `intervene`.
         """
         codes = self._concept_codes(images, interventions or {}, keep_noise, batch_size)
         shift, scale = self.label_scale.moments()
@@ -75,23 +80,23 @@ class ConceptVAE(VAE):
     def intervene(
         self, images, interventions: Mapping[str, Any], batch_size: int = 256
     ) -> np.ndarray:
-        """Return images of do(concept = value): each concept is set from outside.
+        """Return images under do(concept = value), which sets concepts independent of their causes.
 
-        A set concept no longer listens to its causes. Each descendant becomes what its mechanism
-        makes of its causes, f_i(A_i o z), without the noise that this image had: the expected
-        image of the population that shares what is not downstream of the intervention.
-        All other concepts stay as the image has them.
+        Each descendant of a set concept follows its mechanism, f_i(A_i o z), without the noise of
+        this image. The result is the expected image of the population with the same concepts
+        upstream of the intervention. All other concepts keep their values.
 
         Args:
-            images: (n, h, w, c).
-            interventions: `{concept: value}`, or (n,) values, in the units of the labels.
+            images: Images (n, h, w, c).
+            interventions: `{concept: value}`, one value or (n,) values, in the units of the labels.
+            batch_size: Number of images at a time.
 
         Returns:
-            (n, h, w, c) float32 in [0, 1].
+            Images (n, h, w, c) float32 in [0, 1].
 
         Raises:
-            ValueError: an unknown concept, a value that is not finite or not one per image, or a
-                learned graph that still has a cycle.
+            ValueError: For an unknown concept, a value that is not finite or not one per image, or
+                a learned graph that still has a cycle.
         """
         codes = self._concept_codes(images, interventions, False, batch_size)
         return self._render(codes, batch_size)
@@ -99,21 +104,20 @@ class ConceptVAE(VAE):
     def counterfactual(
         self, images, interventions: Mapping[str, Any], batch_size: int = 256
     ) -> np.ndarray:
-        """Return what these very images would have been, had the concepts been set.
+        """Return counterfactual images: the same images, had the concepts been set.
 
-        As `intervene`, but with the noise of the image: what the mechanism of a descendant left
-        unexplained before, z_i - f_i(A_i o z), is kept and added to what it makes of the new
-        causes (abduction, action, prediction). The two agree where mechanisms explain everything;
-        setting a concept to the value that it has changes nothing here, and there takes the noise
-        away from its descendants.
+        As `intervene`, but with the noise of the image. The residual of a descendant's mechanism,
+        z_i - f_i(A_i o z), is added to its prediction from the new causes (abduction, action,
+        prediction). The two methods agree where mechanisms explain everything. Setting a concept to
+        its present value changes nothing here, and removes the noise of its descendants there.
 
-        Args, returns and raises: as `intervene`.
+        Args, returns and raises: As `intervene`.
         """
         codes = self._concept_codes(images, interventions, True, batch_size)
         return self._render(codes, batch_size)
 
     def _concept_codes(self, images, interventions, keep_noise, batch_size) -> np.ndarray:
-        """Return z of images, after interventions if any: (n, K, k)."""
+        """Return the concepts z of images after interventions, if any: (n, K, k)."""
         self.check_images(images, whole=True)
         values = arguments.interventions(self.concept_names, interventions, images.shape[0])
         graph = self.graph()
@@ -142,7 +146,7 @@ class ConceptVAE(VAE):
 
     @cached_property
     def _infer(self):
-        return backend.compiled(self, lambda images: (self._mixed(self.encoded(images)[0]),))
+        return backend.compiled(self, lambda images: (self._mixed(self.encode_tensors(images)[0]),))
 
     @cached_property
     def _follow(self):
@@ -153,7 +157,7 @@ class ConceptVAE(VAE):
 
     @cached_property
     def _show(self):
-        return backend.compiled(self, lambda concepts: (VAE.decoded(self, concepts),))
+        return backend.compiled(self, lambda concepts: (VAE.decode_tensors(self, concepts),))
 
     def _total(self):
         return total_effects(self.graph_layer.edges())

@@ -1,4 +1,4 @@
-"""DIP-VAE I and II: the covariance of the codes is drawn toward the identity."""
+"""DIP-VAE I and II: a penalty pulls the covariance of the codes toward the identity."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from keras_disent.models.vae import VAE
 
 @keras.saving.register_keras_serializable("keras_disent")
 class DIPVAE(VAE):
-    """DIP-VAE: minimizes reconstruction + KL + a penalty on the covariance C of the codes.
+    """Train a DIP-VAE: minimize reconstruction + KL + a penalty on the covariance C of the codes.
 
-    The penalty is lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2, with C the
+    The penalty is lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2. C is the
     covariance of the posterior means (variant "i"), or of samples: the same plus the mean posterior
-    variances (variant "ii"). C is computed over the batch that a player sees.
+    variances (variant "ii"). It is computed over the player batch.
 
     Args:
-        variant: "i" or "ii".
-        lambda_od: weight of the off-diagonal: a number of at least 0, or a schedule.
-        lambda_d: weight of the diagonal. Default, as published: 10 * lambda_od for "i", lambda_od
+        variant: Variant of the method, "i" or "ii".
+        lambda_od: Weight of the off-diagonal: a number of at least 0, or a schedule.
+        lambda_d: Weight of the diagonal. Default, as published: 10 * lambda_od for "i", lambda_od
             for "ii".
-        Others: as `VAE`.
+        Others: As `VAE`.
 
     Logs, besides those of `VAE`: `off_diagonal`, sum of C_ij^2, and `diagonal`, sum of
     (C_ii - 1)^2, both unweighted.
 
     Raises:
-        ValueError: if a weight is negative or the variant unknown; else as `VAE`.
+        ValueError: If a weight is negative or the variant unknown; else as `VAE`.
 
     Source: Kumar et al. 2018, "Variational inference of disentangled latent concepts", equations 6
     and 7.
@@ -61,7 +61,7 @@ class DIPVAE(VAE):
         self.lambda_od = lambda_od
         if lambda_d is None:
             if isinstance(self.lambda_od, schedules.Schedule):
-                raise ValueError("With a schedule as `lambda_od`, give `lambda_d` too. Got None.")
+                raise ValueError("With a schedule as `lambda_od`, pass `lambda_d` too. Got None.")
             lambda_d = self.lambda_od * (10.0 if variant == "i" else 1.0)
         self.lambda_d = lambda_d
 

@@ -1,4 +1,4 @@
-"""FactorVAE: a VAE against a discriminator that sees the total correlation of its codes."""
+"""FactorVAE: a VAE with a discriminator that estimates the total correlation of its codes."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from keras_disent.models.vae import VAE
 
 @keras.saving.register_keras_serializable("keras_disent")
 class FactorVAE(VAE):
-    """FactorVAE: minimizes reconstruction + KL + gamma * total correlation.
+    """Train a FactorVAE: minimize reconstruction + KL + gamma * total correlation.
 
-    The total correlation is estimated by a discriminator that learns to tell codes from codes with
-    each column shuffled: TC = mean(logit joint - logit permuted). In a training step the VAE moves
-    first, on one half of the batch, then the discriminator on the other half, with codes encoded
-    anew. So `batch_size=128` is the published two batches of 64.
+    The total correlation is estimated by a discriminator that learns to distinguish codes from
+    codes with each column shuffled: TC = mean(logit joint - logit permuted). In a training step the
+    VAE is updated first, then the discriminator, with codes encoded anew. `batch_size=128` gives
+    the published player batches of 64 (docs/training.md, "Player batch").
 
     Args:
-        gamma: number of at least 0, or a schedule.
-        discriminator: a Keras model, codes (n, D) to 2 logits (joint, permuted). Default: six
+        gamma: Weight of the total correlation: a number of at least 0, or a schedule.
+        discriminator: Keras model from codes (n, D) to 2 logits (joint, permuted). Default: six
             layers of 1000 units.
-        Others: as `VAE`.
+        Others: As `VAE`.
 
     Logs, besides those of `VAE`: `total_correlation`, the estimate in nats;
-    `discriminator_loss`, cross-entropy in nats (log 2 when it sees nothing);
-    `discriminator_accuracy`, 0.5 when it sees nothing, 1 when it sees all.
+    `discriminator_loss`, cross-entropy in nats (log 2 at chance); `discriminator_accuracy`, 0.5 at
+    chance, 1 if all codes are distinguished.
 
     Raises:
-        ValueError: if `gamma` is negative, or `discriminator` gives no two logits; else as `VAE`.
+        ValueError: If `gamma` is negative, or `discriminator` does not return two logits; else as
+            `VAE`.
 
     Source: Kim & Mnih 2018, "Disentangling by factorizing". In its algorithm 2 the discriminator
-    compares codes of the first half, made before the VAE moved, with shuffled ones of the second;
-    here both are codes of the second half, made after it.
+    compares codes of the first player batch, encoded before the VAE's update, with shuffled codes
+    of the second. Here both are codes of the second player batch, encoded after the update.
 
     >>> small = networks.discriminator(4, units=50)
     >>> model = FactorVAE((32, 32, 1), latent_dim=4, gamma=10.0, discriminator=small)
@@ -62,7 +63,7 @@ class FactorVAE(VAE):
         self.gamma = gamma
         if isinstance(discriminator, dict):
             discriminator = keras.saving.deserialize_keras_object(discriminator)
-        self._own_discriminator = discriminator is not None
+        self._custom_discriminator = discriminator is not None
         if discriminator is None:
             seed = self.part_seed("discriminator")
             with networks.precision(self.dtype_policy):
@@ -93,7 +94,7 @@ class FactorVAE(VAE):
         return super().with_networks(image_shape, latent_dim, network, width, seed, **options)
 
     def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
-        """Return a new optimizer: Adam, learning rate 1e-4; of the discriminator betas (0.5, 0.9).
+        """Create the default optimizer: Adam, 1e-4; betas (0.5, 0.9) for the discriminator.
 
         Source: Kim & Mnih 2018, appendix A.
         """
@@ -105,11 +106,11 @@ class FactorVAE(VAE):
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
         if player == "loss":
             return super().objective(player, batch, training)
-        _, _, mean, log_variance = self.inferred(batch, training)
+        _, _, mean, log_variance = self.encode_batch(batch, training)
         codes = ops.stop_gradient(self.noise.gaussian(mean, ops.exp(0.5 * log_variance)))
-        return self.judge(codes, training)
+        return self.discriminator_terms(codes, training)
 
-    def judge(self, codes, training: bool) -> dict[str, Any]:
+    def discriminator_terms(self, codes, training: bool) -> dict[str, Any]:
         """Return the discriminator's terms on codes (n, D) and their permutation."""
         permuted = backend.local_shard(self.noise.permute(backend.all_gather(codes)))
         both = ops.concatenate([codes, permuted])
@@ -130,8 +131,8 @@ class FactorVAE(VAE):
         }
 
     def get_config(self) -> dict[str, Any]:
-        own = keras.saving.serialize_keras_object(self.discriminator)
+        discriminator = keras.saving.serialize_keras_object(self.discriminator)
         return {
             **super().get_config(),
-            "discriminator": own if self._own_discriminator else None,
+            "discriminator": discriminator if self._custom_discriminator else None,
         }

@@ -1,4 +1,4 @@
-"""Networks for adversarial training: a convolutional trunk, and two generators."""
+"""Networks for adversarial training: a convolutional discriminator, and two generators."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from keras_disent.layers import networks
 def trunk(
     image_shape: tuple[int, int, int], width: float = 1.0, seed: int | None = None
 ) -> keras.Model:
-    """Three convolutions (32, 64, 128), 4x4, stride 2, then 256 features, all leaky ReLU (0.2).
+    """Build the trunk of a discriminator: three 4x4 convolutions of stride 2 and 256 features.
+
+    The convolutions have 32, 64 and 128 filters; all layers are followed by leaky ReLU (0.2).
 
     Args:
-        image_shape: (height, width, channels), sides divisible by 8.
-        width: float, multiplies every number of filters and units.
-        seed: int, of the initial weights (Glorot uniform); None draws one.
+        image_shape: Shape (height, width, channels) of an image, sides divisible by 8.
+        width: Factor (float) that multiplies every number of filters and units.
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Raises:
-        ValueError: if a side is not divisible by 8.
+        ValueError: If a side is not divisible by 8.
 
     Source: Radford et al. 2016, "Unsupervised representation learning with deep convolutional
     generative adversarial networks", without its batch normalization, which couples the images of
@@ -52,20 +54,21 @@ def trunk(
 def generator(
     image_shape: tuple[int, int, int], inputs: int, width: float = 1.0, seed: int | None = None
 ) -> keras.Model:
-    """256 units, then three transposed convolutions (64, 32, channels), 4x4, stride 2.
+    """Build a generator: 256 units, then three 4x4 transposed convolutions of stride 2.
 
-    All but the last layer are normalized by the batch in training, and end in ReLU.
+    The transposed convolutions have 64, 32 and `channels` filters. All layers but the last have
+    batch normalization and ReLU.
 
     Args:
-        image_shape: (height, width, channels), sides divisible by 8.
-        inputs: int, number of noise variables and columns of codes.
-        width: float, multiplies every number of filters and units.
-        seed: int, of the initial weights (Glorot uniform); None draws one.
+        image_shape: Shape (height, width, channels) of an image, sides divisible by 8.
+        inputs: Number of noise variables and columns of codes (int).
+        width: Factor (float) that multiplies every number of filters and units.
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Raises:
-        ValueError: if a side is not divisible by 8.
+        ValueError: If a side is not divisible by 8.
 
-    Source: as `trunk`.
+    Source: As `trunk`.
 
     >>> generator((32, 32, 3), inputs=10).output_shape
     (None, 32, 32, 3)
@@ -104,20 +107,21 @@ def generator(
 def profiles(
     image_shape: tuple[int, int, int], inputs: int, width: float = 1.0, seed: int | None = None
 ) -> keras.Model:
-    """A generator for one object on a plain ground: products of profiles of rows and of columns.
+    """Build a generator of one object on a plain background, from row and column profiles.
 
-    Twice, once for rows and once for columns, three dense layers of 64 units (leaky ReLU, 0.2) see
-    the codes and where along the side they are, from -1 to 1, and give 8 numbers for each place. A
-    pixel is the sum of the 8 products of its row's and its column's numbers, and a bias. To put
-    something somewhere is a smooth function of the codes here, and it is cheap to compute.
+    One network for rows and one for columns, each of three dense layers of 64 units (leaky ReLU,
+    0.2), read the codes and a coordinate from -1 to 1. They return 8 numbers for each row and
+    column. A pixel is the sum of the 8 products of its row's and its column's numbers, and a bias.
+    The position of the object is then a smooth function of the codes, and cheap to compute.
 
     Args:
-        image_shape: (height, width, channels), sides of at least 2.
-        inputs: int, number of noise variables and columns of codes.
-        width: float, multiplies the number of units.
-        seed: int, of the initial weights (Glorot uniform); None draws one.
+        image_shape: Shape (height, width, channels) of an image, sides of at least 2.
+        inputs: Number of noise variables and columns of codes (int).
+        width: Factor (float) that multiplies the number of units.
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
-    Source: after Watters et al. 2019, "Spatial broadcast decoder", which does so for each pixel.
+    Source: After Watters et al. 2019, "Spatial broadcast decoder", which reads two coordinates for
+    each pixel.
 
     >>> profiles((32, 32, 3), inputs=4).output_shape
     (None, 32, 32, 3)
@@ -125,22 +129,24 @@ def profiles(
     height, columns, channels = checks.image_shape(image_shape)
     initial = networks.initializers(seed)
     codes = keras.Input((inputs,), dtype="float32", name="codes")
-    said = []
+    outputs = []
     for side in (height, columns):
-        x = Along(side)(codes)
+        x = CoordinateBroadcast(side)(codes)
         for _ in range(3):
             x = layers.Dense(_units(width, 64), kernel_initializer=next(initial))(x)
             x = layers.LeakyReLU(negative_slope=0.2)(x)
-        said.append(layers.Dense(8 * channels, kernel_initializer=next(initial))(x))
-    return keras.Model(codes, Products(channels, dtype="float32", name="outputs")(said))
+        outputs.append(layers.Dense(8 * channels, kernel_initializer=next(initial))(x))
+    return keras.Model(codes, OuterProductSum(channels, dtype="float32", name="outputs")(outputs))
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class Along(layers.Layer):
-    """Repeat codes (n, k) along a side: (n, side, k + 1), the last column the place, -1 to 1.
+class CoordinateBroadcast(layers.Layer):
+    """Repeat codes (n, k) along a side, with the coordinate (-1 to 1) as last column.
 
     Args:
-        side: int, pixels.
+        side: Number of pixels of the side (int).
+
+    Call: (n, k) -> (n, side, k + 1).
     """
 
     def __init__(self, side: int, **kwargs):
@@ -150,22 +156,24 @@ class Along(layers.Layer):
     def call(self, codes):
         n, k = ops.shape(codes)[0], codes.shape[1]
         repeated = ops.broadcast_to(codes[:, None], (n, self.side, k))
-        places = ops.linspace(-1.0, 1.0, self.side, dtype=codes.dtype)
-        places = ops.broadcast_to(places[None, :, None], (n, self.side, 1))
-        return ops.concatenate([repeated, places], axis=-1)
+        coordinates = ops.linspace(-1.0, 1.0, self.side, dtype=codes.dtype)
+        coordinates = ops.broadcast_to(coordinates[None, :, None], (n, self.side, 1))
+        return ops.concatenate([repeated, coordinates], axis=-1)
 
     def get_config(self):
         return {**super().get_config(), "side": self.side}
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class Products(layers.Layer):
-    """Sum the products of what rows (n, h, m c) and columns (n, w, m c) say: (n, h, w, c).
+class OuterProductSum(layers.Layer):
+    """Sum the outer products of row profiles (n, h, m c) and column profiles (n, w, m c).
 
-    A bias for each channel is added, -2 at first: what is made is dark.
+    A bias for each channel is added. It is initially -2, so that images are dark.
 
     Args:
-        channels: int, c.
+        channels: Number of channels c (int).
+
+    Call: the two profiles -> (n, h, w, c).
     """
 
     def __init__(self, channels: int, **kwargs):
@@ -176,10 +184,10 @@ class Products(layers.Layer):
         initial = keras.initializers.Constant(-2.0)
         self.bias = self.add_weight(shape=(self.channels,), initializer=initial, name="bias")
 
-    def call(self, said):
+    def call(self, profiles):
         rows, columns = (
             ops.reshape(x, (-1, x.shape[1], self.channels, x.shape[2] // self.channels))
-            for x in said
+            for x in profiles
         )
         return ops.einsum("nycm,nxcm->nyxc", rows, columns) + self.bias
 

@@ -1,10 +1,10 @@
-"""Weakly supervised VAEs: they see images in pairs that are known to share some of their factors.
+"""Weakly supervised VAEs: they learn from pairs of images that share some of their factors.
 
 A row of a batch is a pair, so `fit` takes (n, 2, height, width, channels), such as the batches of
-`keras_disent.datasets.ChangedPairs`. `encode` and everything else take images as ever.
+`keras_disent.datasets.ChangedPairs`. `encode` and all other methods take single images.
 
-The latents that a pair shares get one posterior for both images. Each method answers two questions:
-which latents are shared (`is_shared`), and what their posterior is (`common`).
+The latents that a pair shares get one posterior for both images. Each method defines which latents
+are shared (`is_shared`), and what their posterior is (`common`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from keras_disent.models.beta_vae import BetaVAE
 
 
 class PairVAE(BetaVAE):
-    """What the four methods have in common. Minimizes reconstruction + beta * KL of both images."""
+    """Minimize reconstruction + beta * KL of both images: the base class of the four methods."""
 
     pairs = True
     rows_per_sample = 2
@@ -33,30 +33,30 @@ class PairVAE(BetaVAE):
         super().__init__(image_shape, latent_dim, beta=beta, **kwargs)
 
     def common(self, mean, log_variance):
-        """Return mean and log-variance (n, 1, D) of both from those of each, (n, 2, D)."""
+        """Return the common mean and log-variance (n, 1, D) of pairs of posteriors (n, 2, D)."""
         raise NotImplementedError(f"{type(self).__name__} does not define `common`.")
 
     def is_shared(self, mean, log_variance, labels):
         """Return which latents are shared, bool (n, 1, D).
 
-        Here those whose posteriors diverge by less than halfway between the least and the most
-        that latents of this pair do: Locatello et al. 2020, equation 6.
+        A latent is shared if its divergence is below the midpoint of the smallest and the largest
+        divergence of this pair: Locatello et al. 2020, equation 6.
         """
         divergence = divergences(mean, log_variance)
-        least = ops.min(divergence, axis=1, keepdims=True)
-        most = ops.max(divergence, axis=1, keepdims=True)
-        return (divergence < 0.5 * (least + most))[:, None]
+        smallest = ops.min(divergence, axis=1, keepdims=True)
+        largest = ops.max(divergence, axis=1, keepdims=True)
+        return (divergence < 0.5 * (smallest + largest))[:, None]
 
-    def inferred(self, batch, training: bool):
-        images, labels, *posterior = super().inferred(batch, training)
-        own = [ops.reshape(part, (-1, 2, self.latent_dim)) for part in posterior]
-        shared = self.is_shared(own[0], own[1], labels)
-        both = self.common(*own)
-        pooled = [ops.where(shared, one, each) for one, each in zip(both, own, strict=True)]
+    def encode_batch(self, batch, training: bool):
+        images, labels, *posterior = super().encode_batch(batch, training)
+        pairs = [ops.reshape(part, (-1, 2, self.latent_dim)) for part in posterior]
+        shared = self.is_shared(pairs[0], pairs[1], labels)
+        common = self.common(*pairs)
+        pooled = [ops.where(shared, one, each) for one, each in zip(common, pairs, strict=True)]
         return images, labels, *(ops.reshape(part, (-1, self.latent_dim)) for part in pooled)
 
     def preprocess(self, images):
-        """Return images (n, h, w, c) as float32 in [0, 1]; the two of a pair follow each other."""
+        """Return images (n, h, w, c) as float32 in [0, 1], the two of a pair in sequence."""
         return super().preprocess(ops.reshape(images, (-1, *self.image_shape)))
 
     def check_batch(self, images, labels=None, name="x", training=False) -> None:
@@ -71,15 +71,15 @@ class PairVAE(BetaVAE):
         checks.images(images.reshape((-1, *shape[2:])), self.image_shape, name)
 
 
-class _KnownPairs(PairVAE):
-    """Pairs whose labels tell, for each factor, whether it differs; latent i carries factor i."""
+class _LabeledPairVAE(PairVAE):
+    """Learn from pairs with labels that state which factors differ; latent i encodes factor i."""
 
     labeled = True
 
     def is_shared(self, mean, log_variance, labels):
-        """Return which latents are shared, bool (n, 1, D): not those of factors that differ."""
-        more = self.latent_dim - labels.shape[1]
-        differs = ops.pad(ops.cast(labels, "int32"), ((0, 0), (0, more)))
+        """Return which latents are shared, bool (n, 1, D): all but those of factors that differ."""
+        padding = self.latent_dim - labels.shape[1]
+        differs = ops.pad(ops.cast(labels, "int32"), ((0, 0), (0, padding)))
         return (differs == 0)[:, None]
 
     def check_batch(self, images, labels=None, name="x", training=False) -> None:
@@ -89,19 +89,19 @@ class _KnownPairs(PairVAE):
                 f"{type(self).__name__} learns from labels of pairs: 1 for each factor that "
                 "differs, such as from `ChangedPairs(data, labels=True)`. Got none."
             )
-        given = np.asarray(keras.ops.convert_to_numpy(labels))
-        fits = given.ndim == 2 and len(given) == images.shape[0]
-        if not fits or not 1 <= given.shape[1] <= self.latent_dim:
+        labels = np.asarray(keras.ops.convert_to_numpy(labels))
+        fits = labels.ndim == 2 and len(labels) == images.shape[0]
+        if not fits or not 1 <= labels.shape[1] <= self.latent_dim:
             raise ValueError(
                 f"Labels of pairs must be ({images.shape[0]}, factors), with at most one factor "
-                f"for each of the {self.latent_dim} latents. Got {given.shape}."
+                f"for each of the {self.latent_dim} latents. Got {labels.shape}."
             )
-        if not np.isin(given, (0, 1)).all():
+        if not np.isin(labels, (0, 1)).all():
             raise ValueError("Labels of pairs are 1 for a factor that differs, else 0.")
 
 
 def divergences(mean, log_variance):
-    """KL(first || second) of each latent of a pair, nats: (n, D) from (n, 2, D)."""
+    """Return KL(first || second) of each latent of a pair, nats: (n, D) from (n, 2, D)."""
     difference = log_variance[:, 0] - log_variance[:, 1]
     square = ops.square(mean[:, 0] - mean[:, 1]) / ops.exp(log_variance[:, 1])
     return 0.5 * (ops.exp(difference) + square - 1 - difference)
@@ -109,18 +109,19 @@ def divergences(mean, log_variance):
 
 @keras.saving.register_keras_serializable("keras_disent")
 class AdaGVAE(PairVAE):
-    """Ada-GVAE: shared latents, found by their divergence, get the average posterior.
+    """Train an Ada-GVAE: latents of small divergence get the average posterior of a pair.
 
-    Takes pairs (n, 2, height, width, channels) that share all but a few factors, without labels.
+    Learns from pairs (n, 2, height, width, channels) that share all but a few factors, without
+    labels.
 
     Args:
-        beta: number of at least 0, or a schedule.
-        Others: as `VAE`, without `supervision`.
+        beta: Weight of the KL: a number of at least 0, or a schedule.
+        Others: As `VAE`, without `supervision`.
 
-    Logs: as `BetaVAE`; means over images.
+    Logs: As `BetaVAE`; means over images.
 
     Raises:
-        ValueError: if `fit` gets anything but pairs; else as `BetaVAE`.
+        ValueError: If `fit` gets anything but pairs; else as `BetaVAE`.
 
     Source: Locatello et al. 2020, "Weakly-supervised disentanglement without compromises",
     section 4; Hosoya 2019 for the average.
@@ -138,19 +139,21 @@ class AdaGVAE(PairVAE):
 
 @keras.saving.register_keras_serializable("keras_disent")
 class AdaMLVAE(PairVAE):
-    """Ada-ML-VAE: shared latents, found by their divergence, get the product of the posteriors.
+    """Train an Ada-ML-VAE: latents of small divergence get the product of a pair's posteriors.
 
-    Takes pairs (n, 2, height, width, channels) that share all but a few factors, without labels.
+    Learns from pairs (n, 2, height, width, channels) that share all but a few factors, without
+    labels.
 
     Args:
-        beta: number of at least 0, or a schedule.
-        variance: "exact", that of the product of two Gaussians, or "doubled", as public code has.
-        Others: as `VAE`, without `supervision`.
+        beta: Weight of the KL: a number of at least 0, or a schedule.
+        variance: "exact" for the variance of the product of two Gaussians, or "doubled" for twice
+            that, as in public code.
+        Others: As `VAE`, without `supervision`.
 
-    Logs: as `BetaVAE`; means over images.
+    Logs: As `BetaVAE`; means over images.
 
     Raises:
-        ValueError: if `fit` gets anything but pairs; for another `variance`; else as `BetaVAE`.
+        ValueError: If `fit` gets anything but pairs, or for another `variance`; else as `BetaVAE`.
 
     Source: Locatello et al. 2020, "Weakly-supervised disentanglement without compromises",
     section 4; Bouchacourt et al. 2018 for the product.
@@ -185,17 +188,17 @@ VARIANCES = {"exact": 1.0, "doubled": 2.0}
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class GVAE(_KnownPairs, AdaGVAE):
-    """GVAE: `AdaGVAE` that is told what differs.
+class GVAE(_LabeledPairVAE, AdaGVAE):
+    """Train a GVAE: an `AdaGVAE` with labels that state which factors of a pair differ.
 
-    `fit(pairs, differs)` takes pairs (n, 2, h, w, c) and (n, factors) of 1 and 0, such as batches
-    of `keras_disent.datasets.ChangedPairs(data, labels=True)`. Latent i is that of factor i;
-    latents beyond the factors are always shared.
+    `fit(pairs, differs)` takes pairs (n, 2, h, w, c) and labels (n, factors) of 1 and 0, such as
+    batches of `keras_disent.datasets.ChangedPairs(data, labels=True)`. Latent i belongs to factor
+    i; further latents are always shared.
 
-    Args: as `AdaGVAE`.
+    Args: As `AdaGVAE`.
 
     Raises:
-        ValueError: if labels are missing or malformed; else as `AdaGVAE`.
+        ValueError: If labels are missing or malformed; else as `AdaGVAE`.
 
     Source: Hosoya 2019, "Group-based learning of disentangled representations"; with labels as in
     Locatello et al. 2020.
@@ -206,13 +209,13 @@ class GVAE(_KnownPairs, AdaGVAE):
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class MLVAE(_KnownPairs, AdaMLVAE):
-    """ML-VAE: `AdaMLVAE` that is told what differs, as `GVAE` is.
+class MLVAE(_LabeledPairVAE, AdaMLVAE):
+    """Train an ML-VAE: an `AdaMLVAE` with labels that state which factors differ, as `GVAE`.
 
-    Args: as `AdaMLVAE`.
+    Args: As `AdaMLVAE`.
 
     Raises:
-        ValueError: if labels are missing or malformed; else as `AdaMLVAE`.
+        ValueError: If labels are missing or malformed; else as `AdaMLVAE`.
 
     Source: Bouchacourt et al. 2018, "Multi-level variational autoencoder"; with labels as in
     Locatello et al. 2020.

@@ -1,4 +1,4 @@
-"""HFS: the support of the codes is drawn toward a box, whatever is correlated inside of it."""
+"""HFS-VAE: a penalty pulls the support of the codes toward a box, whatever their correlation."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from keras_disent.models.hyperparameters import Range
 
 @keras.saving.register_keras_serializable("keras_disent")
 class HFSVAE(BetaVAE):
-    """Hausdorff factorized support: minimizes reconstruction + beta * KL + gamma * HFS + scale.
+    """Train a VAE with Hausdorff factorized support (HFS).
 
-    HFS asks that every combination of values that two latents take in a batch lies near to one that
-    they take together: their support is a product, though they may be correlated. The values are
-    posterior means, so a latent that the KL has switched off, with the same mean for all images,
-    costs nothing. The last term, delta * sum_d max(0, 1 - standard deviation of mean d), keeps
-    codes from shrinking, which would make all distances small.
+    Minimizes reconstruction + beta * KL + gamma * HFS + scale. HFS is small if every combination of
+    values that two latents take in a batch lies near one that they take together. Then their
+    support is a product, though they may be correlated. The values are posterior means, so an
+    unused latent, with the same mean for all images, costs nothing. The scale,
+    delta * sum_d max(0, 1 - standard deviation of mean d), prevents that codes shrink, which would
+    make all distances small.
 
     Args:
-        beta: weight of the KL: number of at least 0, or a schedule. The published grid: 0, 1, 2, 4,
-            6, 8, 10, 16.
-        gamma: weight of the support, summed over all D (D - 1) / 2 pairs of latents: likewise. The
-            published code draws 25 pairs in each step and sums those. So for more than 25 pairs
-            (D above 7) a published gamma is 25 / pairs of itself here: divide by 1.8 at D = 10. Its
-            grid runs from 0.1 to 10,000.
-        delta: weight of the scale: likewise; 0 as published.
-        Others: as `VAE`.
+        beta: Weight of the KL: a number of at least 0, or a schedule. The published grid: 0, 1, 2,
+            4, 6, 8, 10, 16.
+        gamma: Weight of the support, summed over all D (D - 1) / 2 pairs of latents: a number of at
+            least 0, or a schedule. The published code draws 25 pairs in each step and sums those.
+            So for more than 25 pairs (D above 7) multiply a published gamma by 25 / pairs: divide
+            it by 1.8 at D = 10. The published grid runs from 0.1 to 10,000.
+        delta: Weight of the scale: a number of at least 0, or a schedule; 0 as published.
+        Others: As `VAE`.
 
     Logs, besides those of `BetaVAE`: `support`, HFS summed over pairs of latents, and `scale`, both
     unweighted.
@@ -39,7 +40,7 @@ class HFSVAE(BetaVAE):
     A batch of n images takes memory in proportion to D^2 n^2, and time to at most D^2 n^3.
 
     Raises:
-        ValueError: if a weight is negative, or there are fewer than 2 latents; else as `VAE`.
+        ValueError: If a weight is negative, or there are fewer than 2 latents; else as `VAE`.
 
     Source: Roth et al. 2023, "Disentanglement of correlated factors via Hausdorff factorized
     support", equations 4 and 5. Distances are squared and taken between posterior means, and both
@@ -85,8 +86,9 @@ class HFSVAE(BetaVAE):
 def factorized_support(codes):
     """Return the squared Hausdorff distance of codes (n, D) to the product of their values.
 
-    For latents i < j: the greatest distance, over all samples a and b, of the point (z_ai, z_bj) to
-    the nearest (z_ci, z_cj); summed over pairs. Only that point and the nearest have a gradient.
+    For latents i < j it is the largest distance, over all samples a and b, of the point
+    (z_ai, z_bj) to the nearest (z_ci, z_cj). The result is summed over pairs. Only that point and
+    its nearest neighbor have a gradient.
 
     >>> square = ops.convert_to_tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> float(factorized_support(square)), float(factorized_support(square[:3]))
@@ -104,35 +106,36 @@ def factorized_support(codes):
 def _farthest(left, right):
     """Return, for each pair, a and b (pairs,) of the point (left_a, right_b) farthest from all c.
 
-    The distances to some c bound those to the nearest. So: look at the point with the largest bound
-    and find its nearest c. If that one is among those looked at, the bound is the distance, and no
-    other point is farther. Else it lowers the bounds. What takes the memory is a bound for every
-    a and b; all c are looked at in the worst case, and for Gaussian codes a few dozens.
+    The distances to some c are upper bounds of the distance to the nearest. Each step takes the
+    point with the largest bound and computes its nearest c. If this c was visited before, the bound
+    is the distance, and no other point is farther. Else it lowers the bounds. Memory is needed for
+    one bound for every a and b. In the worst case all c are visited, for Gaussian codes a few
+    dozen.
 
     Args:
-        left, right: (pairs, n), the two latents of each pair.
+        left, right: Values (pairs, n) of the two latents of each pair.
     """
     pairs, count = ops.shape(left)
 
     def lower(bounds, c):
         return ops.minimum(bounds, _squares(left, c)[:, :, None] + _squares(right, c)[:, None])
 
-    def step(bounds, seen, place, finished):
+    def step(bounds, visited, place, finished):
         place = ops.argmax(ops.reshape(bounds, (pairs, -1)), axis=-1)
         a, b = ops.floor_divide(place, count), ops.mod(place, count)
         c = ops.argmin(_squares(left, a) + _squares(right, b), axis=-1)
         new = ops.one_hot(c, count, dtype="float32")
-        finished = ops.all(ops.sum(seen * new, axis=-1) > 0)
-        return lower(bounds, c), ops.maximum(seen, new), place, finished
+        finished = ops.all(ops.sum(visited * new, axis=-1) > 0)
+        return lower(bounds, c), ops.maximum(visited, new), place, finished
 
     start = ops.zeros((pairs,), "int32")
     bounds = lower(np.inf, start)
-    seen = ops.one_hot(start, count, dtype="float32")
-    state = (bounds, seen, start, False)
+    visited = ops.one_hot(start, count, dtype="float32")
+    state = (bounds, visited, start, False)
     _, _, place, _ = ops.while_loop(lambda *state: ops.logical_not(state[-1]), step, state)
     return ops.floor_divide(place, count), ops.mod(place, count)
 
 
 def _squares(values, place):
-    """Return squared distances of values (pairs, n) to the one at place (pairs,) of their row."""
+    """Return squared distances of values (pairs, n) to the one at index `place` (pairs,)."""
     return ops.square(values - ops.take_along_axis(values, place[:, None], axis=1))

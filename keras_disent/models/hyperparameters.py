@@ -1,4 +1,4 @@
-"""Which values of a hyperparameter a search may try."""
+"""Search spaces of hyperparameters: ranges and lists of values."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """All values from `low` to `high`, both ends included.
+    """Define a search space of all values from `low` to `high`, both included.
 
     Attributes:
-        low, high: numbers, `low` below `high`.
-        scale: "log" if equal factors are equal steps, which needs `low` above 0; "linear"; or
-            "whole" for whole numbers.
-        grows: whether the value is where a weight ends that rises from 0, in equal parts, over the
-            steps of a run.
+        low, high: Ends of the range, `low` below `high`.
+        scale: "log" for logarithmic steps, which needs `low` above 0; "linear"; or "whole" for
+            integers.
+        grows: Whether the value is the end of a linear schedule from 0 over the steps of a run.
 
     Raises:
-        ValueError: if the range is empty, inverted or not finite, or does not fit its scale.
+        ValueError: If the range is empty, inverted or not finite, or does not fit its scale.
 
     >>> Range(1, 16).spread(3)
     (1.0, 4.0, 16.0)
@@ -50,25 +49,25 @@ class Range:
             )
 
     def spread(self, n: int) -> tuple[float, ...]:
-        """Return `n` values (fewer if there are not as many) in equal steps of the scale."""
-        shares = [i / (n - 1) for i in range(n)] if n > 1 else [0.5]
+        """Return up to `n` different values in equal steps of the scale."""
+        fractions = [i / (n - 1) for i in range(n)] if n > 1 else [0.5]
         if self.scale == "log":
-            values = [self.low * (self.high / self.low) ** share for share in shares]
+            values = [self.low * (self.high / self.low) ** fraction for fraction in fractions]
         else:
-            values = [self.low + (self.high - self.low) * share for share in shares]
+            values = [self.low + (self.high - self.low) * fraction for fraction in fractions]
         return tuple(dict.fromkeys(self.rounded(value) for value in values))
 
     def rounded(self, value: float) -> float:
-        """Return a value with four digits that count, or whole."""
+        """Round a value to four significant digits, or to an integer."""
         return round(value) if self.scale == "whole" else float(f"{value:.4g}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """A few values, numbers or names.
+    """Define a search space of a few values, numbers or names.
 
     Raises:
-        ValueError: if there is none, or one comes twice.
+        ValueError: If there is no value, or a duplicate.
 
     >>> Values((1, 4, 16)).spread(2)
     (1, 4, 16)
@@ -85,45 +84,44 @@ class Values:
             raise ValueError(f"Values are all numbers or all names. Got {self.values}.")
 
     def spread(self, n: int) -> tuple[Any, ...]:
-        """Return all values: their number is their own."""
+        """Return all values, independent of `n`."""
         return self.values
 
     def rounded(self, value: Any) -> Any:
-        """Return the value as it was given: 4, where a search made 4.0 of it."""
+        """Return the value in its original type: 4, where a search converted it to 4.0."""
         return self.values[self.values.index(value)]
 
 
-def chosen(given: Any, declared: Range | None) -> Range | Values:
-    """Return what a user gives for a hyperparameter as a range or values.
+def as_space(value: Any, default: Range | None) -> Range | Values:
+    """Convert a user's search space of a hyperparameter to a range or values.
 
     Args:
-        given: None for what the model declares; `(low, high)`, on the scale that it declares, or
-            else log if `low` is above 0 and linear if not; a list of values; or a `Range` or
-            `Values`.
-        declared: the range that the model declares, if any.
+        value: None for the default; `(low, high)`, on the scale of the default, or without one log
+            if `low` is above 0 and linear if not; a list of values; or a `Range` or `Values`.
+        default: Range that the model declares, if any.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: For anything else.
 
-    >>> chosen((2, 8), Range(1, 32))
+    >>> as_space((2, 8), Range(1, 32))
     Range(low=2, high=8, scale='log', grows=False)
-    >>> chosen([1, 2, 4], None)
+    >>> as_space([1, 2, 4], None)
     Values(values=(1, 2, 4))
     """
-    if isinstance(given, Range | Values):
-        return given
-    if given is None and declared is not None:
-        return declared
-    if isinstance(given, list):
-        return Values(tuple(given))
-    if not isinstance(given, tuple) or len(given) != 2 or not all(map(_finite, given)):
-        raise ValueError(f"A range is (low, high), or a list of values. Got {given!r}.")
-    if declared is not None:
-        scale = declared.scale
-        if scale == "log" and given[0] == 0:
+    if isinstance(value, Range | Values):
+        return value
+    if value is None and default is not None:
+        return default
+    if isinstance(value, list):
+        return Values(tuple(value))
+    if not isinstance(value, tuple) or len(value) != 2 or not all(map(_finite, value)):
+        raise ValueError(f"A range is (low, high), or a list of values. Got {value!r}.")
+    if default is not None:
+        scale = default.scale
+        if scale == "log" and value[0] == 0:
             scale = "linear"
-        return dataclasses.replace(declared, low=given[0], high=given[1], scale=scale)
-    return Range(*given, scale="log" if given[0] > 0 else "linear")
+        return dataclasses.replace(default, low=value[0], high=value[1], scale=scale)
+    return Range(*value, scale="log" if value[0] > 0 else "linear")
 
 
 def _finite(value: Any) -> bool:

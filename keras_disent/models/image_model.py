@@ -1,4 +1,4 @@
-"""What every model offers that turns images into codes and codes into images."""
+"""Base class of all models: encode images to codes, and decode codes to images."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
 from keras_disent.models.hyperparameters import Range
 
-TRAVERSED = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
+TRAVERSAL_VALUES = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
 
 
 class ImageModel(PlayerModel):
-    """A game about images (n, h, w, c) and codes (n, D), in standard deviations of their prior.
+    """Map images (n, h, w, c) to codes (n, D), in standard deviations of their prior, and back.
 
-    A method gives `encoded` and `decoded`, which work on tensors, and `encode` and `sample`.
+    A subclass defines `encode_tensors` and `decode_tensors`, which work on tensors, and `encode`
+    and `sample`.
 
     Class attributes:
-        encoding: names of what `encoded` gives.
-        pairs: whether it learns from pairs of images (n, 2, h, w, c).
-        tunable: `{name: Range}`, hyperparameters that a search tunes unless told otherwise:
-            arguments of the constructor, or `learning_rate` and `width`.
-        unit_of_use: what `latent_use` counts in.
-        discrete_codes: whether each latent takes few values.
+        encoding: Names of the outputs of `encode_tensors`.
+        pairs: Whether the model learns from pairs of images (n, 2, h, w, c).
+        tunable: `{name: Range}`, hyperparameters that a search tunes by default: arguments of the
+            constructor, or `learning_rate` and `width`.
+        importance_unit: Unit of `latent_importance`.
+        discrete_codes: Whether each latent takes few values.
 
     Attributes:
-        image_shape: (height, width, channels).
-        latent_dim: int, number of latents D.
-        seed: int, of the initial weights' and the noise's randomness.
-        noise: a `keras_disent.layers.latents.Noise`, all randomness of learning.
+        image_shape: Shape (height, width, channels) of an image.
+        latent_dim: Number of latents D (int).
+        seed: Random seed (int) of the initial weights and the noise.
+        noise: A `keras_disent.layers.latents.Noise`, which draws all random numbers of training.
     """
 
     encoding: tuple[str, ...] = ("mean",)
@@ -49,7 +50,7 @@ class ImageModel(PlayerModel):
         "latent_dim": Range(6, 20, "whole"),
         "width": Range(0.25, 1.0),
     }
-    unit_of_use = "gray levels"
+    importance_unit = "gray levels"
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
@@ -67,7 +68,7 @@ class ImageModel(PlayerModel):
         self.image_shape, self.latent_dim = shape, latent_dim
 
     def part_seed(self, part: str) -> int:
-        """Return the seed of one part's initial weights, as `networks.part_seed`."""
+        """Return the seed of the initial weights of one part, as `networks.part_seed`."""
         return networks.part_seed(self.seed, part)
 
     def preprocess(self, images):
@@ -85,39 +86,38 @@ class ImageModel(PlayerModel):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encoded(self, images, training: bool = False) -> tuple:
-        """Return what the model tells of images (n, h, w, c): codes (n, D), and what else it does.
+    def encode_tensors(self, images, training: bool = False) -> tuple:
+        """Encode images (n, h, w, c): the tensors named by `encoding`, codes (n, D) first."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `encode_tensors`.")
 
-        The parts are those that `encoding` names.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not define `encoded`.")
-
-    def decoded(self, codes, training: bool = False):
-        """Return the expected images of codes (n, D): (n, h, w, c) in [0, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} does not define `decoded`.")
+    def decode_tensors(self, codes, training: bool = False):
+        """Decode codes (n, D) to expected images: (n, h, w, c) in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} does not define `decode_tensors`.")
 
     def call(self, images, training: bool = False):
-        return self.decoded(self.encoded(images, training)[0], training)
+        return self.decode_tensors(self.encode_tensors(images, training)[0], training)
 
     @cached_property
     def _encode(self) -> Callable:
-        return backend.compiled(self, self.encoded)
+        return backend.compiled(self, self.encode_tensors)
 
     @cached_property
     def _decode(self) -> Callable:
-        return backend.compiled(self, lambda codes: (self.decoded(ops.cast(codes, "float32")),))
+        return backend.compiled(
+            self, lambda codes: (self.decode_tensors(ops.cast(codes, "float32")),)
+        )
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
     def decode(self, codes, batch_size: int = 256) -> np.ndarray:
-        """Return the expected images of codes (n, D): (n, h, w, c) float32 in [0, 1].
+        """Decode codes (n, D) to expected images: (n, h, w, c) float32 in [0, 1].
 
         Args:
-            codes: (n, D), an array, a tensor of any backend or a list of rows.
-            batch_size: number of codes that are decoded at a time.
+            codes: Codes (n, D), an array, a tensor of any backend or a list of rows.
+            batch_size: Number of codes decoded at a time.
 
         Raises:
-            ValueError: if `codes` is not (n, D), or has no row.
+            ValueError: If `codes` is not (n, D), or has no row.
         """
         if not hasattr(codes, "shape"):
             codes = to_numpy(codes)
@@ -129,23 +129,25 @@ class ImageModel(PlayerModel):
         return batched(self._decode, codes, batch_size)[0]
 
     def reconstruct(self, images, batch_size: int = 256) -> np.ndarray:
-        """Return the images decoded from their own codes: (n, h, w, c) float32 in [0, 1]."""
+        """Encode images and decode their codes: (n, h, w, c) float32 in [0, 1]."""
         return self.decode(self.encode(images, batch_size), batch_size)
 
-    def traverse(self, images, latents=None, values=TRAVERSED, batch_size: int = 256) -> np.ndarray:
-        """Change one latent of each image at a time and decode.
+    def traverse(
+        self, images, latents=None, values=TRAVERSAL_VALUES, batch_size: int = 256
+    ) -> np.ndarray:
+        """Decode latent traversals: change one latent of each image, with the others fixed.
 
         Args:
-            images: (n, h, w, c).
-            latents: indices of the latents to traverse, default all in order.
-            values: what each is set to, in standard deviations of the prior.
-            batch_size: number of images that are encoded or decoded at a time.
+            images: Images (n, h, w, c).
+            latents: Indices of the latents to traverse. Default: all in order.
+            values: Values of the latent, in standard deviations of the prior.
+            batch_size: Number of images encoded or decoded at a time.
 
         Returns:
-            (n, len(latents), len(values), h, w, c) float32 in [0, 1].
+            Images (n, len(latents), len(values), h, w, c) float32 in [0, 1].
 
         Raises:
-            ValueError: if a latent is not one of 0 .. D - 1, a value is not a finite number, or
+            ValueError: If a latent is not one of 0 .. D - 1, a value is not a finite number, or
                 there is none of either.
 
         >>> from keras_disent import VAE
@@ -159,7 +161,7 @@ class ImageModel(PlayerModel):
         if settings.ndim != 1 or not np.isfinite(settings).all():
             raise ValueError(f"`values` are finite numbers, in one row. Got {values}.")
         if not indices.size or not settings.size:
-            raise ValueError("`latents` and `values` hold at least one number each. Got none.")
+            raise ValueError("`latents` and `values` must hold at least one number each. Got none.")
         codes = self.encode(images, batch_size)
         grid = np.tile(codes[:, None, None], (1, len(indices), len(settings), 1))
         for row, latent in enumerate(indices.astype(int)):
@@ -167,23 +169,24 @@ class ImageModel(PlayerModel):
         decoded = self.decode(grid.reshape(-1, self.latent_dim), batch_size)
         return decoded.reshape(*grid.shape[:3], *self.image_shape)
 
-    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
-        """Return how much each latent matters, to put them in order: (D,) float32.
+    def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return the importance of each latent, by which pictures order them: (D,) float32.
 
-        Here: by how much a pixel changes on average when the latent is set to 0, in steps of 1/255.
+        Here it is the mean change of a pixel if the latent is set to 0, in steps of 1/255.
 
         Args:
-            images: (n, h, w, c).
-            batch_size: of images at a time.
+            images: Images (n, h, w, c).
+            batch_size: Number of images at a time.
         """
         codes = self.encode(images, batch_size)
-        before = self.decode(codes, batch_size)
-        use = []
+        reconstructions = self.decode(codes, batch_size)
+        importance = []
         for latent in range(self.latent_dim):
-            without = codes.copy()
-            without[:, latent] = 0
-            use.append(255 * np.mean(np.abs(self.decode(without, batch_size) - before)))
-        return np.array(use, "float32")
+            ablated = codes.copy()
+            ablated[:, latent] = 0
+            change = np.mean(np.abs(self.decode(ablated, batch_size) - reconstructions))
+            importance.append(255 * change)
+        return np.array(importance, "float32")
 
     def export(
         self,
@@ -195,50 +198,56 @@ class ImageModel(PlayerModel):
         images: str = "float32",
         **options,
     ) -> None:
-        """Write the model with named endpoints, for use without Keras and this package.
+        """Export the model with named endpoints, for use without Keras and this package.
 
         Args:
-            filepath: a new or empty folder, in every format.
+            filepath: Folder to write, new or empty, in every format.
             format: "tf_saved_model" (or "saved_model"), "onnx", "litert", "openvino" or "torch".
-            verbose: whether to print what was written. Default: no.
-            input_signature: only None: the endpoints have their own, for any number of images.
-            images: dtype of the images that come out, "float32" in [0, 1] or "uint8" in 0..255.
-            options: none; an option of Keras's exporters is refused by name.
+            verbose: Whether to print a summary. Default: no.
+            input_signature: Must be None: endpoints take any number of images.
+            images: Dtype of the returned images, "float32" in [0, 1] or "uint8" in 0..255.
+            options: Not supported: options of Keras's exporters are rejected by name.
 
         Raises:
-            TypeError: if `input_signature` or an unknown option is given.
-            ValueError, ImportError: as `keras_disent.export.model`, which this is.
+            TypeError: If `input_signature` or an unknown option is passed.
+            ValueError, ImportError: As `keras_disent.export.model`, which this method calls.
         """
-        from keras_disent import export  # it stands above the models
+        from keras_disent import export  # which imports this module
 
         if input_signature is not None:
             options = {"input_signature": input_signature, **options}
         if options:
             raise TypeError(
                 f"`export` takes no {', '.join(options)}: endpoints take any number of images "
-                f"{self.image_shape} as bytes. Leave it out; for another signature, wrap the "
-                "model in a Keras model of your own and export that."
+                f"{self.image_shape} as bytes. Omit it; for another signature, wrap the model "
+                "in a custom Keras model and export that."
             )
         folder = export.model(self, filepath, format, images=images)
         if verbose:
             endpoints = ", ".join(export.read_card(folder)["endpoints"])
             print(f"Saved the model as {format} in {str(folder)!r}, with endpoints {endpoints}.")
 
-    # -- what is taken in -------------------------------------------------------------------------
+    # -- checks -----------------------------------------------------------------------------------
 
     def check_batch(self, images, labels=None, name: str = "x", training: bool = False) -> None:
-        """Raise a ValueError if images and labels are not what the model takes, or learns from."""
+        """Raise a ValueError if images or labels are invalid for this model."""
         checks.images(images, self.image_shape, name)
 
     def check_images(self, images, name: str = "images", whole: bool = False) -> None:
-        """Raise a ValueError if `images` are not what the model takes; `whole` looks at values."""
+        """Raise a ValueError if `images` are invalid for this model.
+
+        Args:
+            images: Images (n, h, w, c).
+            name: Name of the argument in errors.
+            whole: Whether values are checked, besides shape and dtype.
+        """
         if whole:
             checks.images(images, self.image_shape, name, refuse_bits=False)
         else:
             checks.batch_form(images, self.image_shape, name)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor: here all that the weights are."""
+        """Return the arguments of the constructor: here the weights of the objective."""
         return {
             **super().get_config(),
             **{name: schedules.config(value) for name, value in schedules.weights(self).items()},
@@ -255,38 +264,38 @@ IN_FLIGHT = 1 << 26  # bytes on a device that wait to be fetched: 64 MiB
 def batched(function: Callable, rows: Any, batch_size: int) -> tuple[np.ndarray, ...]:
     """Apply a function of tensors to all rows, batch by batch.
 
-    A short batch is filled up to a power of two, so that few shapes are ever compiled. Results stay
-    on the device while they are few, so that it does not wait for the host between two batches.
+    A short batch is padded to a power of two, so that few shapes are compiled. Results up to
+    `IN_FLIGHT` bytes stay on the device, so that it does not wait for the host between two batches.
 
     Args:
-        function: (n, ...) tensor, uint8 or float32 -> tuple of (n, ...) tensors.
-        rows: at least one of them, in an array or a tensor of any backend; what is not uint8 is
+        function: Function from a tensor (n, ...), uint8 or float32, to a tuple of (n, ...) tensors.
+        rows: Array or tensor of any backend with at least one row; other dtypes than uint8 are
             converted to float32.
-        batch_size: int, number of rows at a time.
+        batch_size: Number of rows at a time (int).
 
     Returns:
-        what the function gives for all rows, as NumPy arrays.
+        The outputs of the function for all rows, as NumPy arrays.
     """
     batch_size = checks.check_integer("batch_size", batch_size, at_least=1)
     fetched: list[list[np.ndarray]] = []
-    waiting: list[tuple[int, tuple]] = []
+    pending: list[tuple[int, tuple]] = []
     in_flight = 0
 
     def fetch() -> None:
-        for length, results in waiting:
+        for length, results in pending:
             fetched.append([ops.convert_to_numpy(result)[:length] for result in results])
-        waiting.clear()
+        pending.clear()
 
     for start in range(0, rows.shape[0], batch_size):
         batch = to_numpy(rows[start : start + batch_size])
         dtype = "uint8" if batch.dtype == np.uint8 else "float32"
         batch = batch.astype(dtype, copy=False)
         length = min(batch_size, 1 << (len(batch) - 1).bit_length())
-        filled = np.resize(batch, (length, *batch.shape[1:])) if length > len(batch) else batch
-        # With its dtype: where Keras's floatx is bfloat16, JAX would make bytes floats.
-        results = function(ops.convert_to_tensor(filled, dtype=dtype))
-        waiting.append((len(batch), results))
-        in_flight += filled.nbytes + sum(4 * math.prod(result.shape) for result in results)
+        padded = np.resize(batch, (length, *batch.shape[1:])) if length > len(batch) else batch
+        # With its dtype: where Keras's floatx is bfloat16, JAX would convert bytes to floats.
+        results = function(ops.convert_to_tensor(padded, dtype=dtype))
+        pending.append((len(batch), results))
+        in_flight += padded.nbytes + sum(4 * math.prod(result.shape) for result in results)
         if in_flight > IN_FLIGHT:
             fetch()
             in_flight = 0

@@ -1,4 +1,4 @@
-"""InfoGAN: a generative adversarial network whose images tell the codes that they were made of."""
+"""InfoGAN: a generative adversarial network whose codes can be inferred from its images."""
 
 from __future__ import annotations
 
@@ -25,52 +25,53 @@ from keras_disent.models.image_model import ImageModel, batched
 
 @keras.saving.register_keras_serializable("keras_disent")
 class InfoGAN(ImageModel):
-    """InfoGAN: min over G and Q, max over D of V(D, G) - lambda * L(G, Q).
+    """Train an InfoGAN: min over G and Q, max over D of V(D, G) - lambda * L(G, Q).
 
-    A generator G makes images of noise and codes, a discriminator D tells them from real images,
-    and Q(c|x), a second head on D's trunk, reads the codes c back from the images. L is a lower
-    bound on the mutual information of codes and images. In a training step the discriminator moves
-    first, on one half of the batch, then generator and Q's head, with new noise and codes, as many
-    as the other half has images. So `batch_size=128` is two batches of 64.
+    A generator G maps noise and codes to images, and a discriminator D distinguishes them from real
+    images. Q(c|x), a second head on D's trunk, infers the codes c from the images. L is a lower
+    bound on the mutual information of codes and images. In a training step the discriminator is
+    updated first, then generator and Q's head, with new noise and codes, one for each row of the
+    player batch (docs/training.md, "Player batch").
 
-    In the authors' code L moves the trunk as well: so it does here, as it stands in the objectives
-    of both players. Their head of Q moves with the trunk; here it moves with the generator, as in
-    equation 6. The generator's objective is the non-saturating -E log D(G), as theirs. What is
-    added is the gradient penalty that keeps the game stable (Mescheder et al. 2018, equation 9).
+    As in the authors' code, L also updates the trunk: it is part of the objectives of both players.
+    Their head of Q is updated with the trunk; here it is updated with the generator, as in
+    equation 6. The generator's objective is the non-saturating -E log D(G), as theirs. A gradient
+    penalty is added for stability (Mescheder et al. 2018, equation 9).
 
-    A latent is one code, in standard deviations of its prior, so that latents are turned as those
-    of a VAE: a continuous code, uniform on (-1, 1), is multiplied by sqrt(3); class k of K becomes
-    (k - (K - 1) / 2) / sqrt((K^2 - 1) / 12). What lies outside is decoded as the nearest code, and
-    all is decoded with noise 0, its mean.
+    A latent is one code, in standard deviations of its prior, so latents are traversed as those of
+    a VAE. A continuous code, uniform on (-1, 1), is multiplied by sqrt(3); class k of K becomes
+    (k - (K - 1) / 2) / sqrt((K^2 - 1) / 12). Values outside of the prior are decoded as the nearest
+    code, always with noise 0, its mean.
 
     Args:
-        image_shape: (height, width, channels).
-        latent_dim: int, number of codes D.
+        image_shape: Shape (height, width, channels) of an image.
+        latent_dim: Number of codes D (int).
         generator: "conv" or "profiles" (those of `models.gan_networks`), "higgins", "mlp" or a
-            Keras model: noise, codes and classes one-hot, in as many columns as these are, to
-            (n, h, w, c) real numbers, of which the sigmoid is taken. Default "conv".
-        discriminator: likewise, the trunk of D and Q: images (n, h, w, c), floats in [0, 1], to
-            features (n, f). Default "conv".
-        categorical: the number of classes of each categorical code, such as `(10,)`: they are the
-            last of the codes. The others are continuous.
-        noise_dim: int, number of noise variables uniform on (-1, 1) besides the codes.
-        mutual_information_weight: lambda, a number of at least 0, or a schedule.
-        code_stddev: standard deviation of q(c|x) of a continuous code, a number above 0. The
-            smaller, the more an error counts; the authors' 1 leaves the bound nearly flat.
-        gradient_penalty_weight: gamma, a number of at least 0, or a schedule; 0 as published.
-        seed: int, of the initial weights' and the noise's randomness.
+            Keras model. It maps columns of noise, continuous codes and one-hot classes to
+            (n, h, w, c) real numbers, to which the sigmoid is applied. Default "conv".
+        discriminator: Name of a network or a Keras model, the trunk of D and Q: images
+            (n, h, w, c), floats in [0, 1], to features (n, f). Default "conv".
+        categorical: Number of classes of each categorical code, such as `(10,)`. These are the last
+            of the codes; the others are continuous.
+        noise_dim: Number of noise variables uniform on (-1, 1) besides the codes (int).
+        mutual_information_weight: Weight lambda: a number of at least 0, or a schedule.
+        code_stddev: Standard deviation of q(c|x) of a continuous code, a number above 0. Smaller
+            values penalize errors more; with the authors' 1 the bound is nearly flat.
+        gradient_penalty_weight: Weight gamma: a number of at least 0, or a schedule; 0 as
+            published.
+        seed: Random seed (int) of the initial weights and the noise.
 
-    Takes images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
-    images it gives them decoded from their codes, floats in [0, 1].
+    Reads images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
+    images it returns their reconstructions from codes, floats in [0, 1].
 
-    Logs (nats, means over samples): `discriminator_loss` and `generator_loss`, all that each player
-    minimizes; `mutual_information`, L = H(c) + E log q(c|G(z, c)), summed over codes, of which a
-    continuous one adds at most log 2 - log(code_stddev * sqrt(2 pi)). And `discriminator_accuracy`,
-    0.5 when it sees nothing, 1 when it sees all; with a penalty `gradient_penalty`,
-    E |d logit / d x|^2 on real images, before its weight.
+    Logs (nats, means over samples): `discriminator_loss` and `generator_loss`, the terms that the
+    players minimize; `mutual_information`, L = H(c) + E log q(c|G(z, c)), summed over codes, of
+    which a continuous one adds at most log 2 - log(code_stddev * sqrt(2 pi));
+    `discriminator_accuracy`, 0.5 at chance, 1 if all images are distinguished; and with a penalty
+    `gradient_penalty`, E |d logit / d x|^2 on real images, before its weight.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
 
     Source: Chen et al. 2016, "InfoGAN", equations 5 and 6; Mescheder et al. 2018, "Which training
     methods for GANs do actually converge?".
@@ -92,7 +93,7 @@ class InfoGAN(ImageModel):
     lead = "generator_loss"
     mutual_information_weight, gradient_penalty_weight = schedules.Weight(), schedules.Weight()
     players = {
-        "discriminator_loss": ("discriminator", "verdict_head"),
+        "discriminator_loss": ("discriminator", "logit_head"),
         "generator_loss": ("generator", "code_head"),
     }
     tunable = {"mutual_information_weight": Range(0.1, 10.0), **ImageModel.tunable}
@@ -119,7 +120,7 @@ class InfoGAN(ImageModel):
         number = isinstance(code_stddev, numbers.Real)
         if not number or not 0 < code_stddev < math.inf:
             raise ValueError(f"`code_stddev` is a number above 0. Got {code_stddev!r}.")
-        super().__init__(image_shape, codes.number, seed, **kwargs)
+        super().__init__(image_shape, codes.count, seed, **kwargs)
         self.codes, self.categorical, self.code_stddev = codes, codes.categorical, code_stddev
         self.noise_dim = checks.check_integer("noise_dim", noise_dim, at_least=0)
         self.mutual_information_weight = mutual_information_weight
@@ -140,9 +141,9 @@ class InfoGAN(ImageModel):
         features = networks.check_encoder(discriminator, self.image_shape, "discriminator")
         self.generator, self.discriminator = accelerate(generator), accelerate(discriminator)
         initial = networks.initializers(self.part_seed("heads"))
-        self.verdict_head = keras.Sequential(
+        self.logit_head = keras.Sequential(
             [layers.Input((features,), dtype="float32"), _dense(1, next(initial))],
-            name="verdict_head",
+            name="logit_head",
         )
         self.code_head = keras.Sequential(
             [
@@ -169,16 +170,19 @@ class InfoGAN(ImageModel):
         noise_dim: int = 5,
         **options,
     ):
-        """Return a model with one kind of networks of any width.
+        """Create a model with one kind of networks of any width.
 
         Args:
-            network: name of generator and discriminator, such as "conv" or "mlp".
-            width: multiplies every number of filters and units.
-            likelihood: only "bernoulli", which stands for none: pixels have no likelihood here.
-            Others: as the class.
+            image_shape: Shape (height, width, channels) of an image.
+            latent_dim: Number of codes.
+            network: Name of generator and discriminator, such as "conv" or "mlp".
+            width: Factor that multiplies every number of filters and units.
+            seed: Random seed of the initial weights and the noise.
+            likelihood: Must be "bernoulli", the default of other models: it has no effect here.
+            Others: As the class.
 
         Raises:
-            ValueError: if another likelihood is asked for.
+            ValueError: For another likelihood.
         """
         if likelihood != "bernoulli":
             raise ValueError(f"{cls.__name__} has no `likelihood`. Got {likelihood!r}.")
@@ -207,7 +211,7 @@ class InfoGAN(ImageModel):
     # -- learning ---------------------------------------------------------------------------------
 
     def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
-        """Return a new optimizer: Adam, beta_1 0.5, learning rate 1e-3; of the discriminator 2e-4.
+        """Create the default optimizer: Adam, beta_1 0.5, 1e-3 (discriminator: 2e-4).
 
         Source: Chen et al. 2016, appendix C.
         """
@@ -219,24 +223,26 @@ class InfoGAN(ImageModel):
         weight = self.current("mutual_information_weight")
         samples = ops.shape(batch)[0]
         draws = self.noise.uniform(samples, self.noise_dim + self.latent_dim)
-        columns = self.codes.of_draws(draws[:, self.noise_dim :])
-        made = self._made(draws[:, : self.noise_dim], columns, training)
+        columns = self.codes.from_uniform(draws[:, self.noise_dim :])
+        generated = self._generated_images(draws[:, : self.noise_dim], columns, training)
         if player == "generator_loss":
-            logits, belief = self._seen(made, training)
-            information = self.mutual_information(belief, columns)
+            logits, q_parameters = self._discriminate(generated, training)
+            information = self.mutual_information(q_parameters, columns)
             return {
                 "generator_loss": ops.mean(ops.softplus(-logits)) - weight * information,
                 "mutual_information": information,
             }
-        images, made = self.preprocess(batch), ops.stop_gradient(made)
+        images, generated = self.preprocess(batch), ops.stop_gradient(generated)
         penalty = None
-        if "gradient_penalty" in self.terms:  # first: what layers add counts in the last call
-            gradient = backend.input_gradient(lambda x: self._seen(x, training=False)[0], images)
+        if "gradient_penalty" in self.terms:  # first: losses of layers count in the last call
+            gradient = backend.input_gradient(
+                lambda x: self._discriminate(x, training=False)[0], images
+            )
             penalty = ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
-        logits, belief = self._seen(ops.concatenate([images, made]), training)
+        logits, q_parameters = self._discriminate(ops.concatenate([images, generated]), training)
         ones = ops.ones((samples,), dtype="float32")
         margins = logits * ops.concatenate([ones, -ones])
-        information = self.mutual_information(belief[samples:], columns)
+        information = self.mutual_information(q_parameters[samples:], columns)
         loss = 2 * ops.mean(ops.softplus(-margins)) - weight * information
         terms = {"discriminator_accuracy": ops.mean(ops.cast(margins > 0, "float32"))}
         if penalty is not None:
@@ -245,53 +251,53 @@ class InfoGAN(ImageModel):
         return {"discriminator_loss": loss, **terms}
 
     def check_weights(self, weights: dict[str, Any]) -> None:
-        made = "gradient_penalty_weight" in self.weight_states
+        constructed = "gradient_penalty_weight" in self.weight_states
         if (
-            made
+            constructed
             and weights["gradient_penalty_weight"] != 0
             and "gradient_penalty" not in self.terms
         ):
             raise ValueError(
-                "This InfoGAN was made without a gradient penalty. Make one with "
+                "This InfoGAN was created without a gradient penalty. Create one with "
                 "`gradient_penalty_weight` above 0. "
                 f"Got {weights['gradient_penalty_weight']!r}."
             )
 
-    def mutual_information(self, belief, columns):
+    def mutual_information(self, q_parameters, columns):
         """Return L = H(c) + mean log q(c|x), a scalar in nats.
 
         Args:
-            belief: (n, w), what Q's head puts out for the images of the codes: the means of the
+            q_parameters: Outputs (n, w) of Q's head for the images of the codes: the means of the
                 continuous codes and a logit for each class.
-            columns: (n, w), the codes, classes one-hot.
+            columns: Codes (n, w), classes one-hot.
         """
-        log_q = self.codes.log_density(columns, belief, self.code_stddev)
+        log_q = self.codes.log_density(columns, q_parameters, self.code_stddev)
         return self.codes.entropy + ops.mean(log_q)
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encoded(self, images, training: bool = False) -> tuple:
-        belief = self._seen(self.preprocess(images), training)[1]
-        return (self.codes.most_probable(belief),)
+    def encode_tensors(self, images, training: bool = False) -> tuple:
+        q_parameters = self._discriminate(self.preprocess(images), training)[1]
+        return (self.codes.most_probable(q_parameters),)
 
-    def decoded(self, codes, training: bool = False):
+    def decode_tensors(self, codes, training: bool = False):
         noise = ops.zeros((ops.shape(codes)[0], self.noise_dim), dtype="float32")
-        return self._made(noise, self.codes.columns(codes), training)
+        return self._generated_images(noise, self.codes.columns(codes), training)
 
-    def _made(self, noise, columns, training: bool):
-        """Return images in [0, 1] of noise and codes."""
+    def _generated_images(self, noise, columns, training: bool):
+        """Generate images in [0, 1] from noise and codes."""
         outputs = self.generator(ops.concatenate([noise, columns], axis=-1), training=training)
         return ops.sigmoid(ops.cast(outputs, "float32"))
 
-    def _seen(self, images, training: bool):
-        """Return D's logits (n,) and what Q's head puts out, of images in [0, 1]."""
+    def _discriminate(self, images, training: bool):
+        """Return D's logits (n,) and the outputs of Q's head for images in [0, 1]."""
         features = ops.cast(self.discriminator(images, training=training), "float32")
-        return self.verdict_head(features)[:, 0], self.code_head(features)
+        return self.logit_head(features)[:, 0], self.code_head(features)
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
     def encode(self, images, batch_size: int = 256) -> np.ndarray:
-        """Return the codes of images: (n, D) float32, in standard deviations of the prior.
+        """Encode images: codes (n, D) float32, in standard deviations of the prior.
 
         They are the means of q for the continuous codes, then the most probable classes.
         """
@@ -299,7 +305,7 @@ class InfoGAN(ImageModel):
         return batched(self._encode, images, batch_size)[0]
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Return `n` images of noise and codes drawn from the prior: float32 in [0, 1]."""
+        """Generate `n` images from noise and codes of the prior: float32 in [0, 1]."""
         n = checks.check_integer("n", n, at_least=1)
         draws = np.random.default_rng(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
         return batched(self._generate, draws.astype("float32"), 256)[0]
@@ -308,7 +314,7 @@ class InfoGAN(ImageModel):
     def _generate(self) -> Callable:
         def generate(draws):
             noise, codes = draws[:, : self.noise_dim], draws[:, self.noise_dim :]
-            return (self._made(noise, self.codes.of_draws(codes), training=False),)
+            return (self._generated_images(noise, self.codes.from_uniform(codes), training=False),)
 
         return backend.compiled(self, generate)
 

@@ -1,4 +1,4 @@
-"""InfoVAE: the codes of all images together, not those of each, are drawn toward the prior."""
+"""InfoVAE: a penalty pulls the aggregate posterior, not each posterior, toward the prior."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from keras_disent.models.vae import VAE
 
 @keras.saving.register_keras_serializable("keras_disent")
 class InfoVAE(VAE):
-    """InfoVAE: minimizes reconstruction + (1 - alpha) * KL + (alpha + lambda - 1) * MMD.
+    """Train an InfoVAE: minimize reconstruction + (1 - alpha) * KL + (alpha + lambda - 1) * MMD.
 
     MMD is the maximum mean discrepancy between the codes of a batch and as many draws from the
-    prior, estimated without bias: it may fall a little below 0. With `alpha=1` the KL is gone:
-    MMD-VAE.
+    prior. The estimate is unbiased, so it may be slightly below 0. With `alpha=1` the KL has no
+    weight: MMD-VAE.
 
     Args:
-        alpha: number from 0 to 1, or a schedule.
-        mmd_weight: lambda, number of at least 0, or a schedule.
-        kernel: "rbf", exp(-|x - y|^2 / 2D), or "imq", 2D / (2D + |x - y|^2), which sees codes far
-            away better.
-        Others: as `VAE`.
+        alpha: Weight alpha: a number from 0 to 1, or a schedule.
+        mmd_weight: Weight lambda: a number of at least 0, or a schedule.
+        kernel: "rbf", exp(-|x - y|^2 / 2D), or "imq", 2D / (2D + |x - y|^2), which is more
+            sensitive to distant codes.
+        Others: As `VAE`.
 
     Logs, besides those of `VAE`: `mmd`.
 
     Raises:
-        ValueError: if `alpha` is not from 0 to 1, `mmd_weight` is negative, their sum is below 1,
+        ValueError: If `alpha` is not from 0 to 1, `mmd_weight` is negative, their sum is below 1,
             or for another kernel; else as `VAE`.
 
     Source: Zhao, Song & Ermon 2019, "InfoVAE: balancing learning and inference in variational
@@ -83,7 +83,7 @@ class InfoVAE(VAE):
 
 
 def mmd(first, second, kernel: str = "rbf"):
-    """Squared maximum mean discrepancy of two samples (n, D) and (m, D), without bias.
+    """Estimate the squared maximum mean discrepancy of samples (n, D) and (m, D), unbiased.
 
     Source: Gretton et al. 2012, "A kernel two-sample test", lemma 6.
 
@@ -94,7 +94,7 @@ def mmd(first, second, kernel: str = "rbf"):
 
     def within(sample):
         count = ops.cast(ops.shape(sample)[0], "float32")
-        # A sample is as near to itself as can be: 1 on the diagonal, which is left out.
+        # The kernel of a sample with itself is 1: the diagonal is excluded.
         return (ops.sum(_kernel(sample, sample, kernel)) - count) / (count * (count - 1))
 
     return within(first) + within(second) - 2 * ops.mean(_kernel(first, second, kernel))

@@ -1,4 +1,4 @@
-"""QLAE: each latent takes one of few values, and weights are kept small."""
+"""QLAE: an autoencoder with quantized latents and strong weight decay."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from keras import layers, ops
 from keras_disent._utils import checks
 from keras_disent.engine import schedules
 from keras_disent.models.autoencoder import Autoencoder
-from keras_disent.models.codes import largest
+from keras_disent.models.codes import argmax
 from keras_disent.models.hyperparameters import Range
 
 
 class QuantizedAutoencoder(Autoencoder):
-    """What autoencoders share whose latents take few values each.
+    """Restrict each latent of an autoencoder to few values: the base class of QLAE and Tripod.
 
     Args:
-        values: int of at least 2, numbers that a latent can take.
-        Others: as `Autoencoder`.
+        values: Number of values of a latent (int), at least 2.
+        Others: As `Autoencoder`.
     """
 
-    unit_of_use = "nats"
+    importance_unit = "nats"
     discrete_codes = True
 
     def __init__(self, image_shape, latent_dim, values: int, **kwargs):
@@ -33,21 +33,22 @@ class QuantizedAutoencoder(Autoencoder):
         self.values = values
 
     def levels(self) -> np.ndarray:
-        """Return the numbers that the latents can take, as the decoder reads them: (D, values)."""
+        """Return the possible values of each latent, as raw codes: (D, values)."""
         raise NotImplementedError(f"{type(self).__name__} does not define `levels`.")
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Return `n` images of values drawn uniformly and independently: float32 in [0, 1]."""
+        """Decode `n` codes drawn uniformly and independently: images, float32 in [0, 1]."""
         n = checks.check_integer("n", n, at_least=1)
-        drawn = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
-        raw = np.stack([own[row] for own, row in zip(self.levels(), drawn.T, strict=True)], axis=1)
+        indices = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
+        columns = zip(self.levels(), indices.T, strict=True)
+        raw = np.stack([levels[column] for levels, column in columns], axis=1)
         raw = ops.convert_to_tensor(raw.astype("float32"))
-        return self.decode(ops.convert_to_numpy(self.frame(raw)))
+        return self.decode(ops.convert_to_numpy(self.code_transform(raw)))
 
-    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
+    def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
         """Return the entropy of each latent over the images: (D,) float32, nats.
 
-        A latent that has one value for all of them has 0.
+        It is 0 for a latent with one value for all images.
         """
         return entropies(self.encode(images, batch_size))
 
@@ -57,35 +58,35 @@ class QuantizedAutoencoder(Autoencoder):
 
 @keras.saving.register_keras_serializable("keras_disent")
 class QLAE(QuantizedAutoencoder):
-    """Quantized-latent autoencoder: each latent is one of `values` learned numbers of its own.
+    """Train a quantized-latent autoencoder (QLAE): each latent takes one of a few learned values.
 
     Minimizes, with P the number of pixels and channels,
 
         reconstruction + P * (quantize_weight * quantization + commit_weight * commitment)
 
-    under strong weight decay, which is part of the method: it comes with the default optimizer,
-    AdamW(1e-3, weight_decay=0.1). Biases and the values of latents are not decayed. Decay takes
-    1 / (learning rate * decay) = 10,000 steps to act, and 200,000 steps of 128 images are
-    published. The gradient of the reconstruction passes straight through the quantization.
+    under strong weight decay, which is part of the method. The default optimizer is
+    AdamW(1e-3, weight_decay=0.1). Biases and the values of latents are not decayed. The time
+    constant of the decay is 1 / (learning rate * decay) = 10,000 steps; the published training has
+    200,000 steps of 128 images. Gradients of the reconstruction pass straight through the
+    quantization.
 
     The published networks are `encoder="qlae", decoder="qlae"`.
 
-    Codes are standardized, as `Autoencoder`'s; what lies between two values is decoded as the
+    Codes are standardized, as those of `Autoencoder`. Codes between two values are decoded as the
     nearer one.
 
     Args:
-        latent_dim: int, number of latents D; published: twice the number of factors.
-        values: int of at least 2, numbers that a latent can take.
-        quantize_weight, commit_weight: numbers of at least 0, or schedules. They are weights beside
-            a reconstruction averaged over pixels and channels, as published, hence the P.
-        Others: as `Autoencoder`.
+        latent_dim: Number of latents D (int); published: twice the number of factors.
+        values: Number of values of a latent (int), at least 2.
+        quantize_weight, commit_weight: Weights: numbers of at least 0, or schedules. As published,
+            they are relative to a reconstruction averaged over pixels and channels, hence the P.
+        Others: As `Autoencoder`.
 
-    Logs, besides those of `Autoencoder`: `quantization`, mean squared distance of values to what
-    the encoder says, which moves the values, and `commitment`, the same number, which moves the
-    encoder.
+    Logs, besides those of `Autoencoder`: `quantization`, mean squared distance of values to raw
+    codes, which trains the values, and `commitment`, the same number, which trains the encoder.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
 
     Source: Hsu et al. 2023, "Disentanglement via latent quantization", equations 2 to 7.
 
@@ -103,7 +104,7 @@ class QLAE(QuantizedAutoencoder):
         **Autoencoder.tunable,
     }
     exclude_from_decay = ("bias", "beta", "latent_values", "log_scale")
-    weighs_images = True
+    supports_sample_weight = True
     quantize_weight, commit_weight = schedules.Weight(), schedules.Weight()
 
     def __init__(
@@ -120,21 +121,21 @@ class QLAE(QuantizedAutoencoder):
         self.quantizer = LatentQuantizer(self.latent_dim, self.values)
 
     def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
-        """Return the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3.
+        """Create the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3.
 
-        Its epsilon is 1e-8 * P: as published, beside a loss averaged over pixels. Only the
-        published clipping of each number of that gradient to 1 is left out.
+        Its epsilon is 1e-8 * P: as published, for a loss averaged over pixels. Only the published
+        clipping of each number of that gradient to 1 is omitted.
         """
         rate = 1e-3 if learning_rate is None else learning_rate
         epsilon = 1e-8 * math.prod(self.image_shape)
         return keras.optimizers.AdamW(rate, weight_decay=0.1, epsilon=epsilon)
 
-    def coded(self, raw, training: bool):
+    def to_codes(self, raw, training: bool):
         values = self.quantizer(raw)
-        # The same number but for rounding, and outside of training the values shall be exact.
+        # Equal up to rounding; outside of training the values must be exact.
         return raw + ops.stop_gradient(values - raw) if training else values
 
-    def snapped(self, codes):
+    def nearest_codes(self, codes):
         return self.quantizer(codes)
 
     def levels(self):
@@ -153,13 +154,15 @@ class QLAE(QuantizedAutoencoder):
 
 
 class LatentQuantizer(layers.Layer):
-    """Give each number of (n, D) as the nearest of its latent's values; they start even in +-1/2.
+    """Round each latent to the nearest of its learned values, initially evenly spaced in +-1/2.
 
     Gradients reach the values, not the input.
 
     Args:
-        latent_dim: int, D.
-        values: int, numbers that each latent can take.
+        latent_dim: Number of latents D (int).
+        values: Number of values of each latent (int).
+
+    Call: (n, D) -> (n, D).
     """
 
     def __init__(self, latent_dim: int, values: int, **kwargs):
@@ -174,18 +177,18 @@ class LatentQuantizer(layers.Layer):
 
     def call(self, raw):
         distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
-        nearest = ops.one_hot(largest(-distances), self.table.shape[1], dtype="float32")
-        # With the axis kept, and dropped afterward, for OpenVINO (2026.4): it fuses a sum over the
-        # last axis with what follows, and then reads wrong numbers for all rows but the first.
+        nearest = ops.one_hot(argmax(-distances), self.table.shape[1], dtype="float32")
+        # Keep the axis and drop it afterward: OpenVINO (2026.4) fuses a sum over the last axis with
+        # the next operation, and then reads wrong numbers for all rows but the first.
         return ops.sum(nearest * self.table[None], axis=-1, keepdims=True)[..., 0]
 
 
 def entropies(codes: np.ndarray) -> np.ndarray:
-    """Return the entropy of each column of codes (n, D) that take few values: (D,) float32, nats.
+    """Return the entropy of each column of discrete codes (n, D): (D,) float32, nats.
 
     >>> halves = entropies(np.array([[0.5, 1.0], [0.5, 2.0]]))
     >>> bool(np.allclose(halves, [0, np.log(2)]))
     True
     """
-    shares = [np.unique(column, return_counts=True)[1] / len(codes) for column in codes.T]
-    return np.array([np.sum(-own * np.log(own)) for own in shares], "float32") + 0.0
+    frequencies = [np.unique(column, return_counts=True)[1] / len(codes) for column in codes.T]
+    return np.array([np.sum(-p * np.log(p)) for p in frequencies], "float32") + 0.0

@@ -1,4 +1,4 @@
-"""Terms that tie latents to labels, for any VAE here and few labels."""
+"""Supervised terms that make latents encode labeled factors, for any VAE here and few labels."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from keras import ops
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
 from keras_disent.engine import schedules
-from keras_disent.engine.fixed import Fixed
+from keras_disent.engine.frozen_arguments import FrozenArguments
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class Supervision(Fixed):
-    """What the labels of some images ask of their latents: latent i carries factor i.
+class Supervision(FrozenArguments):
+    """Add a supervised term to a VAE, by which latent i encodes factor i.
 
-    A VAE made with `supervision=Supervision(...)` learns from `fit(images, labels)`, labels float
-    `(n, factors)`, where NaN stands for a label that is not known. Images without any label count
-    as they do without supervision.
+    A VAE created with `supervision=Supervision(...)` learns from `fit(images, labels)`, labels
+    float `(n, factors)`, where NaN marks an unknown label. Images without any label are trained on
+    as without supervision.
 
     Args:
         kind: "cross_entropy" between the sigmoid of the latent's mean and the label, "l2" between
-            mean and label, or "covariance": squares of the covariances of latents with other
-            latents' factors, and of that with their own less 1.
-        weight: of the term in the loss: number of at least 0, or a schedule. The authors' code sums
-            cross-entropy and l2 over the labeled batch (64) instead of averaging: its gamma_sup is
-            64 * gamma_sup here. For "covariance" the two are the same.
-        factor_sizes: number of steps of each factor, by which labels are divided, as published;
-            None takes labels as they are, for "cross_entropy" from 0 to 1.
+            mean and label, or "covariance": the squared difference between the covariance matrix of
+            latents and factors and the identity.
+        weight: Weight of the term in the loss: a number of at least 0, or a schedule. The authors'
+            code sums cross-entropy and l2 over the labeled batch (64) instead of averaging: its
+            gamma_sup is 64 * gamma_sup here. For "covariance" the two are the same.
+        factor_sizes: Number of values of each factor, by which labels are divided, as published.
+            None uses labels unchanged, for "cross_entropy" from 0 to 1.
 
     Logged as `supervision`: summed over factors, averaged over labeled samples; 0 in a batch
     without labels.
 
     Raises:
-        ValueError: an unknown kind, or a size below 1.
+        ValueError: For an unknown kind, or a size below 1.
 
     Source: Locatello et al. 2020, "Disentangling factors of variations using few labels",
-    section 3. In its code "covariance" leaves out the covariance of a latent with its own factor,
-    and "l2" either learns a factor for the means or squashes them by a sigmoid; here neither.
+    section 3. Its code excludes from "covariance" the covariance of a latent with its own factor,
+    and "l2" there either learns a scale of the means or applies a sigmoid to them; here neither.
 
     >>> from keras_disent import BetaVAE
     >>> model = BetaVAE((16, 16, 1), 4, supervision=Supervision("l2", 10.0, (3, 6)))
@@ -65,56 +65,56 @@ class Supervision(Fixed):
         for size in self.factor_sizes or ():
             checks.check_integer("factor_sizes", size, at_least=1)
 
-    def _instead(self, name: str) -> str:
-        return "The weight of a model's supervision is `model.supervision_weight`, which is live."
+    def _remedy(self, name: str) -> str:
+        return "Set the weight of a model's supervision as `model.supervision_weight`."
 
-    def known(self, labels) -> tuple:
-        """Return labels as floats, 0 where unknown, and a mask of those that are known: (n, F)."""
+    def split_labels(self, labels) -> tuple:
+        """Return labels as floats, 0 where unknown, and the mask of known ones: each (n, F)."""
         labels = ops.cast(labels, "float32")
-        known = ops.cast(ops.logical_not(ops.isnan(labels)), "float32")
-        labels = ops.where(known > 0, labels, ops.zeros_like(labels))
+        mask = ops.cast(ops.logical_not(ops.isnan(labels)), "float32")
+        labels = ops.where(mask > 0, labels, ops.zeros_like(labels))
         if self.factor_sizes is not None:
             labels = labels / ops.convert_to_tensor(self.factor_sizes, "float32")
-        return labels, known
+        return labels, mask
 
-    def __call__(self, mean, labels, known, weights=None):
-        """Return the term, a scalar.
+    def __call__(self, mean, labels, mask, weights=None):
+        """Compute the supervised term, a scalar.
 
         Args:
-            mean: (n, D), of the posterior.
-            labels, known: (n, factors), at most D factors, as `known` gives them.
-            weights: (n, 1), of images, or None.
+            mean: Posterior means (n, D).
+            labels, mask: Labels and mask (n, factors), at most D factors, from `split_labels`.
+            weights: Weights (n, 1) of the images, or None.
         """
         if weights is not None:
             if self.kind == "covariance":
                 raise ValueError(
-                    "Supervision by covariance compares the images of a batch, so an image cannot "
-                    "have a weight of its own: leave `sample_weight` out."
+                    "Supervision by covariance compares the images of a batch, so single images "
+                    "cannot be weighted: omit `sample_weight`."
                 )
             weights = ops.cast(weights, "float32")
-        return self._loss(mean[:, : labels.shape[1]], labels, known, weights)
+        return self._loss(mean[:, : labels.shape[1]], labels, mask, weights)
 
     def check(self, labels: Any, latent_dim: int, name: str = "y") -> None:
         """Check labels before training.
 
         Raises:
-            ValueError: names the argument, the rule and what came.
+            ValueError: Names the argument, the rule and what came.
         """
         if labels is None:
             raise ValueError(f"`{name}` must hold labels (n, factors) for supervision. Got None.")
-        given = labels if isinstance(labels, np.ndarray) else ops.convert_to_numpy(labels)
+        array = labels if isinstance(labels, np.ndarray) else ops.convert_to_numpy(labels)
         sizes = self.factor_sizes
         width = f"{len(sizes)}" if sizes else f"1 to {latent_dim}"
-        fits = given.ndim == 2 and (given.shape[1] == len(sizes) if sizes else given.shape[1] >= 1)
-        if not fits or given.shape[1] > latent_dim:
+        fits = array.ndim == 2 and (array.shape[1] == len(sizes) if sizes else array.shape[1] >= 1)
+        if not fits or array.shape[1] > latent_dim:
             raise ValueError(
                 f"`{name}` must have shape (n, {width}), at most one factor for each of the "
-                f"{latent_dim} latents. Got {given.shape}."
+                f"{latent_dim} latents. Got {array.shape}."
             )
-        if given.dtype.kind not in "biuf" or np.isinf(given).any():
+        if array.dtype.kind not in "biuf" or np.isinf(array).any():
             raise ValueError(f"`{name}` must hold finite numbers, or NaN where unknown.")
-        low, high = np.nanmin(given, initial=0), np.nanmax(given, initial=0)
-        if sizes and (low < 0 or (given > np.array(sizes) - 1).any()):
+        low, high = np.nanmin(array, initial=0), np.nanmax(array, initial=0)
+        if sizes and (low < 0 or (array > np.array(sizes) - 1).any()):
             raise ValueError(
                 f"`{name}` must hold steps from 0 to below `factor_sizes` {sizes}. "
                 f"Got values from {low:g} to {high:g}."
@@ -137,32 +137,32 @@ class Supervision(Fixed):
         return cls(**config)
 
 
-def _per_sample(terms, known, weights):
-    """Sum over factors, average over samples with any label."""
-    labeled = ops.sum(ops.max(known, axis=1))
-    terms = terms * known if weights is None else terms * known * weights
+def _mean_over_labeled(terms, mask, weights):
+    """Sum over factors, and average over samples with any label."""
+    labeled = ops.sum(ops.max(mask, axis=1))
+    terms = terms * mask if weights is None else terms * mask * weights
     return ops.sum(terms) / ops.maximum(labeled, 1.0)
 
 
-def _cross_entropy(mean, labels, known, weights):
-    return _per_sample(ops.softplus(mean) - labels * mean, known, weights)
+def _cross_entropy(mean, labels, mask, weights):
+    return _mean_over_labeled(ops.softplus(mean) - labels * mean, mask, weights)
 
 
-def _l2(mean, labels, known, weights):
-    return _per_sample(ops.square(mean - labels), known, weights)
+def _l2(mean, labels, mask, weights):
+    return _mean_over_labeled(ops.square(mean - labels), mask, weights)
 
 
-def _covariance(mean, labels, known, weights):
-    # A covariance needs whole rows.
-    whole = ops.min(known, axis=1, keepdims=True)
-    count = ops.maximum(ops.sum(whole), 1.0)
+def _covariance(mean, labels, mask, weights):
+    # A covariance needs rows with all labels.
+    complete = ops.min(mask, axis=1, keepdims=True)
+    count = ops.maximum(ops.sum(complete), 1.0)
 
     def centered(columns):
-        return (columns - ops.sum(columns * whole, axis=0) / count) * whole
+        return (columns - ops.sum(columns * complete, axis=0) / count) * complete
 
     covariance = ops.matmul(ops.transpose(centered(mean)), centered(labels)) / count
     gap = ops.sum(ops.square(covariance - ops.eye(labels.shape[1], dtype="float32")))
-    return ops.where(ops.sum(whole) > 1, gap, 0.0)
+    return ops.where(ops.sum(complete) > 1, gap, 0.0)
 
 
 KINDS = {"cross_entropy": _cross_entropy, "l2": _l2, "covariance": _covariance}

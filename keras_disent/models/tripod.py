@@ -1,4 +1,4 @@
-"""Tripod: few values for each latent, independent latents, and latents that do not interact."""
+"""Tripod: quantized, independent latents whose effects on the image do not interact."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PERTURBATIONS, STEP = 2, 0.1  # as published; the step in standard deviations of
 
 @keras.saving.register_keras_serializable("keras_disent")
 class Tripod(QuantizedAutoencoder):
-    """Tripod: an autoencoder with three inductive biases.
+    """Train a Tripod: an autoencoder with three inductive biases.
 
     Minimizes, with P the number of pixels and channels,
 
@@ -28,27 +28,28 @@ class Tripod(QuantizedAutoencoder):
         + P * (information_weight * multiinformation + hessian_weight * normalized Hessian penalty)
 
     where each latent, a hyperbolic tangent, is rounded to one of `values` even steps from -1 to 1,
-    the gradient passing straight through. The multiinformation (total correlation) of a batch of
-    codes is estimated by Gaussian kernels. The Hessian penalty asks of every hidden layer of the
-    decoder that its second derivatives by two different latents be small beside all of them.
+    and gradients pass straight through. The multiinformation (total correlation) of a batch of
+    codes is estimated by Gaussian kernels. The Hessian penalty is small if, in every hidden layer
+    of the decoder, second derivatives by two different latents are small relative to all of them.
 
-    A training step decodes eight more codes for each image: it takes several times as long.
+    A training step decodes eight more codes for each image, so it takes several times as long.
 
     The published networks are `encoder="tripod", decoder="tripod"`. Their decoder is smooth. The
-    second derivatives of a ReLU decoder are 0 but at its kinks, so the penalty sees little of it.
+    second derivatives of a ReLU decoder are 0 except at its kinks, where the penalty cannot measure
+    them well.
 
     Args:
-        values: int of at least 2, numbers that a latent can take.
-        information_weight, hessian_weight: numbers of at least 0, or schedules. They are weights
-            beside a reconstruction averaged over pixels and channels, as published, hence the P;
-            published from 1e-10 to 1e-4 and 1e-8 to 1e-2, by data set.
-        Others: as `Autoencoder`.
+        values: Number of values of a latent (int), at least 2.
+        information_weight, hessian_weight: Weights: numbers of at least 0, or schedules. As
+            published, they are relative to a reconstruction averaged over pixels and channels,
+            hence the P. Published values: 1e-10 to 1e-4 and 1e-8 to 1e-2, by data set.
+        Others: As `Autoencoder`.
 
     Logs, besides those of `Autoencoder`: `multiinformation`, in nats, with kernels as published
     (see `multiinformation`), and `hessian`, summed over layers, both before their weights.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
 
     Published trainings take 250,000 steps of 64 images.
 
@@ -85,19 +86,19 @@ class Tripod(QuantizedAutoencoder):
         object.__setattr__(self, "_hidden", _hidden_layers(self.decoder))
 
     def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
-        """Return the published optimizer: Adam, learning rate 2e-4, epsilon 1e-8 * P.
+        """Create the published optimizer: Adam, learning rate 2e-4, epsilon 1e-8 * P.
 
-        Only the published clipping of each number of the gradient is left out, as in `QLAE`.
+        Only the published clipping of each number of the gradient is omitted, as in `QLAE`.
         """
         rate = 2e-4 if learning_rate is None else learning_rate
         return keras.optimizers.Adam(rate, epsilon=1e-8 * math.prod(self.image_shape))
 
-    def coded(self, raw, training: bool):
+    def to_codes(self, raw, training: bool):
         continuous = ops.tanh(raw)
-        steps = self.snapped(continuous)
+        steps = self.nearest_codes(continuous)
         return continuous + ops.stop_gradient(steps - continuous) if training else steps
 
-    def snapped(self, codes):
+    def nearest_codes(self, codes):
         most = self.values - 1
         steps = ops.round((ops.clip(codes, -1.0, 1.0) + 1) / 2 * most)
         return 2 * steps / most - 1
@@ -106,9 +107,9 @@ class Tripod(QuantizedAutoencoder):
         return np.tile(np.linspace(-1.0, 1.0, self.values), (self.latent_dim, 1))
 
     def penalty(self, raw, codes):
-        whole_raw, whole_codes = self.all_gather(raw, codes)
-        scale = ops.sqrt(ops.var(ops.tanh(whole_raw), axis=0) + 1e-12)
-        information = multiinformation(whole_codes, scale)
+        all_raw, all_codes = self.all_gather(raw, codes)
+        scale = ops.sqrt(ops.var(ops.tanh(all_raw), axis=0) + 1e-12)
+        information = multiinformation(all_codes, scale)
         hessian = self.hessian_penalty(codes, scale)
         loss = self.current("information_weight") * information
         loss = loss + self.current("hessian_weight") * hessian
@@ -116,44 +117,44 @@ class Tripod(QuantizedAutoencoder):
         return math.prod(self.image_shape) * loss, terms
 
     def hessian_penalty(self, codes, scale):
-        """Return the normalized Hessian penalty, summed over hidden layers: a scalar.
+        """Compute the normalized Hessian penalty, summed over hidden layers: a scalar.
 
         For a layer f the variances of v' H v over random signs v, and over Gaussian v, are twice
-        the sums of H_ij^2 over i not j, and over all i and j: the penalty is their quotient, with
+        the sums of H_ij^2 over i not j, and over all i and j. The penalty is their quotient, with
         second derivatives by central differences, averaged over codes.
 
         Args:
-            codes: (n, D).
-            scale: (D,), standard deviations of the latents.
+            codes: Codes (n, D).
+            scale: Standard deviations (D,) of the latents.
         """
         signs, normal = self.noise.directions(ops.shape(codes)[0], self.latent_dim, PERTURBATIONS)
-        moves = STEP * scale * ops.concatenate([signs, normal])  # (2k, n, D)
-        moved = ops.concatenate([codes[None], codes + moves, codes - moves])
+        steps = STEP * scale * ops.concatenate([signs, normal])  # (2k, n, D)
+        perturbed = ops.concatenate([codes[None], codes + steps, codes - steps])
         total = 0.0
         ends = [1, 2 * PERTURBATIONS + 1]
-        hidden = self._hidden(ops.reshape(moved, (-1, self.latent_dim)), training=False)
+        hidden = self._hidden(ops.reshape(perturbed, (-1, self.latent_dim)), training=False)
         for outputs in keras.tree.flatten(hidden):
             outputs = ops.cast(outputs, "float32")
             units = math.prod(outputs.shape[1:])
             outputs = ops.reshape(outputs, (4 * PERTURBATIONS + 1, -1, units))
-            here, there, back = ops.split(outputs, ends)
-            bends = (there - 2 * here + back) / STEP**2  # (2k, n, units)
-            mixed = ops.mean(ops.var(bends[:PERTURBATIONS], axis=0), axis=-1)
-            whole = ops.mean(ops.var(bends[PERTURBATIONS:], axis=0), axis=-1)
-            total = total + ops.mean(mixed / (whole + 1e-10))
+            center, forward, backward = ops.split(outputs, ends)
+            curvatures = (forward - 2 * center + backward) / STEP**2  # (2k, n, units)
+            off_diagonal = ops.mean(ops.var(curvatures[:PERTURBATIONS], axis=0), axis=-1)
+            full = ops.mean(ops.var(curvatures[PERTURBATIONS:], axis=0), axis=-1)
+            total = total + ops.mean(off_diagonal / (full + 1e-10))
         return total
 
 
 def multiinformation(codes, scale):
-    """Return the total correlation of codes (n, D) by kernel density estimates: a scalar, nats.
+    """Estimate the total correlation of codes (n, D) by kernel densities: a scalar, nats.
 
-    mean_i [log q(z_i) - sum_d log q_d(z_id)] with Gaussian kernels, those of the joint density with
-    Silverman's bandwidths for D dimensions, those of the marginals as wide as the latents, as
-    published: so it is no estimate to report, but one to minimize.
+    mean_i [log q(z_i) - sum_d log q_d(z_id)] with Gaussian kernels. As published, those of the
+    joint density have Silverman's bandwidths for D dimensions, and those of the marginals are as
+    wide as the latents. So it is an estimate to minimize, not to report.
 
     Args:
-        codes: (n, D).
-        scale: (D,), standard deviations of the latents.
+        codes: Codes (n, D).
+        scale: Standard deviations (D,) of the latents.
 
     >>> codes = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(64, 1)) * [[1.0, 1.0]])
     >>> codes = ops.cast(codes, "float32")
@@ -173,12 +174,12 @@ def multiinformation(codes, scale):
 
 
 def _hidden_layers(decoder):
-    """Return a model that gives the outputs of the decoder's hidden layers with weights.
+    """Return a model of the outputs of the decoder's hidden layers that have weights.
 
-    A decoder that does not show its layers, or has but one, gives its outputs.
+    A decoder without accessible layers, or with one layer, is returned unchanged.
     """
     if getattr(decoder, "outputs", None):
-        # `Layer.output` of a model inside is the one in the decoder, `Model.output` its own.
+        # For a nested model `Layer.output` is the tensor of the decoder, `Model.output` its own.
         output = keras.Layer.output.fget
         *hidden, _ = [output(layer) for layer in decoder.layers if layer.weights]
         if hidden:

@@ -1,4 +1,4 @@
-"""The variational autoencoder: every other model here is a small difference to it."""
+"""Variational autoencoder, the base class of most models here."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ from keras_disent.models.image_model import batched
 
 @keras.saving.register_keras_serializable("keras_disent")
 class VAE(Coder):
-    """Variational autoencoder: minimizes reconstruction + KL.
+    """Train a variational autoencoder: minimize reconstruction + KL.
 
     Args:
-        image_shape: (height, width, channels).
-        latent_dim: int, number of latents D.
-        encoder: name of a network in `networks.ENCODERS` or a Keras model: images
-            (n, h, w, c), floats in [0, 1], to features (n, f). Default "conv".
-        decoder: likewise: codes (n, D) to (n, h, w, c) real numbers. Default "conv".
+        image_shape: Shape (height, width, channels) of an image.
+        latent_dim: Number of latents D (int).
+        encoder: Name of a network in `networks.ENCODERS` or a Keras model: images (n, h, w, c),
+            floats in [0, 1], to features (n, f). Default "conv".
+        decoder: Name of a network in `networks.DECODERS` or a Keras model: codes (n, D) to
+            (n, h, w, c) real numbers. Default "conv".
         likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned_scale", or a
             `keras_disent.layers.latents.Likelihood`.
-        seed: int of at least 0, of the initial weights' and the sampling noise's randomness, and of
-            the order of arrays in `fit`; None draws one, as Keras does: it is then `model.seed`.
-        supervision: a `keras_disent.models.supervision.Supervision`, to learn from labels too.
+        seed: Random seed (int), at least 0, of the initial weights, the sampling noise, and the
+            order of arrays in `fit`. None draws one, as Keras does, and stores it as `model.seed`.
+        supervision: A `keras_disent.models.supervision.Supervision`, to learn from labels too.
 
-    Takes images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
-    images it gives their reconstructions, floats in [0, 1].
+    Reads images (n, height, width, channels) as uint8 in 0..255 or floats in [0, 1]. Called on
+    images it returns their reconstructions, floats in [0, 1].
 
     Attributes:
-        supervision_weight: the weight of `supervision`, a number or a schedule.
+        supervision_weight: Weight of `supervision`, a number or a schedule.
 
     Logs (nats, means over samples): `loss`; `reconstruction`, -log p(x|z) summed over pixels and
     channels; `kl`, KL(q(z|x) || p(z)) summed over latents; and, in all models here, the weights of
     the objective under their names.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
 
     Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", equation 8.
 
@@ -59,8 +60,8 @@ class VAE(Coder):
         "loss": ("encoder", "posterior_head", "decoder", "likelihood")
     }
     encoding = ("mean", "log_variance")
-    unit_of_use = "nats"
-    weighs_images = True
+    importance_unit = "nats"
+    supports_sample_weight = True
     supervision_weight = schedules.Weight()
 
     def __init__(
@@ -91,13 +92,13 @@ class VAE(Coder):
     # -- learning ---------------------------------------------------------------------------------
 
     def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
-        images, labels, mean, log_variance = self.inferred(batch, training)
+        images, labels, mean, log_variance = self.encode_batch(batch, training)
         codes = self.noise.gaussian(mean, ops.exp(0.5 * log_variance))
         reconstruction = self.reconstruction(images, codes, training)
         kl = self.mean(ops.sum(self.prior.kl(mean, log_variance), axis=-1))
         loss, terms = self.penalty(codes, mean, log_variance, kl)
         if self.supervision is not None:
-            mean, *labels = self.all_gather(mean, *self.supervision.known(labels))
+            mean, *labels = self.all_gather(mean, *self.supervision.split_labels(labels))
             terms["supervision"] = self.supervision(mean, *labels, self._sample_weight)
             loss = loss + self.current("supervision_weight") * terms["supervision"]
         return {
@@ -107,24 +108,25 @@ class VAE(Coder):
             **terms,
         }
 
-    def inferred(self, batch, training: bool) -> tuple[Any, Any, Any, Any]:
-        """Return images (n, h, w, c), labels or None, and mean and log-variance (n, D)."""
+    def encode_batch(self, batch, training: bool) -> tuple[Any, Any, Any, Any]:
+        """Encode a batch: images (n, h, w, c), labels or None, mean and log-variance (n, D)."""
         images, labels = batch if self.labeled else (batch, None)
         images = self.preprocess(images)
         return images, labels, *self.posterior_head(self.encoder(images, training=training))
 
     def penalty(self, codes, mean, log_variance, kl) -> tuple[Any, dict[str, Any]]:
-        """Return what the objective adds to the reconstruction, and the terms to log.
+        """Return the part of the objective besides the reconstruction, and the terms to log.
 
         Args:
-            codes, mean, log_variance: (n, D), the posterior and one sample of it.
-            kl: scalar, summed over latents, averaged over samples.
+            codes, mean, log_variance: One sample of the posterior, its mean and log-variance, each
+                (n, D).
+            kl: KL, summed over latents, averaged over samples: a scalar.
         """
         return kl, {}
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encoded(self, images, training: bool = False) -> tuple:
+    def encode_tensors(self, images, training: bool = False) -> tuple:
         return self.posterior_head(self.encoder(self.preprocess(images), training=training))
 
     def posterior(self, images):
@@ -147,7 +149,7 @@ class VAE(Coder):
         return mean, log_variance
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Return `n` images decoded from codes drawn from the prior: float32 in [0, 1]."""
+        """Decode `n` codes drawn from the prior: images, float32 in [0, 1]."""
         n = checks.check_integer("n", n, at_least=1)
         codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         return self.decode(codes)
@@ -155,13 +157,13 @@ class VAE(Coder):
     def latent_kl(self, images, batch_size: int = 256) -> np.ndarray:
         """Return the mean KL of each latent over the images: (D,) float32, nats.
 
-        A latent near 0 is not used.
+        It is about 0 for an unused latent.
         """
         mean, log_variance = self.posterior_parameters(images, batch_size)
         return np.mean(0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1), axis=0)
 
-    def latent_use(self, images, batch_size: int = 256) -> np.ndarray:
-        """Return `latent_kl`: the latents that carry most come first in pictures."""
+    def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
+        """Return `latent_kl`, by which pictures order latents."""
         return self.latent_kl(images, batch_size)
 
     # -- configuration ----------------------------------------------------------------------------

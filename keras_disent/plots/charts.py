@@ -1,4 +1,4 @@
-"""Numbers in, matplotlib figures out: what latents know, and how scores hang together.
+"""Charts of scores: heat maps of latents and factors, rank correlations, trade-offs.
 
 `plots.save(figure, path)` writes a figure.
 """
@@ -30,15 +30,16 @@ def matrix(
     """Draw a matrix of latents and factors as a heat map with its numbers.
 
     Args:
-        values: (latents, factors), such as `metrics.dci(...).importance` or
+        values: Matrix (latents, factors), such as `metrics.dci(...).importance` or
             `metrics.mutual_information(...)`.
-        columns: names of the factors.
-        rows: names of the latents; default z0, z1, ...
-        label: what the color stands for, with its unit.
-        title: heading.
+        columns: Names of the factors.
+        rows: Names of the latents. Default: z0, z1, ...
+        label: Meaning of the color, with its unit.
+        title: Title of the figure.
 
     Raises:
-        ValueError: if the names are not as many as rows and columns, or a value is not finite.
+        ValueError: If the number of names differs from that of rows and columns, or a value is not
+            finite.
 
     >>> figure = matrix([[0.9, 0.1], [0.0, 0.7]], ["size", "place"], label="importance")
     >>> figure.axes[0].get_xticklabels()[1].get_text()
@@ -53,14 +54,14 @@ def matrix(
 
 
 def rank_correlation(scores: Mapping[str, ArrayLike], *, title: str | None = None) -> Figure:
-    """Draw how scores of many runs agree: Spearman's rank correlation of each pair.
+    """Draw Spearman's rank correlation of each pair of scores over many runs.
 
     Args:
-        scores: name of a score to its values, one for each run, all in the same order of runs.
-        title: heading.
+        scores: `{name: values}`, one value for each run, all in the same order of runs.
+        title: Title of the figure.
 
     Raises:
-        ValueError: if there are fewer than two scores or three runs, or a value is not finite.
+        ValueError: If there are fewer than two scores or three runs, or a value is not finite.
 
     >>> runs = {"mig": [0.1, 0.2, 0.4], "dci": [0.3, 0.4, 0.9], "sap": [0.2, 0.1, 0.0]}
     >>> figure = rank_correlation(runs)
@@ -88,13 +89,13 @@ def against(
     """Draw scores of many runs against one quantity, such as the total correlation.
 
     Args:
-        x: one value for each run.
-        scores: name of a score to its values, one for each run; one panel each.
-        label: what `x` is, with its unit.
-        title: heading.
+        x: One value for each run.
+        scores: `{name: values}`, one value for each run; each score has a panel.
+        label: Meaning of `x`, with its unit.
+        title: Title of the figure.
 
     Raises:
-        ValueError: if the lengths differ, there are fewer than three runs, or a value is not
+        ValueError: If the lengths differ, there are fewer than three runs, or a value is not
             finite.
 
     >>> figure = against([1.0, 2.0, 3.0], {"mig": [0.5, 0.4, 0.2]}, label="nats")
@@ -132,22 +133,22 @@ def tradeoff(
     color_label: str | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw a score against what it costs, one dot for each trial, and the Pareto front.
+    """Draw a score against its cost, one dot for each trial, and the Pareto front.
 
-    On the front are the trials to which no other is better in one and at least as good in the
-    other. The trial with the best score has a ring around it.
+    A trial is on the front if no other is better in one and at least as good in the other. The
+    trial with the best score has a ring around it.
 
     Args:
-        x: one value for each trial, lower is better.
-        y: one score for each trial.
-        higher: whether a higher score is the better one.
-        x_label, y_label: what they are, with units.
-        colors: positive numbers that the dots are colored by, such as the weights.
-        color_label: what these are.
-        title: heading.
+        x: One value for each trial, lower is better.
+        y: One score for each trial.
+        higher: Whether a higher score is better.
+        x_label, y_label: Meaning of the axes, with units.
+        colors: Positive numbers for the colors of the dots, such as the weights.
+        color_label: Meaning of the colors.
+        title: Title of the figure.
 
     Raises:
-        ValueError: if the lengths differ, there is no trial, or a value is not finite.
+        ValueError: If the lengths differ, there is no trial, or a value is not finite.
 
     >>> figure = tradeoff([10.0, 20.0, 30.0], [0.1, 0.5, 0.4])
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -266,7 +267,7 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
 
     ranks = np.stack([rankdata(first), rankdata(second)])
     if (np.ptp(ranks, axis=1) == 0).any():
-        return 0.0  # a score that never changes goes with nothing
+        return 0.0  # a constant score has no correlation
     return float(np.corrcoef(ranks)[0, 1])
 
 
@@ -284,7 +285,8 @@ def heat_map(
     """Draw a matrix (rows, columns) with its numbers, colored from `low` to `high`.
 
     Raises:
-        ValueError: if the names are not as many as rows and columns, or a value is not finite.
+        ValueError: If the number of names differs from that of rows and columns, or a value is not
+            finite.
     """
     if array.shape != (len(rows), len(columns)):
         raise ValueError(

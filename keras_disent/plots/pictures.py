@@ -1,4 +1,4 @@
-"""Arrays in, matplotlib figures out; `save` is the one place that writes them."""
+"""Figures of images and latent traversals; `save` writes a figure to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_disent.plots.style import ACCENT, INK, QUIET
 
 
 def mosaic(images: np.ndarray, gap: int = 2, background: float = 1.0) -> np.ndarray:
-    """Lay images (rows, columns, h, w, c) out as one: (height, width, 3), floats in [0, 1].
+    """Tile images (rows, columns, h, w, c) to one image (height, width, 3), floats in [0, 1].
 
     >>> mosaic(np.zeros((2, 3, 8, 8, 1)), gap=2).shape
     (18, 28, 3)
@@ -44,31 +44,31 @@ def traversals(
     at_most: int = 10,
     title: str | None = None,
 ) -> Figure:
-    """Draw what each latent does to one image.
+    """Draw latent traversals of one image, below originals and reconstructions.
 
-    First come originals and their reconstructions. Below, each row turns one latent of image
-    `start` through `values` while the others stay, the latents that carry most (`latent_use`, for
-    a VAE its mean KL over `images`) first.
+    The first two rows show originals and their reconstructions. Each further row traverses one
+    latent of image `start` through `values` with the others fixed, the most important latents
+    first (`latent_importance`, for a VAE the mean KL over `images`).
 
     Args:
-        model: any model with `latent_use`, `unit_of_use`, `reconstruct` and `traverse`.
-        images: (n, h, w, c); all of them serve to order the latents.
-        latents: numbers of the latents to draw, in this order; default by use.
-        values: what a latent is set to, in standard deviations of the prior.
-        start: number of the image that is changed.
-        at_most: rows of latents at most.
-        title: heading.
+        model: Model with `latent_importance`, `importance_unit`, `reconstruct` and `traverse`.
+        images: Images (n, h, w, c); all of them determine the order of the latents.
+        latents: Indices of the latents to draw, in this order. Default: by importance.
+        values: Values of a latent, in standard deviations of the prior.
+        start: Index of the image to traverse.
+        at_most: Maximum number of latents.
+        title: Title of the figure.
 
     Returns:
-        a matplotlib figure; `save(figure, path)` writes it.
+        A matplotlib figure; `save(figure, path)` writes it.
     """
-    use = model.latent_use(images)
-    chosen = np.argsort(-use)[:at_most] if latents is None else np.asarray(latents)
+    importance = model.latent_importance(images)
+    indices = np.argsort(-importance)[:at_most] if latents is None else np.asarray(latents)
     order = [start, *(i for i in range(len(images)) if i != start)]
     shown = images[order[: len(values)]]
-    grid = model.traverse(images[start : start + 1], chosen, values)[0]
+    grid = model.traverse(images[start : start + 1], indices, values)[0]
     originals = np.asarray(shown, "float32") / (255 if shown.dtype == np.uint8 else 1)
-    labels = [f"z{i}   {use[i]:.2f} {model.unit_of_use}" for i in chosen]
+    labels = [f"z{i}   {importance[i]:.2f} {model.importance_unit}" for i in indices]
     return _grid_figure(originals, model.reconstruct(shown), grid, labels, values, title)
 
 
@@ -110,7 +110,7 @@ def _grid_figure(originals, reconstructions, grid, labels, values, title) -> Fig
 
 
 def _filled(images: np.ndarray, columns: int) -> np.ndarray:
-    """Fill rows of tiles up with white to a number of columns."""
+    """Pad rows of tiles with white tiles to a number of columns."""
     missing = columns - images.shape[1]
     if missing <= 0:
         return images[:, :columns]
@@ -124,16 +124,16 @@ def contact_sheet(
     columns: int = 12,
     title: str | None = None,
 ) -> Figure:
-    """Show what a data set holds: images at random, and below what each factor changes.
+    """Draw random images of a data set, and below one row per factor.
 
     Args:
-        samples: uint8 (n, h, w, c).
-        factors: for each heading images (k, h, w, c), in the order of the factor's steps.
-        columns: images in a row, at most.
-        title: heading.
+        samples: Images (n, h, w, c), uint8.
+        factors: `{heading: images (k, h, w, c)}`, in the order of the factor's values.
+        columns: Maximum number of images in a row.
+        title: Title of the figure.
 
     Returns:
-        a matplotlib figure.
+        A matplotlib figure.
     """
     factors = dict(factors or {})
     columns = min(columns, max(len(samples), *map(len, factors.values()), 1))
@@ -181,11 +181,11 @@ def contact_sheet(
 
 
 def beside(pictures: Mapping[str, Figure], table: Sequence[Sequence[str]]) -> Figure:
-    """Put figures side by side, headed by their names, with a table of text below.
+    """Combine figures side by side under their names, with a table of text below.
 
     Args:
-        pictures: heading to figure.
-        table: rows of cells; the first row is the heading.
+        pictures: `{heading: figure}`.
+        table: Rows of cells; the first row is the header.
     """
     arrays = [as_array(figure) for figure in pictures.values()]
     height = max(a.shape[0] for a in arrays)
@@ -197,27 +197,27 @@ def beside(pictures: Mapping[str, Figure], table: Sequence[Sequence[str]]) -> Fi
     FigureCanvasAgg(figure)
     left = 0.0
     for heading, array in zip(pictures, arrays, strict=True):
-        share = array.shape[1] / sum(widths)
+        fraction = array.shape[1] / sum(widths)
         tall = array.shape[0] / dpi / inches[1]
-        axes = figure.add_axes((left, 1 - above / inches[1] - tall, share, tall))
+        axes = figure.add_axes((left, 1 - above / inches[1] - tall, fraction, tall))
         axes.imshow(array)
         axes.axis("off")
         figure.text(
             left + 0.02, 1 - above / 2 / inches[1], heading, fontsize=13, color=ACCENT, va="center"
         )
-        left += share
+        left += fraction
     axes = figure.add_axes((0.03, 0.12 / inches[1], 0.94, (below - 0.2) / inches[1]))
     axes.axis("off")
-    drawn = axes.table(
+    cells = axes.table(
         [list(row) for row in table[1:]],
         colLabels=list(table[0]),
         colLoc="right",
         bbox=Bbox.from_bounds(0, 0, 1, 1),
         edges="horizontal",
     )
-    drawn.auto_set_font_size(False)
-    drawn.set_fontsize(11)
-    for (row, _), cell in drawn.get_celld().items():
+    cells.auto_set_font_size(False)
+    cells.set_fontsize(11)
+    for (row, _), cell in cells.get_celld().items():
         cell.set_edgecolor("#cccccc")
         cell.get_text().set_color(INK if row else QUIET)
     return figure
@@ -238,7 +238,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, whole or not at all; make its folder if need be. Return the path."""
+    """Write a figure as PNG atomically, create its folder if needed, and return the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:

@@ -1,4 +1,4 @@
-"""Colors of all pictures, from the Okabe-Ito palette, which color-blind people can tell apart."""
+"""Colors of all figures, from the Okabe-Ito palette, which is safe for color-blind readers."""
 
 INK, QUIET = "#222222", "#777777"
-ACCENT, WRONG = "#0072b2", "#d55e00"  # blue, and the vermilion that is told from it by all
+ACCENT, WRONG = "#0072b2", "#d55e00"  # blue and vermilion

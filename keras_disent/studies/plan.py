@@ -255,4 +255,4 @@ def text(value: Any) -> str:
     """Return a setting as it is written: text as it is, a schedule as a call, all else as JSON."""
     if isinstance(value, str):
         return value
-    return schedules.written(value) or json.dumps(value)
+    return schedules.format_call(value) or json.dumps(value)

@@ -12,7 +12,7 @@ import keras_tuner
 from keras_disent import models
 from keras_disent.configuration import Config, options_of
 from keras_disent.engine import schedules
-from keras_disent.models.hyperparameters import Range, Values, chosen
+from keras_disent.models.hyperparameters import Range, Values, as_space
 
 FIELDS = ("learning_rate", "latent_dim", "width", "batch_size", "network", "likelihood")
 """What of a `Config` can be tuned, besides the arguments of the model."""
@@ -25,8 +25,8 @@ def space_of(config: Config, given: Mapping[str, Any] | None = None) -> Space:
 
     Args:
         config: of the runs.
-        given: `{name: range}`, see `ranges.chosen`. Only those are tuned. Default: all that the
-            model declares as `tunable`.
+        given: `{name: range}`, see `hyperparameters.as_space`. Only those are tuned. Default:
+            all that the model declares as `tunable`.
 
     Raises:
         ValueError: for an unknown name or a range that is none.
@@ -53,7 +53,7 @@ def space_of(config: Config, given: Mapping[str, Any] | None = None) -> Space:
         if value is None and name not in declared:
             raise ValueError(f"{cls.__name__} declares no range of {name!r}: give one.")
         try:
-            range_ = chosen(value, declared.get(name))
+            range_ = as_space(value, declared.get(name))
         except ValueError as error:
             raise ValueError(f"Range of {name!r}: {error}") from None
         space[name] = range_

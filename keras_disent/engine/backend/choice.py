@@ -1,4 +1,4 @@
-"""Which backend Keras runs on."""
+"""Name of the backend that Keras runs on."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ if BACKEND not in ("tensorflow", "jax", "torch"):
     )
 
 PREFETCHES = BACKEND == "tensorflow"
-"""Whether the backend draws batches while the model learns."""
+"""Whether the backend itself loads batches in the background."""

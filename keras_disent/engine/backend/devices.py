@@ -1,4 +1,4 @@
-"""Several devices: what each has of a batch, and how they share it out."""
+"""Several devices: local shards of a batch, and how they are exchanged."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ else:
 
 
 def replica() -> Any:
-    """Return the number of the replica that runs this code: 0 but under `tf.distribute`."""
+    """Return the index of the current replica: 0 except under `tf.distribute`."""
     if BACKEND != "tensorflow":
         return 0
     context = tf.distribute.get_replica_context()
     return 0 if context is None else context.replica_id_in_sync_group
 
 
-def spread(seed):
-    """Return the seed of a draw, (2,): a number and a count, such that no two draws are alike.
+def scatter_seed(seed):
+    """Return the seed of a draw, (2,): a number and a count, such that no two draws are equal.
 
-    PyTorch's random numbers begin at the sum of the two, so they are scattered first. Under
-    `tf.distribute` each replica has its own.
+    PyTorch seeds its generator with the sum of the two, so they are hashed first. Under
+    `tf.distribute` each replica has its own seed.
     """
     if BACKEND == "torch":
         number, count = (int(part) for part in seed)
-        return torch.tensor([_scattered(number << 32 | count), 0])
+        return torch.tensor([_hash(number << 32 | count), 0])
     if BACKEND == "jax":
         return seed
     return seed + tf.cast(tf.stack([replica() * 7919, 0]), seed.dtype)
 
 
-def _scattered(number: int) -> int:
-    """Return 32 bits that depend on all 64 of a number (the finalizer of SplitMix64)."""
+def _hash(number: int) -> int:
+    """Hash 64 bits to 32 (the finalizer of SplitMix64)."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         number = (number ^ number >> shift) * factor % 2**64
     return (number ^ number >> 31) >> 32
 
 
 def all_gather(tensor):
-    """Return the rows of all replicas, of those that this one has: the same on each of them.
+    """All-gather along the batch axis (differentiable): every replica gets the rows of all.
 
-    Gradients reach all of them. On JAX a program sees the whole batch as it is.
+    On JAX a program sees the entire batch, so the tensor is returned unchanged.
     """
     replicas = replica_count()
     if replicas == 1:
         return tensor
-    own = tf.one_hot(replica(), replicas, dtype=tensor.dtype)
-    placed = tf.reshape(own, [-1] + [1] * len(tensor.shape)) * tensor[None]
+    position = tf.one_hot(replica(), replicas, dtype=tensor.dtype)
+    placed = tf.reshape(position, [-1] + [1] * len(tensor.shape)) * tensor[None]
     rows = tf.distribute.get_replica_context().all_reduce("sum", placed)
     return tf.reshape(rows, [-1, *tensor.shape[1:]])
 
 
 def local_shard(tensor):
-    """Return those rows of `whole` that are this replica's."""
+    """Return this replica's rows of a tensor of the entire batch."""
     replicas = replica_count()
     if replicas == 1:
         return tensor
@@ -71,19 +71,23 @@ def local_shard(tensor):
 
 
 def replica_count() -> int:
+    """Return the number of replicas in sync: 1 except under `tf.distribute`."""
     inside = BACKEND == "tensorflow" and tf.distribute.get_replica_context() is not None
     return tf.distribute.get_strategy().num_replicas_in_sync if inside else 1
 
 
-def player_batch(batch, number: int, turns: int):
-    """Return every `turns`-th row of a batch, from row `number`, spread as the batch is."""
-    if turns == 1:
+def player_batch(batch, number: int, players: int):
+    """Return the player batch of player `number`: every `players`-th row, from row `number`.
+
+    It is distributed over devices as the batch is.
+    """
+    if players == 1:
         return batch
-    rows = keras.tree.map_structure(lambda x: x[number::turns], batch, none_is_leaf=False)
+    rows = keras.tree.map_structure(lambda x: x[number::players], batch, none_is_leaf=False)
     distribution = keras.distribution.distribution() if BACKEND == "jax" else None
     if distribution is None:
         return rows
-    # Every device would get all rows otherwise, and do the work of all.
+    # Otherwise every device would process all rows.
     return keras.tree.map_structure(
         lambda x: keras.distribution.distribute_tensor(x, distribution.get_data_layout(x.shape)),
         rows,
@@ -92,7 +96,7 @@ def player_batch(batch, number: int, turns: int):
 
 
 def devices_of(model) -> int:
-    """Return among how many devices `model.fit` shares out a batch, here and now."""
+    """Return the number of devices among which `model.fit` would divide a batch now."""
     if BACKEND == "tensorflow":
         return model.distribute_strategy.num_replicas_in_sync
     distribution = keras.distribution.distribution() if BACKEND == "jax" else None
@@ -103,23 +107,23 @@ def devices_of(model) -> int:
     return max(1, replicas // jax.process_count())
 
 
-def compiles(model, jit_compile: bool | str) -> bool | str:
-    """Return what `compile` makes of "auto": XLA compiles a step for one device only."""
-    alone = BACKEND != "tensorflow" or devices_of(model) == 1
-    return jit_compile if alone or jit_compile != "auto" else False
+def resolve_jit_compile(model, jit_compile: bool | str) -> bool | str:
+    """Resolve "auto" for `compile`: XLA on TensorFlow compiles steps of one device only."""
+    supported = BACKEND != "tensorflow" or devices_of(model) == 1
+    return jit_compile if supported or jit_compile != "auto" else False
 
 
 def devices(cpus: int) -> list[str]:
     """Return the names of the GPUs or TPUs, or of the CPU's devices where there are none.
 
     Args:
-        cpus: how many devices the CPU is divided into, if the backend has not started yet.
+        cpus: Number of devices to divide the CPU into, if the backend has not started yet.
     """
     if BACKEND == "torch":
         return ["the device of PyTorch"]
     if BACKEND == "jax":
-        chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-        if cpus > 1 and not chosen and jax.config.values["jax_num_cpu_devices"] < cpus:
+        configured = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        if cpus > 1 and not configured and jax.config.values["jax_num_cpu_devices"] < cpus:
             with contextlib.suppress(RuntimeError):  # it has started
                 jax.config.update("jax_num_cpu_devices", cpus)
         return keras.distribution.list_devices()
@@ -129,13 +133,13 @@ def devices(cpus: int) -> list[str]:
             with contextlib.suppress(RuntimeError):  # it has started
                 parts = [tf.config.LogicalDeviceConfiguration()] * cpus
                 tf.config.set_logical_device_configuration(cpu, parts)
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return [device.name.removeprefix("/device:").lower() for device in found]
+    logical = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name.removeprefix("/device:").lower() for device in logical]
 
 
 @contextlib.contextmanager
 def on_devices(names: list[str]) -> Iterator[None]:
-    """Spread the models that are made and trained inside over devices, as `devices` names them."""
+    """Distribute models that are created and trained inside over devices named by `devices`."""
     if BACKEND == "jax":
         with keras.distribution.DataParallel(devices=names).scope():
             yield

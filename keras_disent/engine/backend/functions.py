@@ -1,4 +1,4 @@
-"""Functions of arrays, compiled; data sets as Keras reads them without delay."""
+"""Compiled functions of arrays, generator state, and fast reading of a `PyDataset`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ else:
 
 
 def compiled(model, function: Callable) -> Callable:
-    """Return `function` (arrays to a tensor or a tuple of tensors) compiled, without gradients.
+    """Compile `function` (arrays to a tensor or a tuple of tensors), without gradients.
 
-    The returned callable sees the model's variables as they are at each call, and changes none.
+    The returned callable reads the model's variables at each call, and changes none.
     """
     if BACKEND == "jax":
 
@@ -40,7 +40,7 @@ def compiled(model, function: Callable) -> Callable:
 
         return run
     if BACKEND == "tensorflow":
-        traced: dict[tuple, Any] = {}  # by variables: quantization, say, puts others in their place
+        traced: dict[tuple, Any] = {}  # by variables, which quantization, say, replaces
 
         def observe(*arrays):
             variables = tuple(id(v) for v in model.variables)
@@ -56,22 +56,22 @@ def compiled(model, function: Callable) -> Callable:
             with torch.no_grad():
                 return function(*arrays)
 
-    own = model.noise.seed_generator.state  # not drawn from outside of training
-    seeds = [v for v in model.non_trainable_variables if v.name == own.name and v is not own]
+    noise = model.noise.seed_generator.state  # used in training only
+    seeds = [v for v in model.non_trainable_variables if v.name == noise.name and v is not noise]
 
-    def run_and_put_back(*arrays):
-        before = [v.value * 1 for v in seeds]
+    def run_and_restore(*arrays):
+        previous = [v.value * 1 for v in seeds]
         results = observe(*arrays)
-        for seed, value in zip(seeds, before, strict=True):
+        for seed, value in zip(seeds, previous, strict=True):
             seed.assign(value)
         return results
 
-    return run_and_put_back if seeds else observe
+    return run_and_restore if seeds else observe
 
 
 @contextlib.contextmanager
-def global_generators_kept() -> Iterator[None]:
-    """Leave the generators of Python, NumPy and the backend as they were."""
+def preserve_global_generators() -> Iterator[None]:
+    """Restore the global random generators of Python, NumPy and the backend on exit."""
     python, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
     tensors = torch.random.get_rng_state() if BACKEND == "torch" else None
     try:
@@ -86,7 +86,7 @@ def global_generators_kept() -> Iterator[None]:
 def input_gradient(function: Callable, inputs) -> Any:
     """Return d sum(function(inputs)) / d inputs, which can be differentiated again.
 
-    `function` assigns no variable.
+    `function` must not assign a variable.
     """
     if BACKEND == "tensorflow":
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -102,11 +102,11 @@ def input_gradient(function: Callable, inputs) -> Any:
 
 
 def without_autotuning(batches: Any) -> Any:
-    """Return a `PyDataset` as Keras reads it without delay.
+    """Wrap a `PyDataset` so that TensorFlow reads it without its autotuning.
 
-    TensorFlow tunes how a data set is read, in a thread that sleeps 10 ms, 20 ms, 40 ms ... and of
-    which the end is waited for, after each epoch: an epoch of 2.6 s lasts 5.1 s (TensorFlow 2.21).
-    Here is nothing to tune.
+    TensorFlow tunes its input pipeline in a thread that sleeps 10 ms, 20 ms, 40 ms ..., and waits
+    for that thread after each epoch: an epoch of 2.6 s lasts 5.1 s (TensorFlow 2.21). There is
+    nothing to tune here.
     """
     if BACKEND != "tensorflow":
         return batches

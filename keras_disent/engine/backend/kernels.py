@@ -1,4 +1,4 @@
-"""Strided convolutions by the backend's own kernels."""
+"""Strided convolutions by kernels of the backend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ elif BACKEND == "torch":
 
 
 def strided_convolutions() -> str:
-    """Return how they run best: "keras", "native" (below) or "matmul"."""
+    """Return the fastest implementation: "keras", "native" (below) or "matmul"."""
     if BACKEND == "torch":
         return "native"
     return "matmul" if BACKEND == "jax" and jax.default_backend() == "cpu" else "keras"

@@ -1,4 +1,4 @@
-"""Keras optimizers, as fast as the backend allows, with their arithmetic unchanged."""
+"""Faster kernels for Keras optimizers, with unchanged arithmetic."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ else:
     from torch.optim.adam import adam
 
 
-def total(gradients: list, learning_rate):
+def finite_check(gradients: list, learning_rate):
     """Return a scalar that is finite if all gradients, their squares and the learning rate are.
 
-    Adam takes squares: of a number that is finite they need not be, and then weights become NaN.
+    Adam squares gradients. A square may overflow where the gradient does not, and makes weights
+    NaN.
     """
     gradients = [g for g in gradients if g is not None]
     if BACKEND == "torch":
@@ -32,12 +33,12 @@ def total(gradients: list, learning_rate):
     return sum(sums, 0.0 * keras.ops.cast(learning_rate, "float32"))
 
 
-def prepare(optimizer) -> None:
-    """Make a Keras optimizer as fast as the backend allows, its arithmetic unchanged.
+def accelerate(optimizer) -> None:
+    """Replace the update of a Keras optimizer by a faster kernel of the backend, if there is one.
 
-    Keras's Adam goes ten times over all weights and makes new arrays on the way: half of
-    FactorVAE's overhead, with its 4 million weights. The kernels of PyTorch and TensorFlow go over
-    them once. (XLA, and with it JAX, joins the passes by itself.)
+    Keras's Adam passes ten times over all weights and allocates arrays on the way: half of
+    FactorVAE's overhead, with its 4 million weights. The kernels of PyTorch and TensorFlow pass
+    over them once. (XLA, and with it JAX, fuses the passes by itself.)
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if BACKEND == "jax" and optimizer.use_ema:
@@ -52,9 +53,9 @@ def prepare(optimizer) -> None:
 
 
 def _separate_averages(optimizer) -> None:
-    """Give weights arrays of their own when they take over their averages.
+    """Copy averages into weights, instead of sharing their arrays.
 
-    Keras lets both share one, which the next step would give away twice.
+    Keras lets both share one array, which the next step would donate twice.
     """
     kind = type(optimizer)
 

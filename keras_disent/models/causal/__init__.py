@@ -1,4 +1,4 @@
-"""Causal graphs among concepts: how they are learned from labels, and what is said about them.
+"""Causal graphs among concepts: learning them from labels, and comparing them.
 
 A is (K, K) over K concepts, A[j, i] the edge from cause j to effect i; concepts z are (n, K, k).
 

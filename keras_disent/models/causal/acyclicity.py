@@ -1,4 +1,4 @@
-"""A smooth function that is 0 for graphs without cycles, and how it becomes a constraint."""
+"""Acyclicity: a smooth function that is 0 for graphs without cycles, and a constraint by it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_disent._utils import checks
-from keras_disent.engine.fixed import Fixed
+from keras_disent.engine.frozen_arguments import FrozenArguments
 
 
 def acyclicity(adjacency):
@@ -37,22 +37,22 @@ def acyclicity(adjacency):
 
 
 @keras.saving.register_keras_serializable("keras_disent")
-class AugmentedLagrangian(Fixed, keras.layers.Layer):
-    """multiplier * h + penalty / 2 * h^2, whose weights rise on a schedule of training steps.
+class AugmentedLagrangian(FrozenArguments, keras.layers.Layer):
+    """Compute multiplier * h + penalty / 2 * h^2, and increase both weights during training.
 
-    Every `every` steps the multiplier rises by penalty * h, and where h has not fallen to
-    `progress` of what it was at the last time, the penalty is multiplied by `growth`, up to
-    `maximum`. Both are variables of the model, kept in its files.
+    Every `every` steps the multiplier increases by penalty * h. If h has not fallen to `progress`
+    of its value at the previous update, the penalty is multiplied by `growth`, up to `maximum`.
+    Both are variables of the model, stored in its files.
 
     Args:
-        multiplier, penalty: floats of at least 0, what they start from.
-        every: int, steps between two updates; 0 never updates.
-        growth: float of at least 1.
-        progress: float in (0, 1].
-        maximum: float, of the penalty.
+        multiplier, penalty: Initial values, floats of at least 0.
+        every: Number of steps between two updates (int); 0 never updates.
+        growth: Factor of the penalty, a float of at least 1.
+        progress: Required ratio of h to its previous value, a float in (0, 1].
+        maximum: Maximum of the penalty (float).
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: If a number is out of its range.
 
     Source: Yu et al. 2019, "DAG-GNN", section 3.4; Zheng et al. 2018, "DAGs with NO TEARS",
     algorithm 1. There each update waits until the inner problem is solved, here for `every` steps.
@@ -102,7 +102,7 @@ class AugmentedLagrangian(Fixed, keras.layers.Layer):
         return self.multiplier * acyclicity + 0.5 * self.penalty * ops.square(acyclicity)
 
     def update(self, acyclicity, step) -> None:
-        """Take note of h in training step `step` (the first is 0), if an update is due."""
+        """Update the weights by h of training step `step` (the first is 0), if an update is due."""
         if not self.every:
             return
         h = ops.stop_gradient(acyclicity)
@@ -110,13 +110,13 @@ class AugmentedLagrangian(Fixed, keras.layers.Layer):
         multiplier, penalty, last = (
             ops.convert_to_tensor(v) for v in (self.multiplier, self.penalty, self.last)
         )
-        grown = ops.minimum(penalty * self.growth, self.maximum)
+        larger = ops.minimum(penalty * self.growth, self.maximum)
         self.multiplier.assign(ops.where(due, multiplier + penalty * h, multiplier))
         grows = ops.logical_and(due, h > self.progress * last)
-        self.penalty.assign(ops.where(grows, grown, penalty))
+        self.penalty.assign(ops.where(grows, larger, penalty))
         self.last.assign(ops.where(due, h, last))
 
     def get_config(self) -> dict[str, Any]:
         names = ("every", "growth", "progress", "maximum")
-        own = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), **self._begin, **own}
+        settings = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **self._begin, **settings}

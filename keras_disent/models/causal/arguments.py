@@ -1,4 +1,4 @@
-"""What users say about concepts: names, a graph of edges that may be there, and interventions."""
+"""Checks of arguments about concepts: names, graphs of allowed edges, and interventions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from keras_disent._utils.arrays import to_numpy
 
 
 def names(argument: str, given: Any) -> tuple[str, ...]:
-    """Return names of concepts, given them or how many they are.
+    """Return names of concepts from names or their number.
 
     Raises:
-        ValueError: not a whole number of at least 1, nor different names.
+        ValueError: If `given` is neither an integer of at least 1 nor different names.
     """
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         count = checks.check_integer(argument, given, at_least=1)
@@ -29,13 +29,15 @@ def names(argument: str, given: Any) -> tuple[str, ...]:
 
 
 def superset(argument: str, given: Any, names: tuple[str, ...]) -> np.ndarray:
-    """Return the edges that may be there: (K, K) int of 0 and 1.
+    """Return the allowed edges as a (K, K) int array of 0 and 1.
 
     Args:
+        argument: Name of the argument in errors.
         given: None for all, an array, or `{cause: effects}`, effects a name or several.
+        names: Names of the concepts.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
     """
     size = len(names)
     if given is None:

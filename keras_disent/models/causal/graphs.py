@@ -1,4 +1,4 @@
-"""What follows from a graph: effects of effects, the order of causes, and how far two differ."""
+"""Properties of causal graphs: total effects, topological order, and structural distance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from keras import ops
 def total_effects(edges):
     """Return sum_m (A^T)^m, m below K: for A without cycles, (I - A^T)^-1.
 
-    A sum of powers has no poles where a graph that is still being learned has cycles.
+    Unlike the inverse, a sum of powers has no poles where the graph has cycles during training.
 
     Args:
-        edges: A, (K, K).
+        edges: Matrix A, (K, K).
 
     Returns:
-        (K, K), at [i, j] how much of the independent part of j arrives in i.
+        Total effects (K, K), at [i, j] that of the independent part of j on i.
 
     Source: Yang et al. 2021, equation 1.
     """
@@ -42,39 +42,40 @@ def ancestors_first(graph: np.ndarray, names: tuple[str, ...]) -> list[int]:
     [1, 0]
     """
     order: list[int] = []
-    left = list(range(len(graph)))
-    while left:
-        free = [i for i in left if not graph[left, i].any()]
-        if not free:
+    remaining = list(range(len(graph)))
+    while remaining:
+        roots = [i for i in remaining if not graph[remaining, i].any()]
+        if not roots:
             raise ValueError(
                 "An intervention needs a graph without cycles. The learned one has a cycle among "
-                f"{', '.join(names[i] for i in left)}: train on, or give a `graph`."
+                f"{', '.join(names[i] for i in remaining)}: train longer, or pass a `graph`."
             )
-        order += free
-        left = [i for i in left if i not in free]
+        order += roots
+        remaining = [i for i in remaining if i not in roots]
     return order
 
 
 def hamming(graph: Any, true: Any) -> int:
-    """Return the structural Hamming distance: edges missing, too many, or the other way round.
+    """Return the structural Hamming distance: missing, additional and reversed edges.
 
-    An edge the other way round counts once.
+    A reversed edge counts once.
 
     Args:
-        graph, true: (K, K) of 0 and 1.
+        graph, true: Graphs (K, K) of 0 and 1.
 
     Raises:
-        ValueError: if they are not square and alike.
+        ValueError: If they are not square and of the same shape.
 
     Source: Tsamardinos et al. 2006, "The max-min hill-climbing algorithm", section 5.
 
     >>> hamming([[0, 1], [0, 0]], [[0, 0], [1, 0]])
     1
     """
-    found, wanted = np.asarray(graph) != 0, np.asarray(true) != 0
-    if found.ndim != 2 or found.shape[0] != found.shape[1] or found.shape != wanted.shape:
+    edges, true_edges = np.asarray(graph) != 0, np.asarray(true) != 0
+    shape, true_shape = edges.shape, true_edges.shape
+    if len(shape) != 2 or shape[0] != shape[1] or shape != true_shape:
         raise ValueError(
-            f"Two graphs must be square and alike. Got shapes {found.shape} and {wanted.shape}."
+            f"Two graphs must be square and of the same shape. Got shapes {shape} and {true_shape}."
         )
-    differ = found != wanted
+    differ = edges != true_edges
     return int(np.triu(differ | differ.T).sum())

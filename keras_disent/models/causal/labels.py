@@ -1,4 +1,4 @@
-"""Labels of concepts: what they must be."""
+"""Checks of the labels of concepts."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ def check_labels(labels: Any, names: tuple[str, ...], rows: int, vary: bool) -> 
     """Check labels (n, K) for n images; with `vary`, also that none is constant.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
     """
-    wanted = f"`y` must hold labels (n, {len(names)}), one column for each of {', '.join(names)}."
+    rule = f"`y` must hold labels (n, {len(names)}), one column for each of {', '.join(names)}."
     if labels is None:
-        raise ValueError(f"{wanted} Got None.")
+        raise ValueError(f"{rule} Got None.")
     if not hasattr(labels, "shape"):
-        raise ValueError(f"{wanted} Got {type(labels).__name__}.")
-    given = labels if isinstance(labels, np.ndarray) else ops.convert_to_numpy(labels)
-    if given.ndim != 2 or given.shape[1] != len(names):
-        raise ValueError(f"{wanted} Got shape {given.shape}.")
-    if given.shape[0] != rows:
+        raise ValueError(f"{rule} Got {type(labels).__name__}.")
+    array = labels if isinstance(labels, np.ndarray) else ops.convert_to_numpy(labels)
+    if array.ndim != 2 or array.shape[1] != len(names):
+        raise ValueError(f"{rule} Got shape {array.shape}.")
+    if array.shape[0] != rows:
         raise ValueError(
-            f"`y` must hold one row of labels for each of the {rows} images. Got {given.shape[0]}."
+            f"`y` must hold one row of labels for each of the {rows} images. Got {array.shape[0]}."
         )
-    if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise ValueError("`y` must hold finite numbers only.")
-    still = [name for name, column in zip(names, given.T, strict=True) if np.ptp(column) == 0]
-    if vary and still:
+    constant = [name for name, column in zip(names, array.T, strict=True) if np.ptp(column) == 0]
+    if vary and constant:
         raise ValueError(
             "`y` must vary in every column, or a label cannot be standardized. "
-            f"Got only one value for {', '.join(still)}."
+            f"Got only one value for {', '.join(constant)}."
         )

@@ -1,4 +1,4 @@
-"""Two ways to learn a graph from labels: edges as probabilities, or as real numbers."""
+"""Layers that learn a graph from labels, with edges as probabilities or as real numbers."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from keras import ops
 from keras_disent.models.causal.likelihood import Likelihood
 from keras_disent.models.causal.mechanisms import Mechanisms
 
-QUICK = 10.0  # a gate's log odds move so much faster than a weight
-BEGIN = 2.0  # log odds at birth, open or closed: of eight draws, one is the other way
-RANGE = 4.0  # of the log odds: at either end, one draw in 55 still tries the other state
-COPIES = 8  # of each label in a step, with as many graphs; half of them are tosses of a coin
-DRAWN = 16  # graphs in a step, at which each edge is tried
+SPEEDUP = 10.0  # factor by which the log odds of a gate change faster than a weight
+INITIAL_LOG_ODDS = 2.0  # positive or negative: one draw in eight has the other state
+MAX_LOG_ODDS = 4.0  # at either limit, one draw in 55 still has the other state
+COPIES = 8  # of each label in a step, each with its own graph; half of the graphs are uniform
+GAIN_GRAPHS = 16  # graphs in a step, for which the gain of each edge is computed
 
 
 class AnnealedGraph(keras.layers.Layer):
-    """Edges that are there with a probability P_ji, which ends near 0 or 1.
+    """Learn a probability P_ji of each edge, which ends near 0 or 1.
 
-    An edge is in the graph if its probability is above 1/2. Each follows what it explains besides
-    the others, on average over graphs that are drawn from P. While the entropy of P has a weight,
-    edges that explain little stay undecided; as it falls, they are decided in the order of what
-    they explain.
+    An edge is in the graph if its probability is above 1/2. The probability is updated by what the
+    edge explains in addition to the others, on average over graphs drawn from P. While the entropy
+    of P has a weight, edges that explain little stay undecided. As the weight falls, edges are
+    decided in the order of what they explain.
 
     Args:
-        superset: (K, K) of 0 and 1, the edges that may be there.
-        opened: whether they are there at first: P starts at 0.88, else at 0.12.
-        label_noise: float, standard deviation of the noise with which causes are seen.
-        seed: int, of the initial weights.
+        superset: Allowed edges, (K, K) of 0 and 1.
+        opened: Whether training starts with all allowed edges: P starts at 0.88, else at 0.12.
+        label_noise: Standard deviation of the noise on observed causes (float).
+        seed: Random seed of the initial weights (int).
 
     Source: masked networks and a likelihood over random graphs as in Brouillard et al. 2020,
     "Differentiable causal discovery from interventional data", section 3; annealing as in
@@ -43,8 +43,10 @@ class AnnealedGraph(keras.layers.Layer):
         self.superset, self.label_noise = np.asarray(superset, "float32"), label_noise
         self.gates = self.add_weight(
             shape=self.superset.shape,
-            initializer=keras.initializers.Constant((BEGIN if opened else -BEGIN) / QUICK),
-            constraint=_Within(RANGE / QUICK),
+            initializer=keras.initializers.Constant(
+                (INITIAL_LOG_ODDS if opened else -INITIAL_LOG_ODDS) / SPEEDUP
+            ),
+            constraint=_Clip(MAX_LOG_ODDS / SPEEDUP),
             name="gates",
         )
         self.likelihood = Likelihood(len(superset), seed)
@@ -61,55 +63,56 @@ class AnnealedGraph(keras.layers.Layer):
     def label_loss(self, labels, noise):
         """Return the misfit of labels (n, K), nats; for P, its gradient is that of the expectation.
 
-        Half of the graphs have any edge with probability 1/2, so that also causes that are not
-        likely now are well known.
+        Half of the graphs have any edge with probability 1/2, so that the networks also learn from
+        causes that are unlikely at present.
 
         Args:
-            noise: a `keras_disent.layers.latents.Noise`.
+            labels: Standardized labels (n, K).
+            noise: A `keras_disent.layers.latents.Noise`.
         """
-        graphs = self.draw(noise, (COPIES, ops.shape(labels)[0]), coins=COPIES // 2)
+        graphs = self.draw(noise, (COPIES, ops.shape(labels)[0]), uniform=COPIES // 2)
         graphs = ops.reshape(graphs, (-1, *self.superset.shape))
         labels = ops.tile(labels, (COPIES, 1))
         misfit = self.likelihood.misfit(labels, noise.gaussian(labels, self.label_noise), graphs)
-        gain = self.likelihood.gain(self.draw(noise, (DRAWN,)))
-        lower = ops.sum(gain * self.adjacency())
-        return misfit - (lower - ops.stop_gradient(lower))
+        gain = self.likelihood.gain(self.draw(noise, (GAIN_GRAPHS,)))
+        expected_gain = ops.sum(gain * self.adjacency())
+        return misfit - (expected_gain - ops.stop_gradient(expected_gain))
 
     def entropy(self):
         """Return the entropy of P, nats, summed over edges."""
         odds = self._log_odds()
-        there = ops.sigmoid(odds)
-        each = there * ops.softplus(-odds) + (1.0 - there) * ops.softplus(odds)
-        return ops.sum(each * self._allowed())
+        probability = ops.sigmoid(odds)
+        entropy = probability * ops.softplus(-odds) + (1.0 - probability) * ops.softplus(odds)
+        return ops.sum(entropy * self._allowed())
 
-    def draw(self, noise, shape: tuple, coins: int = 0):
-        """Return graphs of 0 and 1, drawn edge by edge, without gradient.
+    def draw(self, noise, shape: tuple, uniform: int = 0):
+        """Draw graphs of 0 and 1, edge by edge, without gradient.
 
         Args:
-            noise: a `keras_disent.layers.latents.Noise`.
-            shape: how many, such as (copies, n), to get (copies, n, K, K).
-            coins: int, so many of the first copies have any edge with probability 1/2.
+            noise: A `keras_disent.layers.latents.Noise`.
+            shape: Shape of the draws, such as (copies, n), to get (copies, n, K, K).
+            uniform: Number (int) of the first copies in which any edge has probability 1/2.
         """
-        coin = ops.convert_to_tensor(np.arange(shape[0]) < coins, dtype="bool")
-        coin = ops.reshape(coin, (-1, *[1] * (len(shape) + 1)))
-        probability = ops.where(coin, 0.5, ops.stop_gradient(self.adjacency()))
+        is_uniform = ops.convert_to_tensor(np.arange(shape[0]) < uniform, dtype="bool")
+        is_uniform = ops.reshape(is_uniform, (-1, *[1] * (len(shape) + 1)))
+        probability = ops.where(is_uniform, 0.5, ops.stop_gradient(self.adjacency()))
         normal = noise.gaussian(ops.zeros((*shape, *self.superset.shape), dtype="float32"), 1.0)
-        drawn = 0.5 * (1.0 + ops.erf(normal / math.sqrt(2))) < probability
-        return ops.cast(drawn, "float32") * self._allowed()
+        edges = 0.5 * (1.0 + ops.erf(normal / math.sqrt(2))) < probability
+        return ops.cast(edges, "float32") * self._allowed()
 
     def _log_odds(self):
-        return QUICK * ops.convert_to_tensor(self.gates)
+        return SPEEDUP * ops.convert_to_tensor(self.gates)
 
     def _allowed(self):
         return ops.convert_to_tensor(self.superset)
 
 
 class RealGraph(keras.layers.Layer):
-    """Edges that are real numbers, starting at 1.
+    """Learn edges as real numbers, starting at 1.
 
     Args:
-        superset: (K, K) of 0 and 1, the edges that may be there.
-        seed: int, of the initial weights.
+        superset: Allowed edges, (K, K) of 0 and 1.
+        seed: Random seed of the initial weights (int).
     """
 
     def __init__(self, superset: np.ndarray, seed: int, **kwargs):
@@ -128,17 +131,17 @@ class RealGraph(keras.layers.Layer):
         return self.adjacency()
 
     def label_loss(self, labels, noise):
-        """Return the mean squared error of labels (n, K) given their causes; nothing is random."""
+        """Return the mean squared error of labels (n, K) given their causes; `noise` is unused."""
         labels = ops.expand_dims(labels, -1)
         return ops.mean(ops.square(self.mechanisms(labels, self.adjacency()) - labels))
 
     def entropy(self):
-        """Return 0: nothing is random."""
+        """Return 0: the edges are not random."""
         return 0.0
 
 
-class _Within(keras.constraints.Constraint):
-    """Keep weights within a range."""
+class _Clip(keras.constraints.Constraint):
+    """Clip weights to [-limit, limit]."""
 
     def __init__(self, limit: float):
         self.limit = limit

@@ -247,7 +247,7 @@ def _leaves(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> list[dict[
 def _read(value: Any) -> Any:
     """Return a setting as it was before it was written into the table; None if it has none."""
     if isinstance(value, str):
-        for read in (json.loads, schedules.read):
+        for read in (json.loads, schedules.parse):
             with contextlib.suppress(ValueError):  # the data may be a folder named "faces(1)"
                 return read(value)
         return value
