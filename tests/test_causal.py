@@ -10,7 +10,12 @@ from keras_disent import causal, latents
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers.standardization import RunningStandardization
 from keras_disent.models.causal import arguments, graphs
-from keras_disent.models.causal.learners import BEGIN, QUICK, RANGE, AnnealedGraph
+from keras_disent.models.causal.learners import (
+    INITIAL_LOG_ODDS,
+    MAX_LOG_ODDS,
+    SPEEDUP,
+    AnnealedGraph,
+)
 from keras_disent.models.causal.likelihood import FLOOR, Likelihood
 from keras_disent.models.causal.mechanisms import Mechanisms
 
@@ -61,10 +66,10 @@ def randomized(layer):
 
 def by_hand(networks, x):
     """Networks in loops: (K, n, inputs) to (K, n, outputs)."""
-    x = networks.quick * (x @ number(networks.kernels[0]) + number(networks.biases[0]))
+    x = networks.speedup * (x @ number(networks.kernels[0]) + number(networks.biases[0]))
     for kernel, bias in zip(networks.kernels[1:], networks.biases[1:], strict=True):
         x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-        x = networks.quick * (x @ number(kernel) + number(bias))
+        x = networks.speedup * (x @ number(kernel) + number(bias))
     return x
 
 
@@ -180,7 +185,7 @@ def test_labels_are_standardised_by_all_that_was_seen():
 
 @pytest.mark.parametrize("summed", [False, True])
 def test_mechanisms(summed):
-    layer = randomized(Mechanisms(3, 2, summed=summed, quick=2.0))
+    layer = randomized(Mechanisms(3, 2, summed=summed, speedup=2.0))
     values, several = RNG.normal(size=(4, 3, 2)), RNG.normal(size=(4, 3, 3))
     for adjacency in (several, several[0]):
         expected = mechanisms_by_hand(layer, values, adjacency)
@@ -197,7 +202,7 @@ def test_a_mechanism_does_not_see_what_is_masked():
 
 def log_variance_by_hand(layer, drawn):
     """Graphs (g, K, K) to (g, K)."""
-    return by_hand(layer.spread, 2.0 * drawn.transpose(2, 0, 1) - 1.0)[..., 0].T
+    return by_hand(layer.variance_network, 2.0 * drawn.transpose(2, 0, 1) - 1.0)[..., 0].T
 
 
 def test_likelihood():
@@ -229,26 +234,26 @@ def test_gain_of_each_edge():
 
 
 def test_edges_start_open_or_closed_and_end_at_their_range():
-    for opened, odds in ((True, BEGIN), (False, -BEGIN)):
+    for opened, odds in ((True, INITIAL_LOG_ODDS), (False, -INITIAL_LOG_ODDS)):
         layer = AnnealedGraph(CHAIN, opened, label_noise=0.1, seed=0)
         np.testing.assert_allclose(
             number(layer.adjacency()), CHAIN / (1 + np.exp(-odds)), rtol=1e-5
         )
         assert (number(layer.edges()) == opened * CHAIN).all()
     ends = layer.gates.constraint(tensor(np.full((3, 3), 9.0)))
-    np.testing.assert_allclose(number(ends) * QUICK, RANGE, rtol=1e-6)
+    np.testing.assert_allclose(number(ends) * SPEEDUP, MAX_LOG_ODDS, rtol=1e-6)
     layer.gates.assign(ends)
     assert (number(layer.edges()) == CHAIN).all()
 
 
 def test_entropy_and_draws_are_those_of_the_probabilities():
     layer = AnnealedGraph(1 - np.eye(3), False, label_noise=0.1, seed=0)
-    layer.gates.assign(RNG.normal(size=(3, 3)) / QUICK)
+    layer.gates.assign(RNG.normal(size=(3, 3)) / SPEEDUP)
     p = number(layer.adjacency())
     off = p[p > 0].astype("float64")
     entropy = -(off * np.log(off) + (1 - off) * np.log(1 - off)).sum()
     assert float(number(layer.entropy())) == pytest.approx(entropy, rel=1e-4)
-    drawn = number(layer.draw(latents.Noise(0), (2, 20_000), coins=1))
+    drawn = number(layer.draw(latents.Noise(0), (2, 20_000), uniform=1))
     assert drawn.shape == (2, 20_000, 3, 3)
     np.testing.assert_allclose(drawn[0].mean(0), 0.5 * (1 - np.eye(3)), atol=0.015)
     np.testing.assert_allclose(drawn[1].mean(0), p, atol=0.015)
@@ -260,7 +265,7 @@ def test_probabilities_follow_the_expected_misfit():
     randomized(layer.likelihood)
     odds = np.zeros((3, 3), "float32")
     odds[:2, 2] = [0.4, -1.0]
-    layer.gates.assign(odds / QUICK)
+    layer.gates.assign(odds / SPEEDUP)
     table = np.zeros((2, 2))  # the misfit of 2 by whether 0 and 1 cause it
     for a, b in np.ndindex(2, 2):
         one = np.zeros((1, 3, 3))
@@ -279,9 +284,11 @@ def test_probabilities_follow_the_expected_misfit():
     noise.enabled = False  # every draw is then the graph of the edges above 1/2
     gain = number(layer.likelihood.gain(layer.draw(noise, (16,))))[:2, 2]
     descended(layer, lambda _: layer.label_loss(u, noise))
-    moved = odds[:2, 2] / QUICK + QUICK * gain * np.array([p * (1 - p), q * (1 - q)])
+    moved = odds[:2, 2] / SPEEDUP + SPEEDUP * gain * np.array([p * (1 - p), q * (1 - q)])
     found = number(layer.gates)[:2, 2]
-    np.testing.assert_allclose(found, np.clip(moved, -RANGE / QUICK, RANGE / QUICK), atol=1e-3)
+    np.testing.assert_allclose(
+        found, np.clip(moved, -MAX_LOG_ODDS / SPEEDUP, MAX_LOG_ODDS / SPEEDUP), atol=1e-3
+    )
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from test_causal import (
 
 from keras_disent import CausalVAE, causal, networks, plots
 from keras_disent.configuration import Config
-from keras_disent.models.causal.learners import QUICK, RANGE
+from keras_disent.models.causal.learners import MAX_LOG_ODDS, SPEEDUP
 from keras_disent.models.causal.likelihood import FLOOR
 from keras_disent.plots import causal as causal_plots
 
@@ -40,7 +40,7 @@ def model_of(graph=CHAIN, **options):
     for variable in model.trainable_variables:
         variable.assign(variable + rng.normal(scale=0.1, size=variable.shape))
     if model.variant == "paper":  # every edge that may be there is there
-        model.graph_layer.gates.assign(np.full((3, 3), RANGE / QUICK))
+        model.graph_layer.gates.assign(np.full((3, 3), MAX_LOG_ODDS / SPEEDUP))
     model.label_scale.update(ops.convert_to_tensor(LABELS.astype("float32")))
     model.noise.enabled = False
     model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)

@@ -434,7 +434,10 @@ def test_own_encoders_of_another_data_format_are_refused(kind, channels_first):
     if BACKEND == "tensorflow" and kind in ("conv", "pool"):
         pytest.skip("TensorFlow has none on a CPU")
     inside = keras.Sequential([CHANNELLED[kind](), layers.Flatten(data_format="channels_last")])
-    rule = "`encoder` must read the axes .* data_format='channels_last' to layer 'mine', or put .* before it"
+    rule = (
+        "`encoder` must read the axes .* data_format='channels_last' to layer 'mine', "
+        "or put .* before it"
+    )
     for own in (
         keras.Sequential([keras.Input(SHAPE), CHANNELLED[kind](), layers.Flatten(name="last")]),
         keras.Sequential([keras.Input(SHAPE), inside]),
