@@ -1,9 +1,9 @@
-"""One check for every model: what "supports everything" means, for ours and for yours.
+"""Checks that built-in and custom models keep the promises of this package.
 
-`check_model` takes a model through the promises of this package, on the backend that runs: what is
-passed, changed or interrupted takes effect or is refused, evaluation leaves no trace, files keep
-everything, and numbers are the same however a step is compiled. It stops at the first promise that
-is broken, and names it.
+`check_model` checks a model on the current backend. Arguments and changes take effect or are
+rejected, interrupted training can be resumed, evaluation does not influence training, files store
+everything, and results do not depend on how a step is compiled. It stops at the first broken
+promise, and names it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ def check_model(
     """Check that a model keeps the promises of this package.
 
     Args:
-        make: returns a new, small model, the same each time, not compiled. Its seed is fixed.
-        images: (n, h, w, c), or pairs (n, 2, h, w, c) for a model of pairs; uint8, n at least 16.
-            Large models take long: some promises compile a step anew.
-        labels: (n, k), for a model that learns from labels.
-        promises: names out of `PROMISES`; default all of them.
+        make: Function that creates a small model, the same each time, not compiled, with a fixed
+            seed.
+        images: Images (n, h, w, c), or pairs (n, 2, h, w, c) for a model of pairs; uint8, n at
+            least 16. Large models take long: some promises recompile a step.
+        labels: Labels (n, k), for a model that learns from labels.
+        promises: Names from `PROMISES`. Default: all of them.
 
     Raises:
-        AssertionError: names the promise that is broken, and how.
-        ValueError: if there is no such promise.
+        AssertionError: Names the broken promise, and the failure.
+        ValueError: If there is no such promise.
 
     >>> from keras_disent import VAE, networks
     >>> def make():
@@ -70,7 +71,7 @@ def check_model(
 
 
 class _Data:
-    """Images, and labels if there are any, cut into halves where a promise needs two sets."""
+    """Hold images, and labels if there are any, of which calls return slices."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None):
         if len(images) < 16:
@@ -82,14 +83,15 @@ class _Data:
         return (self.images[rows], *labels)
 
 
-# -- what the promises share ----------------------------------------------------------------------
+# -- helpers --------------------------------------------------------------------------------------
 
 
 def compiled(model: Any, optimizer: Callable[[], Any] | None = None, **kwargs) -> Any:
-    """Compile every player with an optimizer of its own, and return `model`.
+    """Compile a model with a new optimizer for each player, and return it.
 
     Args:
-        optimizer: a function that returns one. Default: Adam(0.01).
+        model: Model to compile.
+        optimizer: Function that returns an optimizer. Default: Adam(0.01).
     """
     new = optimizer or partial(keras.optimizers.Adam, 0.01)
     model.compile({player: new() for player in model.players}, **kwargs)
@@ -112,7 +114,7 @@ def weights_of(model: Any) -> np.ndarray:
 
 
 def state(model: Any) -> list[np.ndarray]:
-    """Return all that training goes on from: weights, seeds, steps and the optimizers' state."""
+    """Return the state of training: weights, seeds, steps and the optimizers' state."""
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     return arrays([*variables, *model.optimizer.variables])
 
@@ -129,24 +131,24 @@ def same(left: list[np.ndarray], right: list[np.ndarray], what: str) -> None:
 
 
 def close(got: Any, expected: Any, what: str, rtol: float = 1e-4, atol: float = 1e-5) -> None:
-    """Assert that numbers agree but for rounding."""
+    """Assert that numbers agree up to rounding."""
     got, expected = np.asarray(got), np.asarray(expected)
     fine = np.allclose(got, expected, rtol=rtol, atol=atol)
     assert fine, f"{what}: differ by up to {np.abs(got - expected).max():.3g}."
 
 
 def refused(call: Callable[[], Any], words: str, what: str) -> str:
-    """Assert that a call raises a ValueError that holds some words, and return its text."""
+    """Assert that a call raises a ValueError with some words, and return its message."""
     try:
         call()
     except (ValueError, AttributeError) as error:
-        assert words in str(error), f"{what} is refused without a word of {words!r}: {error}"
+        assert words in str(error), f"The error of {what} does not mention {words!r}: {error}"
         return str(error)
-    raise AssertionError(f"{what} is taken without a word.")
+    raise AssertionError(f"{what} is accepted without an error.")
 
 
 def reloaded(model: Any) -> Any:
-    """Return the model after a way through a file."""
+    """Save a model to a file, and load it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
@@ -154,83 +156,85 @@ def reloaded(model: Any) -> Any:
 
 
 def as_text(config: Any) -> str:
-    """Return a configuration as text, in which tuples and lists do not differ."""
+    """Return a configuration as text, which is the same for tuples and lists."""
     return json.dumps(config, sort_keys=True, indent=1)
 
 
 @contextlib.contextmanager
 def global_policy(name: str) -> Iterator[None]:
-    """Set Keras's global dtype policy for a while."""
-    before = keras.config.dtype_policy()
+    """Set Keras's global dtype policy inside a context."""
+    previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
 
 
-class _PowerCut(Exception):
-    """Ends training from outside."""
+class _Interruption(Exception):
+    """Interrupt training."""
 
 
-class _Cut(keras.callbacks.Callback):
-    """Raise at the beginning of an epoch, or after a batch of it."""
+class _InterruptAt(keras.callbacks.Callback):
+    """Raise `_Interruption` at the beginning of an epoch, or after one of its batches."""
 
     def __init__(self, epoch: int, batch: int | None = None):
         super().__init__()
-        self.epoch, self.batch, self.now = epoch, batch, -1
+        self.epoch, self.batch, self.current_epoch = epoch, batch, -1
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.now = epoch
+        self.current_epoch = epoch
         if epoch == self.epoch and self.batch is None:
-            raise _PowerCut
+            raise _Interruption
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.epoch and batch == self.batch:
-            raise _PowerCut
+        if self.current_epoch == self.epoch and batch == self.batch:
+            raise _Interruption
 
 
 # -- the promises ---------------------------------------------------------------------------------
 
 
 def _configuration(make: Make, data: _Data) -> None:
-    """`from_config(get_config())` is the same model."""
+    """Check that `from_config(get_config())` is the same model."""
     model = make()
     config = model.get_config()
     text = as_text(config)
-    for _ in range(2):  # twice, for the configuration is not to be changed
+    for _ in range(2):  # twice: `from_config` must not change the configuration
         again = type(model).from_config(config)
-        assert as_text(again.get_config()) == text, "The configuration does not come back."
+        assert as_text(again.get_config()) == text, "The configuration is not restored."
     names = [v.name for v in model.variables]
-    assert [v.name for v in again.variables] == names, "Other variables come back."
+    assert [v.name for v in again.variables] == names, "The variables differ."
 
 
 def _arguments(make: Make, data: _Data) -> None:
-    """Keras's arguments are spelled out, in Keras's order, and those of no use are refused."""
+    """Check that methods name Keras's arguments in Keras's order, and reject unsupported ones."""
     model = compiled(make())
     for name in ("compile", "fit", "evaluate", "predict", "train_on_batch", "test_on_batch"):
-        keras_own = list(inspect.signature(getattr(keras.Model, name)).parameters)
-        own = list(inspect.signature(getattr(type(model), name)).parameters)
-        missing = [argument for argument in keras_own if argument not in own]
+        expected = list(inspect.signature(getattr(keras.Model, name)).parameters)
+        arguments = list(inspect.signature(getattr(type(model), name)).parameters)
+        missing = [argument for argument in expected if argument not in arguments]
         assert not missing, f"`{name}` does not name {', '.join(missing)}."
-        assert own[: len(keras_own)] == keras_own, f"`{name}` has another order than Keras."
+        order = arguments[: len(expected)]
+        assert order == expected, f"The order of the arguments of `{name}` differs from Keras."
     before = state(model)
     refused(lambda: make().compile(loss="mse"), "likelihood", "`compile(loss=...)`")
     refused(lambda: make().compile(loss_weights=[1.0]), "loss_weights", "`loss_weights`")
     refused(lambda: fitted(model, data()[:1], class_weight={0: 1.0}), "class", "`class_weight`")
-    same(state(model), before, "After a refusal the model")
+    same(state(model), before, "After an error the model")
     with contextlib.suppress(AttributeError):
         model.seed = model.seed + 1
-        raise AssertionError("A seed that is set later is taken without a word.")
+        raise AssertionError("Setting `seed` raises no error.")
 
 
 def _terms(make: Make, data: _Data) -> None:
-    """Logs have the declared terms, finite, and evaluation gives them in the same order."""
+    """Check that logs have the declared terms, finite, in the order of `evaluate`."""
     model = compiled(make())
     held_out = keras.utils.pack_x_y_sample_weight(*data(slice(4)))
     history = fitted(model, data(), epochs=2, validation_data=held_out)
     expected = {*model.terms, *(f"val_{term}" for term in model.terms)}
-    assert set(history) == expected, f"Logged: {sorted(set(history) ^ expected)} are off."
+    difference = sorted(set(history) ^ expected)
+    assert set(history) == expected, f"Logged and declared terms differ: {difference}."
     bad = [term for term, values in history.items() if not np.isfinite(values).all()]
     assert not bad, f"Not finite: {', '.join(bad)}."
     assert set(model.players) <= set(model.terms), "A player's term is not among the terms."
@@ -241,32 +245,32 @@ def _terms(make: Make, data: _Data) -> None:
 
 
 def _players(make: Make, data: _Data) -> None:
-    """Each player moves its own parts only, and all weights have an owner."""
+    """Check that each player updates its own parts only, and every weight has one player."""
     model = make()
-    owned = [id(v) for player in model.players for v in model.player_variables(player)]
-    every = sorted(id(v) for v in model.trainable_variables)
-    assert sorted(owned) == every, "Some weights have no owner, or two."
+    keys = [id(v) for player in model.players for v in model.player_variables(player)]
+    expected = sorted(id(v) for v in model.trainable_variables)
+    assert sorted(keys) == expected, "Some weights belong to no player, or to two."
     for player in model.players:
         model.compile({p: keras.optimizers.SGD(0.01 * (p == player)) for p in model.players})
         before = arrays(model.trainable_variables)
         fitted(model, data(), batch_size=16)
-        moved = {
+        changed = {
             v.path
             for v, old in zip(model.trainable_variables, before, strict=True)
             if (ops.convert_to_numpy(v) != old).any()
         }
-        own = {v.path for v in model.player_variables(player)}
-        assert moved <= own, f"{player!r} moves {', '.join(sorted(moved - own))}."
-        assert moved, f"{player!r} moves nothing."
+        paths = {v.path for v in model.player_variables(player)}
+        assert changed <= paths, f"{player!r} changes {', '.join(sorted(changed - paths))}."
+        assert changed, f"{player!r} changes no weight."
 
 
 def _weights(make: Make, data: _Data) -> None:
-    """Weights of the objective count from the next step on, are logged and kept in files."""
+    """Check that weights of the objective take effect in the next step, are logged and stored."""
     model = compiled(make())
     for name, value in schedules.weights(model).items():
         number = 0.5 if isinstance(value, schedules.Schedule) else value
         other = number / 2 if number else 0.125
-        with contextlib.suppress(ValueError):  # not alone: the model says which go together
+        with contextlib.suppress(ValueError):  # some combinations of weights are invalid
             setattr(model, name, other)
         other = getattr(model, name)
         history = fitted(model, data(slice(8)))
@@ -292,7 +296,7 @@ def _weights(make: Make, data: _Data) -> None:
 
 
 def _evaluation(make: Make, data: _Data) -> None:
-    """Two evaluations give the same numbers, and training does not notice them."""
+    """Check that two evaluations give the same numbers, and do not influence training."""
     x = data()
 
     def trained(frequency: int | None) -> Any:
@@ -317,7 +321,7 @@ def _evaluation(make: Make, data: _Data) -> None:
 
 
 def _image_weights(make: Make, data: _Data) -> None:
-    """Images of weight 0 do not matter, weights scale the objective, or they are refused."""
+    """Check that weights of images scale their terms, or are rejected."""
     x = data()
     weights = np.repeat([1.0, 0.0], 8).astype("float32")
     other = x[0].copy()
@@ -334,8 +338,8 @@ def _image_weights(make: Make, data: _Data) -> None:
     try:
         fitted(model, x, sample_weight=weights, batch_size=16)
     except ValueError as error:
-        assert "weight" in str(error), f"Weights are refused without a word of them: {error}"
-        same(state(model), before, "After a refusal the model")
+        assert "weight" in str(error), f"The error does not mention weights: {error}"
+        same(state(model), before, "After an error the model")
         return
     same(state(trained(x[0])), state(trained(other)), "Images of weight 0: the model")
     plain, double = (
@@ -345,11 +349,11 @@ def _image_weights(make: Make, data: _Data) -> None:
         for s in (1.0, 2.0)
     )
     for player in model.players:
-        close(double[player], 2 * plain[player], f"`{player}` of weights that are twice as large")
+        close(double[player], 2 * plain[player], f"`{player}` with doubled weights")
 
 
 def _layer_losses(make: Make, data: _Data) -> None:
-    """What layers add themselves counts once, for the player that owns them."""
+    """Check that losses of layers count once, for the player that owns them."""
     x = data()
 
     def loss(strength: float) -> dict[str, float]:
@@ -376,7 +380,7 @@ def _layer_losses(make: Make, data: _Data) -> None:
 
 
 def _metrics(make: Make, data: _Data) -> None:
-    """Keras metrics compare images with reconstructions, under their own names."""
+    """Check that Keras metrics compare images with reconstructions, under their own names."""
     x = data()
     new = lambda: keras.metrics.MeanAbsoluteError(name="gap")  # noqa: E731
     model = compiled(make(), metrics=[new(), "mse"], steps_per_execution=1)
@@ -392,7 +396,7 @@ def _metrics(make: Make, data: _Data) -> None:
 
 
 def _not_finite(make: Make, data: _Data) -> None:
-    """A step that is not finite ends `fit` with an error, and leaves the model as it was."""
+    """Check that a step that is not finite ends `fit` with an error, and changes nothing."""
     x = data()
     for where in ("terms", "gradients"):
         model = make()
@@ -411,11 +415,11 @@ def _not_finite(make: Make, data: _Data) -> None:
         try:
             fitted(model, x, epochs=2)
         except FloatingPointError as error:
-            assert "finite" in str(error), f"The error does not say it: {error}"
+            assert "finite" in str(error), f"The error does not state the reason: {error}"
             assert "step 1" in str(error), f"The error does not name the step: {error}"
         else:
-            raise AssertionError(f"{where} that are not finite end no training.")
-        model._fault.assign([0, 0])  # what the error was made of
+            raise AssertionError(f"{where} that are not finite do not end training.")
+        model._fault.assign([0, 0])  # which the error has reported
         what = f"After {where} that are not finite the model"
         same(state(model), before, what)
     model = compiled(make(), lambda: keras.optimizers.SGD(np.inf))
@@ -423,41 +427,42 @@ def _not_finite(make: Make, data: _Data) -> None:
 
 
 def _interruption(make: Make, data: _Data) -> None:
-    """Training that is interrupted anywhere leaves a model that can be used, and trained on."""
+    """Check that a model can be used and trained after an interrupted training."""
     x = data()
     model = compiled(make())
-    with contextlib.suppress(_PowerCut):
-        fitted(model, x, epochs=3, callbacks=[_Cut(1, batch=0)])
+    with contextlib.suppress(_Interruption):
+        fitted(model, x, epochs=3, callbacks=[_InterruptAt(1, batch=0)])
         raise AssertionError("The interruption did not happen.")
     assert model.steps_taken() == 3, f"3 steps count as {model.steps_taken()}."
     model.evaluate(*x, verbose=0)
     fitted(model, x)
-    assert model.steps_taken() == 5, "Training does not go on."
+    assert model.steps_taken() == 5, "Training does not continue."
 
 
 def _backup(make: Make, data: _Data) -> None:
-    """`BackupAndRestore` after a kill ends in the bits of training that was not killed."""
+    """Check that `BackupAndRestore` resumes an interrupted training bit-exactly."""
     x = data()
-    through = compiled(make())
-    fitted(through, x, epochs=3)
-    for frequency, cut in (("epoch", _Cut(2)), (1, _Cut(1, batch=0))):
+    uninterrupted = compiled(make())
+    fitted(uninterrupted, x, epochs=3)
+    for frequency, cut in (("epoch", _InterruptAt(2)), (1, _InterruptAt(1, batch=0))):
         with tempfile.TemporaryDirectory() as folder:
 
             def backup(folder=folder, frequency=frequency):
                 return keras.callbacks.BackupAndRestore(str(Path(folder) / "b"), frequency)
 
-            with contextlib.suppress(_PowerCut):
+            with contextlib.suppress(_Interruption):
                 fitted(compiled(make()), x, epochs=3, callbacks=[backup(), cut])
                 raise AssertionError("The interruption did not happen.")
             again = compiled(make())
             fitted(again, x, epochs=3, callbacks=[backup()])
         steps = again.steps_taken()
-        assert steps == through.steps_taken(), f"{steps} steps, not {through.steps_taken()}."
-        same(state(again), state(through), f"Saved each {frequency}, the restored model")
+        expected = uninterrupted.steps_taken()
+        assert steps == expected, f"{steps} steps, not {expected}."
+        same(state(again), state(uninterrupted), f"Saved each {frequency}, the restored model")
 
 
 def _files(make: Make, data: _Data) -> None:
-    """A file keeps everything, and training resumes from it bit-exactly."""
+    """Check that a file stores everything, and training resumes from it bit-exactly."""
     x = data()
     model = make()
     settings = {"run_eagerly": True, "auto_scale_loss": False, "jit_compile": False}
@@ -470,10 +475,10 @@ def _files(make: Make, data: _Data) -> None:
     compiled(model, optimizer, **settings)
     fitted(model, x)
     again = reloaded(model)
-    assert type(again) is type(model), f"A {type(again).__name__} comes back."
-    assert as_text(again.get_config()) == as_text(model.get_config()), "Another configuration."
+    assert type(again) is type(model), f"The file holds a {type(again).__name__}."
+    assert as_text(again.get_config()) == as_text(model.get_config()), "The configuration differs."
     assert as_text(again.get_compile_config()) == as_text(model.get_compile_config()), (
-        "What was given to `compile` does not come back."
+        "The arguments of `compile` are not restored."
     )
     same(state(again), state(model), "After a file the model")
     for either in (model, again):
@@ -482,7 +487,7 @@ def _files(make: Make, data: _Data) -> None:
 
 
 def _compilers(make: Make, data: _Data) -> None:
-    """However a step is compiled, the same is learned."""
+    """Check that results do not depend on how a step is compiled."""
     x = data()
     modes: dict[str, dict[str, Any]] = {"run_eagerly": {"run_eagerly": True}}
     if keras.backend.backend() != "torch":
@@ -501,7 +506,7 @@ def _compilers(make: Make, data: _Data) -> None:
 
 
 def _learning_rate(make: Make, data: _Data) -> None:
-    """A callback of learning rates scales those of all players by the same ratio."""
+    """Check that learning rate callbacks scale the rates of all players by the same ratio."""
     model = make()
     rates = {player: 0.01 * 2**i for i, player in enumerate(model.players)}
     model.compile({player: keras.optimizers.SGD(rate) for player, rate in rates.items()})
@@ -510,25 +515,25 @@ def _learning_rate(make: Make, data: _Data) -> None:
     history = fitted(model, data(), callbacks=[scheduler])
     close(history["learning_rate"], [rates[lead] / 10], "The rate that is logged")
     for player, rate in rates.items():
-        now = float(ops.convert_to_numpy(model._optimizer_of(player).learning_rate))
-        close(now, rate / 10, f"The rate of `{player}`")
+        new_rate = float(ops.convert_to_numpy(model._optimizer_of(player).learning_rate))
+        close(new_rate, rate / 10, f"The rate of `{player}`")
 
 
 def _precision(make: Make, data: _Data) -> None:
-    """Mixed precision trains, with finite numbers, and is kept in files."""
+    """Check that mixed precision trains with finite numbers, and is stored in files."""
     for name in ("mixed_float16", "mixed_bfloat16"):
         with global_policy(name):
             model = compiled(make())
             history = fitted(model, data(), epochs=3)
             assert np.isfinite(list(history.values())).all(), f"{name}: logs are not finite."
             assert np.isfinite(weights_of(model)).all(), f"{name}: weights are not finite."
-        again = reloaded(model)  # where the policy is another one
-        assert again.dtype_policy.name == name, f"{name} comes back as {again.dtype_policy.name}."
+        again = reloaded(model)  # under another global policy
+        assert again.dtype_policy.name == name, f"{name} is loaded as {again.dtype_policy.name}."
         same(state(again), state(model), f"{name}: after a file the model")
 
 
 def _settings(make: Make, data: _Data) -> None:
-    """Keras's global settings change nothing without a word."""
+    """Check that Keras's global image data format has no effect, or raises an error."""
     images = data()[0]
     images = images[:, 0] if images.ndim == 5 else images
     expected = make().encode(images)
@@ -538,7 +543,7 @@ def _settings(make: Make, data: _Data) -> None:
         keras.config.set_image_data_format(other)
         codes = make().encode(images)
     except ValueError as error:
-        assert "channels" in str(error), f"{other} is refused without a word of it: {error}"
+        assert "channels" in str(error), f"The error does not mention {other}: {error}"
     else:
         close(codes, expected, f"Codes under {other}")
     finally:
@@ -546,7 +551,7 @@ def _settings(make: Make, data: _Data) -> None:
 
 
 def _seeds(make: Make, data: _Data) -> None:
-    """Any seed from 0 to 2^63 - 1 is taken, and noise of two seeds has nothing in common."""
+    """Check that seeds from 0 to 2^63 - 1 are accepted, and their noise is uncorrelated."""
     config = make().get_config()
     kind = type(make())
     draws = []
@@ -555,7 +560,7 @@ def _seeds(make: Make, data: _Data) -> None:
         zeros = ops.zeros((64, 4), "float32")
         draws += [ops.convert_to_numpy(model.noise.gaussian(zeros, zeros + 1)) for _ in range(4)]
     matrix = np.corrcoef([draw.ravel() for draw in draws]) - np.eye(len(draws))
-    assert np.abs(matrix).max() < 0.5, "Two draws are alike."
+    assert np.abs(matrix).max() < 0.5, "Two draws are correlated."
     compiled(model)
     fitted(model, data(), epochs=1)
 

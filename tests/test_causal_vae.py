@@ -372,5 +372,5 @@ def test_interventions_are_drawn():
     expected = model.counterfactual(X[:1], {"light": 3.0})[0]
     picture = np.asarray(noisy.axes[1].images[0].get_array())
     np.testing.assert_allclose(picture[:, 9:17], np.repeat(expected, 3, -1), atol=1e-4)
-    with pytest.raises(ValueError, match=r"equally many values for each concept. Got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"same number of values for each concept. Got \[1, 2\]"):
         causal_plots.interventions(model, X[0], {"light": [1], "mood": [1, 2]})

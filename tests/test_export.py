@@ -412,7 +412,7 @@ def test_a_model_of_a_script_is_exported_if_the_script_can_be_imported(tmp_path,
         (found,) = ask(tmp_path, [(format, tmp_path / "out", size)])
         assert not found["decode/7/decoded"].any()
     else:
-        assert "in a script whose work stands under `if __name__ == '__main__':`" in done.stderr
+        assert "in a script with its main code under `if __name__ == '__main__':`" in done.stderr
         assert not (tmp_path / "out").exists()
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 from test_export import ENDPOINTS, answers, questions, trained
 
 from keras_disent import cli, export, serving
-from keras_disent.serving.requests import MOST, checked
+from keras_disent.serving.requests import MAX_IMAGES, check_request
 
 ROOT = Path(__file__).parents[1]
 here = pytest.mark.skipif(BACKEND != "tensorflow", reason="ONNX is written by TensorFlow")
@@ -50,7 +50,7 @@ def picture(pixels, format="PNG"):
 
 def test_arrays_come_out_in_the_endpoints_dtype():
     x = images(2)
-    found = checked(
+    found = check_request(
         TRAVERSE, {"inputs": {"values": [1, 2.5], "images": x.tolist(), "latents": [0]}}
     )
     assert list(found) == ["images", "latents", "values"]
@@ -62,17 +62,19 @@ def test_arrays_come_out_in_the_endpoints_dtype():
 def test_pictures_may_stand_beside_lists():
     x = images(3)
     given = [picture(x[0, ..., 0]), x[1].tolist(), picture(x[2, ..., 0], "BMP")]
-    np.testing.assert_array_equal(checked(ENCODE, {"inputs": {"images": given}})["images"], x)
+    np.testing.assert_array_equal(check_request(ENCODE, {"inputs": {"images": given}})["images"], x)
 
 
 def test_pictures_take_the_channels_of_the_model():
     color = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype="uint8")
     endpoint = {"inputs": [{**IMAGES, "shape": [None, 8, 8, 3]}]}
     gray = images(1)[0, ..., 0]
-    found = checked(endpoint, {"inputs": {"images": [picture(color), picture(gray)]}})["images"]
+    found = check_request(endpoint, {"inputs": {"images": [picture(color), picture(gray)]}})[
+        "images"
+    ]
     np.testing.assert_array_equal(found[0], color)
     np.testing.assert_array_equal(found[1], np.repeat(gray[..., None], 3, axis=-1))
-    (found,) = checked(ENCODE, {"inputs": {"images": [picture(color)]}})["images"]
+    (found,) = check_request(ENCODE, {"inputs": {"images": [picture(color)]}})["images"]
     np.testing.assert_array_equal(found[..., 0], Image.fromarray(color).convert("L"))
 
 
@@ -84,7 +86,7 @@ HEAD = b"IHDR" + struct.pack(">IIBBBBB", 65_536, 65_536, 8, 0, 0, 0, 0)
 HEAD += struct.pack(">I", zlib.crc32(HEAD))
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\r" + HEAD + b"\0\0\0\0IDAT" + bytes(4)
 CUT = base64.b64encode(base64.b64decode(picture(images(1)[0, ..., 0])["b64"])[:60]).decode()
-NOT_A_PICTURE = 'A picture is {"b64": "..."}, a picture file in base64.'
+NOT_A_PICTURE = 'A picture is {"b64": "..."}, an image file in base64.'
 WRONG = {
     "not_a_dict": (DECODE, [1], 'A request is {"inputs": {...}} with codes. Got NoneType.'),
     "nothing": (DECODE, None, "Got NoneType."),
@@ -102,18 +104,22 @@ WRONG = {
     "ragged": (DECODE, [ROW, [0.0]], "`codes` must be nested lists of equal lengths."),
     "deep": (DECODE, eval("[" * 80 + "]" * 80), "`codes` must be"),
     "no_rows": (ENCODE, np.zeros((0, 8, 8, 1)).tolist(), "Got shape (0,)."),
-    "no_values": ({"inputs": [VALUES]}, [], f"`values` takes 1 to {MOST} rows. Got 0."),
-    "rows": (DECODE, [ROW] * (MOST + 1), f"takes 1 to {MOST} rows. Got {MOST + 1}."),
+    "no_values": ({"inputs": [VALUES]}, [], f"`values` takes 1 to {MAX_IMAGES} rows. Got 0."),
+    "rows": (
+        DECODE,
+        [ROW] * (MAX_IMAGES + 1),
+        f"takes 1 to {MAX_IMAGES} rows. Got {MAX_IMAGES + 1}.",
+    ),
     "text": (DECODE, [["a", "b", "c"]], "`codes` must be numbers. Got <U1."),
     "none": (DECODE, [[None, 0, 0]], "`codes` must be numbers. Got object."),
     "truth": (DECODE, [[True, False, True]], "`codes` must be numbers. Got bool."),
     "not_a_number": (DECODE, [[float("nan"), 0, 0]], "`codes` must be finite, as float32."),
     "infinite": (DECODE, [[-float("inf"), 0, 0]], "`codes` must be finite, as float32."),
     "too_large": (DECODE, [[1e39, 0, 0]], "`codes` must be finite, as float32."),
-    "broken_numbers": (ENCODE, (images(1) / 255).tolist(), "must be whole numbers. Got float64."),
+    "broken_numbers": (ENCODE, (images(1) / 255).tolist(), "must be integers. Got float64."),
     "too_bright": (ENCODE, np.full((1, 8, 8, 1), 256).tolist(), "from 0 to 255. Got 256 to 256."),
     "negative": (ENCODE, np.full((1, 8, 8, 1), -1).tolist(), "from 0 to 255. Got -1 to -1."),
-    "huge": ({"inputs": [LATENT]}, [2**70], "`latents` must be whole numbers. Got object."),
+    "huge": ({"inputs": [LATENT]}, [2**70], "`latents` must be integers. Got object."),
     "picture_size": (
         ENCODE,
         [picture(np.zeros((9, 8), "uint8"))],
@@ -140,23 +146,23 @@ def body(name):
 def test_a_wrong_request_is_told_the_rule(name):
     endpoint, _, rule = WRONG[name]
     with pytest.raises(ValueError, match=re.escape(rule)):
-        checked(endpoint, body(name))
+        check_request(endpoint, body(name))
 
 
 @pytest.mark.parametrize("latents", [[3], [0, -1]])
 def test_only_latents_of_the_model_are_turned(latents):
     body = {"inputs": {"images": X, "latents": latents, "values": [0]}}
     with pytest.raises(ValueError, match=re.escape(f"`latents` are 0 to 2. Got {latents}.")):
-        checked(TRAVERSE, body, latent_dim=3)
+        check_request(TRAVERSE, body, latent_dim=3)
 
 
 def test_a_traversal_is_bounded_as_a_whole():
     asked = {"images": X * 2, "latents": [0] * 64, "values": [0.0] * 32}
-    assert len(checked(TRAVERSE, {"inputs": asked})) == 3
+    assert len(check_request(TRAVERSE, {"inputs": asked})) == 3
     asked["values"].append(0.0)
     rule = "images x latents x values may ask for at most 4096 images. Got 2 x 64 x 33."
     with pytest.raises(ValueError, match=rule):
-        checked(TRAVERSE, {"inputs": asked})
+        check_request(TRAVERSE, {"inputs": asked})
 
 
 # -- what is refused before anything starts -------------------------------------------------------

@@ -1,8 +1,8 @@
 """Export models for serving: named endpoints in a format that needs neither Keras nor this package.
 
-An artifact is a folder with the files of its format and `card.json`, which says what the model is,
-what it learned from, its scores, and the names, shapes and dtypes of its endpoints. These are the
-same in every format and whichever backend the model was trained on:
+An artifact is a folder with the files of its format and `card.json`. The card describes the model,
+its run and scores, and the names, shapes and dtypes of its endpoints. Endpoints are the same in
+every format, whichever backend the model was trained on:
 
 | endpoint | inputs | outputs |
 |---|---|---|
@@ -12,7 +12,7 @@ same in every format and whichever backend the model was trained on:
 | `reconstruct` | `images` | `reconstructed` |
 | `traverse` | `images`, `latents` int32 (l,), `values` float32 (v,) | `traversed`, (n, l, v, ...) |
 
-Any number n of images is taken. Images come out as float32 in [0, 1], or as uint8 if asked for.
+Endpoints take any number n of images. They return images as float32 in [0, 1], or as uint8.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ __all__ = ["FORMATS", "Array", "Endpoint", "Format", "endpoints", "model", "read
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A format of exported models.
+    """Describe a format of exported models.
 
     Attributes:
-        write: writes the files: (endpoints, model, folder, card) -> None.
-        backend: the backend of Keras that it runs under.
-        packages: what has to be installed besides.
-        files: what the folder then holds.
+        write: Function (endpoints, model, folder, card) that writes the files.
+        backend: Backend of Keras that `write` needs.
+        packages: Further packages that `write` needs.
+        files: Names of the files in the folder.
     """
 
     write: Callable[..., None]
@@ -84,23 +84,24 @@ def model(
     run: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a model as an artifact; return its folder.
+    """Export a model to a folder atomically, and return the folder.
 
-    A format that another backend writes is written by that backend, in a process of its own. A
-    model of half precision is written in float32.
+    A format that needs another backend is written in a separate process under that backend. A model
+    of half precision is exported in float32.
 
     Args:
-        model: a model of this package, or of one's own class over one of them.
-        path: a new or empty folder.
-        format: a name in `FORMATS`: "saved_model" (or Keras's "tf_saved_model"), "onnx", "litert",
+        model: Model of this package, or of a custom subclass.
+        path: Folder to write, new or empty.
+        format: Name in `FORMATS`: "saved_model" (or Keras's "tf_saved_model"), "onnx", "litert",
             "openvino" or "torch".
-        images: dtype of the images that come out: "float32" in [0, 1] or "uint8" in 0..255.
-        run, scores: for the card: what made the model, and how well it does.
+        images: Dtype of the returned images: "float32" in [0, 1] or "uint8" in 0..255.
+        run: Configuration of the run, for the card.
+        scores: Scores of the model, for the card.
 
     Raises:
-        ValueError: an unknown format or dtype, a path that exists or cannot be written, a model
-            that the other backend cannot open. Nothing is overwritten or half-written.
-        ImportError: if a package is missing that writes the format; says which.
+        ValueError: For an unknown format or dtype, a path that exists or cannot be written, or a
+            model that the other backend cannot load. Nothing is overwritten or partially written.
+        ImportError: If a package that the format needs is missing; says which.
 
     >>> from keras_disent import VAE
     >>> model(VAE((32, 32, 1), 4, "mlp", "mlp"), "served", "tflite")
@@ -108,27 +109,27 @@ def model(
     ...
     ValueError: No format 'tflite' here. Choose from: litert, onnx, openvino, saved_model, torch.
     """
-    format, wanted = _format(format)
+    name, format_ = _format(format)
     path = Path(path)
     if images not in IMAGES:
         raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
-    _check_packages(format, wanted)
+    _check_packages(name, format_)
     _check_target(path)
     model = in_single_precision(model)
-    offered = endpoints(model, images)
+    model_endpoints = endpoints(model, images)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         partial.mkdir(parents=True)
     except OSError as error:
         raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None
     try:
-        if keras.backend.backend() == wanted.backend:
-            described = card(model, offered, format, run, scores)
-            wanted.write(offered, model, partial, described)
-            (partial / CARD).write_text(json.dumps(described, indent=2) + "\n")
+        if keras.backend.backend() == format_.backend:
+            model_card = card(model, model_endpoints, name, run, scores)
+            format_.write(model_endpoints, model, partial, model_card)
+            (partial / CARD).write_text(json.dumps(model_card, indent=2) + "\n")
         else:
             options = {"images": images, "run": run, "scores": scores}
-            write_elsewhere(model, partial, format, wanted.backend, options)
+            write_elsewhere(model, partial, name, format_.backend, options)
         partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -138,15 +139,15 @@ def model(
 def run(
     folder: str | Path, path: str | Path, format: str = "saved_model", *, images: str = "float32"
 ) -> Path:
-    """Write the model of a finished run as an artifact, its configuration and scores in the card.
+    """Export the model of a finished run, with its configuration and scores in the card.
 
     Args:
-        folder: of the run.
-        path, format, images: as `model`.
+        folder: Run folder.
+        path, format, images: As `model`.
 
     Raises:
-        ValueError: as `model`, and if the run has not begun or not ended.
-        ImportError: as `model`.
+        ValueError: As `model`, and if the run is not finished.
+        ImportError: As `model`.
     """
     from keras_disent import runs
 
@@ -160,7 +161,7 @@ def run(
     if trained.steps_taken() < config.steps:
         raise ValueError(
             f"The run in {str(folder)!r} has taken {trained.steps_taken():,} of {config.steps:,} "
-            "steps. End it with `train --resume`, or export `load_model(folder)` from Python."
+            "steps. Finish it with `train --resume`, or export `load_model(folder)` from Python."
         )
     scores = folder / runs.SCORES
     return model(
@@ -174,7 +175,7 @@ def run(
 
 
 def _format(name: str) -> tuple[str, Format]:
-    """Return a format and its name here; Keras calls a SavedModel "tf_saved_model"."""
+    """Return the name of a format and the format; Keras calls a SavedModel "tf_saved_model"."""
     name = "saved_model" if name == "tf_saved_model" else name
     return name, lookup(name, FORMATS, "format")
 
@@ -182,17 +183,17 @@ def _format(name: str) -> tuple[str, Format]:
 def _check_target(path: Path) -> None:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"An export needs a new or empty folder. {str(path)!r} is neither.")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise ValueError(f"Cannot write into {str(path.parent)!r}.")
 
 
-def _check_packages(format: str, wanted: Format) -> None:
-    extras = {wanted.backend: wanted.backend, **dict.fromkeys(wanted.packages, "export")}
-    missing = [name for name in extras if importlib.util.find_spec(name) is None]
+def _check_packages(name: str, format: Format) -> None:
+    extras = {format.backend: format.backend, **dict.fromkeys(format.packages, "export")}
+    missing = [package for package in extras if importlib.util.find_spec(package) is None]
     if missing:
-        install = ",".join(sorted({extras[name] for name in missing}))
+        install = ",".join(sorted({extras[package] for package in missing}))
         raise ImportError(
-            f"The format {format!r} needs {' and '.join(missing)}: "
+            f"The format {name!r} needs {' and '.join(missing)}: "
             f"pip install 'keras-disent[{install}]'."
         )

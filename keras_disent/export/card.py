@@ -1,4 +1,4 @@
-"""The card of an exported model: what it is, what it learned from, how well, made by what."""
+"""Card of an exported model: its configuration, run, scores, endpoints and package versions."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def card(
     run: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the card as what JSON can hold.
+    """Describe an exported model in a dict that JSON can store.
 
     Args:
-        model: the model.
-        endpoints: its endpoints.
-        format: name of the format.
-        run: configuration of the run that made it.
-        scores: of the run.
+        model: Exported model.
+        endpoints: Endpoints of the model.
+        format: Name of the format.
+        run: Configuration of the run that trained the model.
+        scores: Scores of the run.
     """
     versions = {"keras_disent": __version__, "python": sys.version.split()[0]}
     for package in _PACKAGES:
@@ -38,28 +38,28 @@ def card(
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    described = {
+    descriptions = {
         endpoint.name: {
-            "inputs": [_described(array) for array in endpoint.inputs],
-            "outputs": [_described(array) for array in endpoint.outputs],
+            "inputs": [_description(array) for array in endpoint.inputs],
+            "outputs": [_description(array) for array in endpoint.outputs],
         }
         for endpoint in endpoints
     }
-    written = {
+    content = {
         "model": type(model).__name__,
         "format": format,
         "image_shape": model.image_shape,
         "latent_dim": model.latent_dim,
         "steps": model.steps_taken(),
-        "endpoints": described,
+        "endpoints": descriptions,
         "default": endpoints[0].name,
         "run": run,
         "scores": scores,
         "config": keras.saving.serialize_keras_object(model)["config"],
         "versions": versions,
     }
-    return json.loads(json.dumps(written))
+    return json.loads(json.dumps(content))
 
 
-def _described(array: Any) -> dict[str, Any]:
+def _description(array: Any) -> dict[str, Any]:
     return {"name": array.name, "shape": array.shape, "dtype": array.dtype}

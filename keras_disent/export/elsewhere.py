@@ -1,4 +1,4 @@
-"""Export under another backend: the model is opened there from its file, in a new process.
+"""Export under another backend, in a new process that loads the model from a file.
 
 `python -m keras_disent.export.elsewhere REQUEST` is that process.
 """
@@ -22,23 +22,24 @@ _GUARD = re.compile(r"""^if __name__ == ['"]__main__['"]:""", re.MULTILINE)
 def write_elsewhere(
     model: Any, folder: Path, format: str, backend: str, options: dict[str, Any]
 ) -> None:
-    """Write the artifact's files into an empty folder, under `backend`.
+    """Export a model to an empty folder, in a new process under `backend`.
 
     Args:
-        model: the model.
-        folder: an empty one.
-        format, backend: names.
-        options: further arguments of `export.model`.
+        model: Model to export.
+        folder: Empty folder.
+        format: Name of the format.
+        backend: Name of the backend.
+        options: Further arguments of `export.model`.
 
     Raises:
-        ValueError: if the other process cannot do it, with what it says.
+        ValueError: If the other process fails, with its error.
     """
     modules = _modules(model)
     script = _script(backend) if "__main__" in modules else None
     with tempfile.TemporaryDirectory() as exchange:
         file = Path(exchange) / "model.keras"
         model.save(file)
-        said = Path(exchange) / "said.txt"
+        error_file = Path(exchange) / "error.txt"
         request = {
             "model": str(file),
             "folder": str(folder.absolute()),
@@ -46,12 +47,12 @@ def write_elsewhere(
             "options": options,
             "modules": [name for name in modules if name != "__main__"],
             "script": script,
-            "said": str(said),
+            "error_file": str(error_file),
         }
-        asked = Path(exchange) / "request.json"
-        asked.write_text(json.dumps(request))
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, str(asked)],
+        request_file = Path(exchange) / "request.json"
+        request_file.write_text(json.dumps(request))
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", __name__, str(request_file)],
             env={
                 **os.environ,
                 "KERAS_BACKEND": backend,
@@ -61,9 +62,9 @@ def write_elsewhere(
             capture_output=True,
             text=True,
         )
-        if done.returncode:
-            reason = said.read_text() if said.exists() else done.stderr[-2000:]
-            raise ValueError(f"The format {format!r} is written by {backend}, and there: {reason}")
+        if result.returncode:
+            reason = error_file.read_text() if error_file.exists() else result.stderr[-2000:]
+            raise ValueError(f"Exporting {format!r} under {backend} failed: {reason}")
 
 
 def _modules(model: Any) -> list[str]:
@@ -73,13 +74,13 @@ def _modules(model: Any) -> list[str]:
 
 
 def _script(backend: str) -> str:
-    """Return the path of the script that runs, if it can be imported without being run."""
+    """Return the path of the running script, if its main code is guarded."""
     path = getattr(sys.modules["__main__"], "__file__", None)
     text = Path(path).read_text() if path else ""
     if path is None or not _GUARD.search(text):
         raise ValueError(
-            f"This format is written by {backend}, in a process of its own, which has to import "
-            "the class of the model. Define it in a module; or in a script whose work stands under "
+            f"This format is written by {backend}, in a separate process that must import the "
+            "class of the model. Define it in a module; or in a script with its main code under "
             f"`if __name__ == '__main__':`; or run with KERAS_BACKEND={backend}."
         )
     return str(Path(path).absolute())
@@ -98,9 +99,9 @@ def _main(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asked = json.loads(Path(sys.argv[1]).read_text())
+    request = json.loads(Path(sys.argv[1]).read_text())
     try:
-        _main(asked)
+        _main(request)
     except Exception as error:
-        Path(asked["said"]).write_text(f"{error}")
+        Path(request["error_file"]).write_text(f"{error}")
         raise

@@ -1,4 +1,4 @@
-"""What an exported model offers: named functions of named arrays, the same in every format."""
+"""Endpoints of an exported model: named functions of named arrays, the same in every format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGES = ("float32", "uint8")
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """One input or output: `shape` has None where any length will do."""
+    """Describe one input or output; `shape` has None for any length."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -22,7 +22,7 @@ class Array:
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """A function of tensors to a dict of tensors, and what goes in and comes out."""
+    """Describe a function from tensors to a dict of tensors, with its inputs and outputs."""
 
     name: str
     function: Callable[..., dict[str, Any]]
@@ -30,17 +30,19 @@ class Endpoint:
     outputs: tuple[Array, ...]
 
 
-def converted(endpoints: Sequence[Endpoint], convert: Callable[[Endpoint], Any]) -> dict[str, Any]:
-    """Return what `convert` makes of each endpoint, by name; two that do the same are made once."""
-    made: dict[Any, Any] = {}
+def convert_all(
+    endpoints: Sequence[Endpoint], convert: Callable[[Endpoint], Any]
+) -> dict[str, Any]:
+    """Convert each endpoint, and return results by name; a shared function is converted once."""
+    results: dict[Any, Any] = {}
     for endpoint in endpoints:
-        if endpoint.function not in made:
-            made[endpoint.function] = convert(endpoint)
-    return {endpoint.name: made[endpoint.function] for endpoint in endpoints}
+        if endpoint.function not in results:
+            results[endpoint.function] = convert(endpoint)
+    return {endpoint.name: results[endpoint.function] for endpoint in endpoints}
 
 
 def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
-    """Return the endpoints of a model; the first is the default.
+    """Create the endpoints of a model; the first is the default.
 
     - `serve` and `reconstruct`: images -> reconstructed
     - `encode`: images -> mean (n, D), and log_variance (n, D) if the model has a posterior
@@ -49,8 +51,8 @@ def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
       `ImageModel.traverse`
 
     Args:
-        model: an image model.
-        images: dtype of the images that come out: "float32" in [0, 1] or "uint8" in 0..255.
+        model: An `ImageModel`.
+        images: Dtype of the returned images: "float32" in [0, 1] or "uint8" in 0..255.
 
     >>> from keras_disent import VAE
     >>> [endpoint.name for endpoint in endpoints(VAE((32, 32, 1), 4, "mlp", "mlp"))]
@@ -58,43 +60,43 @@ def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
     """
     latents, shape = model.latent_dim, model.image_shape
 
-    def seen(pictures):
+    def to_dtype(pixels):
         if images == "float32":
-            return pictures
-        return ops.cast(ops.round(ops.clip(255.0 * pictures, 0.0, 255.0)), "uint8")
+            return pixels
+        return ops.cast(ops.round(ops.clip(255.0 * pixels, 0.0, 255.0)), "uint8")
 
     def reconstruct(images):
         codes = model.encode_tensors(images)[0]
-        return {"reconstructed": seen(model.decode_tensors(codes))}
+        return {"reconstructed": to_dtype(model.decode_tensors(codes))}
 
     def encode(images):
         return dict(zip(model.encoding, model.encode_tensors(images), strict=True))
 
     def decode(codes):
-        return {"decoded": seen(model.decode_tensors(codes))}
+        return {"decoded": to_dtype(model.decode_tensors(codes))}
 
     def traverse(images, latents, values):
         codes = model.encode_tensors(images)[0]
         dims = codes.shape[-1]
-        turned = ops.cast(ops.equal(latents[:, None], ops.arange(dims, dtype="int32")), "float32")
-        turned = turned[None, :, None]  # (1, l, 1, D)
-        grid = codes[:, None, None] * (1 - turned) + values[None, None, :, None] * turned
+        mask = ops.cast(ops.equal(latents[:, None], ops.arange(dims, dtype="int32")), "float32")
+        mask = mask[None, :, None]  # (1, l, 1, D)
+        grid = codes[:, None, None] * (1 - mask) + values[None, None, :, None] * mask
         sizes = [ops.shape(array)[0] for array in (images, latents, values)]
-        decoded = seen(model.decode_tensors(ops.reshape(grid, (-1, dims))))
+        decoded = to_dtype(model.decode_tensors(ops.reshape(grid, (-1, dims))))
         return {"traversed": ops.reshape(decoded, (*sizes, *shape))}
 
-    taken = Array("images", (None, *shape), "uint8")
+    inputs = Array("images", (None, *shape), "uint8")
     codes = Array("codes", (None, latents), "float32")
-    which, values = Array("latents", (None,), "int32"), Array("values", (None,), "float32")
-    told = tuple(Array(name, (None, latents), "float32") for name in model.encoding)
+    indices, values = Array("latents", (None,), "int32"), Array("values", (None,), "float32")
+    encoding = tuple(Array(name, (None, latents), "float32") for name in model.encoding)
     reconstructed, decoded = (
         Array(name, (None, *shape), images) for name in ("reconstructed", "decoded")
     )
     traversed = Array("traversed", (None, None, None, *shape), images)
     return (
-        Endpoint("serve", reconstruct, (taken,), (reconstructed,)),
-        Endpoint("encode", encode, (taken,), told),
+        Endpoint("serve", reconstruct, (inputs,), (reconstructed,)),
+        Endpoint("encode", encode, (inputs,), encoding),
         Endpoint("decode", decode, (codes,), (decoded,)),
-        Endpoint("reconstruct", reconstruct, (taken,), (reconstructed,)),
-        Endpoint("traverse", traverse, (taken, which, values), (traversed,)),
+        Endpoint("reconstruct", reconstruct, (inputs,), (reconstructed,)),
+        Endpoint("traverse", traverse, (inputs, indices, values), (traversed,)),
     )

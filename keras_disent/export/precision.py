@@ -1,4 +1,4 @@
-"""Exported models compute in float32: of half precision, formats know too little."""
+"""Conversion of models to float32 for export: formats support half precision only in part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 
 def in_single_precision(model: Any) -> Any:
-    """Return a model with the same weights that computes in float32; `model` itself if it does.
+    """Return a model with the same weights that computes in float32, or `model` if it does.
 
     >>> from keras_disent import VAE
     >>> half = VAE((32, 32, 1), 4, "mlp", "mlp", dtype="mixed_bfloat16")
@@ -19,10 +19,10 @@ def in_single_precision(model: Any) -> Any:
     single = _single(config)
     if single == config:
         return model
-    again = keras.saving.deserialize_keras_object({**single, "compile_config": None})
-    for variable, given in zip(again.variables, model.variables, strict=True):
-        variable.assign(given.value)
-    return again
+    copy = keras.saving.deserialize_keras_object({**single, "compile_config": None})
+    for variable, original in zip(copy.variables, model.variables, strict=True):
+        variable.assign(original.value)
+    return copy
 
 
 def _single(config: Any) -> Any:

@@ -1,4 +1,4 @@
-"""SavedModel, LiteRT, ONNX and OpenVINO: what TensorFlow writes, or a converter of its graphs."""
+"""Export to SavedModel, LiteRT, ONNX and OpenVINO, by TensorFlow or converters of its graphs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 
 import keras
 
-from keras_disent.export.endpoints import Endpoint, converted
+from keras_disent.export.endpoints import Endpoint, convert_all
 
 OPSET = 18
-SHARED = 1024  # bytes: arrays of weights above this are stored once for all ONNX files
+MIN_SHARED_BYTES = 1024  # larger arrays of weights are stored once for all ONNX files
 
 
 def saved_model(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
@@ -47,7 +47,7 @@ def onnx(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) ->
         places: dict[str, tuple[int, int]] = {}
         for proto in protos.values():
             for tensor in proto.graph.initializer:
-                if len(tensor.raw_data) > SHARED:
+                if len(tensor.raw_data) > MIN_SHARED_BYTES:
                     _store(tensor, file, places)
             onnx.helper.set_model_props(proto, {"card": json.dumps(card)})
     for name, proto in protos.items():
@@ -65,15 +65,15 @@ def openvino(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict
         for endpoint in endpoints:
             graph = Path(graphs) / f"{endpoint.name}.onnx"
             onnx.save(protos[endpoint.name], graph)
-            converted = ov.Core().read_model(graph)  # `convert_model` would call home
-            # No other names than the endpoint's: converters add some of their own.
+            ov_model = ov.Core().read_model(graph)  # `convert_model` would send telemetry
+            # Only the endpoint's names: converters add further ones.
             for array in endpoint.inputs:
-                converted.input(array.name).get_tensor().set_names({array.name})
+                ov_model.input(array.name).get_tensor().set_names({array.name})
             for array in endpoint.outputs:
-                result = converted.output(array.name).get_node()
+                result = ov_model.output(array.name).get_node()
                 result.input(0).get_source_output().get_tensor().set_names({array.name})
-            converted.set_rt_info(json.dumps(card), "card")
-            ov.save_model(converted, folder / f"{endpoint.name}.xml", compress_to_fp16=False)
+            ov_model.set_rt_info(json.dumps(card), "card")
+            ov.save_model(ov_model, folder / f"{endpoint.name}.xml", compress_to_fp16=False)
 
 
 def _saved_model(
@@ -83,14 +83,14 @@ def _saved_model(
 
     module = tf.Module()
     module.model = None if frozen else model
-    signatures = converted(endpoints, lambda e: _traced(e, _frozen(e, model) if frozen else None))
+    signatures = convert_all(endpoints, lambda e: _trace(e, _freeze(e, model) if frozen else None))
     signatures["serving_default"] = signatures[endpoints[0].name]
     with _quiet():
         tf.saved_model.save(module, str(folder), signatures)
 
 
-def _traced(endpoint: Endpoint, function: Callable | None = None) -> Any:
-    """Return the endpoint, or another function of its arrays, as TensorFlow's graph."""
+def _trace(endpoint: Endpoint, function: Callable | None = None) -> Any:
+    """Trace the endpoint, or another function of its arrays, to a TensorFlow graph."""
     import tensorflow as tf
 
     specs = [tf.TensorSpec(a.shape, a.dtype, a.name) for a in endpoint.inputs]
@@ -98,7 +98,7 @@ def _traced(endpoint: Endpoint, function: Callable | None = None) -> Any:
     return traced.get_concrete_function()
 
 
-def _frozen(endpoint: Endpoint, model: Any) -> Callable:
+def _freeze(endpoint: Endpoint, model: Any) -> Callable:
     """Return the endpoint's function with the weights as constants of its graph."""
     import tensorflow as tf
 
@@ -115,8 +115,8 @@ def _frozen(endpoint: Endpoint, model: Any) -> Callable:
 
 
 def _graphs(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """Return each endpoint as an ONNX model of its own."""
-    protos = converted(endpoints, _onnx)
+    """Return each endpoint as a separate ONNX model."""
+    protos = convert_all(endpoints, _onnx)
     return {name: copy.deepcopy(proto) for name, proto in protos.items()}
 
 
@@ -138,13 +138,13 @@ def _onnx(endpoint: Endpoint) -> Any:
 
 
 def _store(tensor: Any, file: Any, places: dict[str, tuple[int, int]]) -> None:
-    """Move an array to the file, unless it is there, and let the tensor say where."""
+    """Move an array to the file, unless it is there, and store its location in the tensor."""
     from onnx import external_data_helper
 
     content = tensor.raw_data
     digest = hashlib.sha256(content).hexdigest()
     if digest not in places:
-        file.write(b"\0" * (-file.tell() % 4096))  # so that it can be mapped into memory
+        file.write(b"\0" * (-file.tell() % 4096))  # aligned for memory mapping
         places[digest] = file.tell(), len(content)
         file.write(content)
     offset, length = places[digest]
@@ -154,7 +154,7 @@ def _store(tensor: Any, file: Any, places: dict[str, tuple[int, int]]) -> None:
 
 @contextmanager
 def _quiet():
-    """Keep back what the converters say of their own insides."""
+    """Suppress warnings and log messages of the converters."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "tf2onnx")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

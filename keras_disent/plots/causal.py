@@ -27,33 +27,33 @@ def graph(
     threshold: float = 0.5,
     title: str | None = None,
 ) -> Figure:
-    """Draw a learned graph, its edges with their weights, beside the true one if that is known.
+    """Draw a learned graph with the weights of its edges, beside the true graph if it is passed.
 
-    Edges above `threshold` are drawn; with `true`, those that it has in blue, those that it lacks
-    in orange and dashed, and those that are missing as gray dots.
+    Edges with weights above `threshold` are drawn. With `true`, correct edges are blue, wrong ones
+    orange and dashed, and missing ones gray and dotted.
 
     Args:
-        adjacency: (K, K), at [j, i] the weight of the edge from j to i, such as
+        adjacency: Weights (K, K), at [j, i] that of the edge from j to i, such as
             `CausalVAE.adjacency()`.
-        names: K names.
-        true: (K, K) of 0 and 1.
-        threshold: an edge has a weight above this, in absolute value.
-        title: heading.
+        names: Names of the K concepts.
+        true: True graph, (K, K) of 0 and 1.
+        threshold: Threshold of the absolute weight of an edge.
+        title: Title of the figure.
 
     Returns:
-        a matplotlib figure.
+        A matplotlib figure.
 
     Raises:
-        ValueError: if shapes and names do not fit, or a weight is not finite.
+        ValueError: If shapes and names do not match, or a weight is not finite.
 
     >>> figure = graph([[0, 0.9], [0.1, 0]], ["light", "shadow"], [[0, 1], [0, 0]])
     >>> [axes.get_title() for axes in figure.axes]
     ['learned', 'true']
     """
     weights = _square("adjacency", adjacency, names)
-    found = np.abs(weights) > threshold
-    wanted = None if true is None else _square("true", true, names) != 0
-    panels = 1 if wanted is None else 2
+    learned = np.abs(weights) > threshold
+    expected = None if true is None else _square("true", true, names) != 0
+    panels = 1 if expected is None else 2
     figure = Figure(figsize=(PANEL * panels, PANEL + 0.3), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
     top = 0.9 if title else 1.0
@@ -65,14 +65,15 @@ def graph(
             axes.set_title(("learned", "true")[panel], fontsize=11, color=QUIET)
         places = _circle(len(names))
         for j, i in np.ndindex(*weights.shape):
-            both = bool(found[i, j]) if panel == 0 else bool(wanted is not None and wanted[i, j])
-            if panel == 1 and wanted is not None and wanted[j, i]:
+            drawn = learned if panel == 0 else expected
+            both = bool(drawn is not None and drawn[i, j])
+            if panel == 1 and expected is not None and expected[j, i]:
                 _edge(axes, places[j], places[i], INK, "-", "", both)
-            elif panel == 0 and found[j, i]:
-                right = wanted is None or wanted[j, i]
-                style = (ACCENT, "-") if right else (WRONG, "--")
+            elif panel == 0 and learned[j, i]:
+                correct = expected is None or expected[j, i]
+                style = (ACCENT, "-") if correct else (WRONG, "--")
                 _edge(axes, places[j], places[i], *style, f"{weights[j, i]:.2f}", both)
-            elif panel == 0 and wanted is not None and wanted[j, i]:
+            elif panel == 0 and expected is not None and expected[j, i]:
                 _edge(axes, places[j], places[i], QUIET, ":", "missing", both)
         for name, (x, y) in zip(names, places, strict=True):
             text = name.replace("_", "\n")
@@ -95,21 +96,20 @@ def interventions(
     keep_noise: bool = False,
     title: str | None = None,
 ) -> Figure:
-    """Draw what do(concept = value) makes of one image: a row a concept, a column a value.
+    """Draw one image under do(concept = value), one row per concept, one column per value.
 
     Args:
-        model: a `CausalVAE`.
-        image: (h, w, c), uint8 or floats in [0, 1].
-        values: for each concept to be set as many values, in the units of the labels.
-        keep_noise: draw counterfactuals of this very image instead of interventions.
-        title: heading.
+        model: A `CausalVAE`.
+        image: Image (h, w, c), uint8 or floats in [0, 1].
+        values: `{concept: values}`, the same number of values for each, in the units of the labels.
+        keep_noise: Whether counterfactuals are drawn instead of interventions.
+        title: Title of the figure.
 
     Returns:
-        a matplotlib figure. The image and its reconstruction come first.
+        A matplotlib figure, with the image and its reconstruction in the first row.
 
     Raises:
-        ValueError: if the rows are not equally long, or there are none; else as
-            `CausalVAE.intervene`.
+        ValueError: If the numbers of values differ, or are 0; else as `CausalVAE.intervene`.
 
     >>> from keras_disent import CausalVAE
     >>> model = CausalVAE((16, 16, 1), ("light", "shadow"), concept_dim=1)
@@ -120,7 +120,7 @@ def interventions(
     lengths = {len(row) for row in values.values()}
     if len(lengths) != 1 or not lengths - {0}:
         raise ValueError(
-            "`values` needs equally many values for each concept. "
+            "`values` needs the same number of values for each concept. "
             f"Got {[len(row) for row in values.values()]}."
         )
     (columns,) = lengths
@@ -143,9 +143,9 @@ def interventions(
     for i, (tiles, heading, texts) in enumerate(
         zip([first[0], *rows], headings, ticks, strict=True)
     ):
-        share = tile * len(tiles) / wide
+        fraction = tile * len(tiles) / wide
         bottom = 1 - (above + line * i + tile) / tall
-        axes = figure.add_axes((left / wide, bottom, share, tile / tall))
+        axes = figure.add_axes((left / wide, bottom, fraction, tile / tall))
         axes.imshow(mosaic(tiles[None], gap), interpolation="nearest", aspect="auto")
         axes.set_yticks([height / 2], [heading])
         centers = [k * (width + gap) + width / 2 for k in range(len(tiles))]
@@ -179,7 +179,7 @@ def _circle(count: int) -> np.ndarray:
 
 
 def _edge(axes, start, end, color: str, line: str, text: str, both_ways: bool) -> None:
-    """Draw an arrow, bent if there is one the other way, with its text at a third of the way."""
+    """Draw an arrow with its text at a third of its length, bent if the reverse edge exists."""
     along = (end - start) / np.linalg.norm(end - start)
     bend = 0.18 if both_ways else 0.0
     arrow = FancyArrowPatch(

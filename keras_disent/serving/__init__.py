@@ -1,14 +1,14 @@
-"""A small server for an exported model: one path for each endpoint, requests batched.
+"""HTTP server of an exported model: one path per endpoint, with batching of requests.
 
 It runs the ONNX files by ONNX Runtime behind LitServe; neither Keras nor its backends are needed.
-A request and its answer have the form of TensorFlow Serving's:
+A request and its response have the format of TensorFlow Serving:
 
     POST /encode   {"inputs": {"images": [[[[0], ...]]]}}
     200            {"outputs": {"mean": [[...]], "log_variance": [[...]]}}
     400            {"error": "`images` must be (n, 32, 32, 1). Got shape (1, 32, 32)."}
 
-An image may also be given as a PNG or another picture file: `{"b64": "..."}`. `GET /info` tells
-the card, `GET /health` whether all workers are up.
+An image may also be sent as a PNG or another image file: `{"b64": "..."}`. `GET /info` returns the
+card, `GET /health` whether all workers are running.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from keras_disent._utils.checks import check_integer
 from keras_disent.artifact import read_card
 
-HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # those that LitServe takes
+HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # supported by LitServe
 
 
 def server(
@@ -33,19 +33,19 @@ def server(
     workers: int = 1,
     timeout: float = 30.0,
 ) -> Any:
-    """Return a `litserve.LitServer` for an exported model; its `run(port=8000)` serves.
+    """Create a `litserve.LitServer` of an exported model; start it with its `run(port=8000)`.
 
     Args:
-        folder: of a model exported as "onnx".
-        max_batch_size: most requests that are computed at once. Those for `traverse` come one by
-            one, as their latents and values may differ.
-        batch_timeout: seconds to wait for more of them.
-        workers: processes for each endpoint.
-        timeout: seconds after which a request that waits is given up.
+        folder: Folder of a model exported as "onnx".
+        max_batch_size: Maximum number of requests in a batch. Requests of `traverse` are not
+            batched, as their latents and values may differ.
+        batch_timeout: Seconds to wait for more requests.
+        workers: Number of processes for each endpoint.
+        timeout: Seconds after which a queued request is aborted.
 
     Raises:
-        ValueError: if the folder holds no model exported as "onnx", or a number is out of range.
-        ImportError: if LitServe or ONNX Runtime is missing; says what to install.
+        ValueError: If the folder holds no model exported as "onnx", or a number is out of range.
+        ImportError: If LitServe or ONNX Runtime is missing; says what to install.
     """
     check_integer("max_batch_size", max_batch_size, 1)
     check_integer("workers", workers, 1)
@@ -79,36 +79,36 @@ def server(
         else EndpointAPI(folder, name, endpoint, latent_dim)
         for name, endpoint in card["endpoints"].items()
     ]
-    described = {key: value for key, value in card.items() if key != "config"}
-    served = litserve.LitServer(
+    metadata = {key: value for key, value in card.items() if key != "config"}
+    lit_server = litserve.LitServer(
         endpoints,
         accelerator="cpu",
         workers_per_device=workers,
         timeout=timeout,
-        model_metadata=described,
+        model_metadata=metadata,
     )
 
-    @served.app.exception_handler(RequestValidationError)
-    def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
+    @lit_server.app.exception_handler(RequestValidationError)
+    def reject(request: Request, error: RequestValidationError) -> JSONResponse:
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         return JSONResponse({"error": reason}, status_code=400)
 
-    @served.app.exception_handler(HTTPException)
+    @lit_server.app.exception_handler(HTTPException)
     def fail(request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
-    return served
+    return lit_server
 
 
 def check_address(host: str, port: int) -> None:
-    """Check that a server can listen: LitServe would start its workers first, and then hang.
+    """Check that a server can listen. LitServe would start its workers first, and then hang.
 
     Args:
-        host: one of `HOSTS`.
-        port: 1024 to 65535.
+        host: Address, one of `HOSTS`.
+        port: Port, 1024 to 65535.
 
     Raises:
-        ValueError: if it is neither, or the port is taken.
+        ValueError: If the host or the port is invalid, or the port is in use.
     """
     if host not in HOSTS:
         raise ValueError(f"`host` is {' or '.join(HOSTS)}. Got {host!r}.")

@@ -1,4 +1,4 @@
-"""One endpoint behind LitServe: requests in, batches through ONNX Runtime, answers out."""
+"""LitServe APIs of one endpoint, which run batches by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import numpy as np
 from fastapi import Response
 from pydantic import AfterValidator
 
-from keras_disent.serving.requests import checked
+from keras_disent.serving.requests import check_request
 
 Arrays = dict[str, np.ndarray]
 
 
 class EndpointAPI(litserve.LitAPI):
-    """An endpoint of an exported model.
+    """Serve an endpoint of an exported model.
 
     Args:
-        folder: of the model.
-        name: of the endpoint.
-        endpoint: what the card says of it.
-        latent_dim: number of latents of the model.
-        Others: as `litserve.LitAPI`.
+        folder: Folder of the model.
+        name: Name of the endpoint.
+        endpoint: Description of the endpoint in the card.
+        latent_dim: Number of latents of the model.
+        Others: As `litserve.LitAPI`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class EndpointAPI(litserve.LitAPI):
         super().__init__(api_path=f"/{name}", **options)
         self.file = str(Path(folder) / f"{name}.onnx")
         self.outputs = [array["name"] for array in endpoint["outputs"]]
-        self.decode_request = Checked(endpoint, latent_dim)
+        self.decode_request = RequestDecoder(endpoint, latent_dim)
 
     def setup(self, device: str) -> None:
         """Load the graph, once in each worker."""
@@ -56,44 +56,44 @@ class EndpointAPI(litserve.LitAPI):
         return dict(zip(self.outputs, self.session.run(self.outputs, x), strict=True))
 
     def encode_response(self, output: Arrays) -> Response:
-        """Return what is sent: JSON, written here so that the process that listens need not."""
+        """Encode the response as JSON, here in the worker rather than in the listening process."""
         lists = {name: array.tolist() for name, array in output.items()}
         content = json.dumps({"outputs": lists}, separators=(",", ":"))
         return Response(content, media_type="application/json")
 
 
 class BatchedAPI(EndpointAPI):
-    """An endpoint of one input, whose requests are computed together."""
+    """Serve an endpoint of one input with batching of requests."""
 
     def batch(self, inputs: Sequence[Arrays]) -> tuple[Arrays, list[int]]:
-        """Join the rows of several requests; remember where each one ends."""
+        """Concatenate the rows of several requests, and return the end of each."""
         (name,) = inputs[0]
         arrays = [request[name] for request in inputs]
         return {name: np.concatenate(arrays)}, np.cumsum([len(a) for a in arrays]).tolist()
 
     def predict(self, x: tuple[Arrays, list[int]]) -> tuple[Arrays, list[int]]:
-        """Compute the outputs of joined requests."""
-        joined, ends = x
-        return super().predict(joined), ends
+        """Compute the outputs of a batch of requests."""
+        rows, ends = x
+        return super().predict(rows), ends
 
     def unbatch(self, output: tuple[Arrays, list[int]]) -> list[Arrays]:
-        """Give each request its own rows."""
+        """Split the outputs into those of each request."""
         outputs, ends = output
         parts = {name: np.split(array, ends[:-1]) for name, array in outputs.items()}
         return [{name: parts[name][i] for name in parts} for i in range(len(ends))]
 
 
-class Checked:
-    """A `decode_request` whose annotation makes FastAPI check a request before it is queued."""
+class RequestDecoder:
+    """Decode requests, with an annotation by which FastAPI checks them before they are queued."""
 
     def __init__(self, endpoint: dict[str, Any], latent_dim: int):
-        self.checked = partial(checked, endpoint, latent_dim=latent_dim)
+        self.check = partial(check_request, endpoint, latent_dim=latent_dim)
 
     @property
     def __signature__(self) -> inspect.Signature:
-        valid = Annotated[dict, AfterValidator(self.checked)]
+        annotation = Annotated[dict, AfterValidator(self.check)]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return inspect.Signature([inspect.Parameter("request", kind, annotation=valid)])
+        return inspect.Signature([inspect.Parameter("request", kind, annotation=annotation)])
 
     def __call__(self, request: Arrays) -> Arrays:
         return request

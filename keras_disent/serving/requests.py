@@ -1,4 +1,4 @@
-"""What a request may hold: checked before it is queued, so that no other request suffers."""
+"""Checks of requests before they are queued, so that an invalid one cannot fail a batch."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ from typing import Any
 
 import numpy as np
 
-MOST = 4096  # rows of one request, or rows x latents x values
+MAX_IMAGES = 4096  # rows of one request, or rows x latents x values
 
 
-def checked(
+def check_request(
     endpoint: dict[str, Any], body: Any, latent_dim: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of a request.
+    """Check the body of a request, and return its arrays.
 
     Args:
-        endpoint: what the card says of the endpoint.
-        body: what was sent: `{"inputs": {name: nested lists}}`.
-        latent_dim: number of latents of the model, for endpoints that are told which to turn.
+        endpoint: Description of the endpoint in the card.
+        body: Body of the request: `{"inputs": {name: nested lists}}`.
+        latent_dim: Number of latents of the model, for endpoints with an input `latents`.
 
     Raises:
-        ValueError: says which rule is broken, and what came.
+        ValueError: States the rule, then what came.
 
     >>> codes = {"name": "codes", "shape": [None, 2], "dtype": "float32"}
-    >>> checked({"inputs": [codes]}, {"inputs": {"codes": [[0.5, 1]]}})["codes"].shape
+    >>> check_request({"inputs": [codes]}, {"inputs": {"codes": [[0.5, 1]]}})["codes"].shape
     (1, 2)
-    >>> checked({"inputs": [codes]}, {"inputs": {"codes": [0.5, 1]}})
+    >>> check_request({"inputs": [codes]}, {"inputs": {"codes": [0.5, 1]}})
     Traceback (most recent call last):
     ...
     ValueError: `codes` must be (n, 2). Got shape (2,).
     """
     names = [array["name"] for array in endpoint["inputs"]]
-    given = body.get("inputs") if isinstance(body, dict) else None
-    if not isinstance(given, dict) or set(given) != set(names):
-        got = sorted(map(str, given)) if isinstance(given, dict) else type(given).__name__
+    inputs = body.get("inputs") if isinstance(body, dict) else None
+    if not isinstance(inputs, dict) or set(inputs) != set(names):
+        got = sorted(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
         raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
-    arrays = {array["name"]: _array(array, given[array["name"]]) for array in endpoint["inputs"]}
-    turned = arrays.get("latents")
-    if latent_dim and turned is not None and not ((turned >= 0) & (turned < latent_dim)).all():
-        raise ValueError(f"`latents` are 0 to {latent_dim - 1}. Got {turned.tolist()}.")
+    arrays = {array["name"]: _array(array, inputs[array["name"]]) for array in endpoint["inputs"]}
+    latents = arrays.get("latents")
+    if latent_dim and latents is not None and not ((latents >= 0) & (latents < latent_dim)).all():
+        raise ValueError(f"`latents` are 0 to {latent_dim - 1}. Got {latents.tolist()}.")
     lengths = [len(array) for array in arrays.values()]
-    if math.prod(lengths) > MOST:
+    if math.prod(lengths) > MAX_IMAGES:
         raise ValueError(
-            f"{' x '.join(names)} may ask for at most {MOST} images. "
+            f"{' x '.join(names)} may ask for at most {MAX_IMAGES} images. "
             f"Got {' x '.join(map(str, lengths))}."
         )
     return arrays
 
 
-def _array(wanted: dict[str, Any], given: Any) -> np.ndarray:
-    name, shape, dtype = wanted["name"], wanted["shape"], wanted["dtype"]
-    if name == "images" and isinstance(given, list):
-        given = [
-            _picture(image, shape[1:]) if isinstance(image, dict) else image for image in given
+def _array(description: dict[str, Any], value: Any) -> np.ndarray:
+    name, shape, dtype = description["name"], description["shape"], description["dtype"]
+    if name == "images" and isinstance(value, list):
+        value = [
+            _picture(image, shape[1:]) if isinstance(image, dict) else image for image in value
         ]
     try:
-        array = np.asarray(given)
+        array = np.asarray(value)
     except ValueError:
         raise ValueError(f"`{name}` must be nested lists of equal lengths.") from None
     if len(shape) != array.ndim or any(
@@ -67,13 +67,13 @@ def _array(wanted: dict[str, Any], given: Any) -> np.ndarray:
         free = ", ".join("n" if size is None else str(size) for size in shape)
         comma = "," if len(shape) == 1 else ""
         raise ValueError(f"`{name}` must be ({free}{comma}). Got shape {array.shape}.")
-    if not 0 < len(array) <= MOST:
-        raise ValueError(f"`{name}` takes 1 to {MOST} rows. Got {len(array)}.")
-    whole = not dtype.startswith("float")
-    if array.dtype.kind not in ("iu" if whole else "iuf"):
-        kind = "whole numbers" if whole else "numbers"
+    if not 0 < len(array) <= MAX_IMAGES:
+        raise ValueError(f"`{name}` takes 1 to {MAX_IMAGES} rows. Got {len(array)}.")
+    integer = not dtype.startswith("float")
+    if array.dtype.kind not in ("iu" if integer else "iuf"):
+        kind = "integers" if integer else "numbers"
         raise ValueError(f"`{name}` must be {kind}. Got {array.dtype}.")
-    if whole:
+    if integer:
         limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
             raise ValueError(
@@ -87,20 +87,20 @@ def _array(wanted: dict[str, Any], given: Any) -> np.ndarray:
     return array
 
 
-def _picture(given: dict[str, Any], shape: list[int]) -> list:
+def _picture(value: dict[str, Any], shape: list[int]) -> list:
     from PIL import Image
 
-    broken = 'A picture is {"b64": "..."}, a picture file in base64.'
+    rule = 'A picture is {"b64": "..."}, an image file in base64.'
     height, width, channels = shape
     try:
-        picture = Image.open(io.BytesIO(base64.b64decode(given["b64"], validate=True)))
-    except Exception:  # Pillow's readers raise about anything
-        raise ValueError(broken) from None
-    if picture.size != (width, height):  # known before any pixel is unpacked
+        picture = Image.open(io.BytesIO(base64.b64decode(value["b64"], validate=True)))
+    except Exception:  # Pillow's readers raise many kinds of errors
+        raise ValueError(rule) from None
+    if picture.size != (width, height):  # checked before any pixel is decoded
         got = " x ".join(map(str, picture.size))
         raise ValueError(f"A picture must be {width} wide and {height} high. Got {got}.")
     try:
         pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
     except Exception:
-        raise ValueError(broken) from None
+        raise ValueError(rule) from None
     return pixels.reshape(shape).tolist()
