@@ -91,7 +91,7 @@ class TraversalGrid(_Copyable):
 
     def set_model(self, model) -> None:
         super().set_model(model)
-        model.check_images(self.images, "images", whole=True)
+        model.check_images(self.images, "images", check_values=True)
 
     def on_train_begin(self, logs=None) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -67,27 +67,27 @@ def mixed_sources(n=3000):
 
 
 def test_independent_components_are_the_sources():
-    frame = small("autoencoder").frame
+    transform = small("autoencoder").code_transform
     sources, raw = mixed_sources()
-    frame.fit_ica(raw, seed=0)
-    codes = ops.convert_to_numpy(frame(ops.convert_to_tensor(raw)))
+    transform.fit_ica(raw, seed=0)
+    codes = ops.convert_to_numpy(transform(ops.convert_to_tensor(raw)))
     np.testing.assert_allclose(np.cov(codes.T, bias=True), np.eye(LATENTS), atol=1e-3)
     agree = np.abs(np.corrcoef(codes.T, sources.T)[:LATENTS, LATENTS:])
     assert (np.sort(agree.max(axis=0)) > 0.99).all()
     assert len(set(agree.argmax(axis=0))) == LATENTS
-    back = ops.convert_to_numpy(frame.inverse(ops.convert_to_tensor(codes)))
+    back = ops.convert_to_numpy(transform.inverse(ops.convert_to_tensor(codes)))
     np.testing.assert_allclose(back, raw, atol=1e-4)
 
 
 def test_components_of_codes_that_span_less():
-    frame = small("autoencoder").frame
+    transform = small("autoencoder").code_transform
     _, raw = mixed_sources()
     raw[:, 1] = 2.0  # a dead latent
     raw[:, 2] = 3 * raw[:, 0]
-    frame.fit_ica(raw, seed=0)
-    codes = ops.convert_to_numpy(frame(ops.convert_to_tensor(raw)))
+    transform.fit_ica(raw, seed=0)
+    codes = ops.convert_to_numpy(transform(ops.convert_to_tensor(raw)))
     np.testing.assert_allclose(codes.std(axis=0), [1, 0, 0], atol=1e-3)
-    back = ops.convert_to_numpy(frame.inverse(ops.convert_to_tensor(codes)))
+    back = ops.convert_to_numpy(transform.inverse(ops.convert_to_tensor(codes)))
     np.testing.assert_allclose(back, raw, atol=1e-4)
 
 

@@ -160,7 +160,7 @@ def test_hamming():
     assert causal.hamming(CHAIN.T, CHAIN) == 2  # two the other way round
     assert causal.hamming(0 * CHAIN, CHAIN) == 2
     assert causal.hamming(CHAIN + CHAIN.T, CHAIN) == 2
-    with pytest.raises(ValueError, match="square and alike"):
+    with pytest.raises(ValueError, match="square and of the same shape"):
         causal.hamming(CHAIN, CHAIN[:2])
 
 

@@ -51,7 +51,7 @@ def check_batches(
 
     def check(batch: Any, labels: Any, weights: Any) -> None:
         if only_images:
-            model.check_images(batch, name, whole=True)
+            model.check_images(batch, name, check_values=True)
             return
         model.check_batch(batch, labels, name, training)
         if not model.labeled and not classes:

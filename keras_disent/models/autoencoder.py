@@ -127,7 +127,7 @@ class Autoencoder(Coder):
 
     def encode(self, images, batch_size: int = 256) -> np.ndarray:
         """Return the codes of images, standardized: (n, D) float32."""
-        self.check_images(images, whole=True)
+        self.check_images(images, check_values=True)
         return batched(self._encode, images, batch_size)[0]
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
@@ -163,7 +163,7 @@ class Autoencoder(Coder):
         >>> bool(np.allclose(np.cov(model.encode(images).T, bias=True), np.eye(3), atol=1e-3))
         True
         """
-        self.check_images(images, whole=True)
+        self.check_images(images, check_values=True)
         if len(images) <= self.latent_dim:
             raise ValueError(
                 f"`images` must be more than the {self.latent_dim} latents. Got {len(images)}."

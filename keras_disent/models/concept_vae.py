@@ -118,7 +118,7 @@ class ConceptVAE(VAE):
 
     def _concept_codes(self, images, interventions, keep_noise, batch_size) -> np.ndarray:
         """Return the concepts z of images after interventions, if any: (n, K, k)."""
-        self.check_images(images, whole=True)
+        self.check_images(images, check_values=True)
         values = arguments.interventions(self.concept_names, interventions, images.shape[0])
         graph = self.graph()
         order = ancestors_first(graph, self.concept_names) if values else []

@@ -233,15 +233,15 @@ class ImageModel(PlayerModel):
         """Raise a ValueError if images or labels are invalid for this model."""
         checks.images(images, self.image_shape, name)
 
-    def check_images(self, images, name: str = "images", whole: bool = False) -> None:
+    def check_images(self, images, name: str = "images", check_values: bool = False) -> None:
         """Raise a ValueError if `images` are invalid for this model.
 
         Args:
             images: Images (n, h, w, c).
             name: Name of the argument in errors.
-            whole: Whether values are checked, besides shape and dtype.
+            check_values: Whether values are checked, besides shape and dtype.
         """
-        if whole:
+        if check_values:
             checks.images(images, self.image_shape, name, refuse_bits=False)
         else:
             checks.batch_form(images, self.image_shape, name)

@@ -301,7 +301,7 @@ class InfoGAN(ImageModel):
 
         They are the means of q for the continuous codes, then the most probable classes.
         """
-        self.check_images(images, whole=True)
+        self.check_images(images, check_values=True)
         return batched(self._encode, images, batch_size)[0]
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:

@@ -144,7 +144,7 @@ class VAE(Coder):
 
     def posterior_parameters(self, images, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and log-variance of q(z|x): two arrays (n, D) float32."""
-        self.check_images(images, whole=True)
+        self.check_images(images, check_values=True)
         mean, log_variance = batched(self._encode, images, batch_size)
         return mean, log_variance
 
