@@ -304,7 +304,7 @@ BAD_MODELS = [
     ({"graph": {"light": "moon"}}, "names out of light, shadow, mood. Got 'moon'"),
     ({"concepts": ("a", "a", "b")}, "different names. Got a, a, b"),
     ({"concepts": 0}, "`concepts` is a whole number of at least 1. Got 0"),
-    ({"concepts": "abc"}, "names, or how many. Got 'abc'"),
+    ({"concepts": "abc"}, "list of names, or their number. Got 'abc'"),
     ({"concept_dim": 0}, "`concept_dim` is a whole number"),
     ({"variant": "code"}, "No variant 'code' here. Choose from: fixed_weights, paper"),
     ({"variant": "fixed_weights"}, "needs a `graph` to start from. Got None"),

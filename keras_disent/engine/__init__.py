@@ -1,1 +1,1 @@
-"""How a model with one or more players learns. It knows nothing of data sets, scores and files."""
+"""Training of multi-player models, independent of data sets, metrics and run files."""

@@ -18,7 +18,7 @@ class FrozenArguments:
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # On PyTorch layers are kept among a module's modules.
+        # On PyTorch layers are stored among a module's modules.
         is_set = name in self.__dict__ or name in self.__dict__.get("_modules", ())
         if is_set and name in _arguments(type(self)):
             raise AttributeError(

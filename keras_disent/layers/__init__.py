@@ -1,1 +1,1 @@
-"""Latents, likelihoods and networks: Keras layers that models are made of."""
+"""Keras layers of the models: latents, likelihoods and networks."""

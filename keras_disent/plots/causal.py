@@ -158,8 +158,8 @@ def interventions(
     return figure
 
 
-def _square(argument: str, given: ArrayLike, names: Sequence[str]) -> np.ndarray:
-    array = np.asarray(given, float)
+def _square(argument: str, matrix: ArrayLike, names: Sequence[str]) -> np.ndarray:
+    array = np.asarray(matrix, float)
     if array.shape != (len(names), len(names)):
         raise ValueError(
             f"`{argument}` must be square, with one row for each of the {len(names)} names. "

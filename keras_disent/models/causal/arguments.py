@@ -11,40 +11,40 @@ from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
 
 
-def names(argument: str, given: Any) -> tuple[str, ...]:
+def names(argument: str, concepts: Any) -> tuple[str, ...]:
     """Return names of concepts from names or their number.
 
     Raises:
-        ValueError: If `given` is neither an integer of at least 1 nor different names.
+        ValueError: If `concepts` is neither an integer of at least 1 nor different names.
     """
-    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
-        count = checks.check_integer(argument, given, at_least=1)
+    if isinstance(concepts, (int, np.integer)) and not isinstance(concepts, bool):
+        count = checks.check_integer(argument, concepts, at_least=1)
         return tuple(f"concept_{i}" for i in range(count))
-    fits = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
-    if not fits or any(not isinstance(name, str) or not name for name in given):
-        raise ValueError(f"`{argument}` are names, or how many. Got {given!r}.")
-    if len(set(given)) < len(given):
-        raise ValueError(f"`{argument}` need different names. Got {', '.join(given)}.")
-    return tuple(given)
+    fits = isinstance(concepts, Sequence) and not isinstance(concepts, str) and len(concepts) > 0
+    if not fits or any(not isinstance(name, str) or not name for name in concepts):
+        raise ValueError(f"`{argument}` is a list of names, or their number. Got {concepts!r}.")
+    if len(set(concepts)) < len(concepts):
+        raise ValueError(f"`{argument}` need different names. Got {', '.join(concepts)}.")
+    return tuple(concepts)
 
 
-def superset(argument: str, given: Any, names: tuple[str, ...]) -> np.ndarray:
+def superset(argument: str, graph: Any, names: tuple[str, ...]) -> np.ndarray:
     """Return the allowed edges as a (K, K) int array of 0 and 1.
 
     Args:
         argument: Name of the argument in errors.
-        given: None for all, an array, or `{cause: effects}`, effects a name or several.
+        graph: None for all, an array, or `{cause: effects}`, effects a name or several.
         names: Names of the concepts.
 
     Raises:
         ValueError: Names the argument, the rule and what came.
     """
     size = len(names)
-    if given is None:
+    if graph is None:
         return 1 - np.eye(size, dtype=int)
-    if isinstance(given, Mapping):
+    if isinstance(graph, Mapping):
         edges = np.zeros((size, size), int)
-        for cause, effects in given.items():
+        for cause, effects in graph.items():
             for effect in [effects] if isinstance(effects, str) else effects:
                 for name in (cause, effect):
                     if name not in names:
@@ -53,7 +53,7 @@ def superset(argument: str, given: Any, names: tuple[str, ...]) -> np.ndarray:
                         )
                 edges[names.index(cause), names.index(effect)] = 1
     else:
-        edges = np.asarray(given)
+        edges = np.asarray(graph)
         if edges.shape != (size, size):
             raise ValueError(
                 f"`{argument}` must be square, ({size}, {size}) for the concepts "
@@ -68,15 +68,15 @@ def superset(argument: str, given: Any, names: tuple[str, ...]) -> np.ndarray:
 
 
 def interventions(
-    names: tuple[str, ...], given: Mapping[str, Any], rows: int
+    names: tuple[str, ...], settings: Mapping[str, Any], rows: int
 ) -> dict[int, np.ndarray]:
-    """Return the values to set as `{number of the concept: (rows,) floats}`.
+    """Return the interventions as `{index of the concept: (rows,) floats}`.
 
     Raises:
-        ValueError: names the argument, the rule and what came.
+        ValueError: Names the argument, the rule and what came.
     """
     values = {}
-    for name, value in given.items():
+    for name, value in settings.items():
         if name not in names:
             raise ValueError(
                 f"`interventions` needs names out of {', '.join(names)}. Got {name!r}."

@@ -36,7 +36,7 @@ def ancestors_first(graph: np.ndarray, names: tuple[str, ...]) -> list[int]:
         graph: (K, K) of 0 and 1.
 
     Raises:
-        ValueError: if the graph has a cycle.
+        ValueError: If the graph has a cycle.
 
     >>> ancestors_first(np.array([[0, 0], [1, 0]]), ("shadow", "light"))
     [1, 0]
