@@ -60,17 +60,17 @@ def arguments() -> argparse.Namespace:
 def make(folder: Path, runs: int) -> int:
     """Make the study; return how many runs it has."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from finished import finished
+    from support.studies import finished
 
     return len(finished(folder, STUDY.format(seeds=-(-runs // 36))).runs)
 
 
 def measure(folder: Path) -> dict[str, float]:
     """Report the study; return what it took."""
-    from keras_disent import studies
+    from keras_disent.experiments import Study
 
     wall, processor = time.perf_counter(), time.process_time()
-    made = studies.report(folder)
+    made = Study.open(folder).report()
     unit = 1 if sys.platform == "darwin" else 1024
     return {
         "seconds": round(time.perf_counter() - wall, 1),

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_disent import QLAE, Autoencoder, BetaVAE, metrics, plots
-from keras_disent.datasets import Sprites
-from keras_disent.runs import example_images
+from keras_disent.datasets import Sprites, example_images
 
 parser = argparse.ArgumentParser(description="Compare autoencoders with beta-VAE by InfoMEC.")
 parser.add_argument("--out", type=Path, default=Path("runs/baselines"))

@@ -22,9 +22,8 @@ import keras
 import numpy as np
 
 from keras_disent import VAE, InfoGAN, metrics, networks, plots
-from keras_disent.datasets import Sprites
+from keras_disent.datasets import Sprites, example_images
 from keras_disent.models import gan_networks
-from keras_disent.runs import example_images
 
 MODELS = ("info_gan", "vae", "vae_profiles")
 parser = argparse.ArgumentParser(description="Compare InfoGAN with a plain VAE.")

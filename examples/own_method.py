@@ -16,8 +16,7 @@ import keras
 from keras import layers, ops
 
 from keras_disent import VAE, callbacks, export, load_model, metrics, plots, schedules
-from keras_disent.datasets import Sprites
-from keras_disent.runs import example_images
+from keras_disent.datasets import Sprites, example_images
 
 
 @keras.saving.register_keras_serializable("examples")

@@ -12,8 +12,7 @@ from pathlib import Path
 import keras
 
 from keras_disent import BetaTCVAE, callbacks, networks
-from keras_disent.datasets import Sprites
-from keras_disent.runs import example_images
+from keras_disent.datasets import Sprites, example_images
 
 parser = argparse.ArgumentParser(description="Train, score and draw a small beta-TCVAE.")
 parser.add_argument("--out", type=Path, default=Path("runs/quickstart"))

@@ -25,11 +25,12 @@ from keras_disent.datasets import Sprites
 
 def write(args):
     """Export a run, or a model trained here, as version 1."""
-    from keras_disent import export, runs
+    from keras_disent.experiments import Config, Run
 
-    run = args.run or args.out / "run"
-    if args.run is None:
-        config = runs.Config(
+    if args.run is not None:
+        run = Run.open(args.run)
+    else:
+        config = Config(
             model="beta_vae",
             data="sprites",
             subset={"shape": ["square"], "orientation": [0]},
@@ -40,9 +41,9 @@ def write(args):
             latent_dim=6,
             width=0.25,
         )
-        runs.prepare(config, run)
-        runs.train(config, run)
-    folder = export.run(run, args.out / "models" / args.name / "1", "saved_model")
+        run = Run.create(config, args.out / "run")
+        run.train()
+    folder = run.export(args.out / "models" / args.name / "1", "saved_model")
     print(f"Wrote {folder}")
     models = folder.parent.resolve()
     print("Serve it with")

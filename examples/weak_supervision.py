@@ -15,8 +15,7 @@ import keras
 import numpy as np
 
 from keras_disent import AdaGVAE, BetaVAE, metrics, plots
-from keras_disent.datasets import ChangedPairs, Sprites
-from keras_disent.runs import example_images
+from keras_disent.datasets import ChangedPairs, Sprites, example_images
 
 parser = argparse.ArgumentParser(description="Compare Ada-GVAE with beta-VAE.")
 parser.add_argument("--out", type=Path, default=Path("runs/weak_supervision"))

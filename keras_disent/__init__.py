@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     from keras_disent import callbacks as callbacks
     from keras_disent import datasets as datasets
     from keras_disent import engine as engine
+    from keras_disent import experiments as experiments
     from keras_disent import export as export
     from keras_disent import layers as layers
     from keras_disent import metrics as metrics
     from keras_disent import models as models
     from keras_disent import plots as plots
-    from keras_disent import runs as runs
     from keras_disent import serving as serving
-    from keras_disent import studies as studies
     from keras_disent import testing as testing
-    from keras_disent import tuning as tuning
     from keras_disent.engine import parallel as parallel
     from keras_disent.engine import schedules as schedules
     from keras_disent.layers import latents as latents
@@ -51,21 +49,20 @@ if TYPE_CHECKING:
     from keras_disent.models import Tripod as Tripod
     from keras_disent.models import causal as causal
     from keras_disent.models import hyperparameters as hyperparameters
-    from keras_disent.runs import load_model as load_model
+    from keras_disent.models.saving import load_model as load_model
 
 __version__ = "0.1.0"
 
 _ABOVE = {  # the public names of each place, which is imported when one of them is used
-    "": "callbacks datasets engine export layers metrics models plots runs serving studies testing"
-    " tuning",
+    "": "callbacks datasets engine experiments export layers metrics models plots serving testing",
     "engine": "parallel schedules",
     "layers": "latents networks",
     "models": "causal hyperparameters MODELS AdaGVAE AdaMLVAE AnnealedVAE Autoencoder BetaTCVAE"
     " BetaVAE CausalVAE DIPVAE FactorVAE GVAE HFSVAE InfoGAN InfoVAE MLVAE QLAE Tripod VAE",
-    "runs": "load_model",
+    "models.saving": "load_model",
 }
 _PLACES = {name: place for place, names in _ABOVE.items() for name in names.split()}
-_WITHOUT_BACKEND = {"datasets", "engine", "metrics", "plots", "serving"}
+_WITHOUT_BACKEND = {"datasets", "engine", "experiments", "metrics", "plots", "serving"}
 __all__ = ["__version__", *_PLACES]
 
 if not any(importlib.util.find_spec(name) for name in ("tensorflow", "jax", "torch")):

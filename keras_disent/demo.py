@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from keras_disent import datasets, models, plots, runs
+from keras_disent import datasets, plots
+from keras_disent.experiments.config import Config, model_class
+from keras_disent.experiments.run import Run
 
 # Three factors of unlike reach: with as many rows as columns, nothing would tell the two directions
 # of a square from any other two at right angles.
@@ -18,10 +19,10 @@ SIZE = 32
 METHODS: dict[str, dict] = {"beta_tcvae": {"beta": 4.0}, "vae": {}}
 
 
-def configs(out: str | Path, steps: int, seed: int) -> dict[Path, runs.Config]:
-    """Return the two runs by folder."""
+def configs(out: str | Path, steps: int, seed: int) -> dict[Path, Config]:
+    """Return the configurations of the two runs by folder."""
     return {
-        Path(out) / model: runs.Config(
+        Path(out) / model: Config(
             model=model,
             subset=SUBSET,
             image_size=SIZE,
@@ -36,38 +37,50 @@ def configs(out: str | Path, steps: int, seed: int) -> dict[Path, runs.Config]:
     }
 
 
-def table(out: str | Path, steps: int, seed: int) -> list[tuple[str, ...]]:
+def runs(out: str | Path, steps: int, seed: int) -> list[Run]:
+    """Return the two runs, new ones or those that are there.
+
+    Raises:
+        ValueError: If one of the folders holds another run.
+    """
+    opened = []
+    for folder, config in configs(out, steps, seed).items():
+        try:
+            run = Run.open(folder)
+        except ValueError:
+            run = Run.create(config, folder)
+        if run.config != config:
+            raise ValueError(f"{str(folder)!r} holds another run. Choose another --out.")
+        opened.append(run)
+    return opened
+
+
+def table(runs: list[Run]) -> list[tuple[str, ...]]:
     """Return the scores of both runs as rows of text, with a heading."""
     rows: list[tuple[str, ...]] = [
         ("method", "FactorVAE score", "MIG", "reconstruction (nats)", "KL (nats)")
     ]
-    for folder, config in configs(out, steps, seed).items():
-        scores = json.loads((folder / runs.SCORES).read_text())
-        cells = [
-            f"{scores['factor_vae_score']['value']:.2f}",
-            f"{scores['mig']['value']:.2f}",
-            f"{scores['reconstruction']['value']:.1f}",
-            f"{scores['kl']['value']:.1f}",
-        ]
-        rows.append((_name(config), *cells))
+    digits = {"factor_vae_score": 2, "mig": 2, "reconstruction": 1, "kl": 1}
+    for run in runs:
+        scores = run.scores() or {}
+        cells = [f"{scores[name]['value']:.{n}f}" for name, n in digits.items()]
+        rows.append((_name(run.config), *cells))
     return rows
 
 
-def picture(out: str | Path, steps: int, seed: int) -> Path:
+def picture(out: str | Path, runs: list[Run]) -> Path:
     """Draw both traversals side by side above the table; return the path."""
-    data = datasets.Sprites(SIZE).subgrid(SUBSET)
-    images = runs.example_images(data)
     figures = {
-        _name(config): plots.traversals(runs.load_model(folder), images, at_most=6)
-        for folder, config in configs(out, steps, seed).items()
+        _name(run.config): plots.traversals(run.model, datasets.example_images(run.data), at_most=6)
+        for run in runs
     }
-    return plots.save(plots.beside(figures, table(out, steps, seed)), Path(out) / "demo.png")
+    return plots.save(plots.beside(figures, table(runs)), Path(out) / "demo.png")
 
 
-def _name(config: runs.Config) -> str:
+def _name(config: Config) -> str:
     return ", ".join(
         [
-            models.MODELS[config.model].__name__,
+            model_class(config.model).__name__,
             *(f"{name} {value:g}" for name, value in config.options.items()),
         ]
     )

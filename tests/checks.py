@@ -20,7 +20,7 @@ from keras import ops
 
 import keras_disent
 from keras_disent import causal, networks
-from keras_disent.configuration import Config
+from keras_disent.experiments.config import Config
 from keras_disent.models import MODELS
 
 BACKEND = keras.backend.backend()

@@ -26,15 +26,20 @@ def pytest_configure(config):
 # What these files look at depends little on the backend, and processes start quickest on PyTorch:
 # there all of it is quick, and on the others all but these tests are slow.
 QUICK_ON_EVERY_BACKEND = {
-    "test_runs.py": ("test_models_of_pairs_get_pairs_and_what_differs",),
+    "test_run.py": (
+        "test_models_of_pairs_get_pairs_and_what_differs",
+        "test_data_and_model_are_loaded_once",
+    ),
     "test_cli.py": (
         "test_evaluate_scores_again_and_shows_a_table",
         "test_export_writes_an_artifact_and_shows_its_endpoints",
     ),
-    "test_studies.py": (),
-    "test_study_processes.py": (),
+    "test_custom.py": (),
+    "test_executor.py": (),
+    "test_hypermodel.py": ("test_a_tuner_of_kerastuner_takes_the_hypermodel",),
     "test_report.py": (),
-    "test_tuning.py": ("test_a_search_leaves_table_picture_and_the_best_run",),
+    "test_search.py": ("test_a_search_leaves_table_picture_and_the_best_run",),
+    "test_study.py": (),
 }
 
 
@@ -67,6 +72,21 @@ def xla():
             yield
     else:
         yield
+
+
+@pytest.fixture
+def refused(capsys):
+    """Return a function that runs a command which must fail, and gives the one line it says."""
+    from support.commands import call
+
+    def run(*arguments):
+        capsys.readouterr()
+        assert call(*arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("Error: ")
+        return line
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -2,54 +2,19 @@
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from checks import BACKEND, state
 from PIL import Image
+from support.commands import QUICK, SMALL, call, files, process, python, wait_for
 
-import keras_disent
-from keras_disent import cli, demo, runs
-
-SMALL = [
-    *("--subset", "shape=square", "--subset", "orientation=0", "--subset", "scale=0,5"),
-    *("--image-size", "32", "--network", "mlp", "--width", "0.02", "--latent-dim", "3"),
-    *("--batch-size", "8", "--epoch-steps", "4", "--steps", "6", "--seed", "3"),
-]
-QUICK = [*SMALL, "--model", "vae", "--metrics", "mig"]
-
-
-def call(*arguments):
-    """Run the command line in this process; return the exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["keras-disent", *map(str, arguments)])
-        for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "OMP_WAIT_POLICY"):
-            patch.setenv(name, os.environ.get(name, ""))  # what it sets is undone
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    return stop.value.code or 0
-
-
-@pytest.fixture
-def refused(capsys):
-    """Return a function that runs a command which must fail, and gives the one line it says."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        assert call(*arguments) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("Error: ")
-        return line
-
-    return run
+from keras_disent import cli, demo, load_model
+from keras_disent.experiments import Config, Run
 
 
 @pytest.fixture(scope="module")
@@ -66,34 +31,23 @@ def run(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "run")
 
 
-def process(*arguments):
-    path = os.pathsep.join(
-        [str(Path(keras_disent.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    )
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        env={**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 # -- what it writes -------------------------------------------------------------------------------
 
 
 def test_train_writes_a_whole_run(trained):
     assert sorted(path.relative_to(trained).as_posix() for path in trained.rglob("*")) == [
+        ".lock",
         "config.json",
         "history.csv",
         "model.keras",
+        "progress.json",
         "scores.json",
         "traversal.png",
         "traversals",
         "traversals/traversal_00000004.png",
         "traversals/traversal_00000006.png",
     ]
-    expected = runs.Config(
+    expected = Config(
         model="beta_vae",
         subset={"shape": ["square"], "orientation": [0], "scale": [0, 5]},
         image_size=32,
@@ -107,9 +61,9 @@ def test_train_writes_a_whole_run(trained):
         width=0.02,
         options={"beta": 2},
     )
-    assert runs.Config.read(trained) == expected
+    assert Run.open(trained).config == expected
     assert json.loads((trained / "config.json").read_text())["made_with"]["backend"] == BACKEND
-    model = runs.load_model(trained)
+    model = load_model(trained)
     assert (int(model.steps), model.beta) == (6, 2.0)
     scores = json.loads((trained / "scores.json").read_text())
     assert set(scores) == {*model.terms, "mig", "factor_vae_score"}
@@ -145,7 +99,7 @@ def test_real_images(data, shape, scores, tmp_path):
     likelihood = ["--likelihood", "gaussian_learned_scale"]
     out = tmp_path / "run"
     assert call("train", "--data", data, *size, *steps, *likelihood, "--out", out) == 0
-    assert runs.load_model(out).image_shape == shape
+    assert load_model(out).image_shape == shape
     found = set(json.loads((out / "scores.json").read_text()))
     assert scores <= found
     assert "factor_vae_score" not in found  # there is no grid
@@ -154,7 +108,7 @@ def test_real_images(data, shape, scores, tmp_path):
 def test_train_on_correlated_factors(tmp_path):
     out = tmp_path / "run"
     assert call("train", *QUICK, "--correlate", "position_x,position_y=0.1", "--out", out) == 0
-    config = runs.Config.read(out)
+    config = Run.open(out).config
     data = config.load_data()
     drawn = data.factors(data.sample(2000, np.random.default_rng(0)))
     assert np.corrcoef(drawn[:, 3], drawn[:, 4])[0, 1] > 0.9
@@ -211,8 +165,8 @@ def test_export_writes_an_artifact_and_shows_its_endpoints(trained, tmp_path, ca
 
 def test_resume_goes_on_to_more_steps(run):
     assert call("train", "--resume", "--out", run, "--steps", "9") == 0
-    assert runs.Config.read(run).steps == 9
-    assert int(runs.load_model(run).steps) == 9
+    assert Run.open(run).config.steps == 9
+    assert int(load_model(run).steps) == 9
     scores = json.loads((run / "scores.json").read_text())
     assert scores["loss"]["settings"]["step"] == 9
 
@@ -253,7 +207,7 @@ WRONG = {
         ["--network", "cnn"],
         "No network 'cnn' here. Choose from: burgess, conv, higgins, mlp, qlae, tripod.",
     ),
-    "backend": (["--backend", "numpy"], "No backend 'numpy' here. Choose from: tensorflow, jax, "),
+    "backend": (["--backend", "numpy"], "Unknown backend 'numpy'. Choose from: tensorflow, jax, "),
     "likelihood": (["--likelihood", "poisson"], "No likelihood 'poisson' here. Choose from: bern"),
     "option": (["--model", "factor_vae", "--set", "gama=3"], "'gama' here. Choose from: discrimi"),
     "option of another": (["--model", "beta_vae", "--set", "gamma=3"], "Choose from: beta."),
@@ -297,19 +251,9 @@ def test_mistakes_are_told_and_leave_no_folder(arguments, message, tmp_path, ref
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_flags_are_told_with_those_there_are(capsys):
-    assert call("train", "--out", "run", "--latent-dims", "3") == 2
-    assert "--latent-dim" in capsys.readouterr().err
-
-
 def test_a_folder_that_is_in_use_is_left_alone(run, tmp_path, refused):
-    def files(folder):
-        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
     before = files(run)
-    assert "holds a run already. Go on with it by --resume" in refused(
-        "train", "--out", run, *QUICK
-    )
+    assert "holds a run already" in refused("train", "--out", run, *QUICK)
     assert files(run) == before
     other = tmp_path / "other"
     other.mkdir()
@@ -326,19 +270,19 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, refused):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "flag"),
+    ("arguments", "message"),
     [
-        (["--model", "vae"], "--model"),
-        (["--set", "beta=4"], "--set"),
-        (["--latent-dim", "10"], "--latent-dim"),  # the default, but given
-        (["--seed", "1", "--batch-size", "8"], "--batch-size, --seed"),
+        (["--model", "vae"], "--model is 'beta_vae' there, 'vae' here."),
+        (["--set", "beta=4"], "--set is {'beta': 2} there, {'beta': 4} here."),
+        (["--latent-dim", "10"], "--latent-dim is 3 there, 10 here."),  # the default, but given
+        (["--seed", "3", "--batch-size", "9"], "--batch-size is 8 there, 9 here."),
     ],
 )
-def test_resume_takes_no_other_configuration(arguments, flag, run, refused):
-    before = (run / "config.json").read_bytes()
+def test_resume_takes_no_other_configuration(arguments, message, run, refused):
+    before = files(run)
     line = refused("train", "--resume", "--out", run, "--steps", "7", *arguments)
-    assert line.endswith(f"only --steps may be given anew. Got {flag}.")
-    assert (run / "config.json").read_bytes() == before
+    assert line.endswith(f"only --steps may differ. {message}")
+    assert files(run) == before
 
 
 @pytest.mark.parametrize("arguments", [["train", "--resume", "--out"], ["evaluate"], ["traverse"]])
@@ -359,12 +303,14 @@ def test_commands_on_a_run_tell_mistakes_too(run, refused):
     assert len((run / "model.keras").read_bytes()) == len(content) // 2
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, refused):
+def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, capsys):
     beta = "beta=InverseTimeDecay(1.0, decay_steps=4, decay_rate=-1.0)"  # 1 / (1 - step / 4)
-    line = refused("train", "--out", tmp_path / "run", *QUICK, "--model", "beta_vae", "--set", beta)
+    command = ["train", "--out", tmp_path / "run", *QUICK, "--model", "beta_vae", "--set", beta]
+    assert call(*command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
     assert "Training stopped at step 5, " in line
     assert "`loss` is not finite" in line
-    assert int(runs.load_model(tmp_path / "run").steps) == 4
+    assert int(load_model(tmp_path / "run").steps) == 4
 
 
 # -- how it starts and stops ----------------------------------------------------------------------
@@ -389,28 +335,52 @@ print(time.process_time())
 
 
 def test_help_is_quick_for_it_imports_little():
-    helped = process("-c", HELP)
-    out, err = helped.communicate(timeout=120)
-    assert helped.returncode == 0, err
+    code, out, last = python(HELP)
+    assert code == 0, last
     assert float(out) < 3  # seconds of work, however busy the machine
+
+
+def test_unknown_flags_are_one_line(refused):
+    assert "--latent-dim" in refused("train", "--out", "run", "--latent-dims", "3")
+    assert "--out" in refused("train")
+    assert "--steps" in refused("train", "--out", "run", "--steps", "a")
+    assert "nothing" in refused("nothing")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("two\nlines"), 2, "two lines"),
+        (KeyError("x"), 1, "KeyError: 'x'"),
+        (RuntimeError("failed"), 1, "failed"),
+        (MemoryError(), 1, "MemoryError:"),
+        (RecursionError("deep"), 1, "deep"),
+        (AssertionError("[red]$x$:smile:"), 1, "AssertionError: [red]$x$:smile:"),
+    ],
+)
+def test_whatever_comes_is_one_line(error, code, said, monkeypatch, capsys):
+    def broken(**given):
+        raise error
+
+    monkeypatch.setattr(cli, "app", broken)
+    assert call("train") == code
+    assert capsys.readouterr().err == f"Error: {said}\n"
 
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     folder = tmp_path / "run"
     endless = [*QUICK, "--steps", "1000000", "--epoch-steps", "30"]
-    training = process("-m", "keras_disent.cli", "train", "--out", folder, *endless)
-    history, end = folder / "history.csv", time.monotonic() + 240
-    while not history.exists() and time.monotonic() < end and training.poll() is None:
-        time.sleep(0.02)
-    time.sleep(0.2)
+    training = process("train", "--out", folder, *endless)
+    history = folder / "history.csv"
+    wait_for(history.exists, training)
     training.send_signal(signal.SIGINT)
-    out, err = training.communicate(timeout=120)
-    assert training.returncode == 130, err
-    assert "Stopped; the run in" in out
+    out, _ = training.communicate(timeout=120)
+    assert training.returncode == 130, out
+    assert "Interrupted. The run in" in out
     assert "--resume" in out
-    assert "Traceback" not in err
+    assert "Traceback" not in out
 
-    model = runs.load_model(folder)
+    model = load_model(folder)
     done = int(model.steps)
     assert done >= 30
     assert all(np.isfinite(array).all() for array in state(model))
@@ -418,5 +388,5 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     assert last.split(",")[0] == str(done)
     assert not (folder / "scores.json").exists()
     assert call("train", "--resume", "--out", folder, "--steps", done + 3) == 0
-    assert int(runs.load_model(folder).steps) == done + 3
+    assert int(load_model(folder).steps) == done + 3
     assert (folder / "scores.json").exists()

@@ -10,14 +10,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 import pytest
 from checks import BACKEND, LATENTS, SHAPE, compiled, images, learned_from, policy, small
 from keras import layers
 
-from keras_disent import MODELS, datasets, export, runs
-from keras_disent.configuration import Config
+from keras_disent import MODELS, datasets, export, load_model
+from keras_disent.experiments import Config, Run
 
 ROOT = Path(__file__).parents[1]
 OWN = [name for name, format in export.FORMATS.items() if format.backend == BACKEND]
@@ -259,16 +260,16 @@ def a_run(tmp_path_factory):
         batch_size=8,
         metrics=("mig",),
     )
-    runs.prepare(config, folder)
-    runs.train(config, folder)
-    runs.evaluate(folder, n_samples=200)
+    run = Run.create(config, folder)
+    run.train()
+    run.evaluate(n_samples=200)
     return folder
 
 
 @here
 def test_the_card_tells_what_the_model_is(tmp_path, a_run):
     format = OWN[0]
-    folder = export.run(a_run, tmp_path / "new" / "artifact", format)
+    folder = Run.open(a_run).export(tmp_path / "new" / "artifact", format)
     card = export.read_card(folder)
     assert card["model"] == "VAE"
     assert card["format"] == format
@@ -353,18 +354,49 @@ def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_export_left_is_deleted_and_nothing_else(tmp_path):
+    left, others = [".a.0123abcd.part", ".a.0123abcd.lock"], [".a.part", ".b.0123abcd.part", "b"]
+    for name in (left[0], *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
+    (tmp_path / left[1]).touch()
+    (tmp_path / ".a.ffff0000.part").mkdir()
+    with filelock.FileLock(tmp_path / ".a.ffff0000.lock"):  # another process is at it
+        small("vae").export(tmp_path / "a", OWN[0] if OWN else "torch")
+        names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"a", ".a.ffff0000.part", ".a.ffff0000.lock", *others}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "[]",
+        '{"format": "onnx"}',
+        '{"format": 3, "endpoints": {}}',
+        '{"format": "onnx", "endpoints": {"../../a": {"inputs": [], "outputs": []}}}',
+        '{"format": "onnx", "endpoints": {"a": {"inputs": [{}], "outputs": []}}}',
+    ],
+)
+def test_damaged_cards_are_named(text, tmp_path):
+    (tmp_path / "card.json").write_text(text)
+    with pytest.raises(ValueError, match=r"card\.json' is not a card: ") as error:
+        export.read_card(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_runs_that_have_not_ended_are_refused(tmp_path, a_run):
     with pytest.raises(ValueError, match=r"A run folder holds config.json"):
-        export.run(tmp_path, tmp_path / "a")
-    config = Config.read(a_run)
-    runs.prepare(config, tmp_path / "begun")
+        Run.open(tmp_path)
+    config = Run.open(a_run).config
+    Run.create(config, tmp_path / "begun")
     with pytest.raises(ValueError, match=r"has no model.keras yet: train it first"):
-        export.run(tmp_path / "begun", tmp_path / "a")
-    runs.load_model(a_run).save(tmp_path / "begun" / "model.keras")
+        Run.open(tmp_path / "begun").export(tmp_path / "a")
+    load_model(a_run).save(tmp_path / "begun" / "model.keras")
     text = (tmp_path / "begun" / "config.json").read_text()
     (tmp_path / "begun" / "config.json").write_text(text.replace('"steps": 4,', '"steps": 9,'))
     with pytest.raises(ValueError, match=r"has taken 4 of 9 steps"):
-        export.run(tmp_path / "begun", tmp_path / "a")
+        Run.open(tmp_path / "begun").export(tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
@@ -372,10 +404,10 @@ def test_code_in_a_file_is_not_run(tmp_path, a_run):
     code = layers.Lambda(lambda x: x)
     network = keras.Sequential([layers.Input(SHAPE), layers.Flatten(), code])
     model = MODELS["vae"](SHAPE, 2, encoder=network, decoder="mlp")
-    runs.prepare(Config.read(a_run), tmp_path / "run")
+    Run.create(Run.open(a_run).config, tmp_path / "run")
     model.save(tmp_path / "run" / "model.keras")
     with pytest.raises(ValueError, match=r"holds Python code, in a Lambda layer. It is not run"):
-        export.run(tmp_path / "run", tmp_path / "a")
+        Run.open(tmp_path / "run").export(tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 

@@ -1,16 +1,13 @@
 """Imports: cheap, without effects, and clear about what has to be installed."""
 
 import importlib
-import os
 import pkgutil
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from checks import BACKEND, LATENTS, compiled, images, small
+from support.commands import python
 
 import keras_disent
 from keras_disent import networks
@@ -18,37 +15,6 @@ from keras_disent.engine import registration
 
 CONV = {"shape": (16, 16, 1), "decoder": networks.mlp_decoder((16, 16, 1), LATENTS, 0.01)}
 HEAVY = ("keras", "tensorflow", "jax", "torch")
-
-# Makes packages look as if they were not installed.
-HIDE = """
-import sys
-
-class Hidden:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in {hidden!r}:
-            return self.finder.find_spec(name, path, target)
-
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-
-sys.meta_path[:] = [Hidden(finder) for finder in sys.meta_path]
-"""
-
-
-def python(code, hidden=(), **env):
-    """Run code in a new process; return its exit code, output, and the last line of its errors."""
-    path = [str(Path(keras_disent.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-c", HIDE.format(hidden=hidden) + code],
-        env={**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": os.pathsep.join(path), **env},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    return done.returncode, done.stdout, (done.stderr.splitlines() or [""])[-1]
 
 
 def test_importing_loads_nothing_heavy():

@@ -11,8 +11,8 @@ from keras import layers, ops
 from keras_disent import InfoGAN, networks, schedules
 from keras_disent.datasets import Sprites
 from keras_disent.engine import backend
+from keras_disent.experiments import Config
 from keras_disent.models import gan_networks
-from keras_disent.runs import Config
 
 IMAGES = images(6)
 NOISE, CLASSES = 3, (3, 2)

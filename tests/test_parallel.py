@@ -28,10 +28,11 @@ from checks import (
     trained,
 )
 from keras import layers, ops
-from test_cli import SMALL, call, process
+from support.commands import SMALL, call, process
 
-from keras_disent import VAE, FactorVAE, networks, parallel, runs
+from keras_disent import VAE, FactorVAE, load_model, networks, parallel
 from keras_disent.engine.batches import Batches
+from keras_disent.experiments import Config, Run
 from keras_disent.models import MODELS
 from keras_disent.models.supervision import Supervision
 
@@ -193,10 +194,10 @@ RUN = [*SMALL, "--model", "autoencoder", "--metrics", "unsupervised"]
 @pytest.mark.slow
 def test_a_run_goes_on_with_any_number_of_devices(tmp_path):
     two, one = tmp_path / "two", tmp_path / "one"
-    training = process("-m", "keras_disent.cli", "train", "--out", two, *RUN, "--devices", "2")
-    out, err = training.communicate(timeout=240)
-    assert training.returncode == 0, err
-    assert f"({BACKEND}, cpu:0, cpu:1)" in out
+    training = process("train", "--out", two, *RUN, "--devices", "2")
+    out, _ = training.communicate(timeout=240)
+    assert training.returncode == 0, out
+    assert f"({BACKEND}, 2 devices)" in out
     assert call("train", "--out", one, *RUN) == 0
     names = [{p.relative_to(run).as_posix() for p in run.rglob("*")} for run in (one, two)]
     assert names[0] == names[1]
@@ -207,15 +208,15 @@ def test_a_run_goes_on_with_any_number_of_devices(tmp_path):
     _assert_alike(one, two, 9)
     # And the other way round.
     resume = ("--resume", "--steps", "12", "--devices", "2")
-    training = process("-m", "keras_disent.cli", "train", "--out", one, *resume)
-    _, err = training.communicate(timeout=240)
-    assert training.returncode == 0, err
+    training = process("train", "--out", one, *resume)
+    out, _ = training.communicate(timeout=240)
+    assert training.returncode == 0, out
     assert call("train", "--out", two, "--resume", "--steps", "12") == 0
     _assert_alike(one, two, 12)
 
 
 def _assert_alike(one, two, step):
-    models = [runs.load_model(run) for run in (one, two)]
+    models = [load_model(run) for run in (one, two)]
     assert [model.steps_taken() for model in models] == [step, step]
     assert models[0].get_compile_config() == models[1].get_compile_config()
     for a, b in zip(*map(state, models), strict=True):
@@ -229,10 +230,9 @@ def _assert_alike(one, two, step):
 
 
 def go_on_with_two(folder):
-    config = runs.Config.read(folder)
-    taken = []
-    model = runs.train(config, folder, lambda done, logs: taken.append(done), devices=2)
-    assert model.steps_taken() == config.steps == sum(taken)
+    run, taken = Run.open(folder), []
+    model = run.train(lambda done, logs: taken.append(done), devices=2)
+    assert model.steps_taken() == run.config.steps == sum(taken)
     if BACKEND == "jax":
         assert len(model.trainable_variables[0].value.sharding.device_set) == 2
     else:
@@ -243,7 +243,7 @@ def go_on_with_two(folder):
 @SEVERAL
 def test_a_run_of_one_device_goes_on_with_two(tmp_path):
     options = {"image_size": 32, "network": "mlp", "width": 0.02, "latent_dim": 3}
-    config = runs.Config(
+    config = Config(
         model="autoencoder",
         subset={"shape": ["square"], "orientation": [0], "scale": [0, 5]},
         steps=4,
@@ -251,15 +251,13 @@ def test_a_run_of_one_device_goes_on_with_two(tmp_path):
         batch_size=8,
         **options,
     )
-    runs.prepare(config, tmp_path / "one")
-    runs.train(config, tmp_path / "one", pictures=False)
+    one = Run.create(config, tmp_path / "one")
+    one.train(pictures=False)
+    one.extend(8)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    for name in ("one", "two"):
-        longer = runs.Config(**{**vars(config), "steps": 8})
-        runs.write(tmp_path / name / runs.CONFIG, longer.to_json())
-    runs.train(longer, tmp_path / "one", pictures=False)
+    one.train(pictures=False)
     elsewhere(go_on_with_two, str(tmp_path / "two"))
-    models = [runs.load_model(tmp_path / name) for name in ("one", "two")]
+    models = [load_model(tmp_path / name) for name in ("one", "two")]
     for a, b in zip(*map(state, models), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 

@@ -1,32 +1,38 @@
-"""Atomic writes and file locks."""
+"""Atomic writes and locks: a file is there with all of its content, or as it was before."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import filelock
 
 UNWRITABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
     *(errno.EACCES, errno.EPERM, errno.EIO),
 )
-"""Numbers of errors that are caused by the folder or the disk, not by the data."""
+"""Errors of the place that is written to, not of the content."""
+
+_PART = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}\.part(?P<suffix>\.\w+)?")
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Write a file atomically.
+def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary path with the same ending; rename it to `path` if all went well.
 
-    The block writes to the temporary path that it receives, which has the same extension. If it
-    ends without an error, the temporary file replaces `path`; otherwise it is deleted.
+    A link is followed, as `cp` does: the file that it points to is replaced.
 
     Args:
         path: File to write.
+        durable: Whether to wait until the disk has the file, so that it survives a power cut.
 
     Raises:
-        OSError: The file cannot be written, for example because the disk is full.
+        OSError: If the disk is full or the like, or `path` is a device or a pipe; it names `path`.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -36,10 +42,18 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     ['a.txt']
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
+        if durable:
+            _sync(temporary)
         os.replace(temporary, path)
+        if durable:
+            _sync(path.parent)
     except OSError as error:
         if error.errno in UNWRITABLE and error.filename in (None, str(temporary), temporary):
             error.filename, error.filename2 = str(path), None
@@ -48,30 +62,41 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def locked(path: str | Path, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on a file while the block runs.
-
-    The kernel releases the lock when the process ends, however it ends.
+def unfinished(folder: str | Path, names: str) -> Iterator[Path]:
+    """Yield the temporary files that a killed process left in a folder.
 
     Args:
-        path: Lock file. It is created if necessary, and never deleted.
-        wait: Whether to wait for the lock. Otherwise raise an error if another process holds it.
-
-    Raises:
-        BlockingIOError: `wait` is False and another process holds the lock.
-        ImportError: The system is Windows, which has no such locks.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "lock"
-    >>> with locked(path), locked(path, wait=False):  # doctest: +ELLIPSIS
-    ...     pass
-    Traceback (most recent call last):
-    ...
-    BlockingIOError: [Errno ...] Resource temporarily unavailable
+        folder: Folder; its subfolders are not searched.
+        names: Regular expression of the final names of files.
     """
-    import fcntl
+    folder = Path(folder)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        part = _PART.fullmatch(path.name)
+        regular = path.is_file() and not path.is_symlink()
+        if part and regular and re.fullmatch(names, part["stem"] + (part["suffix"] or "")):
+            yield path
 
-    with Path(path).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+
+def locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file; nothing is written."""
+    if not path.exists():
+        return False
+    probe = filelock.FileLock(path, thread_local=False)
+    try:
+        with probe.acquire(blocking=False):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:  # not ours to write: nobody here works on it
+        return False
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

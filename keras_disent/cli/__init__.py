@@ -6,6 +6,7 @@ Nothing here imports Keras before the backend is chosen.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -28,6 +29,7 @@ COMMANDS = (
     serve.serve,
     runs.demo,
 )
+_UsageError: Any = typer.BadParameter.__base__  # of the click that this typer has
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(data.app, name="data")
@@ -35,11 +37,30 @@ app.add_typer(study.app, name="study")
 
 
 def main() -> None:
-    """Run the command line: errors as one line, with exit code 2."""
+    """Run the command line: errors as one line; exit code 2 for what was given, 1 for the rest."""
     try:
-        app()
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
-        Console(stderr=True).print(
-            f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        sys.exit(2)
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):  # outside of training
+        code = 130
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            _fail(error.format_message())
+        code = 2
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        _fail(str(error) or type(error).__name__)
+        code = 2
+    except Exception as error:
+        own = isinstance(error, RuntimeError | FloatingPointError) and str(error)
+        _fail(str(error) if own else f"{type(error).__name__}: {error}")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    """Print an error as one line."""
+    line = " ".join(message.split())
+    Console(stderr=True, markup=False, emoji=False, highlight=False).print(
+        f"Error: {line}", style="red", soft_wrap=True
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_disent.cli.start import Backend, console, say, show, start
+from keras_disent.cli.start import Backend, Imports, console, say, show, start
 
 
 def export(
@@ -21,15 +21,17 @@ def export(
     images: Annotated[
         str, typer.Option(help="Images that come out: float32 in [0, 1], or uint8.")
     ] = "float32",
+    imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Write the model of a finished run for serving, with named endpoints and a card."""
-    start(backend)
-    from keras_disent import export as exporting
+    start(backend, imports)
+    from keras_disent.experiments import Run
+    from keras_disent.export import read_card
 
     with console.status(f"Writing {format}"):
-        folder = exporting.run(run, out or run / "export" / format, format, images=images)
-    card = exporting.read_card(folder)
+        folder = Run.open(run).export(out, format, images=images)
+    card = read_card(folder)
     rows = [("endpoint", "takes", "gives")]
     for name, endpoint in card["endpoints"].items():
         rows.append((name, *(_arrays(endpoint[side]) for side in ("inputs", "outputs"))))

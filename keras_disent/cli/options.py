@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -12,7 +12,9 @@ import typer
 
 
 def of_a_run(
-    model: Annotated[str, typer.Option(help="Name of the method.")] = "factor_vae",
+    model: Annotated[
+        str, typer.Option(help="Name of the method, or MODULE:CLASS of a custom one.")
+    ] = "factor_vae",
     data: Annotated[
         str, typer.Option(help="A data set (see `data list`), or a folder or file of images.")
     ] = "sprites",
@@ -64,7 +66,7 @@ def of_a_run(
         str, typer.Option(help="Scores, with commas; or standard, or all.")
     ] = "mig,factor_vae_score",
 ) -> dict[str, Any]:
-    """Return the arguments of a `runs.Config`."""
+    """Return the arguments of a `Config`."""
     from keras_disent.metrics import names
 
     return {
@@ -76,7 +78,7 @@ def of_a_run(
         "image_size": image_size,
         "channels": channels,
         "steps": steps,
-        "epoch_steps": min(epoch_steps, steps),
+        "epoch_steps": epoch_steps,
         "batch_size": batch_size,
         "seed": seed,
         "changed": int(changed) if changed.isdecimal() else changed,
@@ -120,9 +122,14 @@ def typed(context: typer.Context) -> list[str]:
     return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
 
 
+def fields_of(options: Iterable[str]) -> list[str]:
+    """Return the fields of a configuration that options stand for."""
+    return ["options" if name == "option" else name for name in options]
+
+
 def flag(name: str) -> str:
     """Return how an option is written."""
-    return "--set" if name == "option" else f"--{name.replace('_', '-')}"
+    return "--set" if name in ("option", "options") else f"--{name.replace('_', '-')}"
 
 
 def listed(text: str) -> Any:

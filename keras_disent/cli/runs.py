@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from keras_disent.cli.options import flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, backend_name, console, say, show, start
+from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
+from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
 
 
 @takes_a_run
@@ -26,37 +24,44 @@ def train(
     context: typer.Context,
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
     devices: Annotated[
-        str, typer.Option(help="How many share out each batch, or all. Not on PyTorch.")
+        str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
+    imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
-    runs = start(backend)
+    start(backend, imports)
+    from keras_disent.experiments import Config, Run
+    from keras_disent.experiments.store import RUN, Store
+
     number = _devices(devices)
-    if resume:
-        config = runs.Config.read(out)
-        given = sorted(set(typed(context)) - {"out", "resume", "backend", "steps", "devices"})
-        if given:
-            raise ValueError(
-                "--resume goes on with the run's own configuration; only --steps may be given "
-                f"anew. Got {', '.join(flag(name) for name in given)}."
-            )
-        if "steps" in typed(context):
-            config = dataclasses.replace(config, steps=run["steps"])
+    if resume and not Store(RUN, out).interrupted():
+        opened = _resumed(Run.open(out), run, typed(context))
     else:
-        config = runs.Config(**run)
-    names = []
-    if not resume or number != 1:  # whatever is wrong with it is said before a file is written
-        with runs.parallel.devices(number) as names:
-            config.build(config.load_data())
-    if not resume:
-        runs.prepare(config, out)
-    elif "steps" in typed(context):
-        runs.write(out / runs.CONFIG, config.to_json())
-    _train(runs, config, out, "Go on with --resume.", number, names)
-    _evaluate(runs, out)
+        opened = Run.create(Config(**run), out, devices=number)
+    _train(opened, "To resume it, add --resume.", number)
+    _evaluate(opened)
+
+
+def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
+    """Return a run, extended to the steps that were given, if the other options are its own."""
+    from keras_disent.experiments import Config
+
+    names = [name for name in fields_of(options) if name in run]
+    stored = opened.config.as_dict()
+    given = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
+    asked = given.absolute().as_dict()
+    for name in names:
+        if name != "steps" and asked[name] != stored[name]:
+            raise ValueError(
+                f"--resume continues a run with its own configuration; only --steps may differ. "
+                f"{flag(name)} is {stored[name]!r} there, {asked[name]!r} here."
+            )
+    if "steps" in names:
+        opened.extend(run["steps"])
+    return opened
 
 
 def evaluate(
@@ -69,24 +74,30 @@ def evaluate(
     interval: Annotated[
         float | None, typer.Option(help="Confidence level of bootstrap intervals, such as 0.95.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Score the model of a run; print a table and write scores.json."""
-    runs = start(backend)
+    start(backend, imports)
+    from keras_disent.experiments import Run
+
     names = None if metrics is None else listed(metrics)
-    _evaluate(runs, run, names, n_samples=samples, seed=seed, interval=interval)
+    _evaluate(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
 
 
 def traverse(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     image: Annotated[int, typer.Option(help="Which example image to change.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Picture. Default: RUN/traversal.png.")] = None,
+    imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Draw what each latent of a run's model does."""
-    runs = start(backend)
-    say(f"Wrote {runs.traverse(run, out, image)}")
+    start(backend, imports)
+    from keras_disent.experiments import Run
+
+    say(f"Wrote {Run.open(run).traverse(out, image)}")
 
 
 def demo(
@@ -98,19 +109,15 @@ def demo(
     backend: Backend = None,
 ) -> None:
     """Train beta-TCVAE and a plain VAE on squares of many sizes and places; compare them."""
-    runs = start(backend)
+    start(backend)
     from keras_disent import demo as demonstration
 
-    for folder, config in demonstration.configs(out, steps, seed).items():
-        if not (folder / runs.CONFIG).exists():
-            runs.prepare(config, folder)
-        elif runs.Config.read(folder) != config:
-            raise ValueError(f"{str(folder)!r} holds another run. Choose another --out.")
-    for folder, config in demonstration.configs(out, steps, seed).items():
-        _train(runs, config, folder, "Call it again to go on.")
-        _evaluate(runs, folder, table=False)
-    show(demonstration.table(out, steps, seed), "Scores")
-    say(f"Look at {demonstration.picture(out, steps, seed)}")
+    runs = demonstration.runs(out, steps, seed)
+    for run in runs:
+        _train(run, "Run the same command to resume.")
+        _evaluate(run, table=False)
+    show(demonstration.table(runs), "Scores")
+    say(f"Look at {demonstration.picture(out, runs)}")
 
 
 def _devices(text: str) -> int | str:
@@ -120,16 +127,9 @@ def _devices(text: str) -> int | str:
     return number
 
 
-def _train(
-    runs: Any,
-    config: Any,
-    folder: Path,
-    again: str,
-    devices: int | str = 1,
-    names: Sequence[str] = (),
-) -> None:
+def _train(run: Any, again: str, devices: int | str = 1) -> None:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
@@ -138,32 +138,30 @@ def _train(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    where = ", ".join([backend_name(), *names])
-    say(f"{config.model} on {config.data} -> {folder} ({where})")
+    where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
+    say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Training", total=config.steps, speed="", loss="")
+        bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
 
-        def advance(done: int, logs: Any) -> None:
+        def advance(steps: int, logs: Any) -> None:
             speed = progress.tasks[bar].speed or 0
             progress.update(
                 bar,
-                advance=done,
+                advance=steps,
                 speed=f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if speed else "",
                 loss=f"loss {logs['loss']:.1f}" if "loss" in logs else "",
             )
 
         try:
-            runs.train(config, folder, advance, devices=devices)
+            run.train(advance, devices=devices)
         except KeyboardInterrupt:
             progress.stop()
-            say(f"Stopped; the run in {folder} is saved. {again}", style="yellow")
+            say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")
             raise typer.Exit(130) from None
 
 
-def _evaluate(
-    runs: Any, folder: Path, names: Any = None, table: bool = True, **options: Any
-) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Scoring", total=None)
 
@@ -171,17 +169,20 @@ def _evaluate(
             description = f"Scoring: {done} of {total} done, last {name}"
             progress.update(bar, completed=done, total=total, description=description)
 
-        result = runs.evaluate(folder, names, progress=advance, **options)
-        picture = runs.traverse(folder)
+        result = run.evaluate(names, progress=advance, **options)
+        picture = run.traverse()
     if table:
         rows = [_row(name, entry) for name, entry in result.items()]
         heading = ("term or score", "value", "interval")[: max(map(len, rows))]
-        show([heading, *rows], f"{folder}")
+        show([heading, *rows], f"{run.folder}")
+        for name, entry in result.items():
+            if entry["value"] is None:
+                say(f"{name} has no value: {entry['error']}", style="yellow")
         say(f"Look at {picture}")
 
 
 def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
-    value = f"{float(entry['value']):.4g}"
+    value = "" if entry["value"] is None else f"{entry['value']:.4g}"
     if "interval" not in entry:
         return name, value
     low, high = entry["interval"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -12,25 +12,32 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
+console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
 BACKENDS = ("tensorflow", "jax", "torch")
 
 Backend = Annotated[
     str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
 ]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option("--import", help="Module that registers custom methods; may come several times."),
+]
 
 
-def start(backend: str | None) -> Any:
-    """Choose the backend, then import what needs Keras; return `keras_disent.runs`."""
+def start(backend: str | None, imports: Iterable[str] | None = None) -> None:
+    """Choose the backend, then import what needs Keras, and modules of custom methods."""
     if backend is not None:
         if backend not in BACKENDS:
-            raise ValueError(f"No backend {backend!r} here. Choose from: {', '.join(BACKENDS)}.")
+            raise ValueError(f"Unknown backend {backend!r}. Choose from: {', '.join(BACKENDS)}.")
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
     with console.status("Starting Keras"), quiet():
-        from keras_disent import runs
-    return runs
+        from keras_disent.experiments import run  # noqa: F401
+    if imports:
+        from keras_disent.experiments.custom import import_modules
+
+        import_modules(imports)
 
 
 @contextmanager

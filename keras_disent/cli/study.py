@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_disent.cli.start import Backend, backend_name, console, quiet, say, show, start
-from keras_disent.threads import variables
+from keras_disent.cli.start import Backend, Imports, backend_name, console, quiet, say, show, start
 
 app = typer.Typer(help="Do many runs, as one small file says, and collect their scores.")
+Folder = Annotated[Path, typer.Argument(help="Study folder.")]
 
 
 @app.callback()
@@ -23,30 +23,47 @@ def study() -> None:
 @app.command()
 def run(
     file: Annotated[Path, typer.Argument(help="TOML: models, grids, data, seeds, metrics.")],
-    out: Annotated[Path, typer.Option(help="Study folder, new or of this study: it goes on.")],
+    out: Annotated[Path, typer.Option(help="Study folder, new or of this study, to resume it.")],
     jobs: Annotated[
         int | None, typer.Option(help="Runs at a time. Default: one for each processor.")
     ] = None,
-    engine: Annotated[
+    executor: Annotated[
         str, typer.Option(help="local, or the running cluster of ray or dask.")
     ] = "local",
-    half: Annotated[
-        str, typer.Option(help="Only a part of the runs: 1/2 is the first half of them.")
+    shard: Annotated[
+        str,
+        typer.Option(help="Only one shard of the runs, such as 1/2, or $SLURM_ARRAY_TASK_ID/$N."),
     ] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
-    threads: Annotated[int, typer.Option(help="Of each process.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="Do more than 100,000 runs.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
+    imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Do the runs of a study that are not done yet; write results.parquet and results.csv."""
-    chosen = _part(half)
-    os.environ.update(variables(threads))  # with one job, the runs are trained in this process
-    start(backend)
+    number = _shard(shard)
     with quiet():
-        from keras_disent import studies
-    plan = studies.Plan.read(file)
-    say(f"{len(plan.runs)} runs of {file} -> {out} ({backend_name()})")
+        from keras_disent.experiments.threads import thread_limit_env
+    os.environ.update(thread_limit_env(threads))  # with one job, runs are trained in this process
+    start(backend, imports)
+    from keras_disent.experiments import Plan, Study
+
+    plan = Plan.read(file, imports=tuple(imports or ()), large=yes)
+    say(f"{len(plan.runs):,} runs of {file} -> {out} ({backend_name()})")
+    opened = Study.create(plan, out)
+    options = {"n_jobs": jobs, "executor": executor, "threads": threads, "retry": retry}
+    try:
+        table = work(opened, shard=number, **options)
+    finally:
+        if opened.store.exists():
+            _show(Study.open(out))
+    say(f"{len(table)} scores of {table['run'].nunique()} runs: {_table(opened)}")
+
+
+def work(study: Any, **options: Any) -> Any:
+    """Do the runs of a study behind a progress bar; return the table of results."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
@@ -56,94 +73,76 @@ def run(
         bar = progress.add_task("Starting", total=1.0, left="")
 
         def changed(status: Any) -> None:
-            left = "" if status.left is None else f"{_time(status.left)} left"
-            progress.update(bar, description=counts(status), completed=status.share, left=left)
+            left = "" if status.remaining is None else f"{_time(status.remaining)} left"
+            progress.update(bar, description=str(status), completed=status.share, left=left)
 
         try:
-            table = studies.run(
-                plan,
-                out,
-                jobs=jobs,
-                engine=engine,
-                threads=threads,
-                half=chosen,
-                retry=retry,
-                changed=changed,
-            )
+            return study.run(on_status=changed, **options)
         except KeyboardInterrupt:
             progress.stop()
             say(
-                f"Stopped; what is finished is in {_table(out) or out}. Call it again to go on.",
+                f"Interrupted. Results so far are in {_table(study) or study.folder}. Run the same "
+                "command to resume.",
                 style="yellow",
             )
             raise typer.Exit(130) from None
-    _show(studies, plan, out)
-    say(f"{len(table)} scores of {table['run'].nunique()} runs: {_table(out)}")
 
 
 @app.command()
-def status(
-    folder: Annotated[Path, typer.Argument(help="Study folder.")], backend: Backend = None
-) -> None:
-    """Tell how far the runs of a study are, and what went wrong."""
-    start(backend)
-    with quiet():
-        from keras_disent import studies
-    _show(studies, studies.read(folder), folder)
-    if table := _table(folder):
+def status(folder: Folder) -> None:
+    """Show how far the runs of a study are, and what went wrong."""
+    from keras_disent.experiments.study import Study
+
+    opened = Study.open(folder)
+    _show(opened)
+    if table := _table(opened):
         say(f"Scores, as of the last end of `study run`: {table}")
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Study folder.")],
+    folder: Folder,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. Default: FOLDER.")] = None,
     score: Annotated[
         str | None, typer.Option(help="Metric that stands for all. Default: mig, if it is there.")
     ] = None,
-    images: Annotated[int, typer.Option(help="How many are encoded to compare seeds.")] = 1000,
-    backend: Backend = None,
+    images: Annotated[
+        int, typer.Option(help="Number of images whose codes compare seeds, at most 1000.")
+    ] = 1000,
 ) -> None:
     """Write report.html, one page with all figures, and report.json, the same numbers."""
-    start(backend)
-    with quiet():
-        from keras_disent import studies
-    made = studies.report(folder, out, score=score, images=images)
-    for sentence in made.findings:
+    from keras_disent.experiments.report import report as write
+    from keras_disent.experiments.study import Study
+
+    written = write(Study.open(folder), out, score=score, images=images)
+    for sentence in written.findings:
         say(f"- {sentence}")
-    say(f"Look at {made.html}; the numbers are in {made.json}")
+    say(f"Look at {written.html}; the numbers are in {written.json}")
 
 
-def counts(status: Any) -> str:
-    """Return how many runs are in which state, in words."""
-    states = ("done", "failed", "running", "waiting")
-    found = {state: status.count(state) for state in states}
-    return ", ".join(f"{n} {state}" for state, n in found.items() if n or state == "done")
+def _show(study: Any) -> None:
+    from keras_disent.experiments.study import STATES
 
-
-def _show(studies: Any, plan: Any, folder: Path) -> None:
-    found = studies.Watch(folder, plan.runs).status()
-    of_label: dict[str, list[str]] = {}
-    for run in plan.runs:
-        of_label.setdefault(run.label, []).append(found.states[run.name])
-    states = ("done", "failed", "running", "waiting")
-    rows = [(label, *(str(s.count(n) or "") for n in states)) for label, s in of_label.items()]
-    show([("runs", *states), *rows], str(folder))
-    say(counts(found))
-    for name, message in studies.failures(folder, plan.runs).items():
+    status, of_label = study.status(), dict[str, list[str]]()
+    for run in study.runs:
+        of_label.setdefault(run.label, []).append(status.states[run.name])
+    rows = [(label, *(str(s.count(n) or "") for n in STATES)) for label, s in of_label.items()]
+    show([("runs", *STATES), *rows], str(study.folder))
+    say(str(status))
+    for name, message in study.failures().items():
         say(f"{name} failed: {message.splitlines()[0]}", style="red")
 
 
-def _table(folder: Path) -> str:
-    path = folder / "results.parquet"
+def _table(study: Any) -> str:
+    path = study.folder / "results.parquet"
     return f"{path} and .csv" if path.exists() else ""
 
 
-def _part(text: str) -> tuple[int, int]:
-    number, slash, parts = text.partition("/")
-    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-        raise ValueError(f"--half is 1/2 or 2/2, or a part of more. Got {text!r}.")
-    return int(number), int(parts)
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, n = text.partition("/")
+    if not (slash and number.isdecimal() and n.isdecimal() and 1 <= int(number) <= int(n)):
+        raise ValueError(f"--shard is 1/2 or 2/2, or one of more shards. Got {text!r}.")
+    return int(number), int(n)
 
 
 def _time(seconds: float) -> str:

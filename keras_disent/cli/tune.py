@@ -12,21 +12,21 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from keras_disent.cli.options import takes_a_run, value
-from keras_disent.cli.start import Backend, backend_name, console, quiet, say, start
+from keras_disent.cli.start import Backend, Imports, backend_name, console, quiet, say, start
 
 
 @takes_a_run
 def tune(
     run: dict[str, Any],
-    out: Annotated[Path, typer.Option(help="Search folder, new or of this search: it goes on.")],
+    out: Annotated[Path, typer.Option(help="Study folder, new or of this search, to resume it.")],
     objective: Annotated[
         str,
         typer.Option(
             help="What is made better: a score (mig), a term (loss, -reconstruction), udr; "
-            "with @NATS at a reconstruction of at most so much."
+            "with @NATS at a reconstruction of at most that many nats."
         ),
     ] = "mig",
-    trials: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    trials: Annotated[int, typer.Option(help="Maximum number of trials.")] = 20,
     tuner: Annotated[str, typer.Option(help="random, bayesian, hyperband or grid.")] = "random",
     range_: Annotated[
         list[str] | None,
@@ -37,45 +37,52 @@ def tune(
         ),
     ] = None,
     executions: Annotated[int, typer.Option(help="Runs of a trial, each with its seed.")] = 1,
-    patience: Annotated[
-        float, typer.Option(help="Of a chief: seconds until a silent worker counts as lost.")
-    ] = 60.0,
+    jobs: Annotated[int, typer.Option(help="Trials at a time.")] = 1,
+    executor: Annotated[
+        str, typer.Option(help="local, or the running cluster of ray or dask.")
+    ] = "local",
+    threads: Annotated[int, typer.Option(help="Threads of each process, with several jobs.")] = 1,
+    imports: Imports = None,
     backend: Backend = None,
 ) -> None:
-    """Search for good hyperparameters; table, picture, and the best model as a run folder."""
-    runs = start(backend)
+    """Search for good hyperparameters: a study with a table and a picture of its trials."""
+    start(backend, imports)
     with console.status("Starting KerasTuner"), quiet():
-        from keras_disent import tuning
-    from keras_disent.tuning import results, sharing
+        from keras_disent.experiments import Config, Search, Study
 
-    search = tuning.Search(
-        runs.Config(**run),
+    search = Search(
+        Config(**run),
         objective,
         ranges(range_),
         trials=trials,
         tuner=tuner,
         executions=executions,
+        imports=tuple(imports or ()),
     )
-    part = sharing.role()
+    study = Study.create(search, out)
     say(f"{run['model']} on {run['data']} -> {out} ({backend_name()})")
-    if part == "worker":
-        say("A worker: its trials are shown by the chief.")
-        search.run(out, patience=patience)
-        return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        shown = _Shown(search, live)
+        shown = _Shown(study, search, live)
         try:
-            found = search.run(out, shown.rows, shown.steps, patience=patience)
+            study.run(n_jobs=jobs, executor=executor, threads=threads, on_status=shown.update)
         except KeyboardInterrupt:
             live.stop()
-            say(f"Stopped; the trials in {out} are saved. Call it again to go on.", style="yellow")
+            say(
+                f"Interrupted. The trials in {out} are saved. Run the same command to resume.",
+                style="yellow",
+            )
             raise typer.Exit(130) from None
-    console.print(table(found.rows, search.objective))
-    best = found.best
+    from keras_disent.experiments import trials as of_search
+
+    found, goal = study.trials(), search.goal
+    console.print(table(found, search.objective))
+    best = of_search.best(found, goal.higher)
     if best is not None:
-        chosen = ", ".join(f"{name} {_text(v)}" for name, v in best.values.items())
-        say(f"Best: trial {best.number}, {chosen}: {search.objective} {_text(best.score)}")
-    say(f"Look at {out / results.PICTURE}; its model is in {out / results.BEST}")
+        values = ", ".join(f"{name} {_text(v)}" for name, v in best.values.items())
+        say(f"Best: trial {best.number}, {values}: {search.objective} {_text(best.score)}")
+        ahead = max if goal.higher else min
+        run_of = best.runs[best.scores.index(ahead(best.scores))]
+        say(f"Look at {out / of_search.PICTURE}; its model is in {study.place(run_of)}")
 
 
 def ranges(texts: list[str] | None) -> dict[str, Any] | None:
@@ -102,29 +109,28 @@ def ranges(texts: list[str] | None) -> dict[str, Any] | None:
     return found
 
 
-def table(rows: list[Any], score: str) -> Table:
+def table(trials: list[Any], score: str) -> Table:
     """Return one row for each trial; the columns are those that `trials.csv` has."""
     shown = Table(title="Trials", title_justify="left")
-    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    names = list(dict.fromkeys(name for trial in trials for name in trial.values))
     for heading in ("trial", *names, score, "reconstruction", "time"):
         shown.add_column(heading, justify="right")
     shown.add_column("", max_width=60)
-    for row in rows:
-        cells = [str(row.number), *(_text(row.values.get(name)) for name in names)]
-        time = "" if row.seconds is None else f"{row.seconds:.0f} s"
-        cells += [_text(row.score), _text(row.reconstruction), time]
-        shown.add_row(*cells, row.message or (row.status if row.status != "done" else ""))
+    for trial in trials:
+        cells = [str(trial.number), *(_text(trial.values.get(name)) for name in names)]
+        time = "" if trial.seconds is None else f"{trial.seconds:.0f} s"
+        cells += [_text(trial.score), _text(trial.reconstruction), time]
+        shown.add_row(*cells, trial.error or (trial.status if trial.status != "done" else ""))
     return shown
 
 
 class _Shown:
-    """The live table with a bar below it that says how much time is left."""
+    """The live table with a bar below it that says how much time remains."""
 
-    def __init__(self, search: Any, live: Live):
-        self.search, self.live = search, live
-        self.each = search.config.steps * search.executions
+    def __init__(self, study: Any, search: Any, live: Live):
+        self.study, self.search, self.live = study, search, live
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
@@ -132,23 +138,15 @@ class _Shown:
             TimeRemainingColumn(elapsed_when_finished=False),
             console=console,
         )
-        self.bar = self.progress.add_task("Searching", total=search.trials * self.each)
-        self.within = 0.0  # steps of the trial under way
-        self.ended = 0
+        self.bar = self.progress.add_task("Searching", total=search.trials)
 
-    def rows(self, rows: list[Any]) -> None:
-        ended = sum(row.status in ("done", "failed") for row in rows)
-        if ended != self.ended:
-            self.ended, self.within = ended, 0.0
+    def update(self, status: Any) -> None:
+        trials = self.study.trials()
+        ended = sum(trial.status != "running" for trial in trials)
+        done = status.share * len(trials)
         description = f"{ended} of {self.search.trials} trials"
-        done = min(self.within, self.each) + ended * self.each
         self.progress.update(self.bar, description=description, completed=done)
-        self.live.update(Group(table(rows, self.search.objective), self.progress))
-
-    def steps(self, n: int) -> None:
-        self.within += n
-        done = min(self.within, self.each) + self.ended * self.each
-        self.progress.update(self.bar, completed=done)
+        self.live.update(Group(table(trials, self.search.objective), self.progress))
 
 
 def _text(value: Any) -> str:

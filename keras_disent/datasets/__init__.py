@@ -2,6 +2,7 @@
 
 from keras_disent.datasets.arrays import ImageGrid, Images, LabeledImages, labeled
 from keras_disent.datasets.catalog import DATASETS, load
+from keras_disent.datasets.examples import example_images, example_indices
 from keras_disent.datasets.file import open_file
 from keras_disent.datasets.folder import open_folder
 from keras_disent.datasets.ground_truth import GroundTruth
@@ -50,6 +51,8 @@ __all__ = [
     "SmallNORB",
     "Sprites",
     "contact_sheet",
+    "example_images",
+    "example_indices",
     "from_tfds",
     "labeled",
     "load",

@@ -17,27 +17,31 @@ Endpoints take any number n of images. They return images as float32 in [0, 1], 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import filelock
 import keras
 
+from keras_disent._utils.files import locked
 from keras_disent._utils.registry import lookup
 from keras_disent.artifact import CARD, read_card
-from keras_disent.configuration import Config
 from keras_disent.export import with_tensorflow, with_torch
 from keras_disent.export.card import card
 from keras_disent.export.elsewhere import write_elsewhere
 from keras_disent.export.endpoints import IMAGES, Array, Endpoint, endpoints
 from keras_disent.export.precision import in_single_precision
 
-__all__ = ["FORMATS", "Array", "Endpoint", "Format", "endpoints", "model", "read_card", "run"]
+__all__ = ["FORMATS", "Array", "Endpoint", "Format", "check", "endpoints", "model", "read_card"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,62 +120,52 @@ def model(
     _check_packages(name, format_)
     _check_target(path)
     model = in_single_precision(model)
-    model_endpoints = endpoints(model, images)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    offered = endpoints(model, images)
     try:
-        partial.mkdir(parents=True)
-    except OSError as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _partial(path) as partial:
+            if keras.backend.backend() == wanted.backend:
+                described = card(model, offered, format, run, scores)
+                wanted.write(offered, model, partial, described)
+                (partial / CARD).write_text(json.dumps(described, indent=2) + "\n")
+            else:
+                options = {"images": images, "run": run, "scores": scores}
+                write_elsewhere(model, partial, format, wanted.backend, options)
+    except PermissionError as error:
         raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None
-    try:
-        if keras.backend.backend() == format_.backend:
-            model_card = card(model, model_endpoints, name, run, scores)
-            format_.write(model_endpoints, model, partial, model_card)
-            (partial / CARD).write_text(json.dumps(model_card, indent=2) + "\n")
-        else:
-            options = {"images": images, "run": run, "scores": scores}
-            write_elsewhere(model, partial, name, format_.backend, options)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return path
 
 
-def run(
-    folder: str | Path, path: str | Path, format: str = "saved_model", *, images: str = "float32"
-) -> Path:
-    """Export the model of a finished run, with its configuration and scores in the card.
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside a path; rename it to the path if all went well.
 
-    Args:
-        folder: Run folder.
-        path, format, images: As `model`.
+    Such folders that a killed process has left are deleted.
+    """
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(part|lock)")
+    for left in [p for p in path.parent.iterdir() if name.fullmatch(p.name)]:
+        if not locked(left.with_suffix(".lock")):
+            shutil.rmtree(left.with_suffix(".part"), ignore_errors=True)
+            left.with_suffix(".lock").unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with filelock.FileLock(partial.with_suffix(".lock")):
+        try:
+            partial.mkdir()
+            yield partial
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def check(path: str | Path, format: str) -> None:
+    """Check that a model can be written to a path in a format.
 
     Raises:
-        ValueError: As `model`, and if the run is not finished.
-        ImportError: As `model`.
+        ValueError: For an unknown format, or a path that exists or cannot be written.
     """
-    from keras_disent import runs
-
-    folder = Path(folder)
-    config = Config.read(folder)
     _format(format)
     _check_target(Path(path))
-    if not (folder / runs.MODEL).exists():
-        raise ValueError(f"The run in {str(folder)!r} has no {runs.MODEL} yet: train it first.")
-    trained = runs.load_model(folder)
-    if trained.steps_taken() < config.steps:
-        raise ValueError(
-            f"The run in {str(folder)!r} has taken {trained.steps_taken():,} of {config.steps:,} "
-            "steps. Finish it with `train --resume`, or export `load_model(folder)` from Python."
-        )
-    scores = folder / runs.SCORES
-    return model(
-        trained,
-        path,
-        format,
-        images=images,
-        run=json.loads(config.to_json()),
-        scores=json.loads(scores.read_text()) if scores.exists() else None,
-    )
 
 
 def _format(name: str) -> tuple[str, Format]:

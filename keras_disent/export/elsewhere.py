@@ -88,7 +88,7 @@ def _script(backend: str) -> str:
 
 def _main(request: dict[str, Any]) -> None:
     from keras_disent import export
-    from keras_disent.runs import load_model
+    from keras_disent.models.saving import load_model
 
     if request["script"]:
         spawn.import_main_path(request["script"])

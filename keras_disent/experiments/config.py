@@ -1,0 +1,249 @@
+"""Configuration of a run: model, data, steps, seed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import json
+import math
+import numbers
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_disent import datasets, metrics, models
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.registry import lookup
+from keras_disent.engine import schedules
+from keras_disent.engine.inputs import check_batches
+from keras_disent.experiments.custom import find_class
+from keras_disent.layers import networks
+from keras_disent.models.image_model import ImageModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Configuration of a run.
+
+    Attributes:
+        model: name in `MODELS`, or "module:Class" for a custom method.
+        data: name in `DATASETS`, a folder of images, or a file of them.
+        data_dir: folder of the files of published data sets; None means KERAS_DISENT_DATA.
+        subset: of a ground-truth set: `{factor: steps to keep}`.
+        correlate: of a ground-truth set: `{"factor,factor": sigma}`; see `GroundTruth.correlated`.
+        image_size, channels: what the images are changed to; None leaves them as they are.
+        steps: training steps in all.
+        epoch_steps: steps between checkpoints, lines of the history and pictures.
+        batch_size: images of one step; None means 64 for each player's turn.
+        seed: of weights, noise and data order.
+        changed: for models that learn from pairs: factors in which the two images differ, or
+            "random".
+        learning_rate: of the model's (not the discriminator's) optimizer; None means its own.
+        latent_dim, likelihood: as the model's.
+        network, width: name of encoder and decoder, and what multiplies their sizes.
+        options: other arguments of the model, such as `{"beta": 4.0}`; a schedule as it is stored,
+            or as its call in words, `"Linear(0, 4, steps=1000)"`.
+        metrics: names in `METRICS`, for the scores at the end.
+    """
+
+    model: str = "factor_vae"
+    data: str = "sprites"
+    data_dir: str | None = None
+    subset: dict[str, list] | None = None
+    correlate: dict[str, float] | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    steps: int = 20_000
+    epoch_steps: int = 1_000
+    batch_size: int | None = None
+    seed: int = 0
+    changed: int | str = 1
+    learning_rate: float | None = None
+    latent_dim: int = 10
+    likelihood: str = "bernoulli"
+    network: str = "conv"
+    width: float = 1.0
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: tuple[str, ...] = ("mig", "factor_vae_score")
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        model_class(self.model)
+        lookup(self.network, networks.ENCODERS, "network")
+        for name in self.metrics:
+            lookup(name, metrics.METRICS, "metric")
+        for names in self.correlate or {}:
+            _pair(names)
+        for name in ("steps", "epoch_steps", "latent_dim"):
+            check_integer(name, getattr(self, name), at_least=1)
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size, at_least=1)
+        check_integer("seed", self.seed, at_least=0)
+        if self.changed != "random":
+            if not isinstance(self.changed, int):
+                raise ValueError(f"`changed` is a number or 'random'. Got {self.changed!r}.")
+            check_integer("changed", self.changed, at_least=1)
+        for name in ("learning_rate", "width"):
+            value = getattr(self, name)
+            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < math.inf):
+                raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
+        read = {name: schedules.parse(value) for name, value in self.options.items()}
+        object.__setattr__(self, "options", read)
+
+    def load_data(self) -> Any:
+        """Return the data set."""
+        return datasets.load(
+            self.data,
+            data_dir=self.data_dir,
+            image_size=self.image_size,
+            channels=self.channels,
+            subset=self.subset,
+            correlate={_pair(names): sigma for names, sigma in (self.correlate or {}).items()},
+        )
+
+    def build(self, data: Any) -> Any:
+        """Return the model, compiled.
+
+        Raises:
+            ValueError: if the model does not take the options or the batches, or the metrics
+                cannot be computed on the data.
+        """
+        metrics.check(metrics.applicable(self.metrics, data), data, self.latent_dim)
+        cls = model_class(self.model)
+        options = copy.deepcopy(self.options)  # Keras takes apart what it deserializes
+        for name in options:
+            lookup(name, options_of(cls), f"option of {cls.__name__}")
+        if "concepts" in options_of(cls) and hasattr(data, "concept_names"):
+            options.setdefault("concepts", data.concept_names)
+        if options.get("estimator") == "mss":
+            options.setdefault("dataset_size", len(data))
+        try:
+            model = cls.with_networks(
+                data.image_shape,
+                self.latent_dim,
+                self.network,
+                self.width,
+                likelihood=self.likelihood,
+                seed=self.seed,
+                **options,
+            )
+        except TypeError as error:
+            raise ValueError(f"{cls.__name__} does not take these options: {error}") from None
+        model.compile(model.default_optimizer(self.learning_rate))
+        check_batches(model, self.batches(model, data), None, training=True, name="data")
+        return model
+
+    def batches(self, model: Any, data: Any, evaluation: bool = False) -> Any:
+        """Return the stream of training batches, or 64 other draws for `evaluation`."""
+        size = self.batch_size or 64 * (1 if evaluation else len(model.players))
+        seed, steps = (self.seed + 1_000_003, 64) if evaluation else (self.seed, self.epoch_steps)
+        if model.pairs:
+            changed = None if self.changed == "random" else int(self.changed)
+            pairs = datasets.ChangedPairs(data, changed, labels=model.labeled)
+            return pairs.batches(size, seed=seed, steps=steps)
+        return data.batches(size, seed=seed, steps=steps, labels=model.labeled)
+
+    def absolute(self) -> Config:
+        """Return the configuration with absolute paths, which hold in any directory."""
+        data, data_dir = self.data, self.data_dir
+        if data not in datasets.DATASETS:
+            data = str(Path(data).absolute())
+        if data_dir is not None:
+            data_dir = str(Path(data_dir).absolute())
+        return dataclasses.replace(self, data=data, data_dir=data_dir)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the configuration as what JSON can hold."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        try:
+            return json.loads(json.dumps(fields, default=_plain, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"A configuration holds what JSON can hold: {error}.") from None
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any], source: str = "the configuration") -> Config:
+        """Return the configuration that `as_dict` gave.
+
+        Args:
+            stored: Its fields.
+            source: What the message calls it.
+
+        Raises:
+            ValueError: If it is not of that form; names the source.
+        """
+        try:
+            return cls(**{**stored, "metrics": tuple(stored["metrics"])})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = f"no key {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"{source} is not the configuration of a run: {reason}") from None
+
+    def _check_types(self) -> None:
+        kinds: dict[str, Any] = {
+            **dict.fromkeys(("model", "data", "likelihood", "network"), str),
+            "data_dir": (str, type(None)),
+            **dict.fromkeys(("subset", "correlate"), (Mapping, type(None))),
+            "options": Mapping,
+            "metrics": (list, tuple),
+        }
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"`{name}` has another type. Got {getattr(self, name)!r:.80}.")
+
+
+def model_class(name: Any) -> Any:
+    """Return the class of a model: a name in `MODELS`, or "module:Class".
+
+    Raises:
+        ValueError: If there is no such model.
+
+    >>> model_class("beta_vae").__name__
+    'BetaVAE'
+    """
+    if isinstance(name, str) and ":" in name:
+        found = find_class(name)
+        if not issubclass(found, ImageModel):
+            raise ValueError(f"{name!r} is no model: its class does not derive from ImageModel.")
+        return found
+    return lookup(name, models.MODELS, "model")
+
+
+def custom_objects(config: Config) -> dict[str, Any]:
+    """Return the class of a custom method by name, as `load_model` takes it."""
+    if ":" not in config.model:
+        return {}
+    cls = model_class(config.model)
+    return {cls.__name__: cls}
+
+
+def inside_data(config: Config, path: str | Path) -> bool:
+    """Return whether a path lies in the folder whose images are the data."""
+    data = Path(config.data)
+    if config.data in datasets.DATASETS or not data.is_dir():
+        return False
+    return data.resolve() in [Path(path).resolve(), *Path(path).resolve().parents]
+
+
+def _pair(names: str) -> tuple[str, str]:
+    first, comma, second = names.partition(",")
+    if not comma:
+        raise ValueError(f"`correlate` needs two factors with a comma between. Got {names!r}.")
+    return first.strip(), second.strip()
+
+
+def options_of(cls: Any) -> dict[str, None]:
+    """Return the arguments of a model's constructor that no other field of the run gives."""
+    given = {field.name for field in dataclasses.fields(Config)}
+    given |= {"self", "image_shape", "encoder", "decoder", "supervision", "config", "kwargs"}
+    own = [c for c in cls.__mro__ if issubclass(c, ImageModel)]
+    names = [name for c in own for name in inspect.signature(c.__init__).parameters]
+    return dict.fromkeys(name for name in names if name not in given)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be stored")

@@ -1,0 +1,141 @@
+"""The report of a study: one page to read, and the same numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keras_disent import __version__
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import progress_bar
+from keras_disent.experiments import table
+from keras_disent.experiments.report import (
+    agreement,
+    codes,
+    comparisons,
+    differences,
+    findings,
+    models,
+    page,
+    parts,
+    statistics,
+)
+from keras_disent.experiments.report.frames import Frame, frame
+from keras_disent.experiments.report.page import Part
+from keras_disent.experiments.store import write_text
+
+if TYPE_CHECKING:
+    from keras_disent.experiments.study import Study
+
+HTML, JSON = "report.html", "report.json"
+FORMAT = 1
+"""Version of what `report.json` looks like."""
+
+
+class Report(NamedTuple):
+    """What was written.
+
+    Attributes:
+        html, json: Paths.
+        findings: Sentences at the head of the page.
+    """
+
+    html: Path
+    json: Path
+    findings: list[str]
+
+
+def report(
+    study: Study,
+    out: str | Path | None = None,
+    *,
+    score: str | None = None,
+    images: int = codes.IMAGES,
+    n_resamples: int = 4000,
+) -> Report:
+    """Write `report.html` and `report.json` of a study, as far as its runs are done.
+
+    Args:
+        study: The study.
+        out: Folder of the report; default, that of the study.
+        score: Metric that stands for all where one is shown; default MIG, or the first of those
+            that were asked for.
+        images: Number of images whose codes compare seeds, at most 1,000; fewer are faster, and
+            less certain.
+        n_resamples: Draws for intervals; a quarter as many for shares of variance.
+
+    Raises:
+        ValueError: If no run is done, there is no such score, or a file is damaged, which it
+            names.
+        OSError: If `out` cannot be written.
+        ImportError: Without pandas or PyArrow.
+    """
+    table.needed()
+    check_integer("images", images, at_least=10)
+    check_integer("n_resamples", n_resamples, at_least=100)
+    out = study.folder if out is None else Path(out)
+    results = table.results(study)
+    frames = frame(results, score)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"Cannot write into {str(out)!r}: {error.strerror}.") from None
+    groups = {label: list(rows.index) for label, rows in frames.groups().items()}
+    several = {name for names in groups.values() if len(names) > 1 for name in names}
+    places = [study.place(run) for run in study.runs if run.name in several]
+    encoded = codes.read_codes(places, images)
+    said, sections = _parts(frames, study, results, encoded, groups, n_resamples)
+    name = study.folder.resolve().name
+    foot = f"keras-disent {__version__}. All numbers are in {JSON}."
+    page_text = page.render(f"Study {name}", said, sections, foot)
+    numbers = {
+        "format": FORMAT,
+        "made_with": {"keras_disent": __version__},
+        "score": frames.main,
+        "baseline": frames.baseline,
+        "findings": said,
+        "runs": _runs(frames),
+        **{part.key: part.data for part in sections},
+    }
+    write_text(out / JSON, json.dumps(numbers, allow_nan=False))
+    write_text(out / HTML, page_text)
+    return Report(out / HTML, out / JSON, said)
+
+
+def _parts(
+    frames: Frame,
+    study: Study,
+    results: Any,
+    encoded: dict[str, codes.Codes],
+    groups: dict[str, list[str]],
+    n_resamples: int,
+) -> tuple[list[str], list[Part]]:
+    """Return the findings and all sections, in the order of the page."""
+    ends = statistics.intervals(frames.groups(), frames.scores, n_resamples)
+    compared = comparisons.families(frames, n_resamples)
+    udr = agreement.udr(encoded, groups) if encoded else None
+    matched = agreement.matched(encoded, groups) if encoded else None
+    steps = (
+        lambda: parts.overview(study, results, frames),
+        lambda: parts.distributions(frames, ends),
+        lambda: parts.tradeoffs(frames, ends),
+        lambda: parts.agreement(frames),
+        lambda: differences.variance(frames, max(n_resamples // 4, 100)),
+        lambda: differences.compared(frames, compared),
+        lambda: models.selection(frames, udr),
+        lambda: models.traversals(frames, study),
+        lambda: models.matching(frames, matched),
+    )
+    sections = []
+    with progress_bar("Drawing") as advance:
+        for i, step in enumerate(steps):
+            sections.append(step())
+            advance(i + 1, len(steps))
+    return findings.sentences(frames, {part.key: part for part in sections}, compared), sections
+
+
+def _runs(frames: Frame) -> dict[str, list[Any]]:
+    """Return the scores of all runs by column, None where there is none."""
+    runs = frames.runs.astype(object).where(frames.runs.notna(), None)
+    return {"run": list(runs.index), **{name: list(runs[name]) for name in runs.columns}}

@@ -1,0 +1,266 @@
+"""One row for each run, and what tells runs apart: methods, and settings within a method."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from keras_disent._utils.registry import lookup
+from keras_disent.experiments import table as results
+from keras_disent.experiments.planned import read_text, text
+from keras_disent.metrics import METRICS
+from keras_disent.metrics.catalog import LABEL_FREE
+
+COST = "reconstruction"
+TERMS = (COST, "kl")
+"""Terms that mean the same for all methods; a loss does not."""
+ORDER = (
+    "mig",
+    "dci",
+    "sap",
+    "factor_vae_score",
+    "beta_vae_score",
+    "modularity",
+    "explicitness",
+    "irs",
+)
+TITLES = {
+    "active_units": "active units (latents)",
+    "beta_vae_score": "BetaVAE score (share right)",
+    "dci": "DCI disentanglement (0 to 1)",
+    "explicitness": "explicitness (0 to 1)",
+    "factor_vae_score": "FactorVAE score (share right)",
+    "fairness": "unfairness (0 to 1)",
+    "irs": "IRS (0 to 1)",
+    "kl": "KL from the prior (nats)",
+    "mcc": "MCC (0 to 1)",
+    "mig": "MIG (share of entropy)",
+    "modularity": "modularity (0 to 1)",
+    "reconstruction": "reconstruction error (nats)",
+    "sap": "SAP (0 to 1)",
+    "unsupervised": "total correlation of the codes (nats)",
+}
+"""What a score is, with its unit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A method and what it is set to, the same for all seeds.
+
+    Attributes:
+        label: as in the table of results.
+        method: the model, and what else is no number, such as "dip_vae ii".
+        values: the numbers that vary within the method, by name.
+    """
+
+    label: str
+    method: str
+    values: Mapping[str, float]
+
+    @property
+    def short(self) -> str:
+        """Its values in words, such as "beta 4"; "" if the method has one setting."""
+        return ", ".join(f"{name} {_number(value)}" for name, value in self.values.items())
+
+    @property
+    def name(self) -> str:
+        """The method and its values in words."""
+        return ", ".join(filter(None, (self.method, self.short)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """The runs of a study that are done.
+
+    Attributes:
+        runs: a pandas `DataFrame`, by name of the run: `label`, `method`, `seed`, and a column for
+            each score; numbers that are not finite are missing.
+        settings: of each label, in the order of methods, then of values.
+        metrics: names of the metrics, those that most studies report first.
+        terms: of the objective, those of `TERMS` that all runs have.
+        main: the metric that stands for all in what is shown once.
+        baseline: the method that others are compared with.
+        infinite: how many values were not finite.
+    """
+
+    runs: Any
+    settings: dict[str, Setting]
+    metrics: tuple[str, ...]
+    terms: tuple[str, ...]
+    main: str
+    baseline: str
+    infinite: int
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods, in their order."""
+        return list(dict.fromkeys(setting.method for setting in self.settings.values()))
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Metrics, then terms."""
+        return (*self.metrics, *self.terms)
+
+    @property
+    def supervised(self) -> tuple[str, ...]:
+        """The metrics that need labels."""
+        return tuple(name for name in self.metrics if name not in LABEL_FREE)
+
+    def of(self, method: str) -> list[str]:
+        """Return the labels of a method, in the order of its values."""
+        return [label for label, s in self.settings.items() if s.method == method]
+
+    def chain(self, method: str) -> bool:
+        """Return whether a method's settings are in one order: each value rises or falls."""
+        rows = [tuple(self.settings[label].values.values()) for label in self.of(method)]
+        columns = list(zip(*rows, strict=True))
+        return len(rows) > 1 and all(
+            list(c) == sorted(c) or list(c) == sorted(c, reverse=True) for c in columns
+        )
+
+    def groups(self, by: str = "label") -> dict[str, Any]:
+        """Return the rows of each label, or method, in order."""
+        found = dict(iter(self.runs.groupby(by, sort=False, observed=True)))
+        names = list(self.settings) if by == "label" else self.methods
+        return {name: found[name] for name in names if name in found}
+
+
+def higher(score: str) -> bool:
+    """Return whether a higher value of a score or term is the better one."""
+    return METRICS[score].higher if score in METRICS else False
+
+
+def title(score: str) -> str:
+    """Return what a score is, with its unit."""
+    return TITLES.get(score, f"{score.replace('_', ' ')} (score)")
+
+
+def direction(score: str) -> str:
+    """Return which values are good; "" for a KL, of which neither more nor less is."""
+    if score in TERMS and score != COST:
+        return ""
+    return "higher is better" if higher(score) else "lower is better"
+
+
+def frame(table: Any, score: str | None = None) -> Frame:
+    """Return the runs of a table of results, see `table.results`.
+
+    Args:
+        table: pandas `DataFrame`.
+        score: the metric that stands for all; default MIG, or the first there is.
+
+    Raises:
+        ValueError: if no run is done, or there is no such metric.
+    """
+    pandas = results.needed()
+    if not len(table):
+        raise ValueError("No run of the study is done: there is nothing to report.")
+    kinds = table.drop_duplicates("score").set_index("score")["kind"]
+    computed = list(kinds[kinds == "metric"].index)
+    if not computed:
+        raise ValueError("The runs of the study have no scores: its `metrics` are empty.")
+    values = table.pivot(index="run", columns="score", values="value")
+    finite = values.where(values.abs() < math.inf)
+    found = [name for name in computed if finite[name].notna().any()]
+    if not found:
+        raise ValueError(f"No run of the study has a finite score of {', '.join(computed)}.")
+    metrics = [n for n in ORDER if n in found] + sorted(n for n in found if n not in ORDER)
+    if score is not None:
+        lookup(score, dict.fromkeys(metrics), "finite score of this study")
+    terms = [name for name in TERMS if name in values and finite[name].notna().all()]
+    about = table.drop_duplicates("run").set_index("run")
+    settings = _settings(about)
+    runs = pandas.concat([about[["label", "seed"]], finite[[*metrics, *terms]]], axis=1)
+    runs.insert(1, "method", runs["label"].map(lambda label: settings[label].method))
+    order = {label: i for i, label in enumerate(settings)}
+    runs = runs.assign(_order=runs["label"].map(order)).sort_values(["_order", "seed"])
+    methods = list(dict.fromkeys(s.method for s in settings.values()))
+    given = table.groupby("score", sort=False)["value"].size()
+    infinite = int(sum(given[n] - finite[n].notna().sum() for n in [*computed, *terms]))
+    return Frame(
+        runs.drop(columns="_order"),
+        settings,
+        tuple(metrics),
+        tuple(terms),
+        score or metrics[0],
+        "vae" if "vae" in methods else methods[0],
+        infinite,
+    )
+
+
+def _settings(about: Any) -> dict[str, Setting]:
+    """Tell from the columns of the settings what is a method, and what is a strength in it."""
+    columns = [c for c in about.columns if c not in (*results.FIRST, *results.LAST)]
+    found = []
+    for model, rows in about.drop_duplicates("label").groupby("model", sort=False):
+        leaves = _leaves(rows[columns].to_dict("records"), columns)
+        names = list(dict.fromkeys(name for leaf in leaves for name in leaf))
+        varying = [n for n in names if len({str(leaf.get(n)) for leaf in leaves}) > 1]
+        numeric = [
+            n for n in varying if all(isinstance(leaf[n], float) for leaf in leaves if n in leaf)
+        ]
+        for label, leaf in zip(rows["label"], leaves, strict=True):
+            words = [str(leaf[n]) for n in varying if n not in numeric and n in leaf]
+            method = " ".join([str(model), *words])
+            found.append((label, method, {n: leaf[n] for n in numeric if n in leaf}, numeric))
+    methods = list(dict.fromkeys(method for _, method, _, _ in found))
+    kept = []
+    for label, method, values, numeric in found:  # within "dip_vae ii", fewer of them may vary
+        own = [v for _, m, v, _ in found if m == method]
+        varying = [n for n in numeric if len({v.get(n) for v in own}) > 1]
+        values = {n: values.get(n, math.nan) for n in varying}
+        kept.append(Setting(label, method, values))
+    rank = {method: i for i, method in enumerate(methods)}
+    low = -math.inf  # a value that is not given comes first
+    kept.sort(
+        key=lambda s: (rank[s.method], [low if math.isnan(v) else v for v in s.values.values()])
+    )
+    return {setting.label: setting for setting in kept}
+
+
+def _leaves(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> list[dict[str, Any]]:
+    """Return the settings of each row: numbers as floats, those of a schedule one by one.
+
+    Where the rows have different schedules, or one has a number instead, each is a word.
+    """
+    read = [{name: _read(row[name]) for name in columns} for row in rows]
+    read = [{name: value for name, value in row.items() if value is not None} for row in read]
+    mixed = {name for name in columns if len({_kind(row[name]) for row in read if name in row}) > 1}
+    found: list[dict[str, Any]] = [{} for _ in read]
+    for row, leaf in zip(read, found, strict=True):
+        for name, value in row.items():
+            if name in mixed:
+                leaf[name] = f"{name} {text(value)}"
+            elif isinstance(value, dict):
+                given = value.get("config", value).items()
+                leaf.update({f"{name} {key}": _plain(part) for key, part in given})
+            else:
+                leaf[name] = _plain(value)
+    return found
+
+
+def _read(value: Any) -> Any:
+    """Return a setting as it was before it was written into the table; None if it has none."""
+    if isinstance(value, str):
+        return read_text(value)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _kind(value: Any) -> Any:
+    """Return what values have in common that differ in numbers alone; None for what is no table."""
+    if not isinstance(value, dict):
+        return None
+    return value.get("class_name"), tuple(value.get("config", value))
+
+
+def _plain(value: Any) -> float | str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value if isinstance(value, str) else json.dumps(value)
+    return float(value)
+
+
+def _number(value: float) -> str:
+    return "default" if math.isnan(value) else f"{value:g}"

@@ -1,0 +1,486 @@
+"""A run: one training with its folder, which holds configuration, checkpoint, history and scores.
+
+A run that is killed at any moment goes on bit-exactly: weights, optimizers, seeds and step are in
+`model.keras`, and the images of a step depend on the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_disent import callbacks, datasets, export, metrics, plots
+from keras_disent._utils.files import unfinished
+from keras_disent.datasets.catalog import check_name
+from keras_disent.datasets.folder import LABELS, SUFFIXES
+from keras_disent.engine import parallel
+from keras_disent.experiments import training
+from keras_disent.experiments.config import Config, custom_objects, inside_data
+from keras_disent.experiments.progress import SCORES, Progress
+from keras_disent.experiments.store import RUN, Store, read_json, write_json
+from keras_disent.experiments.table import read_scores
+from keras_disent.models.saving import FILE as MODEL
+from keras_disent.models.saving import load_model
+
+HISTORY, PICTURES = "history.csv", "traversals"
+SAMPLE = 64
+"""Images that stand for a data set in its digest."""
+
+OnSteps = Callable[[int, Mapping[str, float]], object]
+
+
+class Run:
+    """One training with its folder; `Run.create` and `Run.open` make it.
+
+    Attributes:
+        folder: Path of the folder.
+        config: Its `Config`.
+
+    >>> import tempfile
+    >>> config = Config(model="vae", subset={"shape": [0]}, image_size=32, network="mlp",
+    ...                 width=0.02, steps=2, metrics=())
+    >>> run = Run.create(config, Path(tempfile.mkdtemp()) / "run")
+    >>> run.train().steps_taken()
+    2
+    """
+
+    def __init__(self, store: Store, config: Config):
+        self.store, self.folder, self.config = store, store.folder, config
+        self._model: Any = None
+
+    @classmethod
+    def create(cls, config: Config, folder: str | Path, *, devices: int | str = 1) -> Run:
+        """Make the folder of a new run, after building its model on its data.
+
+        Args:
+            config: Configuration; paths in it become absolute.
+            folder: New or empty folder.
+            devices: Number of devices that will train it, or "all".
+
+        Raises:
+            ValueError: If the folder is in use, lies within the data, or cannot be written, or
+                the data or the model do not take the configuration. Nothing is written then.
+        """
+        store = Store(RUN, folder)
+        store.check_new()
+        check_name(config.data)
+        run = cls(store, config.absolute())
+        run._check_outside(store.folder)
+        with parallel.devices(devices):
+            model = run.config.build(run.data)
+        if devices == 1:
+            run._model = model
+        store.create(run.config.as_dict(), keras.backend.backend())
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open the folder of a run.
+
+        Raises:
+            ValueError: If it holds none, its configuration is damaged, or of another version.
+        """
+        return cls.from_store(Store(RUN, folder))
+
+    @classmethod
+    def from_store(cls, store: Store) -> Run:
+        """Open a run whose folder may be locked by `store`."""
+        return cls(store, Config.from_dict(store.definition(), repr(str(store.path))))
+
+    @functools.cached_property
+    def data(self) -> Any:
+        """The data set, loaded once."""
+        return self.config.load_data()
+
+    @property
+    def model(self) -> Any:
+        """The model, of the checkpoint if there is one, loaded once."""
+        if self._model is None:
+            if self._checkpoint.exists():
+                self._model = load_model(self._checkpoint, custom_objects(self.config))
+            else:
+                self._model = self.config.build(self.data)
+        return self._model
+
+    def train(
+        self, on_steps: OnSteps | None = None, *, pictures: bool = True, devices: int | str = 1
+    ) -> Any:
+        """Train up to `config.steps`, from the checkpoint if there is one.
+
+        Args:
+            on_steps: Called with a number of steps done and the logs.
+            pictures: Whether latent traversals are drawn at each checkpoint.
+            devices: Number of devices, or "all". It is not part of the run, which can be resumed
+                with any other number.
+
+        Returns:
+            the model.
+
+        Raises:
+            ValueError: If the checkpoint is of other data, settings or another backend, a file is
+                damaged, or the devices cannot share out a batch; nothing is changed.
+            LockedError: If another process works on the run.
+            FloatingPointError: If the loss or the weights are not finite; the last good checkpoint
+                is kept.
+            KeyboardInterrupt: After Ctrl-C, when the step under way is done and all is saved.
+        """
+        with parallel.devices(devices), self.store.lock():
+            if devices != 1:
+                self._model = None
+            try:
+                self._check()
+                self._train(on_steps or (lambda steps, logs: None), pictures)
+            except BaseException:
+                self._model = None  # it is ahead of the checkpoint
+                raise
+            model = self._model
+            if devices != 1:
+                self._model = None  # other methods work on one device
+        return model
+
+    def extend(self, steps: int) -> None:
+        """Change the number of steps in all, if the run can be resumed.
+
+        Raises:
+            ValueError: As `train`, or if more steps have been taken; nothing is changed.
+        """
+        config = dataclasses.replace(self.config, steps=steps)
+        with self.store.lock():
+            self._check()
+            taken = self.model.steps_taken()
+            if steps < taken:
+                raise ValueError(
+                    f"`steps` is at least the number of steps taken, {taken:,}. Got {steps:,}."
+                )
+            if config != self.config:
+                self.store.define(config.as_dict(), self.store.backend())
+        self.config = config
+
+    def evaluate(
+        self,
+        names: Any = None,
+        *,
+        n_samples: int = 10_000,
+        seed: int = 0,
+        interval: float | None = None,
+        progress: Callable[[str, int, int], object] | None = None,
+    ) -> dict[str, Any]:
+        """Score the model, write `scores.json`, and return what it holds.
+
+        Besides the metrics it has the terms of the objective on 64 batches: other draws of the
+        same data set, whose images may have been trained on.
+
+        Args:
+            names: As `metrics.evaluate`; default, those of the configuration that the data have
+                labels for, or else those that need none.
+            n_samples, seed, interval, progress: As `metrics.evaluate`.
+
+        Returns:
+            `{name: {"value": float, "settings": {...}}}`. A score that is not a finite number is
+            None, with the reason as `error`.
+
+        Raises:
+            ValueError: As `metrics.evaluate`, or if the run has no checkpoint; nothing is written.
+        """
+        if names is None:
+            names = metrics.applicable(self.config.metrics, self.data)
+        if names not in ("standard", "all"):  # of these, what cannot be computed is left out
+            metrics.check(names, self.data)
+        with self.store.lock():
+            model = self._trained()
+            result = terms(model, self.config, self.data)
+            scores = metrics.evaluate(
+                model,
+                self.data,
+                names,
+                n_samples=n_samples,
+                seed=seed,
+                interval=interval,
+                progress=progress,
+            )
+            result = finite(result | scores.as_dict())
+            write_json(self.folder / SCORES, result)
+        return result
+
+    def traverse(self, path: str | Path | None = None, image: int = 0) -> Path:
+        """Draw the latent traversals of the model; return the path of the picture.
+
+        Args:
+            path: Picture; default `traversal.png` in the folder.
+            image: Which of the example images is changed.
+
+        Raises:
+            ValueError: If there is no such image, the run has no checkpoint, or the picture would
+                lie among the images of the data.
+        """
+        images = datasets.example_images(self.data)
+        if not 0 <= image < len(images):
+            raise ValueError(f"`image` is a number from 0 to {len(images) - 1}. Got {image}.")
+        target = self.folder / "traversal.png" if path is None else Path(path)
+        self._check_outside(target)
+        model = self._trained()
+        title = f"{type(model).__name__} on {Path(self.config.data).name}"
+        title = f"{title}, step {model.steps_taken():,}".replace("$", r"\$")
+        figure = plots.traversals(model, images, start=image, title=title)
+        if path is not None:
+            return plots.save(figure, target)
+        with self.store.lock():
+            return plots.save(figure, target)
+
+    def export(
+        self,
+        path: str | Path | None = None,
+        format: str = "saved_model",
+        *,
+        images: str = "float32",
+    ) -> Path:
+        """Export the model of a finished run, its configuration and scores in the card.
+
+        Args:
+            path: New or empty folder; default `export/FORMAT` in the run's folder.
+            format, images: As `export.model`.
+
+        Raises:
+            ValueError: As `export.model`, or if training has not ended.
+            ImportError: As `export.model`.
+        """
+        target = self.folder / "export" / format if path is None else Path(path)
+        export.check(target, format)
+        model = self._trained()
+        if model.steps_taken() < self.config.steps:
+            raise ValueError(
+                f"The run in {str(self.folder)!r} has taken {model.steps_taken():,} of "
+                f"{self.config.steps:,} steps. End it with `train --resume`, or export "
+                "`load_model(folder)` from Python."
+            )
+        scores = self.scores()
+        about = read_json(self.store.path, "the configuration of a run")
+        if path is not None:
+            return export.model(model, target, format, images=images, run=about, scores=scores)
+        with self.store.lock():
+            return export.model(model, target, format, images=images, run=about, scores=scores)
+
+    def scores(self) -> dict[str, Any] | None:
+        """Return what `scores.json` holds; None if there is none.
+
+        Raises:
+            ValueError: If the file is damaged; names it.
+        """
+        return read_scores(self.folder) if (self.folder / SCORES).exists() else None
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / MODEL
+
+    def _trained(self) -> Any:
+        """Return the model of the checkpoint as it is now.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if not self._checkpoint.exists():
+            raise ValueError(f"The run in {str(self.folder)!r} has no {MODEL} yet: train it first.")
+        if self._model is not None:
+            self._drop_stale()
+        return self.model
+
+    def _drop_stale(self) -> None:
+        """Forget a model that another process has trained further, or that was never saved."""
+        if training.read_stamp(self._checkpoint).get("step") != self._model.steps_taken():
+            self._model = None
+
+    @functools.cached_property
+    def _stamp(self) -> dict[str, Any]:
+        """What a checkpoint says about its run; the number of steps is no part of it."""
+        return {
+            "config": config_digest(self.config),
+            "data": data_digest(self.config, self.data),
+            "backend": keras.backend.backend(),
+        }
+
+    def _check(self) -> None:
+        """Check that training can begin or be resumed; the folder must be locked."""
+        if self._checkpoint.exists():
+            expected, stored = self._stamp, training.read_stamp(self._checkpoint)
+            name = repr(str(self._checkpoint))
+            if stored.get("backend") != expected["backend"]:
+                raise ValueError(
+                    f"{name} was trained on {stored.get('backend')}, and is resumed bit-exactly "
+                    f"there only: set KERAS_BACKEND={stored.get('backend')}. Got "
+                    f"{expected['backend']}."
+                )
+            if stored.get("config") != expected["config"]:
+                raise ValueError(
+                    f"{name} was trained with other settings than those in {RUN.file}."
+                )
+            if stored.get("data") != expected["data"]:
+                raise ValueError(
+                    f"{name} was trained on other images than those that {self.config.data!r} "
+                    "holds now."
+                )
+            if self._model is not None:
+                self._drop_stale()
+        training.read_history(self.folder / HISTORY)
+        Progress.read(self.folder)
+
+    def _train(self, on_steps: OnSteps, pictures: bool) -> None:
+        model, config = self.model, self.config
+        self._clean()
+        grid = None
+        if pictures:
+            images = datasets.example_images(self.data)
+            grid = callbacks.TraversalGrid(images, self.folder / PICTURES)
+            self._draw_missing(grid)
+        taken = model.steps_taken()
+        on_steps(taken, {})
+        if taken >= config.steps:
+            return
+        report = _Report(self.folder, taken, on_steps)
+        checkpoint = training.Checkpoint(
+            self.folder / HISTORY, self._checkpoint, self._stamp, report.saved
+        )
+        try:
+            with training.Interruption(model) as interruption:
+                training.fit_steps(
+                    model,
+                    config.batches(model, self.data),
+                    config.steps,
+                    config.epoch_steps,
+                    [
+                        callbacks.Progress(report.advance),
+                        interruption,
+                        checkpoint,
+                        *([grid] if grid else []),
+                    ],
+                    verbose=0,
+                )
+        finally:
+            report.write()
+        if interruption.asked and model.steps_taken() < config.steps:
+            raise KeyboardInterrupt
+
+    def _draw_missing(self, grid: Any) -> None:
+        """Draw the picture of the checkpoint, if a kill came between the two."""
+        taken = self.model.steps_taken()
+        path = self.folder / PICTURES / f"traversal_{taken:08d}.png"
+        if self._checkpoint.exists() and not path.exists():
+            grid.set_model(self.model)
+            grid.draw()
+
+    def _clean(self) -> None:
+        self.store.clean()
+        for path in unfinished(self.folder / PICTURES, r"traversal_\d{8,}\.png"):
+            path.unlink()
+
+    def _check_outside(self, path: Path) -> None:
+        if inside_data(self.config, path):
+            raise ValueError(
+                f"{str(path)!r} lies in the folder {self.config.data!r}, whose pictures are the "
+                "data. Choose another place."
+            )
+
+
+class _Report:
+    """Write the progress of a run, once a second and at checkpoints."""
+
+    def __init__(self, folder: Path, taken: int, on_steps: OnSteps):
+        before = Progress.read(folder)
+        self._folder, self._on_steps, self._step = folder, on_steps, taken
+        self._attempts, self._seconds = before.attempts + 1, before.seconds
+        self._start = self._written = time.monotonic()
+        self.write()
+
+    def advance(self, steps: int, logs: Mapping[str, float]) -> None:
+        self._step += steps
+        if time.monotonic() - self._written > 1:
+            self.write()
+        self._on_steps(steps, logs)
+
+    def saved(self, step: int) -> None:
+        self._step, self._attempts = step, 0
+        self.write()
+
+    def write(self) -> None:
+        self._written = time.monotonic()
+        seconds = self._seconds + self._written - self._start
+        Progress(step=self._step, seconds=seconds, attempts=self._attempts).write(self._folder)
+
+
+def terms(model: Any, config: Config, data: Any) -> dict[str, Any]:
+    """Return the terms of the objective on 64 batches drawn with a seed of their own.
+
+    Returns:
+        `{term: {"value": float, "settings": {...}}}`.
+    """
+    batches = config.batches(model, data, evaluation=True)
+    images = 64 * batches.batch_size * (2 if model.pairs else 1)
+    values = model.evaluate(batches, verbose=0, return_dict=True)
+    settings = {"images": images, "seed": batches.seed, "step": model.steps_taken()}
+    return {name: {"value": float(value), "settings": settings} for name, value in values.items()}
+
+
+def finite(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return scores with None for those that are not finite numbers, which says why.
+
+    >>> finite({"mig": {"value": math.nan}})
+    {'mig': {'value': None, 'error': 'mig is not defined for these codes: it is nan.'}}
+    """
+    result = {}
+    for name, entry in scores.items():
+        value = entry["value"]
+        if isinstance(value, str) or not math.isfinite(value):
+            reason = f"{name} is not defined for these codes: it is {value}."
+            entry = {**entry, "value": None, "error": entry.get("error", reason)}
+        result[name] = entry
+    return result
+
+
+def config_digest(config: Config) -> str:
+    """Return what tells configurations apart whose checkpoints differ.
+
+    The number of steps and the metrics may change while a run goes on.
+    """
+    stored = config.as_dict()
+    return _digest({name: v for name, v in stored.items() if name not in ("steps", "metrics")})
+
+
+def data_digest(config: Config, data: Any) -> str:
+    """Return what tells the images of data sets apart.
+
+    It depends on the absolute path, the names and sizes of files, and on shape and pixels of a
+    sample of images.
+    """
+    images = data.images(np.unique(np.linspace(0, len(data) - 1, SAMPLE).astype(int)))
+    about: dict[str, Any] = {
+        "images": [len(data), *data.image_shape],
+        "sample": hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(),
+    }
+    if config.data not in datasets.DATASETS:
+        path = Path(config.data).resolve()
+        about["path"] = str(path)
+        about["files"] = [
+            [str(file.relative_to(path)), file.stat().st_size] for file in _files(path)
+        ]
+    return _digest(about)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    names = (f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES or f == path / LABELS)
+    return sorted(file for file in names if file.is_file())
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

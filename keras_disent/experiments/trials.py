@@ -1,0 +1,157 @@
+"""Trials of a search: a table, a picture, the best run."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_disent.experiments import log
+from keras_disent.experiments.planned import PlannedRun
+from keras_disent.experiments.store import write_json, write_text
+from keras_disent.experiments.table import csv_text
+
+if TYPE_CHECKING:
+    from keras_disent.experiments.study import Study
+
+TABLE, PICTURE, BEST = "trials.csv", "tradeoff.png", "best.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial of a search.
+
+    Attributes:
+        number: From 0.
+        status: "running", "done" or "failed"; a running trial may wait for its process.
+        values: Its hyperparameters.
+        score: Mean over its seeds, None if it is not done.
+        scores: Score of each seed.
+        reconstruction: Mean over its seeds, in nats; for models without a likelihood the squared
+            error. None if it is not done.
+        seconds: Time of all its runs; None if it has not ended.
+        runs: Its runs, one for each seed.
+        error: Why it failed, or "".
+    """
+
+    number: int
+    status: str
+    values: Mapping[str, Any]
+    score: float | None
+    scores: tuple[float, ...]
+    reconstruction: float | None
+    seconds: float | None
+    runs: tuple[PlannedRun, ...]
+    error: str = ""
+
+
+def trials(study: Study) -> list[Trial]:
+    """Return the trials of a search so far; none for a grid."""
+    events = log.read(study.folder)
+    ended = {event.trial: event for event in events if isinstance(event, log.Ended)}
+    found = []
+    for event in events:
+        if isinstance(event, log.Started):
+            end = ended.get(event.trial, log.Ended(event.trial))
+            status = "failed" if end.error else "done" if event.trial in ended else "running"
+            seconds = end.seconds if event.trial in ended else None
+            found.append(
+                Trial(
+                    event.trial,
+                    status,
+                    event.settings,
+                    end.score,
+                    end.scores,
+                    end.reconstruction,
+                    seconds,
+                    event.runs,
+                    end.error,
+                )
+            )
+    return found
+
+
+def best(found: list[Trial], higher: bool) -> Trial | None:
+    """Return the trial with the best score, the first of equals; None if none is done."""
+    done = [trial for trial in found if trial.score is not None]
+    return (max if higher else min)(done, key=lambda trial: trial.score or 0.0, default=None)
+
+
+def write_table(found: list[Trial], score: str, path: Path) -> None:
+    """Write the trials as CSV."""
+    names = list(dict.fromkeys(name for trial in found for name in trial.values))
+    seeds = max((len(trial.scores) for trial in found), default=0)
+    each = [f"score_{i}" for i in range(seeds)] if seeds > 1 else []
+    content = io.StringIO()
+    table = csv.writer(content, lineterminator="\n")
+    heading = ["trial", "status", *names, score, *each, "reconstruction", "seconds", "error"]
+    table.writerow(map(csv_text, heading))
+    for trial in found:
+        scores = [*trial.scores, *[None] * seeds][:seeds] if each else []
+        values = [trial.values.get(name) for name in names]
+        seconds = None if trial.seconds is None else round(trial.seconds, 1)
+        about = [trial.score, *scores, trial.reconstruction, seconds, trial.error]
+        table.writerow(map(csv_text, [trial.number, trial.status, *values, *about]))
+    write_text(path, content.getvalue())
+
+
+def finish(study: Study) -> Trial:
+    """Write table, picture and the best run of a search; return the best trial.
+
+    Raises:
+        RuntimeError: If the search has given up, or no trial is done.
+    """
+    from keras_disent.experiments.search import FAILURES, Search, given_up
+
+    search, found = Search.read(study), trials(study)
+    goal = search.goal
+    write_table(found, goal.key, study.folder / TABLE)
+    if given_up(log.read(study.folder)):
+        raise RuntimeError(
+            f"The search has stopped: {FAILURES} trials in a row have failed. {found[-1].error}"
+        )
+    winner = best(found, goal.higher)
+    if winner is None:
+        raise RuntimeError("No trial was done to its end.")
+    _draw(search, found, goal, study.folder / PICTURE)
+    ahead = max if goal.higher else min
+    run = winner.runs[winner.scores.index(ahead(winner.scores))]
+    write_json(
+        study.folder / BEST,
+        {
+            "trial": winner.number,
+            "run": study.place(run).relative_to(study.folder).as_posix(),
+            "score": winner.score,
+            "values": dict(winner.values),
+        },
+    )
+    return winner
+
+
+def _draw(search: Any, found: list[Trial], goal: Any, path: Path) -> None:
+    """Draw score against reconstruction, colored by the first hyperparameter that is a number."""
+    from keras_disent import plots
+    from keras_disent.experiments.config import model_class
+    from keras_disent.plots import charts
+
+    done = [trial for trial in found if trial.score is not None]
+    numeric = [n for n, v in done[0].values.items() if isinstance(v, int | float)]
+    color, cls = (numeric[0] if numeric else None), model_class(search.config.model)
+    unit = "reconstruction: squared error (sum over pixels, lower is better)"
+    if "reconstruction" in cls.terms:
+        unit = "reconstruction: negative log-likelihood (nats per image, lower is better)"
+    title = f"{cls.__name__} on {Path(search.config.data).name}, {search.config.steps:,} steps"
+    figure = charts.tradeoff(
+        [trial.reconstruction or 0.0 for trial in done],
+        [trial.score or 0.0 for trial in done],
+        higher=goal.higher,
+        x_label=unit,
+        y_label=goal.key.removeprefix("val_"),
+        colors=None if color is None else [trial.values[color] for trial in done],
+        color_label=color,
+        title=title.replace("$", r"\$"),
+    )
+    plots.save(figure, path)

@@ -1,0 +1,158 @@
+"""Custom methods: by "module:Class" and by `--import`, in every command and every worker."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from support.commands import QUICK, call, environment
+from support.studies import POLE, SUBSET, TOP
+
+from keras_disent.experiments import Config, Plan, Run, RunsFailedError, Study
+from keras_disent.experiments.custom import find_class, import_modules
+
+pandas = pytest.importorskip("pandas")
+
+MODULE = """
+import keras
+from keras_disent import MODELS, VAE
+from keras_disent.models.hyperparameters import Range
+
+@keras.saving.register_keras_serializable("custom")
+class SparseVAE(VAE):
+    tunable = {"strength": Range(0.1, 10.0), **VAE.tunable}
+
+    def __init__(self, image_shape=(64, 64, 1), latent_dim=10, strength=1.0, **kwargs):
+        super().__init__(image_shape, latent_dim, **kwargs)
+        self.strength = strength
+
+    def get_config(self):
+        return {**super().get_config(), "strength": self.strength}
+
+class Plain(VAE):
+    pass
+
+MODELS["NAME_sparse"] = SparseVAE
+text = "no class"
+"""
+METHOD = "[[methods]]\nmodel = '{model}'\nstrength = [1, 2]\n"
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch, request):
+    """Return the name of a module of custom methods in the working directory."""
+    name = f"methods_{abs(hash(request.node.name))}"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{name}.py").write_text(MODULE.replace("NAME", name))
+    yield name
+    from keras_disent.models import MODELS
+
+    MODELS.pop(f"{name}_sparse", None)
+    sys.modules.pop(name, None)
+
+
+def command(*arguments):
+    """Call the command line in a process that knows nothing of the module."""
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_disent.cli", *map(str, arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("form", ["class", "import"])
+def test_commands_take_a_custom_method(form, module):
+    model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
+    imports = () if form == "class" else ("--import", module)
+    train = [*QUICK, "--model", model, "--set", "strength=2", "--out", "run", *imports]
+    code, said = command("train", *train)
+    assert code == 0, said
+    import_modules([module])
+    assert Run.open("run").model.strength == 2
+    for arguments in (["evaluate", "run"], ["traverse", "run"], ["train", "--resume", *train]):
+        code, said = command(*arguments, *(imports if arguments[0] != "train" else ()))
+        assert code == 0, said
+
+
+def test_a_class_need_not_be_registered(module):
+    run = Run.create(Config(**{**small(), "model": f"{module}:Plain"}), "run")
+    run.train()
+    assert type(Run.open("run").model).__name__ == "Plain"
+
+
+@pytest.mark.parametrize("form", ["class", "import"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_studies_take_a_custom_method(form, jobs, module, tmp_path):
+    model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
+    imports = () if form == "class" else ("--import", module)
+    (tmp_path / "a.toml").write_text(TOP + SUBSET + METHOD.format(model=model))
+    code, said = command("study", "run", "a.toml", "--out", "study", "--jobs", jobs, *imports)
+    assert code == 0, said
+    table = pandas.read_parquet(tmp_path / "study" / "results.parquet")
+    assert set(table["model"]) == {model}
+    assert set(table["strength"]) == {1, 2}
+    for arguments in (["status", "study"], ["report", "study"]):
+        code, said = command("study", *arguments)
+        assert code == 0, said
+
+
+def test_a_search_takes_a_custom_method(module):
+    tune = [*QUICK, "--model", f"{module}:SparseVAE", "--range", "strength=1,2", "--trials", "2"]
+    code, said = command("tune", *tune, "--tuner", "grid", "--jobs", 2, "--out", "study")
+    assert code == 0, said
+    assert [trial.values["strength"] for trial in Study.open("study").trials()] == [1, 2]
+
+
+def test_python_takes_a_custom_method_with_two_workers(module, tmp_path):
+    import_modules([module])
+    plan = Plan.parse(TOP + SUBSET + METHOD.format(model=f"{module}_sparse"))
+    table = Study.create(plan, tmp_path / "study").run(n_jobs=2)
+    assert set(table["strength"]) == {1, 2}
+
+
+def test_runs_that_failed_in_workers_raise(tmp_path):
+    text = f"[[methods]]\nmodel = 'beta_vae'\nbeta = [4, {POLE}]\n"
+    study = Study.create(Plan.parse(TOP + SUBSET + text), tmp_path / "study")
+    with pytest.raises(RunsFailedError, match="1 of 2 runs failed"):
+        study.run(n_jobs=2)
+    assert len(study.table()["run"].unique()) == 1
+
+
+def test_a_class_of_the_main_script_is_told(module, tmp_path, monkeypatch):
+    cls = find_class(f"{module}:SparseVAE")
+    monkeypatch.setattr(cls, "__module__", "__main__")
+    plan = Plan.parse(TOP + SUBSET + METHOD.format(model=f"{module}_sparse"))
+    study = Study.create(plan, tmp_path / "study")
+    with pytest.raises(ValueError, match=r"sparse' is defined in the main script, which worker pr"):
+        study.run(n_jobs=2)
+    assert set(study.run(n_jobs=1)["strength"]) == {1, 2}
+
+
+def test_methods_that_are_not_there_are_told(module, tmp_path, refused):
+    for model, message in {
+        "no_such_module:VAE": "There is no module 'no_such_module' in the working directory",
+        f"{module}:No": f"'{module}' has no class 'No'",
+        f"{module}:text": f"'{module}' has no class 'text'",
+        "json:JSONDecoder": "is no model: its class does not derive from ImageModel",
+        "a b:C": "A module has a name such as my_methods, without .py. Got 'a b'",
+    }.items():
+        assert message in refused("train", *QUICK, "--model", model, "--out", "run")
+    assert "There is no module 'nothing'" in refused(
+        "train", *QUICK, "--import", "nothing", "--out", "run"
+    )
+    (tmp_path / "broken_method.py").write_text("1 / 0")
+    assert "Cannot import 'broken_method': ZeroDivisionError: division by zero" in refused(
+        "train", *QUICK, "--import", "broken_method", "--out", "run"
+    )
+    assert not (tmp_path / "run").exists()
+    assert call("--help") == 0
+
+
+def small():
+    return {
+        **json.loads(json.dumps({"image_size": 32, "network": "mlp", "width": 0.02})),
+        **{"steps": 2, "epoch_steps": 2, "batch_size": 8, "latent_dim": 3, "metrics": ()},
+    }
