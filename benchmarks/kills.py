@@ -30,13 +30,13 @@ ROOT = Path(__file__).parents[1]
 SMALL = [
     *("--subset", "shape=square", "--subset", "orientation=0", "--subset", "scale=0,5"),
     *("--image-size", "32", "--network", "mlp", "--width", "0.02", "--latent-dim", "3"),
-    *("--batch-size", "8", "--epoch-steps", "10", "--steps", "60", "--metrics", "mig"),
+    *("--player-batch", "8", "--epoch-steps", "10", "--steps", "60", "--metrics", "mig"),
 ]
 STUDY = """
 image_size = 32
 steps = 30
 epoch_steps = 10
-batch_size = 8
+player_batch = 8
 latent_dim = 3
 network = "mlp"
 width = 0.02

@@ -17,6 +17,7 @@ from test_causal import (
 
 from keras_disent import CausalVAE, causal, networks, plots
 from keras_disent.experiments import Config
+from keras_disent.models.causal.learners import MAX_LOG_ODDS, SPEEDUP
 from keras_disent.models.causal.likelihood import FLOOR
 from keras_disent.plots import causal as causal_plots
 

@@ -53,7 +53,7 @@ def test_train_writes_a_whole_run(trained):
         image_size=32,
         steps=6,
         epoch_steps=4,
-        batch_size=8,
+        player_batch=8,
         seed=3,
         learning_rate=0.001,
         latent_dim=3,
@@ -95,7 +95,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 )
 def test_real_images(data, shape, scores, tmp_path):
     size = ["--image-size", "16", "--network", "mlp", "--width", "0.02", "--latent-dim", "3"]
-    steps = ["--batch-size", "8", "--epoch-steps", "4", "--steps", "4"]
+    steps = ["--player-batch", "8", "--epoch-steps", "4", "--steps", "4"]
     likelihood = ["--likelihood", "gaussian_learned_scale"]
     out = tmp_path / "run"
     assert call("train", "--data", data, *size, *steps, *likelihood, "--out", out) == 0
@@ -176,7 +176,7 @@ def test_demo_compares_two_models(tmp_path, monkeypatch, capsys):
 
     def small(*given):
         return {
-            folder: dataclasses.replace(config, network="mlp", width=0.02, batch_size=8)
+            folder: dataclasses.replace(config, network="mlp", width=0.02, player_batch=8)
             for folder, config in configs(*given).items()
         }
 
@@ -237,7 +237,7 @@ WRONG = {
     "seed": (["--seed", "-1"], "`seed` is a whole number of at least 0. Got -1."),
     "learning rate": (["--learning-rate", "-0.1"], "`learning_rate` is a number above 0. Got -0."),
     "width": (["--width", "0"], "`width` is a number above 0. Got 0.0."),
-    "batch": (["--model", "factor_vae", "--batch-size", "3"], "at least 4 images for FactorVAE"),
+    "batch": (["--model", "factor_vae", "--player-batch", "1"], "at least 4 images for FactorVAE"),
     "one latent": (
         ["--latent-dim", "1"],
         "'mig' compare latents, so there must be",
@@ -275,7 +275,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, refused):
         (["--model", "vae"], "--model is 'beta_vae' there, 'vae' here."),
         (["--set", "beta=4"], "--set is {'beta': 2} there, {'beta': 4} here."),
         (["--latent-dim", "10"], "--latent-dim is 3 there, 10 here."),  # the default, but given
-        (["--seed", "3", "--batch-size", "9"], "--batch-size is 8 there, 9 here."),
+        (["--seed", "3", "--player-batch", "9"], "--player-batch is 8 there, 9 here."),
     ],
 )
 def test_resume_takes_no_other_configuration(arguments, message, run, refused):

@@ -39,9 +39,9 @@ def of_a_run(
     epoch_steps: Annotated[
         int, typer.Option(help="Steps between checkpoints, history lines and pictures.")
     ] = 1_000,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images of a step. Default: 64 for each player's turn.")
-    ] = None,
+    player_batch: Annotated[
+        int, typer.Option(help="Images that each player learns from in a step.")
+    ] = 64,
     seed: Annotated[int, typer.Option(help="Of weights, noise and data order.")] = 0,
     changed: Annotated[
         str, typer.Option(help="For models of pairs: factors that differ, a number or random.")
@@ -79,7 +79,7 @@ def of_a_run(
         "channels": channels,
         "steps": steps,
         "epoch_steps": epoch_steps,
-        "batch_size": batch_size,
+        "player_batch": player_batch,
         "seed": seed,
         "changed": int(changed) if changed.isdecimal() else changed,
         "learning_rate": learning_rate,

@@ -140,6 +140,7 @@ def _train(run: Any, again: str, devices: int | str = 1) -> None:
     )
     where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
     say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
+    say(run.fed())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
 

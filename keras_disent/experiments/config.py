@@ -37,7 +37,8 @@ class Config:
         image_size, channels: what the images are changed to; None leaves them as they are.
         steps: training steps in all.
         epoch_steps: steps between checkpoints, lines of the history and pictures.
-        batch_size: images of one step; None means 64 for each player's turn.
+        player_batch: Number of images that each player learns from in a step. What is fed is this
+            times the number of players.
         seed: of weights, noise and data order.
         changed: for models that learn from pairs: factors in which the two images differ, or
             "random".
@@ -58,7 +59,7 @@ class Config:
     channels: int | None = None
     steps: int = 20_000
     epoch_steps: int = 1_000
-    batch_size: int | None = None
+    player_batch: int = 64
     seed: int = 0
     changed: int | str = 1
     learning_rate: float | None = None
@@ -77,10 +78,8 @@ class Config:
             lookup(name, metrics.METRICS, "metric")
         for names in self.correlate or {}:
             _pair(names)
-        for name in ("steps", "epoch_steps", "latent_dim"):
+        for name in ("steps", "epoch_steps", "player_batch", "latent_dim"):
             check_integer(name, getattr(self, name), at_least=1)
-        if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, at_least=1)
         check_integer("seed", self.seed, at_least=0)
         if self.changed != "random":
             if not isinstance(self.changed, int):
@@ -139,7 +138,7 @@ class Config:
 
     def batches(self, model: Any, data: Any, evaluation: bool = False) -> Any:
         """Return the stream of training batches, or 64 other draws for `evaluation`."""
-        size = self.batch_size or 64 * (1 if evaluation else len(model.players))
+        size = self.player_batch * (1 if evaluation else len(model.players))
         seed, steps = (self.seed + 1_000_003, 64) if evaluation else (self.seed, self.epoch_steps)
         if model.pairs:
             changed = None if self.changed == "random" else int(self.changed)

@@ -148,6 +148,14 @@ class Run:
                 self._model = None  # other methods work on one device
         return model
 
+    def fed(self) -> str:
+        """Return in words what a step is fed: images, and how the players divide them."""
+        players, size = len(self.model.players), self.config.player_batch
+        what = "pairs" if self.model.pairs else "images"
+        if players == 1:
+            return f"Each step is fed {size} {what}."
+        return f"Each step is fed {size * players} {what}: {size} for each of {players} players."
+
     def extend(self, steps: int) -> None:
         """Change the number of steps in all, if the run can be resumed.
 
@@ -357,7 +365,7 @@ class Run:
                     config.steps,
                     config.epoch_steps,
                     [
-                        callbacks.Progress(report.advance),
+                        callbacks.ProgressCallback(report.advance),
                         interruption,
                         checkpoint,
                         *([grid] if grid else []),

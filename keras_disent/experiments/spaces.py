@@ -12,9 +12,9 @@ import keras_tuner
 from keras_disent import models
 from keras_disent.engine import schedules
 from keras_disent.experiments.config import Config, model_class, options_of
-from keras_disent.models.hyperparameters import Range, Values
+from keras_disent.models.hyperparameters import Range, Values, as_space
 
-FIELDS = ("learning_rate", "latent_dim", "width", "batch_size", "network", "likelihood")
+FIELDS = ("learning_rate", "latent_dim", "width", "player_batch", "network", "likelihood")
 """What of a `Config` can be tuned, besides the arguments of the model."""
 
 Space = dict[str, Range | Values]

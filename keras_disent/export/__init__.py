@@ -120,17 +120,17 @@ def model(
     _check_packages(name, format_)
     _check_target(path)
     model = in_single_precision(model)
-    offered = endpoints(model, images)
+    model_endpoints = endpoints(model, images)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _partial(path) as partial:
-            if keras.backend.backend() == wanted.backend:
-                described = card(model, offered, format, run, scores)
-                wanted.write(offered, model, partial, described)
-                (partial / CARD).write_text(json.dumps(described, indent=2) + "\n")
+            if keras.backend.backend() == format_.backend:
+                model_card = card(model, model_endpoints, name, run, scores)
+                format_.write(model_endpoints, model, partial, model_card)
+                (partial / CARD).write_text(json.dumps(model_card, indent=2) + "\n")
             else:
                 options = {"images": images, "run": run, "scores": scores}
-                write_elsewhere(model, partial, format, wanted.backend, options)
+                write_elsewhere(model, partial, name, format_.backend, options)
     except PermissionError as error:
         raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None
     return path

@@ -154,5 +154,5 @@ def test_methods_that_are_not_there_are_told(module, tmp_path, refused):
 def small():
     return {
         **json.loads(json.dumps({"image_size": 32, "network": "mlp", "width": 0.02})),
-        **{"steps": 2, "epoch_steps": 2, "batch_size": 8, "latent_dim": 3, "metrics": ()},
+        **{"steps": 2, "epoch_steps": 2, "player_batch": 8, "latent_dim": 3, "metrics": ()},
     }

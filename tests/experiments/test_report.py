@@ -212,7 +212,7 @@ def test_a_folder_may_be_named_like_a_call(tmp_path, undrawn, monkeypatch):
     text = """
     data = ["faces", "faces(1)"]
     image_size = 32
-    batch_size = 2
+    player_batch = 2
     network = "mlp"
     metrics = ["active_units"]
     [[methods]]

@@ -485,7 +485,7 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"steps": 0}, r"`steps` is a whole number of at least 1\. Got 0\."),
         ({"epoch_steps": 2.5}, r"`epoch_steps` is a whole number of at least 1\. Got 2\.5\."),
         ({"latent_dim": -1}, r"`latent_dim` .* Got -1\."),
-        ({"batch_size": 0}, r"`batch_size` .* Got 0\."),
+        ({"player_batch": 0}, r"`player_batch` .* Got 0\."),
         ({"seed": -1}, r"`seed` is a whole number of at least 0\. Got -1\."),
         ({"learning_rate": 0.0}, r"`learning_rate` is a number above 0\. Got 0\.0\."),
         ({"changed": "some"}, r"`changed` is a number or 'random'\. Got 'some'\."),
@@ -512,7 +512,7 @@ def test_data_that_are_not_there(tmp_path):
 
 
 def test_configurations_go_into_a_file_and_back(tmp_path):
-    config = change(options={"beta": 4.0}, model="beta_vae", batch_size=None)
+    config = change(options={"beta": 4.0}, model="beta_vae", player_batch=64)
     Run.create(config, tmp_path)
     assert Run.open(tmp_path).config == config
     stored = json.loads((tmp_path / "config.json").read_text())
@@ -541,7 +541,7 @@ def test_configurations_build_what_they_say():
     assert (model.latent_dim, model.gamma, model.seed) == (3, 4.0, 1)
     assert model.encoder.output_shape == (None, 24)
     assert float(model.optimizer.learning_rate.numpy()) == pytest.approx(1e-3)
-    by_default = change(model="factor_vae", batch_size=None).batches(model, data)
+    by_default = change(model="factor_vae", player_batch=64).batches(model, data)
     assert (by_default.batch_size, by_default.seed, len(by_default)) == (128, 1, 4)
     own = change(model="qlae", learning_rate=None, options={"values": 4}).build(data)
     assert (own.values, own.optimizer.weight_decay) == (4, 0.1)

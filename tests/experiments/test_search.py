@@ -464,7 +464,7 @@ def test_agreement_of_seeds_and_models_without_a_likelihood(tmp_path):
 SMALL = [
     *("--subset", "shape=square", "--subset", "orientation=0", "--subset", "scale=0,5"),
     *("--image-size", "32", "--network", "mlp", "--width", "0.02", "--latent-dim", "3"),
-    *("--batch-size", "8", "--epoch-steps", "2", "--steps", "3", "--seed", "1"),
+    *("--player-batch", "8", "--epoch-steps", "2", "--steps", "3", "--seed", "1"),
     *("--learning-rate", "0.001", "--model", "beta_vae", "--metrics", "mig"),
 ]
 TUNE = ["tune", *SMALL, "--range", "beta=1:16", "--trials", "2"]

@@ -101,7 +101,7 @@ def test_runs_are_named_by_their_configuration():
     ("text", "message"),
     [
         ("steps = ", r"a\.toml: Invalid value \(at end of document\)"),
-        ("stepz = 3" + METHODS, r"a\.toml: No key 'stepz' here\. Choose from: batch_size, "),
+        ("stepz = 3" + METHODS, r"a\.toml: No key 'stepz' here\. Choose from: changed, "),
         ("seed = 3" + METHODS, r"No key 'seed' at the top: give it as seeds = \[\.\.\.\]"),
         ("model = 'vae'" + METHODS, r"No key 'model' at the top: give it as a \[\[methods\]\]"),
         ("steps = 3", r"a\.toml: A study needs at least one \[\[methods\]\] table"),

@@ -16,7 +16,7 @@ BACKEND = keras.backend.backend()
 SMALL = [
     *("--subset", "shape=square", "--subset", "orientation=0", "--subset", "scale=0,5"),
     *("--image-size", "32", "--network", "mlp", "--width", "0.02", "--latent-dim", "3"),
-    *("--batch-size", "8", "--epoch-steps", "4", "--steps", "6", "--seed", "3"),
+    *("--player-batch", "8", "--epoch-steps", "4", "--steps", "6", "--seed", "3"),
 ]
 QUICK = [*SMALL, "--model", "vae", "--metrics", "mig"]
 

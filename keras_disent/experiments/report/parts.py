@@ -55,7 +55,7 @@ def overview(study: Any, table: Any, frame: Frame) -> Part:
         "width": of("width"),
         "latents": of("latent_dim"),
         "likelihood": of("likelihood"),
-        "batch_size": of("batch_size") or "64 for each player's turn",
+        "player_batch": of("player_batch"),
         "learning_rate": of("learning_rate") or "the model's own",
         "backend": ", ".join(sorted(set(table["backend"]))),
         "keras_disent": ", ".join(sorted(set(table["keras_disent"]))),
