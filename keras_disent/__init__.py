@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from keras_disent._utils.version import __version__
 from keras_disent.engine.registration import register_with_keras
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from keras_disent.models import causal as causal
     from keras_disent.models import hyperparameters as hyperparameters
     from keras_disent.models.saving import load_model as load_model
-
-__version__ = "0.1.0"
 
 _ABOVE = {  # the public names of each place, which is imported when one of them is used
     "": "callbacks datasets engine experiments export layers metrics models plots serving testing",

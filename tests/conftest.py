@@ -47,7 +47,7 @@ QUICK_ON_EVERY_BACKEND = {
 def pytest_collection_modifyitems(items):
     listed = [item for item in items if item.path.name in QUICK_ON_EVERY_BACKEND]
     if listed:
-        from checks import BACKEND
+        from support.checks import BACKEND
 
         for item in listed:
             quick = item.originalname in QUICK_ON_EVERY_BACKEND[item.path.name]

@@ -6,8 +6,8 @@ import re
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, LATENTS, images, small
 from keras import ops
+from support.checks import BACKEND, LATENTS, images, small
 
 from keras_disent._utils.arrays import to_numpy
 from keras_disent.models import image_model

@@ -12,8 +12,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, arrays, assert_same, compiled, images, small
 from PIL import Image
+from support.checks import BACKEND, arrays, assert_same, compiled, images, small
 
 from keras_disent import callbacks, datasets, metrics, plots
 from keras_disent.callbacks import DisentanglementMetrics, ProgressCallback, TraversalGrid

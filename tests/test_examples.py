@@ -1,40 +1,17 @@
 """Every example runs on its own, and so does the code in the documentation."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import BACKEND, on
 from matplotlib.image import imread
+from support.checks import BACKEND, on
+from support.examples import ROOT, example, run
 
 from keras_disent import load_model
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md"))
-
-
-def run(folder, *command):
-    """Run Python with `command` in `folder`, on this backend; return what it printed."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=folder,
-        env={**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
-
-
-def example(name, folder, *arguments):
-    return run(folder, ROOT / "examples" / name, "--steps", 3, "--out", "out", *arguments)
 
 
 def assert_is_a_picture(path):

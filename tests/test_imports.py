@@ -6,7 +6,7 @@ import pkgutil
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, LATENTS, compiled, images, small
+from support.checks import BACKEND, LATENTS, compiled, images, small
 from support.commands import python
 
 import keras_disent

@@ -40,7 +40,7 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
         ValueError: The value is not an integer, or too small.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"`{name}` is a whole number of at least {at_least}. Got {value!r}.")
+        raise ValueError(f"`{name}` must be an integer of at least {at_least}. Got {value!r}.")
     return int(value)
 
 

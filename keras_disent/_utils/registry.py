@@ -20,8 +20,8 @@ def lookup(name: Any, registry: Mapping[str, Any], what: str) -> Any:
     >>> lookup("b", {"a": 1}, "letter")
     Traceback (most recent call last):
     ...
-    ValueError: No letter 'b' here. Choose from: a.
+    ValueError: Unknown letter 'b'. Choose from: a.
     """
     if not isinstance(name, str) or name not in registry:
-        raise ValueError(f"No {what} {name!r} here. Choose from: {', '.join(sorted(registry))}.")
+        raise ValueError(f"Unknown {what} {name!r}. Choose from: {', '.join(sorted(registry))}.")
     return registry[name]

@@ -110,7 +110,7 @@ def demo(
 ) -> None:
     """Train beta-TCVAE and a plain VAE on squares of many sizes and places; compare them."""
     start(backend)
-    from keras_disent import demo as demonstration
+    from keras_disent.experiments import demo as demonstration
 
     runs = demonstration.runs(out, steps, seed)
     for run in runs:
@@ -123,7 +123,7 @@ def demo(
 def _devices(text: str) -> int | str:
     number = value(text)
     if number != "all" and (not isinstance(number, int) or number < 1):
-        raise ValueError(f"--devices takes a whole number of at least 1, or all. Got {text!r}.")
+        raise ValueError(f"--devices takes an integer of at least 1, or all. Got {text!r}.")
     return number
 
 

@@ -121,7 +121,7 @@ def report(
 
 
 def _show(study: Any) -> None:
-    from keras_disent.experiments.study import STATES
+    from keras_disent.experiments.study_folder import STATES
 
     status, of_label = study.status(), dict[str, list[str]]()
     for run in study.runs:

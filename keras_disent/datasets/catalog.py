@@ -89,7 +89,7 @@ def check_name(name: str) -> None:
     """
     if name not in DATASETS and not Path(name).exists():
         raise ValueError(
-            f"No data set {name!r} here. Choose from: {', '.join(sorted(DATASETS))}; "
+            f"Unknown data set {name!r}. Choose from: {', '.join(sorted(DATASETS))}; "
             "or a folder or file of images."
         )
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from keras_disent.experiments.run import Run
     from keras_disent.experiments.search import Search
     from keras_disent.experiments.store import LockedError
-    from keras_disent.experiments.study import RunsFailedError, Status, Study
+    from keras_disent.experiments.study import Study
+    from keras_disent.experiments.study_folder import RunsFailedError, Status
     from keras_disent.experiments.trials import Trial
 
 _MODULES = {
@@ -28,13 +29,13 @@ _MODULES = {
     "Plan": "plan",
     "PlannedRun": "planned",
     "Run": "run",
-    "RunsFailedError": "study",
+    "RunsFailedError": "study_folder",
     "Search": "search",
-    "Status": "study",
+    "Status": "study_folder",
     "Study": "study",
     "Trial": "trials",
 }
-_LIGHT = ("planned", "store", "study", "trials")
+_LIGHT = ("planned", "store", "study", "study_folder", "trials")
 __all__ = [
     "Config",
     "HyperModel",

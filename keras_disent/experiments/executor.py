@@ -24,11 +24,11 @@ from keras_disent.datasets.catalog import check_name
 from keras_disent.experiments import table, trials, worker
 from keras_disent.experiments.make import check_backend, worker_imports
 from keras_disent.experiments.progress import FILE, Progress
-from keras_disent.experiments.study import (
+from keras_disent.experiments.study_folder import (
     RUNS,
     RunsFailedError,
     Status,
-    Study,
+    StudyFolder,
     Watch,
     shard_of,
 )
@@ -43,7 +43,7 @@ OnStatus = Callable[[Status], object]
 
 
 def execute(
-    study: Study,
+    study: StudyFolder,
     *,
     n_jobs: int | None = None,
     executor: str = "local",
@@ -132,7 +132,7 @@ def check_executor(name: str) -> None:
             ) from None
 
 
-def _most_jobs(study: Study, shard: tuple[int, int]) -> int:
+def _most_jobs(study: StudyFolder, shard: tuple[int, int]) -> int:
     """Return how many processes can be at work: one for each run or trial to do."""
     if "search" in study.definition:
         return int(study.definition["search"]["trials"])
@@ -140,7 +140,7 @@ def _most_jobs(study: Study, shard: tuple[int, int]) -> int:
     return sum(not Progress.read(study.place(run)).state for run in runs)
 
 
-def _check_failures(study: Study, shard: tuple[int, int]) -> None:
+def _check_failures(study: StudyFolder, shard: tuple[int, int]) -> None:
     runs = shard_of(study.runs, shard)
     failures = study.failures(runs)
     if failures:
@@ -208,7 +208,7 @@ class _SaidError(Exception):
 
 
 def _local(
-    study: Study,
+    study: StudyFolder,
     spec: dict[str, Any],
     n_jobs: int,
     threads: int,
@@ -264,7 +264,7 @@ def _interrupt(workers: dict[int, _Worker]) -> None:
         one.process.wait()
 
 
-def _begun(study: Study, since: float) -> bool:
+def _begun(study: StudyFolder, since: float) -> bool:
     """Return whether a run has been worked on since a time."""
     for path in (study.folder / RUNS).glob(f"*/{FILE}"):
         with contextlib.suppress(OSError):
@@ -277,7 +277,7 @@ def _begun(study: Study, since: float) -> bool:
 
 
 def _cluster(
-    study: Study, spec: dict[str, Any], executor: str, n_jobs: int | None, threads: int
+    study: StudyFolder, spec: dict[str, Any], executor: str, n_jobs: int | None, threads: int
 ) -> None:
     """Start workers on the cluster until all of them have nothing left to do."""
     import joblib
@@ -354,7 +354,9 @@ def _dask() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _watched(study: Study, shard: tuple[int, int], on_status: OnStatus | None) -> Iterator[None]:
+def _watched(
+    study: StudyFolder, shard: tuple[int, int], on_status: OnStatus | None
+) -> Iterator[None]:
     """Call `on_status` about twice a second from another thread, and at both ends."""
     if on_status is None:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import keras
 
@@ -14,10 +14,12 @@ from keras_disent.experiments.custom import import_modules, root
 from keras_disent.experiments.store import STUDY, Store
 
 if TYPE_CHECKING:
-    from keras_disent.experiments.study import Study
+    from keras_disent.experiments.study_folder import StudyFolder
+
+AnyStudy = TypeVar("AnyStudy", bound="StudyFolder")
 
 
-def make(cls: type[Study], plan: Any, folder: Path) -> Study:
+def make(cls: type[AnyStudy], plan: Any, folder: Path) -> AnyStudy:
     """Return the study of a plan in a folder; see `Study.create`."""
     store, backend = Store(STUDY, folder), keras.backend.backend()
     study = cls(store)
@@ -49,7 +51,7 @@ def make(cls: type[Study], plan: Any, folder: Path) -> Study:
     return cls(store)
 
 
-def check_backend(study: Study) -> None:
+def check_backend(study: StudyFolder) -> None:
     """Check that a study is continued on its own backend.
 
     Raises:
@@ -63,7 +65,7 @@ def check_backend(study: Study) -> None:
         )
 
 
-def worker_imports(study: Study) -> tuple[list[str], list[str]]:
+def worker_imports(study: StudyFolder) -> tuple[list[str], list[str]]:
     """Return the modules that worker processes import to know all models, and where they are.
 
     Raises:

@@ -100,7 +100,7 @@ class Objective:
             return cls(text, name, "udr", True, 1, bound)
         if name not in metrics.METRICS:
             raise ValueError(
-                f"No objective {text!r} here. Terms of {type(model).__name__}: "
+                f"Unknown objective {text!r}. Terms of {type(model).__name__}: "
                 f"{', '.join(model.terms)}. Scores: {', '.join(sorted(metrics.METRICS))}, udr."
             )
         metrics.check((name,), data, latents)

@@ -22,6 +22,7 @@ from keras_disent.experiments import log, objectives
 from keras_disent.experiments.config import Config
 from keras_disent.experiments.objectives import Objective
 from keras_disent.experiments.oracle import IDLE, ORACLES, RUNNING, STOPPED, Oracle
+from keras_disent.experiments.perform import perform
 from keras_disent.experiments.plan import planned
 from keras_disent.experiments.planned import PlannedRun, text
 from keras_disent.experiments.progress import Progress
@@ -29,11 +30,10 @@ from keras_disent.experiments.run import HISTORY, MODEL, Run
 from keras_disent.experiments.spaces import Space, configured, space_of
 from keras_disent.experiments.store import RUN, Store
 from keras_disent.experiments.table import read_scores
-from keras_disent.experiments.worker import perform
 from keras_disent.models.hyperparameters import Range, Values
 
 if TYPE_CHECKING:
-    from keras_disent.experiments.study import Study
+    from keras_disent.experiments.study_folder import StudyFolder
 
 POLL = 0.5  # seconds
 FAILURES = 3
@@ -123,7 +123,7 @@ class Search:
         return self._goal
 
     @classmethod
-    def read(cls, study: Study) -> Search:
+    def read(cls, study: StudyFolder) -> Search:
         """Return the search of a study.
 
         Raises:
@@ -144,7 +144,7 @@ class Search:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path} does not define a search: {error}.") from None
 
-    def grown(self, study: Study) -> bool:
+    def grown(self, study: StudyFolder) -> bool:
         """Return whether the search has more trials than that of a study.
 
         Raises:
@@ -183,7 +183,7 @@ class Search:
         return log.Started(trial, dict(values), shown, tuple(runs))
 
 
-def work(study: Study) -> None:
+def work(study: StudyFolder) -> None:
     """Do trials of a search until none is left; several processes may do so at once.
 
     Raises:
@@ -214,7 +214,7 @@ def given_up(events: list[log.Event]) -> bool:
 
 
 def _claim(
-    study: Study, search: Search, goal: Objective, oracle: Oracle
+    study: StudyFolder, search: Search, goal: Objective, oracle: Oracle
 ) -> tuple[log.Started, Any] | str | None:
     """Return a trial to do and its lock; IDLE if others are at work, None if nothing is left."""
     with study.store.lock(wait=60):
@@ -237,7 +237,7 @@ def _claim(
     return IDLE if under_way or state == IDLE else None
 
 
-def _lock(study: Study, trial: int) -> Any:
+def _lock(study: StudyFolder, trial: int) -> Any:
     """Return the lock of a trial, or None if another process has it."""
     folder = study.folder / TRIALS
     folder.mkdir(exist_ok=True)
@@ -249,7 +249,7 @@ def _lock(study: Study, trial: int) -> Any:
     return lock
 
 
-def _trial(study: Study, search: Search, goal: Objective, started: log.Started) -> log.Ended:
+def _trial(study: StudyFolder, search: Search, goal: Objective, started: log.Started) -> log.Ended:
     """Train and score the runs of a trial."""
     for run in started.runs:
         _begin_at_shorter(study, started, run)
@@ -281,7 +281,7 @@ def _values(place: Path) -> dict[str, float]:
     return values
 
 
-def _begin_at_shorter(study: Study, started: log.Started, run: PlannedRun) -> None:
+def _begin_at_shorter(study: StudyFolder, started: log.Started, run: PlannedRun) -> None:
     """Let a run of Hyperband begin where that of a shorter trial has ended."""
     values = started.values
     if not values.get("tuner/initial_epoch"):

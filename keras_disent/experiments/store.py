@@ -14,8 +14,8 @@ from typing import Any
 
 import filelock
 
-from keras_disent import __version__
 from keras_disent._utils.files import atomic_write, locked, unfinished
+from keras_disent._utils.version import __version__
 
 FORMAT = 2
 """Version of what the folders look like."""

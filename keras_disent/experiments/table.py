@@ -13,7 +13,7 @@ from keras_disent.experiments.store import read_json
 from keras_disent.metrics import METRICS
 
 if TYPE_CHECKING:
-    from keras_disent.experiments.study import Study
+    from keras_disent.experiments.study_folder import StudyFolder
 
 TABLE = "results"
 FIRST = ("run", "model", "label", "seed")
@@ -36,9 +36,9 @@ def needed() -> Any:
     return pandas
 
 
-def results(study: Study) -> Any:
+def results(study: StudyFolder) -> Any:
     """Return the scores of the finished runs; see `Study.table`."""
-    from keras_disent.experiments.study import settings_of
+    from keras_disent.experiments.study_folder import settings_of
 
     pandas, runs = needed(), study.runs
     rows = [row for run in runs for row in _rows(study.place(run), run)]
@@ -46,13 +46,13 @@ def results(study: Study) -> Any:
     return pandas.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns})
 
 
-def write(study: Study) -> Any:
+def write(study: StudyFolder) -> Any:
     """Write `results.parquet` and `results.csv`, and return them as `results` does."""
-    from keras_disent.experiments.study import Study
+    from keras_disent.experiments.study_folder import StudyFolder
 
     with study.store.lock(wait=60):  # the last of several processes sees all that is finished
         study.store.clean()
-        table = results(Study.open(study.folder))  # which may have grown
+        table = results(StudyFolder.open(study.folder))  # which may have grown
         with atomic_write(study.folder / f"{TABLE}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
         guarded = table.rename(columns=csv_text)

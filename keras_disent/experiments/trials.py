@@ -15,7 +15,7 @@ from keras_disent.experiments.store import write_json, write_text
 from keras_disent.experiments.table import csv_text
 
 if TYPE_CHECKING:
-    from keras_disent.experiments.study import Study
+    from keras_disent.experiments.study_folder import StudyFolder
 
 TABLE, PICTURE, BEST = "trials.csv", "tradeoff.png", "best.json"
 
@@ -48,7 +48,7 @@ class Trial:
     error: str = ""
 
 
-def trials(study: Study) -> list[Trial]:
+def trials(study: StudyFolder) -> list[Trial]:
     """Return the trials of a search so far; none for a grid."""
     events = log.read(study.folder)
     ended = {event.trial: event for event in events if isinstance(event, log.Ended)}
@@ -98,7 +98,7 @@ def write_table(found: list[Trial], score: str, path: Path) -> None:
     write_text(path, content.getvalue())
 
 
-def finish(study: Study) -> Trial:
+def finish(study: StudyFolder) -> Trial:
     """Write table, picture and the best run of a search; return the best trial.
 
     Raises:

@@ -111,7 +111,7 @@ def model(
     >>> model(VAE((32, 32, 1), 4, "mlp", "mlp"), "served", "tflite")
     Traceback (most recent call last):
     ...
-    ValueError: No format 'tflite' here. Choose from: litert, onnx, openvino, saved_model, torch.
+    ValueError: Unknown format 'tflite'. Choose from: litert, onnx, openvino, saved_model, torch.
     """
     name, format_ = _format(format)
     path = Path(path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_disent import __version__
+from keras_disent._utils.version import __version__
 from keras_disent.export.endpoints import Endpoint
 
 _PACKAGES = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx", "openvino", "numpy")

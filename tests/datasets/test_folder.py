@@ -155,7 +155,7 @@ def test_wrong_folder(tmp_path, cache):
         open_folder(tmp_path)
     with pytest.raises(ValueError, match=r"1 \(gray\) or 3 \(color\). Got 4"):
         open_folder(tmp_path, channels=4)
-    with pytest.raises(ValueError, match=r"`image_size` is a whole number of at least 1. Got 0"):
+    with pytest.raises(ValueError, match=r"`image_size` must be an integer of at least 1. Got 0"):
         open_folder(tmp_path, image_size=0)
 
 

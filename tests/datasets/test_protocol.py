@@ -34,7 +34,7 @@ def test_sampling():
 def test_unknown_names_list_the_data_sets():
     assert isinstance(load("sprites"), Sprites)
     assert all(hasattr(make, "card") for make in DATASETS.values())
-    with pytest.raises(ValueError, match=r"No data set 'smile' here. Choose from: .*sprites"):
+    with pytest.raises(ValueError, match=r"Unknown data set 'smile'. Choose from: .*sprites"):
         load("smile")
 
 
@@ -70,10 +70,10 @@ def test_batches_are_a_function_of_seed_and_step():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "`batch_size` is a whole number of at least 1. Got 0"),
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1. Got 0"),
         ({"batch_size": 2.5}, "Got 2.5"),
-        ({"steps": 0}, "`steps` is a whole number of at least 1. Got 0"),
-        ({"seed": -1}, "`seed` is a whole number of at least 0. Got -1"),
+        ({"steps": 0}, "`steps` must be an integer of at least 1. Got 0"),
+        ({"seed": -1}, "`seed` must be an integer of at least 0. Got -1"),
     ],
 )
 def test_wrong_batches(arguments, message):

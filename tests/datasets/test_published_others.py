@@ -231,7 +231,7 @@ def test_norb_with_missing_or_truncated_files(data_dir, norb):
     assert_error(lambda: SmallNORB(image_size=2), f"{TRAINING}-dat.mat", "magic number")
     (data_dir / f"{TRAINING}-dat.mat").unlink()
     assert_error(SmallNORB, f"{TRAINING}-dat.mat", error=FileNotFoundError)
-    with pytest.raises(ValueError, match="`image_size` is a whole number"):
+    with pytest.raises(ValueError, match="`image_size` must be an integer"):
         SmallNORB(image_size=0)
 
 
@@ -670,7 +670,7 @@ def test_celeba_missing_files(data_dir):
         small_celeba()
     with pytest.raises(ValueError, match=r"`part` needs to be one of train, .* Got 'valid'"):
         small_celeba(part="valid")
-    with pytest.raises(ValueError, match="`crop` is a whole number"):
+    with pytest.raises(ValueError, match="`crop` must be an integer"):
         small_celeba(crop=0)
 
 

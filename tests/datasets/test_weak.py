@@ -104,7 +104,7 @@ def test_ranks_compare_both_images():
             ValueError,
             "at least two steps. Got 'scale'",
         ),
-        (lambda d: MatchedGroups(d, size=1), ValueError, "`size` is a whole number of at least 2"),
+        (lambda d: MatchedGroups(d, size=1), ValueError, "`size` must be an integer of at least 2"),
         (lambda d: MatchedGroups(d, ["size"]), ValueError, "Got .'size'"),
         (lambda d: RankedPairs(d, ["shape"]), ValueError, "Got 'shape', which is categorical"),
         (lambda d: RankedPairs(d, ["orientation"]), ValueError, "which is circular"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import on
+from support.checks import on
 from support.commands import environment
 from support.studies import TINY, assert_each_run_is_there_once, bits, parsed
 
@@ -328,10 +328,10 @@ def test_an_executor_that_is_not_there_is_told_before_any_work(executor, tmp_pat
 def test_what_cannot_be_is_told_before_any_work(tmp_path):
     study = Study.create(parsed(TINY), tmp_path / "study")
     with pytest.raises(
-        ValueError, match=r"No executor 'spark' here. Choose from: dask, local, ray"
+        ValueError, match=r"Unknown executor 'spark'. Choose from: dask, local, ray"
     ):
         study.run(executor="spark")
-    with pytest.raises(ValueError, match=r"`n_jobs` is a whole number of at least 1. Got 0."):
+    with pytest.raises(ValueError, match=r"`n_jobs` must be an integer of at least 1. Got 0."):
         study.run(n_jobs=0)
     if "distributed" in sys.modules or importable("distributed"):
         with pytest.raises(ValueError, match="set DASK_SCHEDULER_ADDRESS to the address"):

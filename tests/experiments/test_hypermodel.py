@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
-import checks
 import keras
 import keras_tuner
 import numpy as np
 import pytest
-from checks import arrays, assert_same, on
+from support import checks
+from support.checks import arrays, assert_same, on
 
 from keras_disent import models
 from keras_disent.callbacks import DisentanglementMetrics

@@ -9,8 +9,8 @@ import shutil
 
 import numpy as np
 import pytest
-from checks import on
 from PIL import Image
+from support.checks import on
 from support.commands import call, python
 from support.studies import METHODS, SUBSET, TOP, finished, run
 
@@ -433,10 +433,10 @@ def test_the_command_writes_a_report(made_up, tmp_path, capsys, undrawn):
 
 def test_reports_that_cannot_be_made(made_up, tmp_path, refused):
     place = made_up[0]
-    assert "No finite score of this study 'migg' here. Choose from: beta_vae_score" in refused(
+    assert "Unknown score of this study 'migg'. Choose from: beta_vae_score" in refused(
         "study", "report", place, "--score", "migg", "--out", tmp_path / "out"
     )
-    assert "`images` is a whole number of at least 10. Got 1." in refused(
+    assert "`images` must be an integer of at least 10. Got 1." in refused(
         "study", "report", place, "--images", "1", "--out", tmp_path / "out"
     )
     assert not (tmp_path / "out").exists()

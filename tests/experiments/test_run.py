@@ -11,8 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from checks import BACKEND, TINY, assert_same, state
 from PIL import Image
+from support.checks import BACKEND, TINY, assert_same, state
 from support.commands import QUICK, call, files, process, wait_for
 
 import keras_disent
@@ -475,21 +475,21 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model": "vea"}, r"No model 'vea' here\. Choose from: ada_gvae, .*vae\."),
+        ({"model": "vea"}, r"Unknown model 'vea'\. Choose from: ada_gvae, .*vae\."),
         (
             {"network": "resnet"},
-            r"No network 'resnet' here\. Choose from: burgess, conv, higgins, mlp, qlae, tripod\.",
+            r"Unknown network 'resnet'\. Choose from: burgess, conv, higgins, mlp, qlae, tripod\.",
         ),
-        ({"metrics": ("mig", "x")}, r"No metric 'x' here\. Choose from: active_units, "),
+        ({"metrics": ("mig", "x")}, r"Unknown metric 'x'\. Choose from: active_units, "),
         ({"correlate": {"scale": 0.1}}, "two factors with a comma between. Got 'scale'"),
-        ({"steps": 0}, r"`steps` is a whole number of at least 1\. Got 0\."),
-        ({"epoch_steps": 2.5}, r"`epoch_steps` is a whole number of at least 1\. Got 2\.5\."),
+        ({"steps": 0}, r"`steps` must be an integer of at least 1\. Got 0\."),
+        ({"epoch_steps": 2.5}, r"`epoch_steps` must be an integer of at least 1\. Got 2\.5\."),
         ({"latent_dim": -1}, r"`latent_dim` .* Got -1\."),
         ({"player_batch": 0}, r"`player_batch` .* Got 0\."),
-        ({"seed": -1}, r"`seed` is a whole number of at least 0\. Got -1\."),
+        ({"seed": -1}, r"`seed` must be an integer of at least 0\. Got -1\."),
         ({"learning_rate": 0.0}, r"`learning_rate` is a number above 0\. Got 0\.0\."),
         ({"changed": "some"}, r"`changed` is a number or 'random'\. Got 'some'\."),
-        ({"changed": 0}, r"`changed` is a whole number of at least 1\. Got 0\."),
+        ({"changed": 0}, r"`changed` must be an integer of at least 1\. Got 0\."),
         ({"width": float("nan")}, r"`width` is a number above 0\. Got nan\."),
     ],
 )
@@ -500,7 +500,7 @@ def test_wrong_configurations(fields, message):
 
 def test_data_that_are_not_there(tmp_path):
     config = change(data="smile")
-    rule = r"No data set 'smile' here\. Choose from: .*sprites.*; or a folder"
+    rule = r"Unknown data set 'smile'\. Choose from: .*sprites.*; or a folder"
     with pytest.raises(ValueError, match=rule):
         config.load_data()
     with pytest.raises(ValueError, match=rule):
@@ -586,7 +586,7 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
 def test_unknown_scores_leave_the_old_ones(whole, tmp_path):
     folder = shutil.copytree(whole[0], tmp_path / "run")
     (folder / SCORES).write_text("old")
-    with pytest.raises(ValueError, match=r"No metric 'x' here\. Choose from: active_units, "):
+    with pytest.raises(ValueError, match=r"Unknown metric 'x'\. Choose from: active_units, "):
         Run.open(folder).evaluate(["x"])
     assert (folder / SCORES).read_text() == "old"
 
@@ -625,7 +625,9 @@ def test_models_of_pairs_get_pairs_and_what_differs(tmp_path):
         assert pairs.shape == (8, 2, 32, 32, 1)
         assert [label.shape for label in labels] == ([(8, 5)] if name == "gvae" else [])
         assert all((label.sum(axis=1) == most).all() for label in labels)
-    with pytest.raises(ValueError, match=r"at most 3, the factors that may\. Got 4\."):
+    with pytest.raises(
+        ValueError, match=r"at most 3, the number of factors that may change\. Got 4\."
+    ):
         change(model="gvae", changed=4, latent_dim=5).build(data)
     folder = trained(change(model="gvae", latent_dim=5, steps=3), tmp_path / "run")
     result = Run.open(folder).evaluate(n_samples=50)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from golden_values import FOLDER, NEW, OLD, stage
-from toy import CLEAN, ENTANGLED, Toy, standard, unrelated
+from support.golden_values import FOLDER, NEW, OLD, stage
+from support.toy import CLEAN, ENTANGLED, Toy, standard, unrelated
 
 from keras_disent.metrics import encoding
 from keras_disent.metrics._predictors.logistic import fit_softmax

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from golden_values import inputs
 from sklearn.ensemble import GradientBoostingClassifier
+from support.golden_values import inputs
 
 from keras_disent.metrics._predictors import boosting
 from keras_disent.metrics._predictors.boosting import BoostedTrees

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from numbered_images import Table, numbered
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
+from support.numbered_images import Table, numbered
 
 from keras_disent.metrics import (
     METRICS,

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from numbered_images import Table, numbered
-from toy import ENTANGLED, Toy
+from support.numbered_images import Table, numbered
+from support.toy import ENTANGLED, Toy
 
 from keras_disent.datasets import GroundTruth
 from keras_disent.metrics import METRICS, evaluate, infomec

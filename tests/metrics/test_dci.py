@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from golden_values import CASES, NEW, OLD, expected, inputs, stage
+from support.golden_values import CASES, NEW, OLD, expected, inputs, stage
 
 from keras_disent.metrics.dci import completeness, dci, disentanglement
 from keras_disent.metrics.dci_es import dci_es
@@ -199,7 +199,7 @@ def test_bad_input(metric):
 
 
 def test_unknown_predictor():
-    with pytest.raises(ValueError, match="No predictor 'lasso' here"):
+    with pytest.raises(ValueError, match="Unknown predictor 'lasso'"):
         dci(*data(samples=30), predictor="lasso")
 
 

@@ -2,8 +2,8 @@ import importlib
 
 import numpy as np
 import pytest
-from golden_values import NEW, inputs, stage
-from toy import CLEAN, ENTANGLED, Toy, standard, unrelated
+from support.golden_values import NEW, inputs, stage
+from support.toy import CLEAN, ENTANGLED, Toy, standard, unrelated
 
 from keras_disent.metrics.downstream import downstream, reduced_downstream
 from keras_disent.metrics.predictors import PREDICTORS, fit_predictor
@@ -331,7 +331,7 @@ def test_a_seed_fixes_the_scores():
 
 CODES = np.random.default_rng(0).normal(size=(50, 3))
 FACTORS = np.random.default_rng(1).integers(4, size=(50, 2))
-UNKNOWN = "No predictor 'x' here. Choose from: boosting, exact_boosting, logistic"
+UNKNOWN = "Unknown predictor 'x'. Choose from: boosting, exact_boosting, logistic"
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from golden_values import NEW, stage
-from toy import CLEAN, ENTANGLED, Toy, standard
+from support.golden_values import NEW, stage
+from support.toy import CLEAN, ENTANGLED, Toy, standard
 
 from keras_disent.metrics import METRICS, STANDARD, evaluate, factor_vae_score, mig, names
 
@@ -230,8 +230,8 @@ def test_faulty_encoders(name, encoder, message):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ("x", "No metric 'x' here. Choose from: active_units, beta_vae_score"),
-        (["mig", "x"], "No metric 'x' here. Choose from: active_units, beta_vae_score"),
+        ("x", "Unknown metric 'x'. Choose from: active_units, beta_vae_score"),
+        (["mig", "x"], "Unknown metric 'x'. Choose from: active_units, beta_vae_score"),
         ({"mig": {"bin": 3}}, "'mig' has no setting 'bin'. Choose from: bins"),
         ((), "at least one. Choose from: active_units, beta_vae_score"),
     ],
@@ -247,7 +247,7 @@ def test_names_are_checked_before_any_work(metrics, message):
         ("n_samples", 1, "`n_samples` must be at least 2. Got 1"),
         ("n_test_samples", 0, "`n_test_samples` must be at least 2. Got 0"),
         ("interval", 95, "between 0 and 1. Got 95"),
-        ("representation", "means", "No representation 'means' here. Choose from: mean, sample"),
+        ("representation", "means", "Unknown representation 'means'. Choose from: mean, sample"),
     ],
 )
 def test_arguments_are_checked_before_any_work(argument, value, message):

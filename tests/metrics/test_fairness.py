@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from golden_values import NEW, stage
-from toy import CLEAN, ENTANGLED, Toy, standard, unrelated
+from support.golden_values import NEW, stage
+from support.toy import CLEAN, ENTANGLED, Toy, standard, unrelated
 
 from keras_disent.metrics.fairness import Fairness, fairness, inter_group_fairness
 
@@ -124,7 +124,7 @@ def test_malformed_counts(counts):
     [
         ({"train_samples": 0}, "`train_samples` must be at least 1. Got 0"),
         ({"test_samples": 0}, "`test_samples` must be at least 1. Got 0"),
-        ({"predictor": "forest"}, "No predictor 'forest' here. Choose from: boosting"),
+        ({"predictor": "forest"}, "Unknown predictor 'forest'. Choose from: boosting"),
     ],
 )
 def test_settings_are_checked_before_any_work(settings, message):

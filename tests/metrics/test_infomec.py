@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from golden_values import inputs
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, mutual_info_score
+from support.golden_values import inputs
 
 from keras_disent.metrics.infomec import infomec, nearest_neighbor_information
 from keras_disent.metrics.mutual_information import entropy

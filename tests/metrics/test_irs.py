@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from golden_values import CASES, NEW, OLD, expected, inputs
+from support.golden_values import CASES, NEW, OLD, expected, inputs
 
 from keras_disent.metrics.irs import irs
 

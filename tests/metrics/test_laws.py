@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from toy import Toy
+from support.toy import Toy
 
 from keras_disent.metrics import METRICS, check, evaluate
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from golden_values import FOLDER, NEW, OLD, stage
 from sklearn.linear_model import LogisticRegression
+from support.golden_values import FOLDER, NEW, OLD, stage
 
 from keras_disent.metrics._predictors.logistic import fit_softmax
 

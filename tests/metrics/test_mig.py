@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from golden_values import CASES, OLD, expected, inputs
+from support.golden_values import CASES, OLD, expected, inputs
 
 from keras_disent.metrics.mig import dcimig, mig, mig_sup
 

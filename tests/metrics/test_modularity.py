@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from golden_values import CASES, NEW, OLD, expected, inputs
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from support.golden_values import CASES, NEW, OLD, expected, inputs
 
 from keras_disent.metrics.modularity import area_under_curve, explicitness, modularity
 

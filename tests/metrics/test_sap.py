@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from golden_values import CASES, NEW, OLD, expected, inputs
 from sklearn.svm import LinearSVC
+from support.golden_values import CASES, NEW, OLD, expected, inputs
 
 from keras_disent.metrics.sap import sap, sap_matrix
 

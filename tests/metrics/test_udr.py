@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from golden_values import FOLDER, stage
 from sklearn.linear_model import Lasso
+from support.golden_values import FOLDER, stage
 
 from keras_disent.metrics.udr import _one_to_one, udr
 

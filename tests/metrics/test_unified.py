@@ -2,8 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from golden_values import expected, inputs, stage
 from scipy.sparse.csgraph import connected_components
+from support.golden_values import expected, inputs, stage
 
 from keras_disent.metrics.mutual_information import entropy
 from keras_disent.metrics.unified import aggregate, unified_scores
@@ -172,7 +172,7 @@ FACTORS = np.random.default_rng(1).integers(4, size=(50, 2))
         (CODES, FACTORS[:, :1], {}, r"at least 2 latents and 2 factors .* Got shape \(3, 1\)"),
         (CODES, 0 * FACTORS, {}, "factor with more than one value"),
         (CODES, FACTORS, {"bins": 1}, "`bins` must be at least 2. Got 1"),
-        (CODES, FACTORS, {"matrices": ["x"]}, "No matrix 'x' here. Choose from: accuracy"),
+        (CODES, FACTORS, {"matrices": ["x"]}, "Unknown matrix 'x'. Choose from: accuracy"),
         (CODES, FACTORS, {"matrices": ()}, "at least one. Choose from: importance"),
     ],
 )

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from golden_values import FOLDER, OLD, stage
-from toy import CLEAN, ENTANGLED, Toy, standard
+from support.golden_values import FOLDER, OLD, stage
+from support.toy import CLEAN, ENTANGLED, Toy, standard
 
 from keras_disent.metrics import encoding
 from keras_disent.metrics.votes import (

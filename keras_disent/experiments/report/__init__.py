@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keras_disent import __version__
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.version import __version__
 from keras_disent.experiments import table
 from keras_disent.experiments.report import (
     agreement,
@@ -26,7 +26,7 @@ from keras_disent.experiments.report.page import Part
 from keras_disent.experiments.store import write_text
 
 if TYPE_CHECKING:
-    from keras_disent.experiments.study import Study
+    from keras_disent.experiments.study_folder import StudyFolder
 
 HTML, JSON = "report.html", "report.json"
 FORMAT = 1
@@ -47,7 +47,7 @@ class Report(NamedTuple):
 
 
 def report(
-    study: Study,
+    study: StudyFolder,
     out: str | Path | None = None,
     *,
     score: str | None = None,
@@ -105,7 +105,7 @@ def report(
 
 def _parts(
     frames: Frame,
-    study: Study,
+    study: StudyFolder,
     results: Any,
     encoded: dict[str, codes.Codes],
     groups: dict[str, list[str]],

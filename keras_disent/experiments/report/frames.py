@@ -169,7 +169,7 @@ def frame(table: Any, score: str | None = None) -> Frame:
         raise ValueError(f"No run of the study has a finite score of {', '.join(computed)}.")
     metrics = [n for n in ORDER if n in found] + sorted(n for n in found if n not in ORDER)
     if score is not None:
-        lookup(score, dict.fromkeys(metrics), "finite score of this study")
+        lookup(score, dict.fromkeys(metrics), "score of this study")
     terms = [name for name in TERMS if name in values and finite[name].notna().all()]
     about = table.drop_duplicates("run").set_index("run")
     settings = _settings(about)

@@ -1,0 +1,395 @@
+"""The command line: what it writes, what it says when something is wrong, and how it stops."""
+
+import dataclasses
+import json
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.checks import BACKEND, state
+from support.commands import QUICK, SMALL, call, files, process, python, wait_for
+
+from keras_disent import cli, load_model
+from keras_disent.experiments import Config, Run, demo
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    backend = ["--backend", BACKEND, "--learning-rate", "0.001", "--set", "beta=2"]
+    assert call("train", "--out", folder, *SMALL, "--model", "beta_vae", *backend) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Return a copy of a finished run."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+# -- what it writes -------------------------------------------------------------------------------
+
+
+def test_train_writes_a_whole_run(trained):
+    assert sorted(path.relative_to(trained).as_posix() for path in trained.rglob("*")) == [
+        ".lock",
+        "config.json",
+        "history.csv",
+        "model.keras",
+        "progress.json",
+        "scores.json",
+        "traversal.png",
+        "traversals",
+        "traversals/traversal_00000004.png",
+        "traversals/traversal_00000006.png",
+    ]
+    expected = Config(
+        model="beta_vae",
+        subset={"shape": ["square"], "orientation": [0], "scale": [0, 5]},
+        image_size=32,
+        steps=6,
+        epoch_steps=4,
+        player_batch=8,
+        seed=3,
+        learning_rate=0.001,
+        latent_dim=3,
+        network="mlp",
+        width=0.02,
+        options={"beta": 2},
+    )
+    assert Run.open(trained).config == expected
+    assert json.loads((trained / "config.json").read_text())["made_with"]["backend"] == BACKEND
+    model = load_model(trained)
+    assert (int(model.steps), model.beta) == (6, 2.0)
+    scores = json.loads((trained / "scores.json").read_text())
+    assert set(scores) == {*model.terms, "mig", "factor_vae_score"}
+    for entry in scores.values():
+        assert np.isfinite(entry["value"])
+        assert entry["settings"]
+    for path in trained.rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.load()
+    heading, *lines = (trained / "history.csv").read_text().splitlines()
+    assert heading.split(",")[0] == "step"
+    assert [line.split(",")[0] for line in lines] == ["4", "6"]
+
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "scores"),
+    [
+        ("photographs", (16, 16, 3), {"unsupervised", "active_units"}),
+        pytest.param(
+            "fashion_mnist",
+            (16, 16, 1),
+            {"mig"},
+            marks=pytest.mark.skipif(not FASHION.is_dir(), reason="needs dataset-fashion-mnist"),
+        ),
+    ],
+)
+def test_real_images(data, shape, scores, tmp_path):
+    size = ["--image-size", "16", "--network", "mlp", "--width", "0.02", "--latent-dim", "3"]
+    steps = ["--player-batch", "8", "--epoch-steps", "4", "--steps", "4"]
+    likelihood = ["--likelihood", "gaussian_learned_scale"]
+    out = tmp_path / "run"
+    assert call("train", "--data", data, *size, *steps, *likelihood, "--out", out) == 0
+    assert load_model(out).image_shape == shape
+    found = set(json.loads((out / "scores.json").read_text()))
+    assert scores <= found
+    assert "factor_vae_score" not in found  # there is no grid
+
+
+def test_train_on_correlated_factors(tmp_path):
+    out = tmp_path / "run"
+    assert call("train", *QUICK, "--correlate", "position_x,position_y=0.1", "--out", out) == 0
+    config = Run.open(out).config
+    data = config.load_data()
+    drawn = data.factors(data.sample(2000, np.random.default_rng(0)))
+    assert np.corrcoef(drawn[:, 3], drawn[:, 4])[0, 1] > 0.9
+
+
+def test_evaluate_scores_again_and_shows_a_table(run, capsys):
+    before = (run / "scores.json").read_text()
+    assert call("evaluate", run, "--metrics", "mig", "--samples", "200", "--seed", "5") == 0
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["mig"]["settings"]["n_samples"] == 200
+    assert scores["mig"]["settings"]["seed"] == 5
+    assert "factor_vae_score" not in scores
+    shown = capsys.readouterr().out
+    for name, entry in scores.items():
+        (line,) = (line for line in shown.splitlines() if f" {name} " in line)
+        assert f"{entry['value']:.4g}" in line
+
+    assert call("evaluate", run) == 0  # the metrics and the settings of the run
+    assert (run / "scores.json").read_text() == before
+    several = ["--metrics", "mig,unsupervised", "--samples", "200", "--interval", "0.9"]
+    assert call("evaluate", run, *several) == 0
+    scores = json.loads((run / "scores.json").read_text())
+    assert {"mig", "unsupervised"} < set(scores)
+    low, high = scores["mig"]["interval"]
+    assert low < scores["mig"]["value"] < high
+    assert f"{low:.4g} to {high:.4g}" in capsys.readouterr().out
+
+
+def test_traverse_draws(run, tmp_path, capsys):
+    (run / "traversal.png").unlink()
+    assert call("traverse", run) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Wrote {run / 'traversal.png'}"
+    other = tmp_path / "pictures" / "other.png"
+    assert call("traverse", run, "--out", other, "--image", "7") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Wrote {other}"
+    assert Image.open(other).size == Image.open(run / "traversal.png").size
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="another backend would write it")
+def test_export_writes_an_artifact_and_shows_its_endpoints(trained, tmp_path, capsys, refused):
+    format = "saved_model" if BACKEND == "tensorflow" else "torch"
+    to = ["--format", format, "--out", tmp_path / "served"]
+    assert call("export", trained, *to, "--images", "uint8") == 0
+    said = capsys.readouterr().out
+    assert (tmp_path / "served" / "card.json").exists()
+    images, codes = r"uint8 \(any, 32, 32, 1\)", r"float32 \(any, 3\)"
+    assert re.search(rf"encode .* images {images} .* mean {codes}", said)
+    assert re.search(rf"decode .* codes {codes} .* decoded {images}", said)
+    assert f"Wrote {tmp_path / 'served'}, " in said
+    assert "needs a new or empty folder" in refused("export", trained, *to)
+    assert "Unknown format 'tflite'." in refused("export", trained, "--format", "tflite")
+    assert "A run folder holds config.json." in refused("export", tmp_path)
+
+
+def test_resume_goes_on_to_more_steps(run):
+    assert call("train", "--resume", "--out", run, "--steps", "9") == 0
+    assert Run.open(run).config.steps == 9
+    assert int(load_model(run).steps) == 9
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["loss"]["settings"]["step"] == 9
+
+
+def test_demo_compares_two_models(tmp_path, monkeypatch, capsys):
+    configs = demo.configs
+
+    def small(*given):
+        return {
+            folder: dataclasses.replace(config, network="mlp", width=0.02, player_batch=8)
+            for folder, config in configs(*given).items()
+        }
+
+    monkeypatch.setattr(demo, "configs", small)
+    monkeypatch.setattr(demo, "SUBSET", {**demo.SUBSET, "scale": [5], "position_x": [0, 31]})
+    assert call("demo", "--out", tmp_path, "--steps", "3") == 0
+    shown = capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["beta_tcvae", "demo.png", "vae"]
+    for name in ("VAE", "BetaTCVAE, beta 4", "MIG", "FactorVAE score"):
+        assert name in shown
+    for folder in ("beta_tcvae", "vae"):
+        scores = json.loads((tmp_path / folder / "scores.json").read_text())
+        assert f"{scores['reconstruction']['value']:.1f}" in shown
+    width, height = Image.open(tmp_path / "demo.png").size
+    assert 1500 < width < 5000
+    assert 1000 < height < 5000
+    assert call("demo", "--out", tmp_path, "--steps", "4") == 2
+    assert "holds another run" in capsys.readouterr().err
+
+
+# -- what it refuses ------------------------------------------------------------------------------
+
+WRONG = {
+    "model": (["--model", "factorvae"], "Unknown model 'factorvae'. Choose from: ada_gvae, "),
+    "data": (["--data", "smile"], "Unknown data set 'smile'. Choose from: "),
+    "metric": (["--metrics", "mig,x"], "Unknown metric 'x'. Choose from: active_units, "),
+    "network": (
+        ["--network", "cnn"],
+        "Unknown network 'cnn'. Choose from: burgess, conv, higgins, mlp, qlae, tripod.",
+    ),
+    "backend": (["--backend", "numpy"], "Unknown backend 'numpy'. Choose from: tensorflow, jax, "),
+    "likelihood": (["--likelihood", "poisson"], "Unknown likelihood 'poisson'. Choose from: bern"),
+    "option": (["--model", "factor_vae", "--set", "gama=3"], "'gama'. Choose from: discrimi"),
+    "option of another": (["--model", "beta_vae", "--set", "gamma=3"], "Choose from: beta."),
+    "option given twice": (["--model", "beta_vae", "--set", "latent_dim=3"], "'latent_dim'."),
+    "no value": (["--set", "beta"], "--set takes NAME=VALUE. Got 'beta'."),
+    "no schedule": (
+        ["--model", "beta_vae", "--set", "beta=Line(0, 1, 2)"],
+        "Unknown schedule 'Line'",
+    ),
+    "negative weight": (
+        ["--model", "beta_vae", "--set", "beta=-1"],
+        "at least 0, or a schedule. G",
+    ),
+    "text as weight": (["--model", "beta_vae", "--set", "beta=much"], "or a schedule. Got 'much'."),
+    "factor": (["--subset", "color=0"], "names from shape, scale, orientation, position_x, "),
+    "step of a factor": (
+        ["--subset", "shape=star"],
+        "or square, ellipse, heart. Got 'star'.",
+    ),
+    "correlation": (["--correlate", "scale=0.1"], "two factors with a comma between. Got 'scale'."),
+    "strength": (["--correlate", "scale,shape=0"], "`strengths` needs numbers above 0. Got 0."),
+    "no file": (
+        ["--data", "shapes3d"],
+        "'shapes3d' needs downloaded files. Set their folder with ",
+    ),
+    "no subset": (["--subset", "shape"], "--subset takes NAME=VALUE. Got 'shape'."),
+    "image size": (["--image-size", "48"], "`image_size` needs to be one of (64, 32). Got 48."),
+    "steps": (["--steps", "0"], "`steps` must be an integer of at least 1. Got 0."),
+    "epoch steps": (["--epoch-steps", "-4"], "`epoch_steps` must be an integer of at least 1. Got"),
+    "seed": (["--seed", "-1"], "`seed` must be an integer of at least 0. Got -1."),
+    "learning rate": (["--learning-rate", "-0.1"], "`learning_rate` is a number above 0. Got -0."),
+    "width": (["--width", "0"], "`width` is a number above 0. Got 0.0."),
+    "batch": (["--model", "factor_vae", "--player-batch", "1"], "at least 4 images for FactorVAE"),
+    "one latent": (
+        ["--latent-dim", "1"],
+        "'mig' compare latents, so there must be",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
+def test_mistakes_are_told_and_leave_no_folder(arguments, message, tmp_path, refused):
+    assert message in refused("train", "--out", tmp_path / "run", *QUICK, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_in_use_is_left_alone(run, tmp_path, refused):
+    before = files(run)
+    assert "holds a run already" in refused("train", "--out", run, *QUICK)
+    assert files(run) == before
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    assert "needs a new or empty folder" in refused("train", "--out", other, *QUICK)
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, refused):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert f"Cannot write into '{place}'" in refused("train", "--out", place, *QUICK)
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "vae"], "--model is 'beta_vae' there, 'vae' here."),
+        (["--set", "beta=4"], "--set is {'beta': 2} there, {'beta': 4} here."),
+        (["--latent-dim", "10"], "--latent-dim is 3 there, 10 here."),  # the default, but given
+        (["--seed", "3", "--player-batch", "9"], "--player-batch is 8 there, 9 here."),
+    ],
+)
+def test_resume_takes_no_other_configuration(arguments, message, run, refused):
+    before = files(run)
+    line = refused("train", "--resume", "--out", run, "--steps", "7", *arguments)
+    assert line.endswith(f"only --steps may differ. {message}")
+    assert files(run) == before
+
+
+@pytest.mark.parametrize("arguments", [["train", "--resume", "--out"], ["evaluate"], ["traverse"]])
+def test_a_folder_without_a_run_is_told(arguments, tmp_path, refused):
+    for folder in (tmp_path / "nowhere", tmp_path):
+        line = refused(*arguments, folder)
+        assert line == f"Error: A run folder holds config.json. There is none in '{folder}'."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_on_a_run_tell_mistakes_too(run, refused):
+    assert "Choose from: active_units, " in refused("evaluate", run, "--metrics", "x")
+    assert "`image` is a number from 0 to 255. Got -1." in refused("traverse", run, "--image", "-1")
+    content = (run / "model.keras").read_bytes()
+    (run / "model.keras").write_bytes(content[: len(content) // 2])
+    for command in (["evaluate", run], ["traverse", run], ["train", "--resume", "--out", run]):
+        assert "model.keras' is not a whole .keras file" in refused(*command)
+    assert len((run / "model.keras").read_bytes()) == len(content) // 2
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, capsys):
+    beta = "beta=InverseTimeDecay(1.0, decay_steps=4, decay_rate=-1.0)"  # 1 / (1 - step / 4)
+    command = ["train", "--out", tmp_path / "run", *QUICK, "--model", "beta_vae", "--set", beta]
+    assert call(*command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Training stopped at step 5, " in line
+    assert "`loss` is not finite" in line
+    assert int(load_model(tmp_path / "run").steps) == 4
+
+
+# -- how it starts and stops ----------------------------------------------------------------------
+
+HELP = """
+import contextlib, io, sys, time
+from keras_disent import cli
+for command in ([], ["train"], ["evaluate"], ["traverse"], ["tune"], ["demo"]):
+    sys.argv = ["keras-disent", *command, "--help"]
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(text):
+            cli.main()
+    except SystemExit as stop:
+        assert not stop.code
+    assert "Usage: keras-disent" in text.getvalue()
+    assert "--resume" in text.getvalue() or command != ["train"]
+heavy = {"keras", "tensorflow", "jax", "torch", "numpy", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+print(time.process_time())
+"""
+
+
+def test_help_is_quick_for_it_imports_little():
+    code, out, last = python(HELP)
+    assert code == 0, last
+    assert float(out) < 3  # seconds of work, however busy the machine
+
+
+def test_unknown_flags_are_one_line(refused):
+    assert "--latent-dim" in refused("train", "--out", "run", "--latent-dims", "3")
+    assert "--out" in refused("train")
+    assert "--steps" in refused("train", "--out", "run", "--steps", "a")
+    assert "nothing" in refused("nothing")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("two\nlines"), 2, "two lines"),
+        (KeyError("x"), 1, "KeyError: 'x'"),
+        (RuntimeError("failed"), 1, "failed"),
+        (MemoryError(), 1, "MemoryError:"),
+        (RecursionError("deep"), 1, "deep"),
+        (AssertionError("[red]$x$:smile:"), 1, "AssertionError: [red]$x$:smile:"),
+    ],
+)
+def test_whatever_comes_is_one_line(error, code, said, monkeypatch, capsys):
+    def broken(**given):
+        raise error
+
+    monkeypatch.setattr(cli, "app", broken)
+    assert call("train") == code
+    assert capsys.readouterr().err == f"Error: {said}\n"
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
+    folder = tmp_path / "run"
+    endless = [*QUICK, "--steps", "1000000", "--epoch-steps", "30"]
+    training = process("train", "--out", folder, *endless)
+    history = folder / "history.csv"
+    wait_for(history.exists, training)
+    training.send_signal(signal.SIGINT)
+    out, _ = training.communicate(timeout=120)
+    assert training.returncode == 130, out
+    assert "Interrupted. The run in" in out
+    assert "--resume" in out
+    assert "Traceback" not in out
+
+    model = load_model(folder)
+    done = int(model.steps)
+    assert done >= 30
+    assert all(np.isfinite(array).all() for array in state(model))
+    last = history.read_text().splitlines()[-1]
+    assert last.split(",")[0] == str(done)
+    assert not (folder / "scores.json").exists()
+    assert call("train", "--resume", "--out", folder, "--steps", done + 3) == 0
+    assert int(load_model(folder).steps) == done + 3
+    assert (folder / "scores.json").exists()

@@ -1,0 +1,177 @@
+"""The command `keras-disent data`: output, files and errors."""
+
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_disent import cli
+from keras_disent.datasets import DATASETS, Scenes3D, open_file
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Return a function that runs `keras-disent data` and returns exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["keras-disent", "data", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def chunked(tmp_path):
+    """Write a file like 3dshapes.h5, in which a chunk has parts of many images."""
+    images = Scenes3D().images(np.arange(0, 480_000, 2400))
+    with h5py.File(tmp_path / "rooms.h5", "w") as file:
+        file.create_dataset("images", data=images, chunks=(200, 16, 16, 3), compression="gzip")
+    return tmp_path / "rooms.h5", images
+
+
+def test_list_shows_all_data_sets(call):
+    code, out, _ = call("list")
+    assert code == 0
+    assert all(name in out for name in DATASETS)
+    assert "Apache-2.0" in out
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_info_describes_a_data_set(call, name):
+    code, out, _ = call("info", name)
+    card = DATASETS[name].card
+    assert code == 0
+    assert card.title in out
+    assert all(file.name in out for file in card.files)
+    if not card.download:
+        assert " images (" in out
+    elif name != "fashion_mnist":  # a Debian package may have installed it
+        assert card.page in out
+        assert "Not available: " in out
+
+
+def test_info_lists_factors(call):
+    _, out, _ = call("info", "sprites")
+    assert "737,280 images (64, 64, 1)" in out
+    assert "categorical" in out
+    assert "square, ellipse, heart" in out
+    assert "No labels." in call("info", "photographs")[1]
+
+
+def test_missing_files_name_the_searched_folders(call, tmp_path):
+    _, out, _ = call("info", "shapes3d", "--data-dir", tmp_path)
+    assert f"is not in '{tmp_path}' or '{tmp_path}/shapes3d'" in out.replace("\n", "")
+    code, _, err = call("preview", "shapes3d", "--data-dir", tmp_path)
+    assert code == 2
+    assert "3dshapes.h5" in err
+
+
+def test_preview_writes_a_picture(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call("preview", "pendulum", "--image-size", 32)
+    assert code == 0
+    assert "Wrote pendulum.png" in out
+    with Image.open("pendulum.png") as picture:
+        sheet = np.asarray(picture.convert("RGB"))
+    assert sheet.shape[1] > 800
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 100
+    assert call("preview", "photographs", "--out", tmp_path / "b" / "sheet.png")[0] == 0
+    assert (tmp_path / "b" / "sheet.png").is_file()
+
+
+def test_convert_keeps_every_pixel_and_allows_mapping(call, chunked):
+    path, images = chunked
+    with pytest.warns(UserWarning, match=r"keras-disent data convert .*rooms\.h5"):
+        slow = open_file(path)
+    code, out, _ = call("convert", path)
+    assert code == 0
+    target = path.with_name("rooms.contiguous.h5")
+    assert str(target) in out.replace("\n", "")
+    fast = open_file(target)
+    indices = np.array([199, 0, 7, 7])
+    for data in (slow, fast):
+        assert (data.images(indices) == images[indices]).all()
+    assert isinstance(fast._rows, np.memmap)
+    assert call("convert", path, "--out", path.with_name("other.h5"))[0] == 0
+
+
+def test_check_of_published_and_custom_files(call, tmp_path):
+    np.save(tmp_path / "custom.npy", np.zeros((5, 4, 4), np.uint8))
+    code, out, _ = call("check", tmp_path / "custom.npy")
+    assert code == 0
+    assert "The file has 5 readable images" in out
+    (tmp_path / "3dshapes.h5").write_bytes(b"not this")
+    code, _, err = call("check", tmp_path / "3dshapes.h5")
+    assert code == 2
+    assert "3dshapes.h5' needs 267573662 bytes. Got 8." in err
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "pictures" / "a.png")
+    assert "1 readable images" in call("check", tmp_path / "pictures")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("info", "smile"), "Unknown data set 'smile'. Choose from: "),
+        (("preview", "smile"), "No data set 'smile'"),
+        (("check", "nowhere.h5"), "nowhere.h5"),
+        (("convert", "nowhere.h5"), "nowhere.h5"),
+        (("convert", "setup.cfg"), "`data convert` takes .h5, .hdf5, .hdf files. Got 'setup.cfg'."),
+    ],
+)
+def test_errors_are_one_line_and_exit_with_code_2(call, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("cut.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", "cut.npy' needs"),
+        ("cut.npz", b"PK\x03\x04 no more", "cut.npz' needs"),
+        ("cut.h5", b"\x89HDF\r\n\x1a\n", "cut.h5' needs"),
+        ("cut-idx3-ubyte", b"\x00\x00\x08\x03\x00\x00\xff\xff", "cut-idx3-ubyte' needs"),
+        ("notes.txt", b"hello", "images needs to be .npy, .npz, .h5, .hdf5 or idx. Got '"),
+    ],
+)
+def test_broken_files(call, tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    code, _, err = call("check", tmp_path / name)
+    assert code == 2
+    assert message in err
+
+
+def test_pickles_are_never_opened(call, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('opened')",))
+
+    np.save(tmp_path / "trap.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "trap.npz", images=np.array([Trap()], dtype=object))
+    for name in ("trap.npy", "trap.npz"):
+        code, _, err = call("check", tmp_path / name)
+        assert code == 2
+        assert name in err
+
+
+def test_archives_with_labels(tmp_path):
+    pixels = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((4, 4), np.uint8)
+    labels = {"side": [1, 0, 1, 0, 1, 0], "step": [0, 0, 1, 1, 2, 2]}
+    for save in (np.savez, np.savez_compressed):
+        path = tmp_path / f"{save.__name__}.npz"
+        save(path, images=pixels, **labels, weights=np.zeros(3))
+        data = open_file(path)
+        assert data.factor_names == ("side", "step")
+        assert data.observe([[0, 2], [1, 0]])[:, 0, 0, 0].tolist() == [5, 0]
+    np.savez(tmp_path / "none.npz", pictures=pixels)
+    with pytest.raises(ValueError, match=r"needs an array 'images'. Got pictures"):
+        open_file(tmp_path / "none.npz")
