@@ -70,11 +70,12 @@ if point:
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", default="torch")
+    parser.add_argument("--only", choices=("train", "study", "tune"), help="one experiment")
     parser.add_argument("--kills", type=int, default=30, help="of each kind of experiment")
     parser.add_argument("--each", type=int, default=4, help="most kills of one folder")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
+    parser.add_argument("--seconds", type=float, default=1e9, help="of each experiment, at most")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -201,9 +202,10 @@ def finished(folder):
     return {p: p.read_bytes() for d in done for p in d.glob("scores.json")}
 
 
-def experiment(kind, starter, folder, command, args, chance, end):
+def experiment(kind, starter, folder, command, args, chance):
     """Kill one kind of experiment as often as asked for; return the counts."""
     start = time.monotonic()
+    end = start + args.seconds
     pid = starter.start([*command, str(folder / f"{kind}-whole")])
     assert ended(pid, 1e9) == 0, starter.said.read_text()
     length = time.monotonic() - start
@@ -232,6 +234,7 @@ def experiment(kind, starter, folder, command, args, chance, end):
                 break
             kills += 1
             before = finished(out) if out.exists() else {}
+        print(f"{kind}: {dict(counts)}", file=sys.stderr, flush=True)
         found = content(out)
         for name in {**expected, **found}:
             assert found.get(name) == expected.get(name), f"{out / name} differs"
@@ -245,13 +248,14 @@ def experiment(kind, starter, folder, command, args, chance, end):
 
 def main():
     args = arguments()
-    chance, end = random.Random(args.seed), time.monotonic() + args.seconds
+    chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         starter = Starter(args.backend, folder)
         counts = {
-            kind: experiment(kind, starter, folder, command, args, chance, end)
+            kind: experiment(kind, starter, folder, command, args, chance)
             for kind, command in commands(folder, args.jobs).items()
+            if args.only in (None, kind)
         }
     kills = sum(c.get("random", 0) + c.get("exact", 0) for c in counts.values())
     text = json.dumps({"backend": args.backend, "jobs": args.jobs, "kills": kills, **counts})
