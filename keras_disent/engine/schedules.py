@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import math
 import numbers
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -138,28 +137,11 @@ def parse(text: Any) -> Any:
     return {**module, "class_name": name, "config": schedule.get_config()}
 
 
-def format_call(value: Any) -> str | None:
-    """Format a schedule's serialized configuration as a call for `parse`; None for other values.
-
-    >>> format_call({"class_name": "keras_disent>Linear", "config": {"start": 0, "end": 25.0}})
-    'Linear(start=0, end=25)'
-    """
-    if not (isinstance(value, Mapping) and {"class_name", "config"} <= set(value)):
-        return None
-    options = {name: v for name, v in value["config"].items() if name != "name"}
-    arguments = ", ".join(f"{name}={_short(v)}" for name, v in options.items())
-    return f"{value['class_name'].rpartition('>')[2]}({arguments})"
-
-
 def _literal(argument: ast.expr) -> Any:
     try:
         return ast.literal_eval(argument)
     except ValueError:
         raise ValueError("it takes numbers, lists of them and booleans.") from None
-
-
-def _short(value: Any) -> str:
-    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 class Weight:

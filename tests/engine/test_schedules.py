@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_disent import schedules
 from keras_disent.engine.schedules import Cyclical, Linear
+from keras_disent.experiments.planned import text
 
 EXAMPLES = {
     "linear": Linear(0.5, 2.5, steps=20),
@@ -78,7 +79,7 @@ def test_schedules_go_into_a_configuration_and_back(schedule):
 @every_example
 def test_schedules_are_written_as_calls_and_read_back(schedule):
     stored = json.loads(json.dumps(schedules.config(schedule)))
-    again = schedules.parse(schedules.format_call(stored))
+    again = schedules.parse(text(stored))
     assert json.loads(json.dumps(again))["config"] == stored["config"]
     assert type(schedules.weight("beta", again)) is type(schedule)
 
@@ -86,7 +87,6 @@ def test_schedules_are_written_as_calls_and_read_back(schedule):
 def test_what_is_no_call_is_no_schedule():
     for value in ("ii", "4", "a b", "", "x.Linear(0, 1, 2)", "Linear", 4, None, [1, 2]):
         assert schedules.parse(value) == value
-        assert schedules.format_call(value) is None
 
 
 @pytest.mark.parametrize(
