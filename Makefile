@@ -43,7 +43,7 @@ test: lint
 	@echo "== arrays"; OMP_NUM_THREADS=1 KERAS_BACKEND=$(lastword $(BACKENDS)) \
 		$(BIN)/python -m pytest -n 2 -m "not slow" $(ARRAYS)
 	@set -e; for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist loadfile \
+		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 			-m "not slow" $(ARRAYS:%=--ignore %); \
 	done
 

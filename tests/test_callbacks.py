@@ -225,7 +225,7 @@ def test_a_checkpoint_of_another_name_is_left_to_keras(tmp_path, scripted):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DisentanglementMetrics(DATA, "migg"), r"'migg' .* Choose from: .*mig"),
+        (lambda: DisentanglementMetrics(DATA, "migg"), r"'migg'. Choose from: .*mig"),
         (lambda: DisentanglementMetrics(DATA, ()), r"at least one"),
         (lambda: DisentanglementMetrics(DATA, {"mig": {"bin": 5}}), r"'bin'.* Choose from: bins"),
         (lambda: DisentanglementMetrics(datasets.Images(images())), r"labeled .* Got Images"),

@@ -118,7 +118,7 @@ def test_check_of_published_and_custom_files(call, tmp_path):
     ("arguments", "message"),
     [
         (("info", "smile"), "Unknown data set 'smile'. Choose from: "),
-        (("preview", "smile"), "No data set 'smile'"),
+        (("preview", "smile"), "Unknown data set 'smile'"),
         (("check", "nowhere.h5"), "nowhere.h5"),
         (("convert", "nowhere.h5"), "nowhere.h5"),
         (("convert", "setup.cfg"), "`data convert` takes .h5, .hdf5, .hdf files. Got 'setup.cfg'."),
