@@ -40,7 +40,10 @@ def of_a_run(
         int, typer.Option(help="Steps between checkpoints, history lines and pictures.")
     ] = 1_000,
     player_batch: Annotated[
-        int, typer.Option(help="Images that each player learns from in a step.")
+        int,
+        typer.Option(
+            "--player-batch", "--batch-size", help="Images that each player learns from in a step."
+        ),
     ] = 64,
     seed: Annotated[int, typer.Option(help="Of weights, noise and data order.")] = 0,
     changed: Annotated[

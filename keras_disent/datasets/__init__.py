@@ -25,6 +25,8 @@ from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.views import Concatenation, transform_images
 from keras_disent.datasets.weak import ChangedPairs, MatchedGroups, RankedPairs
 
+labelled = labeled  # the British spelling
+
 __all__ = [
     "DATASETS",
     "MNIST",
@@ -55,6 +57,7 @@ __all__ = [
     "example_indices",
     "from_tfds",
     "labeled",
+    "labelled",
     "load",
     "open_file",
     "open_folder",

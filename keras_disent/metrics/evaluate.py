@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.spellings import also_called
 from keras_disent.metrics.bootstrap import Interval, accuracy_interval, bootstrap, check_level
 from keras_disent.metrics.catalog import METRICS, Metric, Names, check_data, settings_of
 from keras_disent.metrics.checks import FactorError, check_arrays, check_at_least, varying
@@ -31,6 +32,7 @@ _Outcome = tuple[Any, Interval | ValueError | None]
 """A score, and its interval or why there is none."""
 
 
+@also_called(n="n_samples", test_n="n_test_samples")
 def evaluate(
     encoder: Encoder,
     data: GroundTruth,
@@ -71,7 +73,8 @@ def evaluate(
         metrics: "standard" (those of the large studies), "all", names out of `METRICS`, or a dict
             from names to settings that differ from the defaults, such as `{"mig": {"bins": 10}}`.
             The setting `continuous` takes names of factors.
-        n_samples: Number of images for metrics of arrays; all images if there are fewer.
+        n_samples: Number of images for metrics of arrays; all images if there are fewer. `n` is
+            understood too, and `test_n` for `n_test_samples`.
         n_test_samples: Number of further images that test predictors. Data with fewer than
             `n_samples + n_test_samples` images are divided in this proportion.
         seed: Random seed of all draws.

@@ -270,3 +270,11 @@ def test_metrics_of_factors_need_labels():
     assert scores["unsupervised"] > 0
     with pytest.raises(ValueError, match=r"'factor_vae_score' .* labeled"):
         factor_vae_score(standard, SimpleNamespace(images=None))
+
+
+def test_numbers_of_images_have_a_short_name():
+    short = evaluate(ENTANGLED, Toy(), "mig", n=300, test_n=100)
+    long = evaluate(ENTANGLED, Toy(), "mig", n_samples=300, n_test_samples=100)
+    assert short == long
+    with pytest.raises(TypeError, match="`n_samples` is given twice, also as `n`"):
+        evaluate(ENTANGLED, Toy(), "mig", n=300, n_samples=300)
