@@ -203,9 +203,9 @@ def evaluate(
             raise ValueError(failures[name]) from error
         raise ValueError(" ".join(f"{name!r}: {why}" for name, why in failures.items()))
     for warning in sample.warnings if sample else ():
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(warning, stacklevel=3)  # through `also_called`
     for name, why in failures.items():
-        warnings.warn(f"{name!r} has no score: {why}", stacklevel=2)
+        warnings.warn(f"{name!r} has no score: {why}", stacklevel=3)
 
     record = {
         name: {**settings, **_conditions(name, settings, data, sample), "versions": _versions()}
@@ -216,7 +216,7 @@ def evaluate(
         if isinstance(ends, ValueError):
             why = _message(ends, factor_names)
             record[name]["interval_error"] = why
-            warnings.warn(f"{name!r} has a score, but no interval: {why}", stacklevel=2)
+            warnings.warn(f"{name!r} has a score, but no interval: {why}", stacklevel=3)
         elif ends is not None:
             intervals[name] = ends
     ordered = [name for name in settings_by_name if name in outcomes]
