@@ -25,7 +25,7 @@ from keras_disent.datasets.catalog import check_name
 from keras_disent.datasets.folder import LABELS, SUFFIXES
 from keras_disent.engine import parallel
 from keras_disent.experiments import training
-from keras_disent.experiments.config import Config, custom_objects, inside_data
+from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.progress import SCORES, Progress
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
 from keras_disent.experiments.table import read_scores
@@ -150,8 +150,10 @@ class Run:
 
     def fed(self) -> str:
         """Return in words what a step is fed: images, and how the players divide them."""
-        players, size = len(self.model.players), self.config.player_batch
-        what = "pairs" if self.model.pairs else "images"
+        # Of the class: a model made here would start the backend before its devices are chosen.
+        cls: Any = model_class(self.config.model)
+        players, size = len(cls.players), self.config.player_batch
+        what = "pairs" if cls.pairs else "images"
         if players == 1:
             return f"Each step is fed {size} {what}."
         return f"Each step is fed {size * players} {what}: {size} for each of {players} players."

@@ -661,3 +661,18 @@ def test_images_of_ones_own(tmp_path):
         Run.open(folder).evaluate("mig")
     assert result["loss"]["settings"]["images"] == 64 * 8
     assert Run.open(folder).traverse().is_file()
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("vae", "Each step is fed 8 images."),
+        ("factor_vae", "Each step is fed 16 images: 8 for each of 2 players."),
+        ("gvae", "Each step is fed 8 pairs."),
+    ],
+)
+def test_what_a_step_is_fed_is_said_without_a_model(model, words, tmp_path, monkeypatch):
+    config = change(model=model, player_batch=8, latent_dim=5)
+    store = Run.create(config, tmp_path / "run").store
+    monkeypatch.setattr(Run, "model", None)
+    assert Run.from_store(store).fed() == words
