@@ -51,8 +51,8 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
 
     names = [name for name in fields_of(options) if name in run]
     stored = opened.config.as_dict()
-    given = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
-    asked = given.absolute().as_dict()
+    requested = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
+    asked = requested.absolute().as_dict()
     for name in names:
         if name != "steps" and asked[name] != stored[name]:
             raise ValueError(

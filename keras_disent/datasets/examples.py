@@ -19,9 +19,9 @@ def example_images(data: Any, n: int = 256) -> np.ndarray:
 
 def example_indices(data: Any, n: int = 256) -> np.ndarray:
     """Return which images `example_images` draws."""
-    drawn = np.random.default_rng(0).integers(len(data), size=n - 1)
+    random_indices = np.random.default_rng(0).integers(len(data), size=n - 1)
     if isinstance(data, GroundTruth):
         (middle,) = data.indices(np.asarray(data.factor_sizes)[None] // 2)
     else:
         middle = 0
-    return np.concatenate([[middle], drawn])
+    return np.concatenate([[middle], random_indices])
