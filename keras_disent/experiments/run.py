@@ -167,7 +167,8 @@ class Run:
         config = dataclasses.replace(self.config, steps=steps)
         with self.store.lock():
             self._check()
-            taken = self.model.steps_taken()
+            stamp = training.read_stamp(self._checkpoint) if self._checkpoint.exists() else {}
+            taken = stamp.get("step", 0)
             if steps < taken:
                 raise ValueError(
                     f"`steps` is at least the number of steps taken, {taken:,}. Got {steps:,}."
