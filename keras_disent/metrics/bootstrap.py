@@ -65,7 +65,7 @@ def bootstrap(
     check_at_least(2, n_resamples=n_resamples)
     from joblib import Parallel, delayed
 
-    rows = [np.asarray(array) for array in arrays]
+    rows = [np.asanyarray(array) for array in arrays]  # masks of arrays are kept
     test_rows = None if test is None else [np.asarray(array) for array in test]
 
     def score(rng: np.random.Generator | None) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.mutual_information import discretize
+from keras_disent.metrics.mutual_information import MISSING, discretize, present
 
 Continuous = bool | Sequence[int] | None
 
@@ -53,7 +53,8 @@ def check_factors(
     """Return `factors` `(samples, factors)` and a mask of the continuous columns `(factors,)`.
 
     The array is int64, or float64 if a column is continuous. Discrete columns may be floats with
-    integer values.
+    integer values. NaN says that a sample has no value of a factor; in an int64 array, `MISSING`
+    takes its place.
 
     Args:
         factors: Numbers `(samples, factors)`.
@@ -69,10 +70,10 @@ def check_factors(
         raise ValueError(f"`factors` must hold numbers. Got dtype {array.dtype}.")
     is_integer = np.ones(array.shape, np.bool_)
     if array.dtype.kind == "f":
-        invalid = array[~np.isfinite(array)]
+        invalid = array[np.isinf(array)]
         if invalid.size:
             raise ValueError(f"`factors` must hold finite numbers. Got {invalid[0]}.")
-        is_integer = array == np.round(array)
+        is_integer = np.isnan(array) | (array == np.round(array))
     columns = array.shape[1]
     mask = np.zeros(columns, np.bool_)
     if continuous is None:
@@ -97,7 +98,12 @@ def check_factors(
             f"Got {array[~is_integer[:, column], column][0]}.",
             column,
         )
-    return array.astype(np.float64 if mask.any() else np.int64), mask
+    if mask.any():
+        return np.where(present(array), array, np.nan), mask
+    labels = np.full(array.shape, MISSING)
+    rows = present(array)
+    labels[rows] = array[rows]
+    return labels, mask
 
 
 def check_arrays(
@@ -144,11 +150,15 @@ def in_bins(
         reference: Factors whose ranges are cut into bins; default, `factors`. Numbers beyond these
             ranges are in the outermost bins.
     """
-    labels = factors.astype(np.int64)
-    if continuous.any():
-        ranges = (factors if reference is None else reference)[:, continuous]
-        inside = factors[:, continuous].clip(ranges.min(axis=0), ranges.max(axis=0))
-        labels[:, continuous] = discretize(inside, bins, ranges)
+    has_value = present(factors)
+    labels = np.where(has_value, factors, MISSING).astype(np.int64)
+    reference = factors if reference is None else reference
+    for column in np.flatnonzero(continuous):
+        ends = reference[present(reference[:, column]), column]
+        rows = has_value[:, column]
+        if ends.size:
+            inside = factors[rows, column].clip(ends.min(), ends.max())
+            labels[rows, column] = discretize(inside[:, None], bins, ends[:, None])[:, 0]
     return labels
 
 
@@ -188,7 +198,10 @@ def check_grid(data: Any, *names: str) -> None:
 
 def varying(factors: NDArray[Any]) -> NDArray[np.bool_]:
     """Return a mask of the columns of `factors` with more than one value."""
-    return factors.max(axis=0) > factors.min(axis=0)
+    has_value = present(factors)
+    columns = zip(factors.T, has_value.T, strict=True)
+    values = [column[rows] for column, rows in columns]
+    return np.array([len(v) > 0 and v.max() > v.min() for v in values], np.bool_)
 
 
 def train_and_test(
@@ -250,10 +263,12 @@ def check_values(
 ) -> None:
     """Raise FactorError if one of the `used` factors has more values than training samples."""
     for number in used:
-        values = len(np.union1d(factors[:, number], test_factors[:, number]))
-        if values > len(factors):
+        columns = (factors[:, number], test_factors[:, number])
+        train, test = (column[present(column)] for column in columns)
+        values = len(np.union1d(train, test))
+        if values > len(train):
             raise FactorError(
                 "A classifier needs at least one sample per value of a factor to train on. "
-                f"Got {len(factors)} samples for {values} values of {{factor}}.",
+                f"Got {len(train)} samples for {values} values of {{factor}}.",
                 number,
             )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import check_codes
+from keras_disent.metrics.mutual_information import present
 
 Kind = Literal["pearson", "spearman"]
 
@@ -44,6 +45,7 @@ def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     Args:
         codes: Floats `(samples, p)`.
         others: Numbers `(samples, q)` for the same samples: factors, or codes of another model.
+            In a masked array, masked samples of a column are left out of its correlations.
         kind: "pearson" for linear, "spearman" for monotonic relations (ranks, with ties averaged).
 
     Returns:
@@ -62,7 +64,11 @@ def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     """
     from scipy.optimize import linear_sum_assignment
 
-    codes, others = check_codes(codes), check_codes(others, "`others`")
+    gaps = np.ma.getmaskarray(others) if isinstance(others, np.ma.MaskedArray) else None
+    codes = check_codes(codes)
+    others = check_codes(others if gaps is None else others.filled(0), "`others`")
+    if gaps is not None:
+        others = np.where(gaps, np.nan, others)
     if len(codes) != len(others):
         raise ValueError(
             f"`others` needs one row per code. Got {len(others)} rows for {len(codes)} codes."
@@ -87,7 +93,8 @@ def absolute_correlations(
 
     Args:
         first: Finite floats `(samples, p)`.
-        second: Finite floats `(samples, q)`.
+        second: Floats `(samples, q)`, finite or NaN. Samples with NaN in a column are left out of
+            its correlations.
         kind: "pearson", or "spearman" for the correlation of ranks.
 
     Returns:
@@ -104,6 +111,15 @@ def absolute_correlations(
     """
     if kind not in ("pearson", "spearman"):
         raise ValueError(f"`kind` must be 'pearson' or 'spearman'. Got {kind!r}.")
+    kept = present(second)
+    if not kept.all():
+        columns = [
+            absolute_correlations(first[rows], column[rows, None], kind)
+            if rows.any()
+            else np.zeros((first.shape[1], 1))
+            for column, rows in zip(second.T, kept.T, strict=True)
+        ]
+        return np.concatenate(columns, axis=1)
     if kind == "spearman":
         from scipy.stats import rankdata
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import Continuous, FactorError, check_at_least
 from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fit_predictors, prepare
+from keras_disent.metrics.mutual_information import present
 from keras_disent.metrics.predictors import relative_error
 
 
@@ -95,12 +96,15 @@ def dci_es(
     """
     check_at_least(1, n_jobs=n_jobs)
     arrays, used = prepare(codes, factors, test, seed, continuous, "DCI-ES")
-    tests = list(zip(arrays.test_factors.T, arrays.continuous, strict=True))
+    has_value = present(arrays.test_factors).T
+    test_codes = [arrays.test_codes[kept] for kept in has_value]
+    labels_of = [labels[k] for labels, k in zip(arrays.test_factors.T, has_value, strict=True)]
+    tests = list(zip(labels_of, arrays.continuous, strict=True))
     for number, (labels, _) in zip(used, tests, strict=True):
-        if labels.min() == labels.max():
+        if not labels.size or labels.min() == labels.max():
             raise FactorError(
                 "Explicitness needs at least 2 values of each factor among the test samples. "
-                "Got 1 of {factor}.",
+                f"Got {len(np.unique(labels))} of {{factor}}.",
                 number,
             )
     baselines = np.array([1.0 if real else 1 - _majority(labels) for labels, real in tests])
@@ -108,9 +112,9 @@ def dci_es(
     errors = [
         [
             relative_error(answers, labels) if real else np.mean(answers != labels)
-            for answers in model.staged_predict(arrays.test_codes)
+            for answers in model.staged_predict(rows)
         ]
-        for model, (labels, real) in zip(models, tests, strict=True)
+        for model, rows, (labels, real) in zip(models, test_codes, tests, strict=True)
     ]
     losses = np.minimum.accumulate(np.minimum(errors, baselines[:, None]), axis=1)
     capacities = np.arange(1, losses.shape[1] + 1)

@@ -22,6 +22,7 @@ from keras_disent.metrics.encoding import (
     codes_by_index,
     posteriors,
 )
+from keras_disent.metrics.mutual_information import MISSING, present
 from keras_disent.metrics.sampling import generator, sample_factors
 from keras_disent.metrics.scores import Scores
 
@@ -58,6 +59,9 @@ def evaluate(
     grids are exceptions, and `test_disjoint` in the settings says so: with `legacy_stream`, and
     where `data.stochastic` gives another image for each draw of an index, combinations of factors
     are drawn with replacement.
+
+    Images without a value of a factor (step -1) are left out of the scores of this factor only;
+    `n_without_value` in the settings counts them.
 
     Factors of the kind "continuous" are scored as real numbers; `continuous_as` in the settings
     says how. A factor is left out, with a warning, if more than half of the images have a value of
@@ -311,24 +315,26 @@ class _Sample:
     def _load_factors(self, indices: NDArray[np.int64]) -> None:
         """Look up the factors of all images, and exclude factors that identify single images."""
         self.names = tuple(self.data.factor_names)
-        self.steps = np.asarray(self.data.factors(indices))
+        steps = np.asarray(self.data.factors(indices))
+        self.steps = np.where(steps < 0, MISSING, steps)  # -1: no value
         kinds = getattr(self.data, "factor_kinds", ("",) * len(self.names))
         self.continuous = np.array([kind == "continuous" for kind in kinds])
         self.values = self.steps
         if self.continuous.any():
-            self.values = self.steps.astype(np.float64)
+            self.values = np.where(present(self.steps), self.steps, np.nan)
             for factor in np.flatnonzero(self.continuous):
                 table = np.asarray(self.data.factor_values[self.names[factor]], np.float64)
-                self.values[:, factor] = table[self.steps[:, factor]]
+                rows = present(self.steps[:, factor])
+                self.values[rows, factor] = table[self.steps[rows, factor]]
         check_arrays(self.codes, self.values, np.flatnonzero(self.continuous).tolist())
         varies = varying(self.steps[self.split.all])
         if hasattr(self.data, "sample_factors") and np.sum(varies) > 1:
             return
-        n_images = self.split.all.stop
         for factor in np.flatnonzero(varies & ~self.continuous):
-            _, counts = np.unique(self.steps[self.split.all, factor], return_counts=True)
+            steps = self.steps[self.split.all, factor]
+            _, counts = np.unique(steps[present(steps)], return_counts=True)
             name, kind = self.names[factor], kinds[factor]
-            n_unique = np.sum(counts == 1)
+            n_unique, n_images = np.sum(counts == 1), np.sum(counts)
             if 2 * n_unique > n_images:
                 self.steps[:, factor] = self.values[:, factor] = 0
                 self.warnings.append(
@@ -362,9 +368,15 @@ class _Sample:
             columns = self._continuous_columns(settings["continuous"])
             extra["continuous"] = columns
             real = np.isin(np.arange(len(self.names)), columns) & self.continuous
-            factors = np.where(real, self.values, self.steps) if real.any() else self.steps
+            steps = self.steps
+            if real.any():
+                factors = np.where(real, self.values, np.where(present(steps), steps, np.nan))
+            else:
+                factors = steps
         else:  # the metric takes numbers of any kind; constant columns are no factors to it
             factors = factors[:, varying(factors[rows])]
+            if not present(factors).all():
+                factors = np.ma.masked_array(factors, ~present(factors))
         if "test" in metric.arguments:
             extra["test"] = self.codes[self.split.test], factors[self.split.test]
         if metric.takes == "posterior":
@@ -399,6 +411,10 @@ class _Sample:
             return conditions
         used = varying(self.steps[rows])
         conditions |= _factors_used(self.names, used)
+        gaps = np.sum(~present(self.steps[rows]), axis=0)
+        if gaps.any():
+            named = zip(self.names, gaps.tolist(), strict=True)
+            conditions["n_without_value"] = {name: count for name, count in named if count}
         columns = np.flatnonzero(self.continuous).tolist()
         if "continuous" in metric.arguments:
             columns = self._continuous_columns(settings["continuous"])
@@ -433,7 +449,7 @@ class _Sample:
     def _unfitted_values(self, factor: int) -> list[Any]:
         """Return the values of a factor that occur in test images but in no training image."""
         train, test = (self.steps[rows, factor] for rows in (self.split.train, self.split.test))
-        steps = np.setdiff1d(test, train)
+        steps = np.setdiff1d(test[present(test)], train)
         table = getattr(self.data, "factor_values", {}).get(self.names[factor])
         return (steps if table is None else np.asarray(table)[steps]).tolist()
 

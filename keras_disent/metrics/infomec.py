@@ -14,7 +14,7 @@ from keras_disent.metrics.checks import (
     in_bins,
     train_and_test,
 )
-from keras_disent.metrics.mutual_information import entropy, mutual_information
+from keras_disent.metrics.mutual_information import entropy, mutual_information, present
 from keras_disent.metrics.predictors import FILTERS
 
 
@@ -154,7 +154,7 @@ def nearest_neighbor_information(
 
     Args:
         codes: Finite floats `(samples, latents)`.
-        factors: Integers `(samples, factors)`.
+        factors: Integers `(samples, factors)`, or `MISSING` for samples that are left out.
         n_neighbors: Number k of neighbors; smaller in classes with fewer samples.
 
     Returns:
@@ -170,7 +170,7 @@ def nearest_neighbor_information(
     result = np.zeros((codes.shape[1], factors.shape[1]))
     for j, factor in enumerate(factors.T):
         _, label, count = np.unique(factor, return_inverse=True, return_counts=True)
-        rows = np.flatnonzero(count[label] > 1)
+        rows = np.flatnonzero(present(factor) & (count[label] > 1))
         for i, code in enumerate(codes.T):
             if rows.size and code.min() < code.max():
                 code = code[rows].astype(np.float64)
@@ -235,12 +235,14 @@ def _explicitness(
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     scaler = OneHotEncoder(handle_unknown="ignore") if discrete else StandardScaler()
-    inputs = scaler.fit_transform(codes.astype(np.float64))
-    test_inputs = scaler.transform(test_codes.astype(np.float64))
+    all_inputs = scaler.fit_transform(codes.astype(np.float64))
+    all_test_inputs = scaler.transform(test_codes.astype(np.float64))
     scores = []
     for number in used:
-        factor, test_factor = factors[:, number], test_factors[:, number]
-        if continuous[number]:
+        kept, test_kept = present(factors[:, number]), present(test_factors[:, number])
+        inputs, test_inputs = all_inputs[kept], all_test_inputs[test_kept]
+        factor, test_factor = factors[kept, number], test_factors[test_kept, number]
+        if continuous[number] and test_factor.size:
             regression = LinearRegression().fit(inputs, factor)
             # The best constant prediction is the mean of the training samples.
             error = np.mean((test_factor - regression.predict(test_inputs)) ** 2)

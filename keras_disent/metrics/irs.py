@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import Continuous, discrete_arrays, factors_that_vary
-from keras_disent.metrics.mutual_information import discretize
+from keras_disent.metrics.mutual_information import discretize, present
 
 
 class IRS(NamedTuple):
@@ -110,11 +110,12 @@ def irs(
 
 def _groups(factor: NDArray[np.int64], bins: int) -> list[NDArray[np.intp]]:
     """Return the rows of each value of a factor, or of each bin if there are more values."""
-    values, group = np.unique(factor, return_inverse=True)
+    rows = np.flatnonzero(present(factor))
+    values, group = np.unique(factor[rows], return_inverse=True)
     if len(values) > bins:
-        group = discretize(factor[:, None].astype(np.float64), bins)[:, 0]
+        group = discretize(factor[rows, None].astype(np.float64), bins)[:, 0]
     order = np.argsort(group, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+    return np.split(rows[order], np.flatnonzero(np.diff(group[order])) + 1)
 
 
 def _deviation(codes: NDArray[np.floating], quantile: float) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from keras_disent.metrics.checks import (
     in_bins,
     train_and_test,
 )
-from keras_disent.metrics.mutual_information import discretize, mutual_information
+from keras_disent.metrics.mutual_information import discretize, mutual_information, present
 
 
 class Explicitness(NamedTuple):
@@ -148,7 +148,7 @@ def explicitness(
     used = factors_that_vary(factors, "Explicitness")
     check_values(factors, test_factors, used)
     for number in used:
-        labels = np.unique(test_factors[:, number])
+        labels = np.unique(test_factors[present(test_factors[:, number]), number])
         if len(labels) < 2 or not np.isin(labels, factors[:, number]).any():
             raise FactorError(
                 "Explicitness compares the values of a factor, so the test samples need 2 of them, "
@@ -161,10 +161,15 @@ def explicitness(
     train_inputs, test_inputs = (codes - mean) * scale, (test_codes - mean) * scale
     areas = np.empty((2, len(used)))
     for i, number in enumerate(used):
-        model = fit_softmax(train_inputs, factors[:, number])
-        for j, (inputs, labels) in enumerate(
-            ((train_inputs, factors[:, number]), (test_inputs, test_factors[:, number]))
-        ):
+        samples = [
+            (inputs[present(labels)], labels[present(labels)])
+            for inputs, labels in (
+                (train_inputs, factors[:, number]),
+                (test_inputs, test_factors[:, number]),
+            )
+        ]
+        model = fit_softmax(*samples[0])
+        for j, (inputs, labels) in enumerate(samples):
             areas[j, i] = area_under_curve(model.predict_proba(inputs), labels, model.classes)
     train, evaluation = areas
     return Explicitness(

@@ -5,6 +5,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MISSING = np.iinfo(np.int64).min
+"""Integer label of a sample without a value; in floats, it is NaN."""
+
+
+def present(factors: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return a mask, of the same shape, of the samples that have a value of a factor.
+
+    >>> present(np.array([1.0, np.nan])), present(np.array([MISSING, 3]))
+    (array([ True, False]), array([False,  True]))
+    """
+    return ~np.isnan(factors) if factors.dtype.kind == "f" else factors != MISSING
+
 
 def discretize(
     codes: NDArray[Any], bins: int = 20, ranges: NDArray[Any] | None = None
@@ -43,11 +55,12 @@ def mutual_information(first: NDArray[np.int64], second: NDArray[np.int64]) -> N
     """Estimate the mutual information of every column of `first` with every one of `second`.
 
     The plug-in estimate in nats, from the contingency table of each pair. It is never negative. It
-    is exactly 0 for a constant column or a table of independent labels.
+    is exactly 0 for a constant column or a table of independent labels. Samples without a value of
+    a column of `second` are left out of its estimates.
 
     Args:
         first: Integer labels `(samples, p)`, such as discretized codes.
-        second: Integer labels `(samples, q)`, such as factors.
+        second: Integer labels `(samples, q)`, such as factors, or `MISSING`.
 
     Returns:
         Mutual information in nats, float64 `(p, q)`.
@@ -60,9 +73,10 @@ def mutual_information(first: NDArray[np.int64], second: NDArray[np.int64]) -> N
     """
     rows, columns = _compact(first), _compact(second)
     result = np.empty((len(rows), len(columns)))
-    for i, (row, height) in enumerate(rows):
-        for j, (column, width) in enumerate(columns):
-            joint = np.bincount(row * width + column, minlength=height * width)
+    for j, (column, width, kept) in enumerate(columns):
+        for i, (row, height, _) in enumerate(rows):
+            pairs = (row if kept is None else row[kept]) * width + column
+            joint = np.bincount(pairs, minlength=height * width)
             result[i, j] = _information(joint.reshape(height, width))
     return result
 
@@ -70,18 +84,32 @@ def mutual_information(first: NDArray[np.int64], second: NDArray[np.int64]) -> N
 def entropy(labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Estimate the entropy of every column of integer `labels` `(samples, k)`, in nats `(k,)`.
 
+    Samples without a value (`MISSING`) of a column are left out of its estimate.
+
     Example:
         >>> (entropy(np.array([[0, 5], [1, 5], [2, 5], [3, 5]])) / np.log(2)).round(6)
         array([2., 0.])
     """
-    counts = [np.bincount(column) for column, _ in _compact(labels)]
+    counts = [np.bincount(column) for column, _, _ in _compact(labels)]
     return np.array([_information(np.diag(count)) for count in counts])
 
 
-def _compact(labels: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
-    """Renumber the labels of each column from 0 without gaps; return them with their number."""
-    pairs = (np.unique(column, return_inverse=True) for column in labels.T)
-    return [(inverse, len(values)) for values, inverse in pairs]
+def _compact(
+    labels: NDArray[np.int64],
+) -> list[tuple[NDArray[np.int64], int, NDArray[np.bool_] | None]]:
+    """Renumber the labels of each column from 0 without gaps.
+
+    Returns:
+        For each column its labels without the missing ones, their number, and the mask of the
+        samples that have one (None if all have).
+    """
+    columns = []
+    for column in labels.T:
+        kept = present(column)
+        has_all = bool(kept.all())
+        values, inverse = np.unique(column if has_all else column[kept], return_inverse=True)
+        columns.append((inverse, len(values), None if has_all else kept))
+    return columns
 
 
 def _information(joint: NDArray[np.int64]) -> float:

@@ -12,7 +12,7 @@ from keras_disent.metrics.checks import (
     discrete_arrays,
     factors_that_vary,
 )
-from keras_disent.metrics.mutual_information import entropy
+from keras_disent.metrics.mutual_information import entropy, present
 
 CHUNK = 10_000
 """Number of samples whose bin probabilities are computed at a time."""
@@ -247,12 +247,18 @@ def _posterior(
     factors = factors[:, used]
 
     # One indicator column per value of each factor, to sum over the samples with that value.
-    labels = [np.unique(factor, return_inverse=True)[1] for factor in factors.T]
+    # Samples without a value have weight 0.
+    has_value = present(factors)
+    labels = []
+    for factor, kept in zip(factors.T, has_value.T, strict=True):
+        label = np.zeros(samples, np.int64)
+        label[kept] = np.unique(factor[kept], return_inverse=True)[1]
+        labels.append(label)
     starts = np.cumsum([0] + [label.max() + 1 for label in labels])
     columns = np.stack(labels, axis=1) + starts[:-1]
     rows = np.arange(0, columns.size + 1, len(used))
-    ones = np.full(columns.size, 1 / samples)
-    indicator = csr_array((ones, columns.ravel(), rows), shape=(samples, starts[-1]))
+    weights = has_value / has_value.sum(axis=0)
+    indicator = csr_array((weights.ravel(), columns.ravel(), rows), shape=(samples, starts[-1]))
 
     edges = np.linspace(*limits, bins + 1)
     edges[0], edges[-1] = -np.inf, np.inf

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics._predictors.boosting import BoostedRegression, BoostedTrees
+from keras_disent.metrics.mutual_information import present
 
 FILTERS = threading.Lock()
 
@@ -137,6 +138,7 @@ def fit_predictor(
             scikit-learn on the codes themselves, about 20 times slower; or "logistic".
         codes: Floats `(samples, latents)`.
         labels: Factor `(samples,)`. If all labels are equal, every prediction is that label.
+            Samples without a label are left out.
         seed: Random seed for ties between latents, used by "exact_boosting" only.
         continuous: Whether to fit a regression instead of a classifier: regression trees, or
             linear regression in place of "logistic".
@@ -151,6 +153,11 @@ def fit_predictor(
         array([0, 1])
     """
     make = lookup(name, PREDICTORS, "predictor")
+    kept = present(labels)
+    if not kept.all():
+        codes, labels = codes[kept], labels[kept]
+    if not labels.size:
+        raise ValueError("A predictor needs a sample that has a value of the factor. Got none.")
     varies = labels.min() < labels.max()
     labels = labels if continuous else labels.astype(np.int64)
     return (make(seed, continuous) if varies else Constant()).fit(codes, labels)
@@ -186,7 +193,19 @@ def train_and_test_accuracy(
     test_labels: NDArray[Any],
     continuous: bool = False,
 ) -> tuple[float, float]:
-    """Return the `accuracy` of a model on its training samples and on test samples."""
+    """Return the `accuracy` of a model on its training samples and on test samples.
+
+    Samples without a label are left out.
+
+    Raises:
+        ValueError: If no test sample has a label.
+    """
+    kept, test_kept = present(labels), present(test_labels)
+    if not (kept.all() and test_kept.all()):
+        codes, labels = codes[kept], labels[kept]
+        test_codes, test_labels = test_codes[test_kept], test_labels[test_kept]
+    if not test_labels.size:
+        raise ValueError("A test needs a sample that has a value of the factor. Got none.")
     # Boosted trees store their predictions for the training samples.
     train_predictions = model.fitted_ if hasattr(model, "fitted_") else model.predict(codes)
     return (

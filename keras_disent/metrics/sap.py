@@ -7,12 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_disent.metrics.checks import (
     Continuous,
+    FactorError,
     check_arrays,
     check_codes,
     check_values,
     factors_that_vary,
     train_and_test,
 )
+from keras_disent.metrics.mutual_information import present
 
 Array = NDArray[np.float64]
 
@@ -130,16 +132,39 @@ def sap_matrix(
     matrix[:, mask[used]] = _squared_correlations(codes, factors[:, used[mask[used]]])
     classes = used[~mask[used]]
     check_values(train_factors, test_factors, classes)
-    targets = [_Targets.of(train_factors[:, i], test_factors[:, i]) for i in classes]
-    if targets:
-        matrix[:, ~mask[used]] = [
-            _accuracies(column.astype(np.float64), test_column.astype(np.float64), targets)
-            for column, test_column in zip(train_codes.T, test_codes.T, strict=True)
+    columns_of = np.flatnonzero(~mask[used])
+    # Factors whose values the same samples have are fitted together.
+    groups: dict[bytes, list[int]] = {}
+    has_value = [present(part[:, classes]) for part in (train_factors, test_factors)]
+    for i in range(len(classes)):
+        key = b"".join(kept[:, i].tobytes() for kept in has_value)
+        groups.setdefault(key, []).append(i)
+    for group in groups.values():
+        train_rows, test_rows = (kept[:, group[0]] for kept in has_value)
+        if not test_rows.any():
+            raise FactorError(
+                "SAP needs a test sample with a value of {factor}.", classes[group[0]]
+            )
+        targets = [
+            _Targets.of(train_factors[train_rows, i], test_factors[test_rows, i])
+            for i in classes[group]
+        ]
+        inputs, test_inputs = (
+            rows.astype(np.float64) for rows in (train_codes[train_rows], test_codes[test_rows])
+        )
+        matrix[:, columns_of[group]] = [
+            _accuracies(column, test_column, targets)
+            for column, test_column in zip(inputs.T, test_inputs.T, strict=True)
         ]
     return matrix
 
 
 def _squared_correlations(codes: NDArray[Any], factors: NDArray[Any]) -> Array:
+    kept = present(factors)
+    if not kept.all():
+        columns = zip(factors.T, kept.T, strict=True)
+        parts = [_squared_correlations(codes[rows], factor[rows, None]) for factor, rows in columns]
+        return np.concatenate(parts, axis=1)
     codes, factors = (x - x.mean(axis=0, dtype=np.float64) for x in (codes, factors))
     scale = len(codes) - 1
     code_variance, factor_variance = (np.sum(x**2, axis=0) / scale for x in (codes, factors))

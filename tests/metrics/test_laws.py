@@ -248,7 +248,7 @@ def holed(value):
         (CODES, FACTORS[:, 0], r"two axes, \(samples, factors\). Got shape \(100,\)"),
         (holed(np.nan), FACTORS, "finite. Got 1 NaN or infinite of 300"),
         (holed(-np.inf), FACTORS, "finite. Got 1 NaN or infinite of 300"),
-        (CODES, np.full((100, 2), np.nan), "finite numbers. Got nan"),
+        (CODES, np.full((100, 2), np.nan), "a factor with more than one value. Got none"),
         (CODES, np.full((100, 2), -np.inf), "finite numbers. Got -inf"),
         (CODES, FACTORS.astype(str), "`factors` must hold numbers. Got dtype"),
         (CODES.astype(complex), FACTORS, "real numbers. Got dtype complex128"),
