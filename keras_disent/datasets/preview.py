@@ -1,10 +1,14 @@
-"""Draw a contact sheet of a data set."""
+"""Show a data set: a contact sheet, one line of text, a table for notebooks."""
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource
@@ -48,6 +52,64 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
                 traversals[f"{name}\n{format_values(data, name)}"] = data.observe(factors)
     title = f"{data.name}: {len(data):,} images {' x '.join(map(str, data.image_shape))}"
     return plots.contact_sheet(samples, traversals, columns=columns, title=title)
+
+
+def describe(data: ImageSource) -> str:
+    """Return one line on a data set: name, number and shape of the images, sizes of the factors.
+
+    >>> from keras_disent.datasets import Sprites
+    >>> describe(Sprites(32).only("shape"))
+    "'sprites': 3 images (32, 32, 1), factors shape 3"
+    """
+    text = f"'{data.name}': {len(data):,} images {data.image_shape}"
+    factors = zip(data.factor_names, data.factor_sizes, strict=True)
+    sizes = ", ".join(f"{name} {size}" for name, size in factors)
+    return f"{text}, factors {sizes}" if sizes else f"{text}, no labels"
+
+
+def as_html(data: ImageSource, *, images: int = 10, side: int = 64) -> str:
+    """Describe a data set in HTML: a row of images, and a table of the factors.
+
+    Args:
+        data: Any data set.
+        images: Maximum number of images; they are spread over the whole data set.
+        side: Height of an image on the page, in CSS pixels.
+
+    >>> from keras_disent.datasets import Sprites
+    >>> as_html(Sprites(32).only("shape")).count("<img")
+    1
+    """
+    indices = np.unique(np.linspace(0, len(data) - 1, min(images, len(data))).round())
+    pixels = data.images(indices.astype(np.int64))
+    gap = np.full((pixels.shape[1], max(1, pixels.shape[2] // 16), pixels.shape[3]), 255, np.uint8)
+    row = np.concatenate([part for image in pixels for part in (image, gap)][:-1], axis=1)
+    channels = row.shape[2]
+    row = row[..., 0] if channels not in (3, 4) else row  # others: their first channel
+    buffer = io.BytesIO()
+    Image.fromarray(row).save(buffer, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    style = (
+        f"height:{side}px;image-rendering:pixelated"
+        if pixels.shape[1] < side
+        else f"height:{side}px"
+    )
+    parts = [
+        f"<p><b>{html.escape(data.name)}</b>: {len(data):,} images "
+        f"{' x '.join(map(str, data.image_shape))}</p>",
+        f'<img src="{url}" style="{style}" alt="{len(pixels)} images of the data set">',
+    ]
+    if data.factor_names:
+        rows = zip(data.factor_names, data.factor_sizes, data.factor_kinds, strict=True)
+        cells = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{size}</td><td>{kind}</td>"
+            f"<td>{html.escape(format_values(data, name))}</td></tr>"
+            for name, size, kind in rows
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("factor", "steps", "kind", "values"))
+        parts.append(f"<table><tr>{heads}</tr>{cells}</table>")
+    else:
+        parts.append("<p>No labels.</p>")
+    return "".join(parts)
 
 
 def format_values(data: ImageSource, factor: str) -> str:

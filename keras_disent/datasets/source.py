@@ -76,6 +76,23 @@ class ImageSource(ABC):
     def __len__(self) -> int:
         """Return the number of images."""
 
+    def __repr__(self) -> str:
+        """Return name, number and shape of the images, and the factors with their sizes.
+
+        >>> from keras_disent.datasets import Sprites
+        >>> Sprites(32).only("shape", "scale")
+        <Marginal 'sprites': 18 images (32, 32, 1), factors shape 3, scale 6>
+        """
+        from keras_disent.datasets import preview
+
+        return f"<{type(self).__name__} {preview.describe(self)}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the factors and a row of images, which notebooks show."""
+        from keras_disent.datasets import preview
+
+        return preview.as_html(self)
+
     @abstractmethod
     def images(self, indices: ArrayLike) -> np.ndarray:
         """Return the images at `(n,)` integer indices, uint8 `(n, height, width, channels)`."""

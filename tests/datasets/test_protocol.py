@@ -1,13 +1,17 @@
 """The protocol of data sets: indices and factors, sampling, batches."""
 
+import base64
 import importlib
+import io
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from keras_disent.datasets import DATASETS, GroundTruth, Sprites, load
+from keras_disent.datasets import DATASETS, GroundTruth, Images, Sprites, labeled, load
 
 SIZES = (3, 6, 40, 32, 32)
 
@@ -89,3 +93,28 @@ def test_data_sets_do_not_import_keras():
         "import keras_disent.datasets; assert 'keras' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_data_set_describes_itself():
+    assert repr(Sprites(32)) == (
+        "<Sprites 'sprites': 737,280 images (32, 32, 1), factors shape 3, scale 6, "
+        "orientation 40, position_x 32, position_y 32>"
+    )
+    assert (
+        repr(Images(np.zeros((3, 8, 9)), "own")) == "<Images 'own': 3 images (8, 9, 1), no labels>"
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_notebooks_show_images_and_factors(channels):
+    pixels = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.full((8, 6, channels), 40)
+    data = labeled(pixels.astype(np.uint8), {"size <m>": [1, 2, 2, 4, 4]}, "a & b")
+    text = data._repr_html_()
+    for part in ("a &amp; b", "size &lt;m&gt;", "1 to 4"):
+        assert part in text
+    (encoded,) = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        assert picture.size == (5 * 6 + 4, 8)
+        first = np.asarray(picture.convert("L"))[:, :: 6 + 1]
+    assert first[0].tolist() == [0, 40, 80, 120, 160]
+    assert "No labels." in Images(pixels.astype(np.uint8) + 1)._repr_html_()
