@@ -35,6 +35,12 @@ def of_a_run(
     channels: Annotated[
         int | None, typer.Option(help="1 gray, 3 color. Default: the data's own.")
     ] = None,
+    data_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Argument of the data set, such as crop=140 or labels=folders; see `data info`."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 20_000,
     epoch_steps: Annotated[
         int, typer.Option(help="Steps between checkpoints, history lines and pictures.")
@@ -80,6 +86,7 @@ def of_a_run(
         "correlate": _correlate(correlate),
         "image_size": image_size,
         "channels": channels,
+        "data_options": _options(data_option, "--data-option"),
         "steps": steps,
         "epoch_steps": epoch_steps,
         "player_batch": player_batch,
@@ -90,7 +97,7 @@ def of_a_run(
         "likelihood": likelihood,
         "network": network,
         "width": width,
-        "options": _options(option),
+        "options": _options(option, "--set"),
         "metrics": names(listed(metrics)),
     }
 
@@ -127,12 +134,15 @@ def typed(context: typer.Context) -> list[str]:
 
 def fields_of(options: Iterable[str]) -> list[str]:
     """Return the fields of a configuration that options stand for."""
-    return ["options" if name == "option" else name for name in options]
+    fields = {"option": "options", "data_option": "data_options"}
+    return [fields.get(name, name) for name in options]
 
 
 def flag(name: str) -> str:
     """Return how an option is written."""
-    return "--set" if name in ("option", "options") else f"--{name.replace('_', '-')}"
+    if name in ("option", "options"):
+        return "--set"
+    return "--data-option" if name == "data_options" else f"--{name.replace('_', '-')}"
 
 
 def listed(text: str) -> Any:
@@ -163,8 +173,8 @@ def value(text: str) -> Any:
         return text
 
 
-def _options(texts: list[str] | None) -> dict[str, Any]:
-    return {name: value(text) for name, text in pairs(texts, "--set").items()}
+def _options(texts: list[str] | None, flag: str) -> dict[str, Any]:
+    return {name: value(text) for name, text in pairs(texts, flag).items()}
 
 
 def _subset(texts: list[str] | None) -> dict[str, list] | None:

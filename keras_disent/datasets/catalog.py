@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from keras_disent._utils.registry import lookup
 from keras_disent.datasets import pixels
 from keras_disent.datasets.file import open_file
 from keras_disent.datasets.folder import open_folder
@@ -113,14 +114,15 @@ def load(
         channels: 1 for gray, 3 for color; by default that of the data set.
         subset: Steps to keep of some factors; see `GroundTruth.subgrid`.
         correlate: Correlations of factors in training batches; see `GroundTruth.correlated`.
-        options: Further arguments of the class or function in `DATASETS`.
+        options: Further arguments of the class or function in `DATASETS`; for a path those of
+            `open_folder` or `open_file`.
 
     Returns:
         An `ImageSource`; a `GroundTruth` if the data set is a grid of factors.
 
     Raises:
-        ValueError: The name is unknown; or `subset` or `correlate` is set, but the data set is
-            not a grid of factors.
+        ValueError: The name or an option is unknown; or `subset` or `correlate` is set, but the
+            data set is not a grid of factors.
         FileNotFoundError: A file of the data set is missing.
 
     >>> load("sprites", image_size=32, subset={"shape": ["heart"]}).factor_sizes
@@ -131,6 +133,8 @@ def load(
     make = DATASETS.get(str(name)) or partial(opener, name)
     common = {"data_dir": data_dir, "image_size": image_size, "channels": channels}
     parameters = inspect.signature(make).parameters
+    for option in options:
+        lookup(option, parameters, f"option of the data set {str(name)!r}")
     options |= {key: v for key, v in common.items() if v is not None and key in parameters}
     data: Any = make(**options)
     if image_size is not None:

@@ -35,6 +35,8 @@ class Config:
         subset: of a ground-truth set: `{factor: steps to keep}`.
         correlate: of a ground-truth set: `{"factor,factor": sigma}`; see `GroundTruth.correlated`.
         image_size, channels: what the images are changed to; None leaves them as they are.
+        data_options: other arguments of the data set, such as `{"crop": 140}` of a folder; see
+            `datasets.load`.
         steps: training steps in all.
         epoch_steps: steps between checkpoints, lines of the history and pictures.
         player_batch: Number of images that each player learns from in a step. What is fed is this
@@ -57,6 +59,7 @@ class Config:
     correlate: dict[str, float] | None = None
     image_size: int | None = None
     channels: int | None = None
+    data_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     steps: int = 20_000
     epoch_steps: int = 1_000
     player_batch: int = 64
@@ -102,6 +105,7 @@ class Config:
             channels=self.channels,
             subset=self.subset,
             correlate={_pair(names): sigma for names, sigma in (self.correlate or {}).items()},
+            **self.data_options,
         )
 
     def build(self, data: Any) -> Any:
@@ -153,7 +157,8 @@ class Config:
             data = str(Path(data).absolute())
         if data_dir is not None:
             data_dir = str(Path(data_dir).absolute())
-        return dataclasses.replace(self, data=data, data_dir=data_dir)
+        options = {name: _absolute_path(value) for name, value in self.data_options.items()}
+        return dataclasses.replace(self, data=data, data_dir=data_dir, data_options=options)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as what JSON can hold."""
@@ -185,7 +190,7 @@ class Config:
             **dict.fromkeys(("model", "data", "likelihood", "network"), str),
             "data_dir": (str, type(None)),
             **dict.fromkeys(("subset", "correlate"), (Mapping, type(None))),
-            "options": Mapping,
+            **dict.fromkeys(("options", "data_options"), Mapping),
             "metrics": (list, tuple),
         }
         for name, kind in kinds.items():
@@ -224,6 +229,13 @@ def inside_data(config: Config, path: str | Path) -> bool:
     if config.data in datasets.DATASETS or not data.is_dir():
         return False
     return data.resolve() in [Path(path).resolve(), *Path(path).resolve().parents]
+
+
+def _absolute_path(value: Any) -> Any:
+    """Return the absolute path of an existing file, such as a table of labels; others as is."""
+    return (
+        str(Path(value).absolute()) if isinstance(value, str) and Path(value).is_file() else value
+    )
 
 
 def _pair(names: str) -> tuple[str, str]:

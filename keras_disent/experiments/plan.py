@@ -175,7 +175,7 @@ def _setting(config: Config) -> str:
 
 def _source(config: Config) -> str:
     """Return what sets the data of runs apart."""
-    names = ("data", "data_dir", "subset", "correlate", "image_size", "channels")
+    names = ("data", "data_dir", "subset", "correlate", "image_size", "channels", "data_options")
     return json.dumps([getattr(config, name) for name in names])
 
 

@@ -393,3 +393,28 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
     assert call("train", "--resume", "--out", folder, "--steps", done + 3) == 0
     assert int(load_model(folder).steps) == done + 3
     assert (folder / "scores.json").exists()
+
+
+def test_options_of_the_data_set_reach_it(tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(12):  # white, with a black square of 8 x 8 in the middle
+        pixels = np.full((16, 24), 255, np.uint8)
+        pixels[4:12, 8:16] = number
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    out = tmp_path / "run"
+    own = ["--data", folder, "--image-size", "8", "--channels", "1", "--player-batch", "4"]
+    small = ["--network", "mlp", "--width", "0.02", "--latent-dim", "2", "--steps", "2"]
+    command = ["train", "--model", "vae", *own, *small, "--out", out]
+    assert call(*command, "--data-option", "crop=8") == 0
+    run = Run.open(out)
+    assert run.config.data_options == {"crop": 8}
+    assert run.data.images(range(12)).max() < 12
+    capsys.readouterr()
+    assert call(*command, "--data-option", "crop=16", "--resume") == 2
+    assert "--data-option" in capsys.readouterr().err
+    assert call("train", "--data-option", "crp=8", "--out", tmp_path / "other") == 2
+    assert (
+        "Unknown option of the data set 'sprites' 'crp'. Choose from: " in capsys.readouterr().err
+    )
+    assert not (tmp_path / "other").exists()
