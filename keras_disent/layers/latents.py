@@ -1,7 +1,8 @@
 """Probabilistic layers: posterior, prior and pixel likelihoods.
 
-The distributions are TensorFlow Probability's on TensorFlow and JAX, and `torch.distributions` on
-PyTorch. All layers compute in float32, also in a model of mixed precision.
+Their `distribution` is TensorFlow Probability's on TensorFlow and JAX where it is installed and
+works, and one with the same methods in `engine.backend.distributions` elsewhere. All layers compute
+in float32, also in a model of mixed precision.
 """
 
 from __future__ import annotations
@@ -216,7 +217,7 @@ class Likelihood(keras.layers.Layer):
 
     def mean(self, outputs):
         """Return the expected image, in [0, 1]."""
-        return backend.mean(self.distribution(outputs))
+        return self.distribution(outputs).mean()
 
     def call(self, outputs):
         return self.mean(ops.cast(outputs, "float32"))
@@ -237,8 +238,7 @@ class BernoulliLikelihood(Likelihood):
         return backend.bernoulli(outputs, event_dims=3)
 
     def negative_log_likelihood(self, images, outputs):
-        # `log_prob` of the distribution would compute two logarithms for each pixel.
-        return ops.sum(ops.softplus(outputs) - images * outputs, axis=(1, 2, 3))
+        return -ops.sum(backend.bernoulli_log_density(images, outputs), axis=(1, 2, 3))
 
     def mean(self, outputs):
         return ops.sigmoid(outputs)  # also for batches of unknown size, as in an export
@@ -263,12 +263,7 @@ class ContinuousBernoulliLikelihood(Likelihood):
         return -ops.sum(density, axis=(1, 2, 3))
 
     def mean(self, outputs):
-        # Equation 8, written for logits; near 0 it is 0/0, so a series replaces it.
-        small = ops.abs(outputs) < 0.3
-        logits = ops.where(small, ops.ones_like(outputs), outputs)
-        mean = -1 / ops.expm1(-logits) - 1 / logits
-        series = 0.5 + outputs / 12 - outputs**3 / 720 + outputs**5 / 30240
-        return ops.clip(ops.where(small, series, mean), 0.0, 1.0)
+        return backend.continuous_bernoulli_mean(outputs)
 
 
 @register
@@ -317,11 +312,19 @@ class GaussianLikelihood(Likelihood):
         self._exact = float(value)
         self.log_scale.assign(math.log(value))
 
+    def _log_scale(self):
+        log_scale = ops.convert_to_tensor(self.log_scale)
+        if not self.learn_scale:
+            return log_scale
+        return clip_straight_through(log_scale, math.log(MIN_SCALE), math.inf)
+
     def distribution(self, outputs):
-        mean, log_scale = ops.sigmoid(outputs), ops.convert_to_tensor(self.log_scale)
-        if self.learn_scale:
-            log_scale = clip_straight_through(log_scale, math.log(MIN_SCALE), math.inf)
-        return backend.normal(mean, ops.exp(log_scale) * ops.ones_like(mean), event_dims=3)
+        mean = ops.sigmoid(outputs)
+        return backend.normal(mean, ops.exp(self._log_scale()) * ops.ones_like(mean), event_dims=3)
+
+    def negative_log_likelihood(self, images, outputs):
+        density = backend.normal_log_density(images, ops.sigmoid(outputs), self._log_scale())
+        return -ops.sum(density, axis=(1, 2, 3))
 
     def mean(self, outputs):
         return ops.sigmoid(outputs)

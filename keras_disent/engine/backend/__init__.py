@@ -18,12 +18,16 @@ from keras_disent.engine.backend.devices import replica as replica
 from keras_disent.engine.backend.devices import resolve_jit_compile as resolve_jit_compile
 from keras_disent.engine.backend.devices import scatter_seed as scatter_seed
 from keras_disent.engine.backend.distributions import bernoulli as bernoulli
+from keras_disent.engine.backend.distributions import bernoulli_log_density as bernoulli_log_density
 from keras_disent.engine.backend.distributions import continuous_bernoulli as continuous_bernoulli
 from keras_disent.engine.backend.distributions import (
     continuous_bernoulli_log_density as continuous_bernoulli_log_density,
 )
-from keras_disent.engine.backend.distributions import mean as mean
+from keras_disent.engine.backend.distributions import (
+    continuous_bernoulli_mean as continuous_bernoulli_mean,
+)
 from keras_disent.engine.backend.distributions import normal as normal
+from keras_disent.engine.backend.distributions import normal_log_density as normal_log_density
 from keras_disent.engine.backend.functions import compiled as compiled
 from keras_disent.engine.backend.functions import input_gradient as input_gradient
 from keras_disent.engine.backend.functions import (
