@@ -25,7 +25,7 @@ $(VENV)/demo: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/all: $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) '.[tensorflow,jax,torch,tensorboard,tuner,export,serve,studies,docs,dev]'
+	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,tune,export,serve,studies,docs,dev]'
 	touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo

@@ -5,7 +5,7 @@
 The method is in the first thirty lines. Then it is trained, measured, tuned with KerasTuner, saved
 and exported, as the built-in ones are. The work stands in a function: an export that is written by
 another backend can then import the method. KerasTuner comes with
-`pip install 'keras-disent[tuner]'`.
+`pip install 'keras-disent[tune]'`.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def main():
     try:
         import keras_tuner
     except ImportError:
-        raise SystemExit("Tuning needs KerasTuner: pip install 'keras-disent[tuner]'.") from None
+        raise SystemExit("Tuning needs KerasTuner: pip install 'keras-disent[tune]'.") from None
     tuner = keras_tuner.GridSearch(
         lambda hp: build(hp.Choice("strength", [0.0, 5.0, 20.0])),
         keras_tuner.Objective("val_mig", "max"),

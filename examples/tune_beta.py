@@ -4,7 +4,7 @@
 
 Twelve beta-VAEs learn squares of many sizes and places; the one with the best MIG is then compared
 with beta = 1, a plain VAE, trained alike. Stop it whenever you like: run it again to resume.
-KerasTuner comes with `pip install 'keras-disent[tuner]'`.
+KerasTuner comes with `pip install 'keras-disent[tune]'`.
 """
 
 import argparse

@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from keras_disent._utils.version import __version__
@@ -64,17 +64,15 @@ _PLACES = {name: place for place, names in _ABOVE.items() for name in names.spli
 _WITHOUT_BACKEND = {"datasets", "engine", "experiments", "metrics", "plots", "serving"}
 __all__ = ["__version__", *_PLACES]
 
-if not any(importlib.util.find_spec(name) for name in ("tensorflow", "jax", "torch")):
-    raise ImportError(
-        "keras_disent needs a backend: pip install 'keras-disent[tensorflow]' (or [jax], [torch])."
-    )
-
 
 def __getattr__(name: str) -> Any:
     # Names are loaded when they are used: metrics and data sets need no backend, and the command
     # line can choose one before Keras starts.
     if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        near = difflib.get_close_matches(name.lower(), {n.lower(): n for n in _PLACES}, 1)
+        meant = [n for n in _PLACES if near == [n.lower()]]
+        hint = f". Did you mean {meant[0]!r}?" if meant else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     if name not in _WITHOUT_BACKEND:
         importlib.import_module(f"{__name__}.engine.backend")  # first: it says what to install
     path = ".".join(filter(None, (__name__, _PLACES[name])))

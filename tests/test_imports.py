@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from support.commands import python
 import keras_disent
 from keras_disent import networks
 from keras_disent.engine import registration
+from keras_disent.engine.backend import choice
 
 CONV = {"shape": (16, 16, 1), "decoder": networks.mlp_decoder((16, 16, 1), LATENTS, 0.01)}
 HEAVY = ("keras", "tensorflow", "jax", "torch")
@@ -62,26 +64,78 @@ def test_every_public_name_is_there():
 
 
 def test_unknown_names_are_told():
-    with pytest.raises(AttributeError, match=r"module 'keras_disent' has no attribute 'BetaVea'"):
+    expected = r"module 'keras_disent' has no attribute 'BetaVea'. Did you mean 'BetaVAE'\?"
+    with pytest.raises(AttributeError, match=expected):
         keras_disent.BetaVea  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute 'zzz'$"):
+        keras_disent.zzz  # noqa: B018
     with pytest.raises(ImportError, match="BetaVea"):
         from keras_disent import BetaVea  # noqa: F401
 
 
-def test_without_any_backend_it_says_what_to_install():
-    code, _, last = python("import keras_disent", hidden=HEAVY[1:])
+@pytest.mark.parametrize("hidden", [HEAVY, HEAVY[1:], ("keras",)])
+def test_without_a_backend_models_say_what_to_install(hidden):
+    code = """
+import keras_disent
+from keras_disent import datasets, metrics, plots
+keras_disent.VAE
+"""
+    code, _, last = python(code, hidden=hidden)
     assert code == 1
     assert last == (
-        "ImportError: keras_disent needs a backend: "
-        "pip install 'keras-disent[tensorflow]' (or [jax], [torch])."
+        "ImportError: keras_disent's models need Keras and a backend: "
+        "pip install 'keras-disent[jax]' (or [torch], [tensorflow])."
     )
+
+
+def test_an_installed_backend_is_chosen_and_told(monkeypatch, tmp_path):
+    other = "jax" if BACKEND == "torch" else "torch"
+    hidden = tuple({*HEAVY[1:]} - {other})
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    code = """
+import os
+os.environ.pop("KERAS_BACKEND", None)
+from keras_disent import VAE
+import keras
+print(keras.backend.backend())
+"""
+    status, out, last = python(code, hidden=hidden, KERAS_HOME=str(tmp_path))
+    assert (status, out) == (0, f"{other}\n"), last
+    assert last == (
+        f"keras_disent: tensorflow is not installed, so Keras runs on {other}. "
+        "KERAS_BACKEND chooses another backend."
+    )
+
+
+def test_a_backend_that_is_too_old_is_refused():
+    code = f"""
+import importlib.metadata
+real = importlib.metadata.version
+importlib.metadata.version = lambda name: "0.1.9" if name == {BACKEND!r} else real(name)
+from keras_disent import VAE
+"""
+    status, _, last = python(code)
+    oldest = ".".join(map(str, choice.OLDEST[BACKEND]))
+    assert status == 1
+    assert last == (
+        f"ImportError: keras_disent needs {BACKEND} {oldest} or newer. Got 0.1.9: "
+        f"pip install --upgrade '{BACKEND}>={oldest}'."
+    )
+
+
+def test_the_oldest_versions_are_those_of_the_package():
+    text = (Path(keras_disent.__file__).parents[1] / "pyproject.toml").read_text()
+    for package, numbers in choice.OLDEST.items():
+        assert f'"{package}>={".".join(map(str, numbers))}"' in text
 
 
 @pytest.mark.parametrize("start", ["from keras_disent import VAE", "import keras_disent.models"])
 def test_without_the_chosen_backend_it_says_what_to_install(start):
     code, _, last = python(start, hidden=(BACKEND,))
     assert code == 1
-    assert last.startswith("ImportError: keras_disent needs the backend that Keras is set to: pip ")
+    assert last.startswith(
+        "ImportError: keras_disent's models need the backend that Keras is set to: pip install "
+    )
     for name in HEAVY[1:]:
         assert f"[{name}]" in last
 

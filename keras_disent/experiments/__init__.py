@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
         if error.name != "keras_tuner":
             raise
         raise ImportError(
-            f"{name} needs KerasTuner: pip install 'keras-disent[tuner]'. Here: {error}."
+            f"{name} needs KerasTuner: pip install 'keras-disent[tune]'. Here: {error}."
         ) from None
 
 

@@ -610,7 +610,7 @@ def test_without_kerastuner_it_says_what_to_install():
     code = "from keras_disent.experiments import Search"
     status, _, last = python(code, hidden=("keras_tuner",))
     assert status == 1
-    assert "Search needs KerasTuner: pip install 'keras-disent[tuner]'" in last
+    assert "Search needs KerasTuner: pip install 'keras-disent[tune]'" in last
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="about the other backends")

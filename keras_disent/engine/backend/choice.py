@@ -1,23 +1,75 @@
-"""Name of the backend that Keras runs on."""
+"""The backend that Keras runs on: chosen among those installed, and checked."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+OLDEST = {"keras": (3, 15), "tensorflow": (2, 18), "jax": (0, 6), "torch": (2, 6)}
+"""Oldest supported version of each package."""
+
+_BACKENDS = ("tensorflow", "jax", "torch")
+_INSTALL = "pip install 'keras-disent[jax]' (or [torch], [tensorflow])"
+
+
+def _choose() -> None:
+    """Choose an installed backend if the one that Keras would take is missing."""
+    if "KERAS_BACKEND" in os.environ or "keras" in sys.modules:
+        return
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        default = json.loads((home / "keras.json").read_text()).get("backend", "tensorflow")
+    except (OSError, ValueError, AttributeError):
+        default = "tensorflow"
+    installed = [name for name in _BACKENDS if find_spec(name)]
+    if default in _BACKENDS and installed and default not in installed:
+        os.environ["KERAS_BACKEND"] = installed[0]
+        print(
+            f"keras_disent: {default} is not installed, so Keras runs on {installed[0]}. "
+            "KERAS_BACKEND chooses another backend.",
+            file=sys.stderr,
+        )
+
+
+def _check(package: str) -> None:
+    """Raise ImportError if an installed package is too old."""
+    oldest = ".".join(map(str, OLDEST[package]))
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        return  # under another name, such as tensorflow-cpu: its import decides
+    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
+    if numbers < OLDEST[package]:
+        raise ImportError(
+            f"keras_disent needs {package} {oldest} or newer. Got {found}: "
+            f"pip install --upgrade '{package}>={oldest}'."
+        )
+
+
+if not find_spec("keras") or not any(map(find_spec, _BACKENDS)):
+    raise ImportError(f"keras_disent's models need Keras and a backend: {_INSTALL}.")
+_choose()
+_check("keras")
 try:
     import keras
 
     BACKEND = keras.backend.backend()
 except ImportError as error:
     raise ImportError(
-        "keras_disent needs the backend that Keras is set to: "
-        "pip install 'keras-disent[tensorflow]' (or [jax], [torch] together with "
-        f"KERAS_BACKEND=jax, KERAS_BACKEND=torch). {error}"
+        f"keras_disent's models need the backend that Keras is set to: {_INSTALL}, together with "
+        f"KERAS_BACKEND=jax, torch or tensorflow. {error}"
     ) from None
 
-if BACKEND not in ("tensorflow", "jax", "torch"):
+if BACKEND not in _BACKENDS:
     raise ImportError(
         "keras_disent runs on the Keras backends tensorflow, jax and torch. "
         f"Got KERAS_BACKEND={BACKEND}."
     )
+_check(BACKEND)
 
 PREFETCHES = BACKEND == "tensorflow"
 """Whether the backend itself loads batches in the background."""
