@@ -8,6 +8,7 @@ from keras_disent.datasets.folder import open_folder
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.parts import Rows
 from keras_disent.datasets.photographs import Photographs
+from keras_disent.datasets.pictures import PictureSettings, UnreadablePicture, read_image
 from keras_disent.datasets.preview import contact_sheet
 from keras_disent.datasets.published.cars3d import Cars3D
 from keras_disent.datasets.published.celeba import CelebA
@@ -46,12 +47,14 @@ __all__ = [
     "MatchedGroups",
     "Pendulum",
     "Photographs",
+    "PictureSettings",
     "RankedPairs",
     "Rows",
     "Scenes3D",
     "Shapes3D",
     "SmallNORB",
     "Sprites",
+    "UnreadablePicture",
     "contact_sheet",
     "example_images",
     "example_indices",
@@ -61,5 +64,6 @@ __all__ = [
     "load",
     "open_file",
     "open_folder",
+    "read_image",
     "transform_images",
 ]

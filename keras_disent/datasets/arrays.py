@@ -9,38 +9,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_disent._utils.checks import ROUNDING
 from keras_disent.datasets.ground_truth import GroundTruth
+from keras_disent.datasets.labels import MISSING, read_columns
 from keras_disent.datasets.source import ImageSource, check_indices
-
-MAX_ORDINAL_VALUES = 20
-"""A factor with non-integer values is continuous if it has more different values than this."""
-
-NUMBER_KINDS = ("continuous", "ordinal", "circular")
+from keras_disent.datasets.values import image_shape_of, rows_of_bytes
 
 
 class Images(ImageSource):
     """Unlabeled images.
 
     Args:
-        images: `(n, height, width, channels)` or `(n, height, width)`: uint8, or floats from 0
-            to 1, which are converted to uint8. An object that has this shape and dtype uint8 and
-            returns rows for an array of indices, such as a memory map, works too.
+        images: `(n, height, width, channels)` or `(n, height, width)`: uint8; bool; uint16, which
+            is divided by 257; or floats from 0 to 1. An array or tensor of any library, or an
+            object with a shape and dtype that returns rows for an array of indices. Memory maps,
+            and arrays of h5py and Zarr, stay on the disk; their values are checked once.
         name: Name of the data set in messages and tables.
+        data_format: `"channels_first"` for images `(n, channels, height, width)`, as PyTorch has
+            them.
+        pixel_range: Values of black and of white, such as `(-1, 1)` or `(0, 4095)`, for numbers of
+            any dtype. Values outside become black or white.
 
     Raises:
-        TypeError: The dtype is neither uint8 nor float.
-        ValueError: The rank is wrong; there are no images or pixels; floats are NaN or out of
-            range; or uint8 values are only 0 and 1 (in the first 1,000 images).
+        TypeError: The dtype has no rule of its own, and `pixel_range` is not set.
+        ValueError: The rank is wrong, or the channels come first; there are no images or pixels;
+            floats are NaN or out of range; or uint8 values are only 0 and 1 (in the first 1,000
+            images).
+
+    Warns:
+        UserWarning: 16-bit images have no value above 4,095, so that they are nearly black.
 
     >>> data = Images(np.zeros((10, 8, 8)))
     >>> len(data), data.image_shape, data.images([3, 4]).dtype
     (10, (8, 8, 1), dtype('uint8'))
     """
 
-    def __init__(self, images: Any, name: str = "images"):
+    def __init__(
+        self,
+        images: Any,
+        name: str = "images",
+        *,
+        data_format: str | None = None,
+        pixel_range: tuple[float, float] | None = None,
+    ):
         self.name = name
-        self._rows = check_pixels(images)
+        self._rows = rows_of_bytes(images, data_format, pixel_range)
         self.image_shape = image_shape_of(self._rows)
 
     def __len__(self) -> int:
@@ -67,7 +79,7 @@ class LabeledImages(Images):
 
     Args:
         images: See `Images`.
-        steps: Steps of the factors, `(n, factors)` integers from 0.
+        steps: Steps of the factors, `(n, factors)` integers from 0; -1 for a missing value.
         values: For each factor's name an array with one value per step.
         name: Name of the data set in messages and tables.
         kinds: Kind of each factor; by default derived from the values.
@@ -111,7 +123,7 @@ class ImageGrid(GroundTruth):
             fastest.
         name: Name of the data set in messages and tables.
         rows: `(n,)` integers, the row of `images` for each index of the grid; by default the
-            rows are in the order of the grid.
+            rows are in the order of the grid. They are the attribute `order`.
         kinds: Kind of each factor; by default derived from the values.
 
     Raises:
@@ -131,11 +143,11 @@ class ImageGrid(GroundTruth):
         rows: np.ndarray | None = None,
         kinds: tuple[str, ...] | None = None,
     ):
-        self._rows = check_pixels(images)
+        self._rows = rows_of_bytes(images)
         self.name = name
         self.image_shape = image_shape_of(self._rows)
         self._values = dict(values)
-        self._order = rows
+        self.order = rows
         self._kinds = kinds
         self.factor_names = tuple(values)
         self.factor_sizes = tuple(len(v) for v in values.values())
@@ -157,39 +169,51 @@ class ImageGrid(GroundTruth):
     def images(self, indices: ArrayLike) -> np.ndarray:
         """Return a copy of the images at some indices, uint8 `(n, height, width, channels)`."""
         checked = check_indices(indices, len(self))
-        rows = self._rows[checked if self._order is None else self._order[checked]]
+        rows = self._rows[checked if self.order is None else self.order[checked]]
         return np.asarray(rows).reshape(-1, *self.image_shape)
 
 
 def labeled(
     images: Any,
-    labels: Mapping[str, ArrayLike],
+    labels: Any,
     name: str = "images",
     *,
     kinds: Mapping[str, str] | None = None,
+    data_format: str | None = None,
+    pixel_range: tuple[float, float] | None = None,
 ) -> LabeledImages | ImageGrid:
     """Create a data set from images and one label per factor.
 
-    The steps of a factor are its different values in sorted order. The kind of a factor is
-    "constant" if it has a single value, "categorical" for texts and "ordinal" for numbers. It is
-    "continuous" (real numbers, which scores do not treat as classes) if the factor has more than
-    20 different values and some are not integers. In a grid of several factors, floats are
-    ordinal.
+    The steps of a factor are its different values in sorted order, or in the order of a pandas
+    categorical. The kind of a factor is "constant" if it has a single value, "categorical" for
+    texts and truth values, and "ordinal" for numbers and dates. It is "continuous" (real numbers,
+    which scores do not treat as classes) if the factor has more than 20 different values and some
+    are not integers. In a grid of several factors, floats are ordinal.
+
+    Images may lack a value: None, NaN, NaT or a blank text. The step of such an image is -1, and
+    scores of this factor leave it out.
 
     Args:
         images: See `Images`.
-        labels: For each factor's name an array `(n,)` of numbers or texts.
+        labels: For each factor's name `(n,)` numbers, texts, truth values or dates. Or a table of
+            pandas, Polars or PyArrow, whose columns are the factors. Lists of texts are tags: each
+            tag becomes a factor of its own, such as "tags=red".
         name: Name of the data set in messages and tables.
         kinds: Kinds of some factors, instead of the above: "continuous", "ordinal", "circular"
-            or "categorical" for numbers, "categorical" for texts.
+            or "categorical" for numbers and dates, "categorical" for texts, "multilabel" for texts
+            that hold several tags, separated by ";", "," or "|".
+        data_format: See `Images`.
+        pixel_range: See `Images`.
 
     Returns:
         `ImageGrid`, which is a `GroundTruth`, if every combination of factors has exactly one
         image; otherwise `LabeledImages`.
 
     Raises:
-        ValueError: There is no factor, or not one label per image; a label is not finite; or
-            `kinds` has an unknown factor or a kind that is invalid for its labels.
+        TypeError: The images have no rule (see `Images`), or `labels` is no table.
+        ValueError: There is no factor, or not one label per image; a label is infinite or of
+            another type than the others; or `kinds` has an unknown factor or a kind that is
+            invalid for its labels.
 
     >>> data = labeled(np.zeros((4, 8, 8)), {"side": ["r", "l", "r", "l"], "x": [5, 5, 9, 9]})
     >>> type(data).__name__, data.factors([0]), data.factor_values["x"]
@@ -197,31 +221,18 @@ def labeled(
     >>> data = labeled(np.zeros((99, 8, 8)), {"angle": np.linspace(0, 1, 99), "n": [1] * 99})
     >>> data.factor_kinds, data.factor_sizes
     (('continuous', 'constant'), (99, 1))
+    >>> data = labeled(np.zeros((3, 8, 8)), {"eyes": ["blue", None, "brown"]})
+    >>> data.factors([0, 1, 2]).T, data.gaps
+    (array([[ 0, -1,  1]]), {'eyes': 1})
     """
-    pixels = check_pixels(images)
-    if not labels:
-        raise ValueError("`labels` needs at least one factor. Got none.")
-    values, columns = {}, []
-    for factor, column in labels.items():
-        array = np.asarray(column)
-        if array.shape != (pixels.shape[0],):
-            raise ValueError(
-                f"'{factor}' needs one label for each of the {pixels.shape[0]} images. "
-                f"Got shape {array.shape}."
-            )
-        if array.dtype.kind not in "biufU":
-            raise ValueError(f"'{factor}' needs numbers, without NaN, or texts as labels.")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(
-                f"'{factor}' needs numbers, without NaN and infinity, or texts as labels. "
-                f"Got {array[~np.isfinite(array)][0]}."
-            )
-        values[factor], column_steps = np.unique(array, return_inverse=True)
-        columns.append(column_steps)
-    steps = np.stack(columns, axis=1).astype(np.int64)
+    pixels = rows_of_bytes(images, data_format, pixel_range)
+    columns = read_columns(labels, pixels.shape[0], kinds)
+    values = {factor: column.values for factor, column in columns.items()}
+    steps = np.stack([column.steps for column in columns.values()], axis=1).astype(np.int64)
     rows = grid_rows(steps, [len(v) for v in values.values()])
     floats_are_steps = rows is not None and sum(len(v) > 1 for v in values.values()) > 1
-    all_kinds = _kinds(values, kinds or {}, floats_are_steps)
+    unnamed = "ordinal" if floats_are_steps else "continuous"
+    all_kinds = tuple(column.kind or unnamed for column in columns.values())
     if rows is not None:
         return ImageGrid(pixels, values, name, rows=rows, kinds=all_kinds)
     return LabeledImages(pixels, steps, values, name, kinds=all_kinds)
@@ -229,50 +240,26 @@ def labeled(
 
 def with_labels(
     images: Any,
-    labels: Mapping[str, ArrayLike] | None,
+    labels: Any,
     name: str,
     kinds: Mapping[str, str] | None,
+    *,
+    data_format: str | None = None,
+    pixel_range: tuple[float, float] | None = None,
 ) -> Images | LabeledImages | ImageGrid:
     """Create a data set from images and optional labels.
 
     Raises:
         ValueError: `kinds` is set, but there are no labels. See also `labeled`.
     """
-    if labels:
-        return labeled(images, labels, name, kinds=kinds)
+    options: dict[str, Any] = {"data_format": data_format, "pixel_range": pixel_range}
+    if labels is not None and len(labels):
+        return labeled(images, labels, name, kinds=kinds, **options)
     if kinds:
         raise ValueError(
             f"`kinds` needs factors, but '{name}' has no labels. Got {', '.join(kinds)}."
         )
-    return Images(images, name)
-
-
-def _kinds(
-    values: Mapping[str, np.ndarray], kinds: Mapping[str, str], floats_are_steps: bool
-) -> tuple[str, ...]:
-    """Return the kind of each factor; see `labeled`."""
-    for factor, kind in kinds.items():
-        if factor not in values:
-            raise ValueError(f"`kinds` needs names from {', '.join(values)}. Got {factor!r}.")
-        is_text = values[factor].dtype.kind == "U"
-        options = ("categorical",) if is_text else (*NUMBER_KINDS, "categorical")
-        if kind not in options:
-            raise ValueError(
-                f"'{factor}' holds {'texts' if is_text else 'numbers'}, so its kind is "
-                f"{' or '.join(options)}. Got {kind!r}."
-            )
-
-    def kind_of(factor: str, array: np.ndarray) -> str:
-        if len(array) == 1:
-            return "constant"
-        if factor in kinds:
-            return kinds[factor]
-        if array.dtype.kind == "U":
-            return "categorical"
-        is_real = len(array) > MAX_ORDINAL_VALUES and bool((array != np.round(array)).any())
-        return "continuous" if is_real and not floats_are_steps else "ordinal"
-
-    return tuple(kind_of(factor, array) for factor, array in values.items())
+    return Images(images, name, **options)
 
 
 def grid_rows(steps: np.ndarray, sizes: Sequence[int]) -> np.ndarray | None:
@@ -288,50 +275,9 @@ def grid_rows(steps: np.ndarray, sizes: Sequence[int]) -> np.ndarray | None:
     >>> grid_rows(np.array([[0, 1], [0, 0], [1, 1], [1, 0]]), (2, 2))
     array([1, 0, 3, 2])
     """
-    if len(steps) != math.prod(sizes):
+    if len(steps) != math.prod(sizes) or (steps == MISSING).any():
         return None
     index = np.ravel_multi_index(tuple(steps.T), tuple(sizes))
     rows = np.full(len(steps), -1, np.int64)
     rows[index] = np.arange(len(steps))
     return None if (rows < 0).any() else rows
-
-
-def check_pixels(images: Any) -> Any:
-    """Check images and convert floats to uint8; row readers are returned unchanged.
-
-    Raises:
-        TypeError, ValueError: See `Images`.
-    """
-    is_reader = hasattr(images, "dtype") and not hasattr(images, "__array__")
-    pixels = images if is_reader else np.asanyarray(images)
-    if len(pixels.shape) not in (3, 4):
-        raise ValueError(
-            "`images` needs the shape (n, height, width, channels) or (n, height, width). "
-            f"Got {tuple(pixels.shape)}."
-        )
-    if math.prod(pixels.shape) == 0:
-        raise ValueError(f"`images` needs at least one pixel. Got shape {tuple(pixels.shape)}.")
-    if pixels.dtype == np.uint8:
-        first = np.asarray(pixels[np.arange(min(1000, pixels.shape[0]))])
-        if first.max() == 1:
-            raise ValueError(
-                "`images` as uint8 needs the range 0..255. Got bytes 0 and 1 only, which would be "
-                "nearly black: pass 255 * images, or images.astype('float32')."
-            )
-        return pixels
-    if not np.issubdtype(pixels.dtype, np.floating):
-        raise TypeError(f"`images` needs uint8, or floats from 0 to 1. Got {pixels.dtype}.")
-    pixels = np.asarray(pixels)
-    lowest, highest = pixels.min(), pixels.max()
-    if not (lowest >= -ROUNDING and highest <= 1 + ROUNDING):  # also true for NaN
-        raise ValueError(
-            "`images` needs floats from 0 to 1, without NaN. "
-            f"Got values from {lowest} to {highest}."
-        )
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-
-
-def image_shape_of(rows: Any) -> tuple[int, int, int]:
-    """Return `(height, width, channels)` of images with or without a channel axis."""
-    _, height, width, *channels = rows.shape
-    return height, width, (channels[0] if channels else 1)

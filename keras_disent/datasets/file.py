@@ -1,4 +1,4 @@
-"""Open a file of images: .npy, .npz, HDF5 or idx."""
+"""Open a file of images: .npy, .npz, HDF5, Zarr or idx."""
 
 from __future__ import annotations
 
@@ -10,28 +10,44 @@ from typing import Any
 import numpy as np
 
 from keras_disent.datasets.arrays import with_labels
-from keras_disent.datasets.published.files import cache_key
+from keras_disent.datasets.published.files import cache_key, identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored import binary, hdf5, npy
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.rows import Stream, copy_blocks
+from keras_disent.datasets.stored.rows import Stream
+from keras_disent.datasets.values import Range, channels_last, check_range, write_bytes
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 
 
-def open_file(path: str | PathLike[str], *, kinds: Mapping[str, str] | None = None) -> ImageSource:
+def open_file(
+    path: str | PathLike[str],
+    *,
+    images: str = "images",
+    labels: Any = None,
+    data_format: str | None = None,
+    pixel_range: Range | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> ImageSource:
     """Open a file of images as a data set.
 
-    The images are mapped into memory if the format allows it, otherwise unpacked into the cache.
+    Bytes are mapped into memory if the format allows it. Other numbers (see `Images`), and
+    compressed files, are converted to bytes in the cache once, a few megabytes at a time.
 
     - `.npy`: one array of images, `(n, height, width, channels)` or `(n, height, width)`.
-    - `.npz`: the array `images`; every other array with one number per image is a factor.
-    - `.h5`, `.hdf5`: the data set `images`.
+    - `.npz`, `.h5`, `.hdf5`: the array `images`, or the only one that can be images. Every other
+      array with one value per image is a factor.
+    - `.zarr`: an array, or a group with an array `images`; needs the library zarr.
     - idx, the format of MNIST, raw or `.gz`.
 
     Args:
         path: File to open.
-        kinds: Kinds of some factors of a `.npz`, such as `{"age": "continuous"}`; see `labeled`.
+        images: Name of the array of images in an `.npz`, HDF5 or Zarr file.
+        labels: Table with one row per image, in the order of the images, or the path of one (CSV,
+            TSV or Parquet); see `labeled`. By default the other arrays of an `.npz` or HDF5 file.
+        data_format: See `Images`.
+        pixel_range: See `Images`.
+        kinds: Kinds of some factors, such as `{"age": "continuous"}`; see `labeled`.
 
     Returns:
         `Images`; with labels `LabeledImages`, or `ImageGrid` if every combination of factors has
@@ -40,8 +56,8 @@ def open_file(path: str | PathLike[str], *, kinds: Mapping[str, str] | None = No
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: The format is unsupported; the file is broken or has no images; or `kinds` is
-            set, but there are no labels.
-        TypeError: The images are neither uint8 nor floats.
+            set, but there are no labels. See also `Images`.
+        TypeError: The images need `pixel_range`.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "shades.npz"
@@ -51,42 +67,105 @@ def open_file(path: str | PathLike[str], *, kinds: Mapping[str, str] | None = No
     ('shades', ('shade',), (4,))
     """
     path = Path(path)
+    pixel_range = check_range(pixel_range)
     ending = path.suffix.lower()
+    found: Mapping[str, Any] = {}
     if ending == ".npz":
-        return _archive(path, kinds)
-    if ending == ".npy":
-        rows: Any = npy.map_npy(path)
+        rows, found = _npz(path, images)
+    elif ending == ".npy":
+        rows = npy.map_npy(path)
     elif ending in HDF5:
-        rows = hdf5.open_hdf5(path, "images")
+        rows, found = _hdf5(path, images)
+    elif ending == ".zarr":
+        rows = _zarr(path, images)
     elif "idx" in path.name:
-        gzipped = binary.is_gzip(path)
-        rows = _cached(path, binary.stream_idx(path)) if gzipped else binary.map_idx(path)
+        rows = binary.stream_idx(path) if binary.is_gzip(path) else binary.map_idx(path)
     else:
         raise ValueError(
-            f"A file of images needs to be .npy, .npz, .h5, .hdf5 or idx. Got '{path}'."
+            f"A file of images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '{path}'."
         )
-    return with_labels(rows, None, path.stem, kinds)
+    if labels is None:
+        labels = found
+    elif isinstance(labels, (str, PathLike)):
+        from keras_disent.datasets.tables import read_table
+
+        labels = read_table(labels)
+    rows = _as_bytes(path, images, rows, data_format, pixel_range)
+    return with_labels(rows, labels, path.stem, kinds, data_format="channels_last")
 
 
-def _archive(path: Path, kinds: Mapping[str, str] | None) -> ImageSource:
+def _as_bytes(
+    path: Path, name: str, rows: Any, data_format: str | None, pixel_range: Range | None
+) -> Any:
+    """Return rows of bytes: as they are if possible, otherwise from the cache."""
+    is_stream = isinstance(rows, Stream)
+    layout = np.broadcast_to(np.zeros((), rows.dtype), rows.shape) if is_stream else rows
+    turned = channels_last(layout, data_format)
+    if rows.dtype == np.uint8 and pixel_range is None and not is_stream:
+        return turned
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    settings: dict[str, Any] = {
+        "array": name,
+        "data_format": data_format,
+        "pixel_range": pixel_range,
+    }
+    if path.is_dir():  # Zarr: many files
+        settings["files"] = [(str(f), *identity_of(f)) for f in files if f.is_file()]
+
+    def write(target: np.ndarray) -> None:
+        write_bytes(target, rows, data_format, pixel_range, f"Converting {path.name}")
+
+    key = cache_key(path.stem, path, **settings)
+    return cached_rows(key, turned.shape, np.uint8, write)
+
+
+def _npz(path: Path, name: str) -> tuple[Any, dict[str, Any]]:
     members = npy.members(path)
-    if "images" not in members:
-        raise ValueError(f"'{path}' needs an array 'images'. Got {', '.join(members) or 'none'}.")
-    if npy.is_stored(path, "images"):
-        rows = npy.map_npz(path, "images")
-    else:
-        rows = _cached(path, npy.stream_npz(path, "images"))
-    labels = {}
-    for member in members:
-        if member != "images":
-            stream = npy.stream_npz(path, member)
-            if stream.shape == rows.shape[:1]:
-                labels[member] = np.concatenate(list(stream.blocks))
-    return with_labels(rows, labels, path.stem, kinds)
+    shapes = {member: npy.shape_npz(path, member) for member in members}
+    name = _images_among(path, name, shapes)
+    rows = npy.open_npz(path, name)
+    labels = {
+        member: npy.read_npz(path, member)
+        for member, shape in shapes.items()
+        if member != name and shape == rows.shape[:1]
+    }
+    return rows, labels
 
 
-def _cached(path: Path, stream: Stream) -> np.ndarray:
-    def write(rows: np.ndarray) -> None:
-        copy_blocks(stream.blocks, rows, f"Unpacking {path.name}")
+def _hdf5(path: Path, name: str) -> tuple[Any, dict[str, Any]]:
+    shapes = hdf5.shapes(path)
+    name = _images_among(path, name, shapes)
+    rows = hdf5.open_hdf5(path, name)
+    labels = {
+        other: hdf5.read_column(path, other)
+        for other, shape in shapes.items()
+        if other != name and shape == rows.shape[:1]
+    }
+    return rows, labels
 
-    return cached_rows(cache_key(path.stem, path), stream.shape, stream.dtype, write)
+
+def _images_among(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the name of the array of images: the given one, or the only one that can be."""
+    if name in shapes:
+        return name
+    candidates = [other for other, shape in shapes.items() if len(shape) in (3, 4)]
+    if name == "images" and len(candidates) == 1:
+        return candidates[0]
+    arrays = ", ".join(f"{other} {shape}" for other, shape in list(shapes.items())[:10])
+    cure = f": pass images={candidates[0]!r}, for example" if candidates else ""
+    raise ValueError(f"'{path}' needs an array {name!r}. Got {arrays or 'none'}{cure}.")
+
+
+def _zarr(path: Path, name: str) -> Any:
+    try:
+        import zarr
+    except ImportError:
+        raise ImportError(f"'{path}' needs the library zarr: pip install zarr.") from None
+    try:
+        opened = zarr.open(str(path), mode="r")
+    except Exception as error:
+        raise ValueError(f"'{path}' needs to be a Zarr array or group. Got: {error}") from error
+    if hasattr(opened, "shape"):
+        return opened
+    shapes = {key: tuple(array.shape) for key, array in opened.arrays()}
+    return opened[_images_among(path, name, shapes)]

@@ -1,30 +1,54 @@
-"""Open a folder of pictures; decoded pictures are cached, labels come from a table."""
+"""Open a folder of pictures; decoded pictures are cached, labels come from a table or folders."""
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import hashlib
-import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from keras_disent._utils.checks import check_integer
+from keras_disent._utils.callers import outside
 from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.registry import lookup
 from keras_disent.datasets.arrays import with_labels
-from keras_disent.datasets.pixels import middle_square
+from keras_disent.datasets.pictures import (
+    SUFFIXES,
+    PictureSettings,
+    UnreadablePicture,
+    count_pages,
+    decode,
+)
+from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import cache_folder, cached_rows
+from keras_disent.datasets.tables import NAMES, is_table, labels_of_files, read_table
+from keras_disent.datasets.values import Range
 
-LABELS = "labels.csv"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_BATCH = 256  # maximum number of decoded images in memory
+_BATCH = 512  # decoded pictures in memory
+_DARK = 16  # bytes below this are nearly black
+_SYSTEM = {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+class Picture(NamedTuple):
+    """A picture to decode.
+
+    Attributes:
+        source: Path, or a function that returns the bytes of the file.
+        name: Name for messages and in `files`.
+        page: Number of its page.
+    """
+
+    source: Path | Callable[[], bytes]
+    name: str
+    page: int = 0
 
 
 def open_folder(
@@ -33,16 +57,25 @@ def open_folder(
     image_size: int | None = 64,
     channels: int = 3,
     crop: int | None = None,
+    fit: str = "crop",
+    background: str | tuple[int, int, int] = "white",
+    pixel_range: Range | None = None,
+    pages: str = "first",
+    labels: Any = None,
+    on_error: str = "raise",
     kinds: Mapping[str, str] | None = None,
 ) -> ImageSource:
-    """Open a folder of png, jpg, jpeg, bmp and webp files as a data set.
+    """Open a folder of PNG, JPEG, BMP, WebP, GIF and TIFF files as a data set.
 
-    Images are sorted by path, rotated upright (EXIF orientation), cropped to their central square
-    and resized. The result is cached until a file is added, removed or changed.
+    Images are sorted by path, rotated upright (EXIF orientation), converted to sRGB, cropped to
+    their central square and resized (Lanczos). Hidden files are left out; links are followed, each
+    folder once. The result is cached until a file is added, removed or changed. A line on stderr
+    counts the pictures and what was left out.
 
-    An optional table `labels.csv` in the folder has a column `file` with paths relative to the
-    folder, and a column of numbers or texts for each factor. If every combination of factors
-    occurs exactly once, the data set is a `GroundTruth`.
+    Labels are the rows of a table with a column `file` of paths relative to the folder (or file
+    names alone, with or without suffix, if they are unique), and one column per factor: numbers,
+    texts, truth values or ISO dates, with gaps. If every combination of factors occurs exactly
+    once, the data set is a `GroundTruth`.
 
     Args:
         path: Folder, searched with all its subfolders.
@@ -50,181 +83,307 @@ def open_folder(
             the same for all.
         channels: 3 for color, 1 for gray.
         crop: Side of the central square in pixels; by default the shorter side of the image.
+        fit: How pictures that are not square become squares: "crop", "pad" or "stretch".
+        background: Color behind transparent parts and around padded pictures: a name such as
+            "white", "#rrggbb", or three bytes.
+        pixel_range: Values of black and of white of gray pictures, such as `(0, 4095)`. By default
+            16 bits are divided by 257, and floats go from 0 to 1.
+        pages: "first", or "all" to take each page of a TIFF file as an image.
+        labels: A table, or the path of one (CSV, TSV or Parquet), or "folders" for the names of
+            the subfolders as the factor `folder`. By default `labels.csv`, `labels.tsv` or
+            `labels.parquet` in the folder, if there is one.
+        on_error: "raise", or "skip" to leave out pictures that cannot be read, pictures without a
+            row in the table, and rows without a picture.
         kinds: Kinds of some factors, such as `{"age": "continuous"}`; see `labeled`.
 
     Returns:
-        `Images`, `LabeledImages` or `ImageGrid`.
+        `Images`, `LabeledImages` or `ImageGrid`, with two more attributes: `files`, the name of
+        each picture, and `pictures`, the settings that `read_image` needs.
 
     Raises:
         NotADirectoryError: The path is not a folder.
-        ValueError: The folder has no images; an image cannot be read or has the wrong size; the
-            table is malformed; or `image_size`, `channels`, `crop` or `kinds` is invalid.
+        ValueError: The folder has no images; images cannot be read or have different sizes; the
+            table is malformed; or a setting is invalid.
         OSError: The cache cannot be written to.
 
+    Warns:
+        UserWarning: All images are nearly black.
+
     >>> import tempfile
+    >>> from PIL import Image
     >>> folder, os.environ["KERAS_DISENT_CACHE"] = tempfile.mkdtemp(), tempfile.mkdtemp()
     >>> Image.new("RGB", (90, 60), "red").save(f"{folder}/a.png")
     >>> data = open_folder(folder, image_size=32)
-    >>> data.image_shape, data.images([0])[0, 0, 0]
-    ((32, 32, 3), array([255,   0,   0], dtype=uint8))
+    >>> data.image_shape, data.images([0])[0, 0, 0], data.files
+    ((32, 32, 3), array([255,   0,   0], dtype=uint8), ('a.png',))
     >>> del os.environ["KERAS_DISENT_CACHE"]
     """
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` is 1 (gray) or 3 (color). Got {channels!r}.")
-    for name, value in (("image_size", image_size), ("crop", crop)):
-        if value is not None:
-            check_integer(name, value, at_least=1)
+    settings = PictureSettings(image_size, channels, crop, fit, background, pixel_range)
+    lookup(pages, {"first": 0, "all": 0}, "choice of pages")
+    lookup(on_error, {"raise": 0, "skip": 0}, "on_error")
+    skip = on_error == "skip"
     folder = Path(path)
     if not folder.is_dir():
         raise NotADirectoryError(f"`path` needs to be a folder. Got '{folder}'.")
-    files = sorted(
-        file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-    )
+    files, left_out = find_pictures(folder)
     if not files:
         raise ValueError(
             f"`path` needs at least one {', '.join(s[1:] for s in SUFFIXES)} file. "
             f"Got none in '{folder}'."
         )
-    names = [file.relative_to(folder).as_posix() for file in files]
-    labels = _read_labels(folder / LABELS, names) if (folder / LABELS).is_file() else None
-    rows = decode_pictures(
-        f"folder-{_short_hash(str(folder.resolve()))}",
-        [(file.read_bytes, str(file)) for file in files],
-        [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files],
-        image_size=image_size,
-        channels=channels,
-        crop=crop,
-    )
-    return with_labels(rows, labels, folder.resolve().name, kinds)
+    table, source = _table(folder, labels)
+    columns = None
+    if table is not None:
+        columns, numbers = labels_of_files(table, files, source, skip)
+        if len(numbers) < len(files):
+            left_out["without a row of labels"] += len(files) - len(numbers)
+        files = [files[number] for number in numbers]
+    elif labels == "folders":
+        columns = {"folder": _folders(folder, files)}
+    pictures, of_file = _pages(folder, files, pages == "all", skip)
+    identity = [(name, *identity_of(folder / name)) for name in files]
+    key = f"folder-{_short_hash(str(folder.resolve()))}"
+    rows, broken = decode_pictures(key, pictures, (identity, pages), settings, skip)
+    kept = [i for i in range(len(pictures)) if i not in broken]
+    if broken:
+        left_out["unreadable"] += len(broken)
+    names = tuple(pictures[i].name for i in kept)
+    if columns is not None:
+        columns = {name: [column[of_file[i]] for i in kept] for name, column in columns.items()}
+    _say(len(names), left_out)
+    _warn_if_dark(rows, folder)
+    data: Any = with_labels(rows, columns, folder.resolve().name, kinds)
+    order = getattr(data, "order", None)  # of a grid
+    data.files = names if order is None else tuple(names[row] for row in order)
+    data.pictures = {
+        name: value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in ("image_size", "channels")
+    }
+    return data
+
+
+def find_pictures(folder: Path) -> tuple[list[str], Counter[str]]:
+    """Find the pictures in a folder and its subfolders, by their suffix.
+
+    Hidden files and folders are passed over. Links are followed; a folder that is reached again,
+    as in a loop, is not entered again.
+
+    Returns:
+        Sorted names relative to the folder, and the number of other files by suffix.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("a.PNG", "._a.png", "notes.txt"): (folder / name).touch()
+    >>> find_pictures(folder)
+    (['a.PNG'], Counter({'.txt': 1}))
+    """
+    names: list[str] = []
+    others: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    pending = [("", folder)]
+    while pending:
+        prefix, place = pending.pop()
+        status = place.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
+                    continue
+                name = prefix + entry.name
+                if entry.is_dir():
+                    pending.append((f"{name}/", Path(entry.path)))
+                elif not entry.is_file():
+                    others["broken links" if entry.is_symlink() else "special files"] += 1
+                elif entry.name.lower().endswith(SUFFIXES):
+                    names.append(name)
+                elif name.lower() not in NAMES:
+                    others[Path(entry.name).suffix.lower() or "without suffix"] += 1
+    return sorted(names), others
 
 
 def decode_pictures(
     key: str,
-    sources: Sequence[tuple[Callable[[], bytes], str]],
+    pictures: Sequence[Picture],
     identity: Any,
-    *,
-    image_size: int | None,
-    channels: int,
-    crop: int | None,
-) -> np.ndarray:
+    settings: PictureSettings,
+    skip: bool = False,
+) -> tuple[Any, set[int]]:
     """Decode pictures into the cache, in several threads, with a progress bar.
 
     Args:
-        key: Prefix of the name in the cache. Older entries with this prefix are deleted.
-        sources: For each picture, a function that reads its bytes and its name for messages.
+        key: Start of the name in the cache. Older entries with these settings are deleted.
+        pictures: The pictures.
         identity: Any object whose `repr` changes when a picture changes.
-        image_size, channels, crop: See `open_folder`.
+        settings: How to decode them.
+        skip: Whether to leave out pictures that cannot be read.
 
     Returns:
-        uint8 `(n, height, width, channels)`, a read-only memory map.
+        uint8 rows `(n, height, width, channels)`, read from a memory map; and the numbers of the
+        pictures that were left out.
 
     Raises:
-        ValueError: A picture cannot be read, is too small for `crop`, or has a different size.
+        ValueError: Pictures cannot be read, are too small for `crop`, or have different sizes. The
+            message names ten of them.
     """
-    settings = (image_size, channels, crop)
-    key = f"{key}-{_short_hash(repr(settings))}"
-    height, width = (image_size, image_size) if image_size else _original_size(sources[0], crop)
+    shape = _shape(pictures, settings)
+    key = f"{key}-{_short_hash(repr((settings, skip)))}"
+    name = f"{key}-{_short_hash(repr(identity))}"
+    failures: dict[int, str] = {}
 
-    def decode(source: tuple[Callable[[], bytes], str]) -> np.ndarray:
-        image = open_picture(*source, channels)
-        if crop is not None and min(image.size) < crop:
-            raise ValueError(
-                f"`crop` cuts {crop} pixels out of each image. "
-                f"Got {image.width} x {image.height} in '{source[1]}'."
+    def decoded(number: int) -> np.ndarray | None:
+        picture = pictures[number]
+        source = picture.source if isinstance(picture.source, Path) else picture.source()
+        try:
+            image = decode(source, settings, picture.name, picture.page)
+        except UnreadablePicture as error:
+            failures[number] = error.reason
+        except OSError as error:
+            failures[number] = error.strerror or str(error)
+        else:
+            if image.shape == shape:
+                return image
+            failures[number] = (
+                f"it has {image.shape[1]} x {image.shape[0]} pixels, others {shape[1]} x "
+                f"{shape[0]}: pass image_size"
             )
-        if image_size or crop:
-            image = middle_square(image, image_size or crop or 0, crop)
-        elif image.size != (width, height):
-            raise ValueError(
-                f"Images of different sizes need `image_size`. Got {image.width} x "
-                f"{image.height} in '{source[1]}' after {width} x {height}."
-            )
-        return np.asarray(image).reshape(height, width, channels)
+        return None
 
     def write(rows: np.ndarray) -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar("Reading images") as advance:
-            for start in range(0, len(sources), _BATCH):
-                part = sources[start : start + _BATCH]
-                for row, image in enumerate(pool.map(decode, part), start):
-                    rows[row] = image
-                advance(start + len(part), len(sources))
+        # The row after the last one tells which pictures are left out.
+        with (
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            progress_bar("Reading pictures") as advance,
+        ):
+            for start in range(0, len(pictures), _BATCH):
+                part = range(start, min(start + _BATCH, len(pictures)))
+                for number, image in zip(part, pool.map(decoded, part), strict=True):
+                    if image is not None:
+                        rows[number] = image.reshape(-1)
+                advance(part.stop, len(pictures))
+        if failures and not (skip and len(failures) < len(pictures)):
+            raise ValueError(_unreadable(pictures, failures))
+        for number in failures:
+            rows[len(pictures) + number // size, number % size] = 1
 
-    name = f"{key}-{_short_hash(repr(identity))}"
-    rows = cached_rows(name, (len(sources), height, width, channels), "uint8", write)
-    for old in cache_folder().glob(f"{key}-*.npy"):
+    size = int(np.prod(shape))
+    marks = -(-len(pictures) // size)
+    rows = cached_rows(name, (len(pictures) + marks, size), "uint8", write)
+    for old in cache_folder().glob(f"{key}-*.npy"):  # of these pictures as they were
         if old.stem != name:
             old.unlink(missing_ok=True)
-    return rows
+    broken = np.flatnonzero(rows[len(pictures) :].reshape(-1)[: len(pictures)])
+    images: Any = rows[: len(pictures)].reshape(-1, *shape)
+    if broken.size:
+        images = Selected(images, np.setdiff1d(np.arange(len(pictures)), broken))
+    return images, set(broken.tolist())
 
 
-def open_picture(read: Callable[[], bytes], name: str, channels: int) -> Image.Image:
-    """Decode a picture, rotate it upright and convert it to color or gray.
+class Selected:
+    """Some rows of an array, which are read when they are indexed."""
 
-    Raises:
-        ValueError: The file cannot be read as an image.
-    """
-    try:
-        with Image.open(io.BytesIO(read())) as image:
-            return ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"Cannot read '{name}' as an image: {error}") from error
+    def __init__(self, rows: Any, numbers: np.ndarray):
+        self.rows, self.numbers = rows, numbers
+        self.shape, self.dtype = (len(numbers), *rows.shape[1:]), rows.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self.rows[self.numbers[indices]]
 
 
-def _original_size(source: tuple[Callable[[], bytes], str], crop: int | None) -> tuple[int, int]:
-    if crop is not None:
-        return crop, crop
-    image = open_picture(*source, channels=1)
-    return image.height, image.width
+def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int, int, int]:
+    """Return the shape of the images: that of the first picture that can be read."""
+    side = settings.image_size or settings.crop
+    if side:
+        return side, side, settings.channels
+    for picture in pictures:
+        source = picture.source if isinstance(picture.source, Path) else picture.source()
+        try:
+            shape = decode(source, settings, picture.name, picture.page).shape
+        except (UnreadablePicture, OSError):
+            continue
+        return shape[0], shape[1], shape[2]
+    return 1, 1, settings.channels  # none can be read, which decoding them tells
+
+
+def _unreadable(pictures: Sequence[Picture], failures: Mapping[int, str]) -> str:
+    first = [f"'{pictures[i].name}': {failures[i]}" for i in sorted(failures)[:10]]
+    more = f"; and {len(failures) - 10} more" if len(failures) > 10 else ""
+    return (
+        f"{len(failures)} of {len(pictures)} pictures cannot be used: {'; '.join(first)}{more}. "
+        "on_error='skip' leaves them out."
+    )
+
+
+def _table(folder: Path, labels: Any) -> tuple[Any, str]:
+    """Return the table of labels, or None, and its name for messages."""
+    if is_table(labels):
+        return labels, "labels"
+    if isinstance(labels, str) and labels == "folders":
+        return None, ""
+    if labels is not None:
+        return read_table(labels), os.fspath(labels)
+    found = [folder / name for name in NAMES if (folder / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(f"'{path.name}'" for path in found)
+        raise ValueError(f"'{folder}' needs one table of labels. Got {names}: pass labels=PATH.")
+    return (read_table(found[0]), str(found[0])) if found else (None, "")
+
+
+def _folders(folder: Path, files: Iterable[str]) -> list[str]:
+    names = [name.rpartition("/")[0] for name in files]
+    if not all(names):
+        file = next(file for file, name in zip(files, names, strict=True) if not name)
+        raise ValueError(
+            f"labels='folders' needs every picture in a subfolder. Got '{file}' in '{folder}'."
+        )
+    return names
+
+
+def _pages(
+    folder: Path, files: Sequence[str], every: bool, skip: bool
+) -> tuple[list[Picture], list[int]]:
+    """Return the pictures, and the number of the file of each."""
+    pictures, of_file = [], []
+    for number, name in enumerate(files):
+        count = 1
+        if every and name.lower().endswith((".tif", ".tiff")):
+            try:
+                count = count_pages(folder / name)
+            except ValueError:
+                count = 1  # decoding it tells what is wrong
+        for page in range(count):
+            label = f"{name}#{page}" if count > 1 else name
+            pictures.append(Picture(folder / name, label, page))
+            of_file.append(number)
+    return pictures, of_file
+
+
+def _say(count: int, left_out: Mapping[str, int]) -> None:
+    """Print how many pictures there are, and what was left out."""
+    text = f"{count:,} picture{'s' if count != 1 else ''}"
+    if left_out:
+        parts = ", ".join(f"{number:,} {reason}" for reason, number in sorted(left_out.items()))
+        text += f", {sum(left_out.values()):,} skipped: {parts}"
+    print(text, file=sys.stderr, flush=True)
+
+
+def _warn_if_dark(rows: Any, folder: Path) -> None:
+    import warnings
+
+    first = np.asarray(rows[np.arange(min(100, rows.shape[0]))])
+    if 0 < first.max() < _DARK:
+        warnings.warn(
+            f"The pictures in '{folder}' are nearly black: no byte above {first.max()} of 255. If "
+            "that is white, pass pixel_range=(0, white) with its value in the files.",
+            UserWarning,
+            stacklevel=outside(),
+        )
 
 
 def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _read_labels(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read the labels of all files, in the order of `names`."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"'{path}' needs to be a table in UTF-8. Got: {error}") from error
-    header = [name.strip() for name in header]
-    factors = [name for name in header if name != "file"]
-    if header.count("file") != 1 or not all(factors) or not factors:
-        raise ValueError(
-            f"'{path}' needs a column `file` and at least one column with the name of a factor. "
-            f"Got {', '.join(map(repr, header)) or 'an empty file'}."
-        )
-    if len(set(factors)) < len(factors):
-        raise ValueError(f"'{path}' needs different names of factors. Got {', '.join(factors)}.")
-    files, labels = set(names), {}
-    for line, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise ValueError(f"'{path}' needs {len(header)} cells a row. Row {line}: {len(row)}.")
-        cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
-        image = cells.pop("file").replace(os.sep, "/")
-        if image not in files:
-            raise ValueError(f"'{path}' names a missing image: '{image}' in row {line}.")
-        if image in labels:
-            raise ValueError(f"'{path}' needs one row per image. Row {line} repeats '{image}'.")
-        empty = [name for name, cell in cells.items() if not cell]
-        if empty:
-            raise ValueError(f"'{path}' needs a value in every cell. Row {line}: no '{empty[0]}'.")
-        labels[image] = cells
-    missing = [name for name in names if name not in labels]
-    if missing:
-        raise ValueError(
-            f"'{path}' needs one row per image. {len(missing)} of {len(names)} have none, "
-            f"first '{missing[0]}'."
-        )
-    return {name: _parse([labels[file][name] for file in names]) for name in factors}
-
-
-def _parse(texts: list[str]) -> np.ndarray:
-    """Convert texts to integers if possible, else to floats if possible."""
-    for kind in (np.int64, np.float64):
-        try:
-            return np.array([kind(text) for text in texts])
-        except (ValueError, OverflowError):
-            continue
-    return np.array(texts)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -37,6 +37,11 @@ class GroundTruth(ImageSource):
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
 
+    @property
+    def gaps(self) -> dict[str, int]:
+        """No image of a grid lacks a value."""
+        return {}
+
     def __len__(self) -> int:
         return math.prod(self.factor_sizes)
 

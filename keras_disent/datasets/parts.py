@@ -58,6 +58,15 @@ def split(data: ImageSource, test: float, seed: int) -> tuple[Rows, Rows]:
     return Rows(data, np.sort(order[count:])), Rows(data, np.sort(order[:count]))
 
 
+def complete(data: ImageSource, names: Sequence[str]) -> ImageSource:
+    """Select the images that have a value of some factors; see `ImageSource.complete`."""
+    columns = factor_columns(data, names)
+    if not data.gaps:
+        return data
+    has_all = (data.factors(np.arange(len(data)))[:, columns] >= 0).all(axis=1)
+    return Rows(data, np.flatnonzero(has_all))
+
+
 def hold_out(
     data: ImageSource, steps: Mapping[str, Sequence[Any]]
 ) -> tuple[ImageSource, ImageSource]:

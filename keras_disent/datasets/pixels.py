@@ -17,24 +17,9 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from keras_disent._utils.checks import check_integer
+from keras_disent.datasets.pictures import middle_square
 
 Shape = tuple[int, int, int]
-
-
-def middle_square(image: Image.Image, size: int, crop: int | None = None) -> Image.Image:
-    """Crop an image to its central square and resize it.
-
-    Args:
-        image: Any Pillow image.
-        size: Height and width of the result in pixels.
-        crop: Side of the central square in pixels; by default the shorter side of the image.
-    """
-    width, height = image.size
-    side = min(width, height) if crop is None else crop
-    left, top = (width - side) // 2, (height - side) // 2
-    # Crop first: a resize with a crop box would also use pixels outside the box.
-    square = image.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
 
 
 class Resized:

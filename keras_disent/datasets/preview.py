@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
 def describe(data: ImageSource) -> str:
     """Return one line on a data set: name, number and shape of the images, sizes of the factors.
 
+    Labels that are nearly a grid say how many of its combinations they hold, and gaps are counted.
+
     >>> from keras_disent.datasets import Sprites
     >>> describe(Sprites(32).only("shape"))
     "'sprites': 3 images (32, 32, 1), factors shape 3"
@@ -64,7 +67,16 @@ def describe(data: ImageSource) -> str:
     text = f"'{data.name}': {len(data):,} images {data.image_shape}"
     factors = zip(data.factor_names, data.factor_sizes, strict=True)
     sizes = ", ".join(f"{name} {size}" for name, size in factors)
-    return f"{text}, factors {sizes}" if sizes else f"{text}, no labels"
+    if not sizes:
+        return f"{text}, no labels"
+    text += f", factors {sizes}"
+    total = math.prod(data.factor_sizes)
+    if not isinstance(data, GroundTruth) and total <= 2 * len(data):
+        steps = data.factors(np.arange(len(data)))
+        complete = steps[(steps >= 0).all(axis=1)]
+        text += f", {len(np.unique(complete, axis=0)):,} of {total:,} combinations"
+    gaps = ", ".join(f"{count:,} without '{name}'" for name, count in data.gaps.items())
+    return f"{text}, {gaps}" if gaps else text
 
 
 def as_html(data: ImageSource, *, images: int = 10, side: int = 64) -> str:

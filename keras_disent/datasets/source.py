@@ -48,6 +48,21 @@ def check_indices(indices: ArrayLike, size: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def training_labels(data: ImageSource, steps: np.ndarray) -> np.ndarray:
+    """Return the steps of factors as training labels, int32.
+
+    Raises:
+        ValueError: A value is missing.
+    """
+    if (steps < 0).any():
+        name, count = next(iter(data.gaps.items()))
+        raise ValueError(
+            f"Training labels need a value of every factor. {count} images have none of "
+            f"'{name}': take `data.complete()`, or leave the factor out with `data.only(...)`."
+        )
+    return steps.astype(np.int32)
+
+
 class ImageSource(ABC):
     """Base class of all data sets: images by index, with or without labels.
 
@@ -115,6 +130,8 @@ class ImageSource(ABC):
     def factors(self, indices: ArrayLike) -> np.ndarray:
         """Return the steps of all factors at some indices, int64 `(n, factors)`.
 
+        The step of an image without a value is -1; see `gaps`.
+
         Raises:
             ValueError: The data set has no labels.
         """
@@ -136,9 +153,44 @@ class ImageSource(ABC):
             for v in self.factor_values.values()
         )
 
+    @property
+    def gaps(self) -> dict[str, int]:
+        """Number of images without a value, for each factor that lacks some.
+
+        >>> from keras_disent.datasets import labeled
+        >>> labeled(np.zeros((3, 8, 8)), {"n": [1, None, 2], "m": [1, 2, 1]}).gaps
+        {'n': 1}
+        """
+        if not self.factor_names:
+            return {}
+        counts = np.sum(self.factors(np.arange(len(self))) < 0, axis=0).tolist()
+        return {n: count for n, count in zip(self.factor_names, counts, strict=True) if count}
+
+    def complete(self, *names: str) -> ImageSource:
+        """Return a view of the images that have a value of each factor.
+
+        Args:
+            names: Names of the factors that must have a value; by default all of them.
+
+        Raises:
+            ValueError: A name is unknown, or no image is left.
+
+        >>> from keras_disent.datasets import labeled
+        >>> data = labeled(np.zeros((3, 8, 8)), {"n": [1, None, 2], "m": [1, 2, 1]})
+        >>> len(data.complete()), len(data.complete("m"))
+        (2, 3)
+        """
+        from keras_disent.datasets import parts
+
+        return parts.complete(self, names or self.factor_names)
+
     def labels(self, indices: ArrayLike) -> np.ndarray:
-        """Return the training labels at some indices: by default the factors as int32."""
-        return self.factors(indices).astype(np.int32)
+        """Return the training labels at some indices: by default the factors as int32.
+
+        Raises:
+            ValueError: An image has no value of a factor.
+        """
+        return training_labels(self, self.factors(indices))
 
     # -- training batches -------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.pixels import hash_uniforms
-from keras_disent.datasets.source import ImageSource, check_indices
+from keras_disent.datasets.source import ImageSource, check_indices, training_labels
 
 
 class View(ImageSource):
@@ -143,7 +143,7 @@ class Labels(View):
         return self.data.factors(indices)[:, self._columns]
 
     def labels(self, indices: ArrayLike) -> np.ndarray:
-        return self.factors(indices).astype(np.int32)
+        return training_labels(self, self.factors(indices))
 
 
 class Concatenation(ImageSource):

@@ -22,7 +22,8 @@ import numpy as np
 from keras_disent import callbacks, datasets, export, metrics, plots
 from keras_disent._utils.files import unfinished
 from keras_disent.datasets.catalog import check_name
-from keras_disent.datasets.folder import LABELS, SUFFIXES
+from keras_disent.datasets.folder import find_pictures
+from keras_disent.datasets.tables import NAMES as TABLES
 from keras_disent.engine import parallel
 from keras_disent.experiments import training
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
@@ -480,16 +481,21 @@ def data_digest(config: Config, data: Any) -> str:
         path = Path(config.data).resolve()
         about["path"] = str(path)
         about["files"] = [
-            [str(file.relative_to(path)), file.stat().st_size] for file in _files(path)
+            [name, (path / name if name else path).stat().st_size] for name in _names(path)
+        ]
+        tables = [path / name for name in TABLES] if path.is_dir() else []
+        tables += [Path(v) for v in config.data_options.values() if isinstance(v, str)]
+        about["tables"] = [
+            hashlib.sha256(table.read_bytes()).hexdigest() for table in tables if table.is_file()
         ]
     return _digest(about)
 
 
-def _files(path: Path) -> list[Path]:
+def _names(path: Path) -> list[str]:
+    """Return the names of the pictures in a folder, or "" for a file."""
     if path.is_file():
-        return [path]
-    names = (f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES or f == path / LABELS)
-    return sorted(file for file in names if file.is_file())
+        return [""]
+    return find_pictures(path)[0] if path.suffix.lower() != ".zarr" else []
 
 
 def _digest(value: Any) -> str:

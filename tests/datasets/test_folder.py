@@ -1,6 +1,7 @@
 """Folders of pictures: images, labels, cache, and errors."""
 
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_crop(tmp_path):
     data = open_folder(tmp_path, image_size=None, channels=1, crop=6)
     assert data.image_shape == (6, 6, 1)
     assert (data.images([0]) == 255).all()
-    with pytest.raises(ValueError, match=r"cuts 21 pixels .* Got 30 x 20 in '.*a.png'"):
+    with pytest.raises(ValueError, match=r"'a.png': `crop` cuts 21 pixels out of it, .* 30 x 20\."):
         open_folder(tmp_path, crop=21)
 
 
@@ -126,11 +127,10 @@ def test_table_that_covers_no_grid(grid):
         ("left/1.png", "left/9.png", "a missing image: 'left/9.png' in row 6"),
         ("left/1.png", "left/0.png", "Row 7 repeats 'left/0.png'"),
         ("left/1.png,left,0.5", "left/1.png,left", "needs 3 cells a row. Row 6: 2"),
-        ("left/1.png,left,0.5", "left/1.png,left,", "Row 6: no 'lift'"),
-        ("file,side,lift", "name,side,lift", "a column `file` .* Got 'name', 'side', 'lift'"),
-        ("file,side,lift", "file,side,side", "different names of factors. Got side, side"),
-        ("file,side,lift", "file,side,", "the name of a factor"),
-        ("left/1.png,left,0.5", "left/1.png,left,nan", "'lift' needs numbers, without NaN"),
+        ("file,side,lift", "picture,side,lift", "a column `file` .* Got 'picture', 'side', 'lift'"),
+        ("file,side,lift", "file,side,side", "different names. Got 'file', 'side', 'side'"),
+        ("file,side,lift", "file,side,", "a header of different names"),
+        ("left/1.png,left,0.5", "left/1.png,left,inf", "'lift' needs finite numbers.* Got inf"),
         ("left/1.png", '"left/1.png', "labels.csv' needs to be a table in UTF-8"),
     ],
 )
@@ -162,7 +162,7 @@ def test_wrong_folder(tmp_path, cache):
 def test_mixed_sizes_need_a_size(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     Image.new("L", (9, 8)).save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"need `image_size`. Got 9 x 8 in '.*b.png' after 8 x 8"):
+    with pytest.raises(ValueError, match=r"'b.png': it has 9 x 8 pixels, .* pass image_size"):
         open_folder(tmp_path, image_size=None)
     assert open_folder(tmp_path, image_size=8).image_shape == (8, 8, 3)
 
@@ -172,7 +172,7 @@ def test_a_broken_picture_leaves_no_cache_and_can_be_replaced(tmp_path, cache):
     png = (tmp_path / "a.png").read_bytes()
     for broken in (png[: len(png) // 2], b"", b"\xff\xd8 no more", png[:-20] + b"x" * 20):
         (tmp_path / "torn.png").write_bytes(broken)
-        with pytest.raises(ValueError, match=r"Cannot read '.*torn\.png' as an image"):
+        with pytest.raises(ValueError, match=r"1 of 2 pictures .*'torn\.png': "):
             open_folder(tmp_path)
         assert not list(cache.iterdir())
     (tmp_path / "torn.png").write_bytes(png)
@@ -182,7 +182,7 @@ def test_a_broken_picture_leaves_no_cache_and_can_be_replaced(tmp_path, cache):
 def test_decompression_bombs(tmp_path, monkeypatch):
     Image.new("L", (100, 100)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ValueError, match=r"Cannot read '.*a\.png' as an image"):
+    with pytest.raises(ValueError, match=r"'a\.png': it claims more than"):
         open_folder(tmp_path)
 
 
@@ -213,3 +213,209 @@ def test_kinds_of_factors_in_a_file(tmp_path):
     np.save(tmp_path / "plain.npy", images)
     with pytest.raises(ValueError, match=r"'plain' has no labels. Got age"):
         open_file(tmp_path / "plain.npy", kinds={"age": "continuous"})
+
+
+def shades(folder, names, **options):
+    """Write one gray picture per name, 20, 40, ... in this order."""
+    for number, name in enumerate(names, 1):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * number).save(path, **options)
+
+
+def grays(data):
+    return data.images(range(len(data)))[:, 0, 0, 0].tolist()
+
+
+def test_the_files_are_named_and_counted(tmp_path, capsys):
+    shades(tmp_path, ["b.png", "a/x.jpg", "ä/日本.gif", "c.TIF"])
+    (tmp_path / "old.psd").touch()
+    (tmp_path / "notes.txt").touch()
+    data = open_folder(tmp_path, image_size=8, channels=1)
+    assert data.files == ("a/x.jpg", "b.png", "c.TIF", "ä/日本.gif")
+    assert capsys.readouterr().err == "4 pictures, 2 skipped: 1 .psd, 1 .txt\n"
+    (tmp_path / "old.psd").unlink()
+    (tmp_path / "notes.txt").unlink()
+    open_folder(tmp_path)
+    assert capsys.readouterr().err == "4 pictures\n"
+
+
+def test_hidden_files_and_links(tmp_path):
+    shades(tmp_path, ["a.png", ".hidden.png", "._a.png", ".git/b.png", "__MACOSX/c.png", "d/e.png"])
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "d" / "up").symlink_to(tmp_path / "d")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    assert open_folder(tmp_path).files == ("a.png", "d/e.png", "link.png")
+
+
+def test_a_folder_named_like_a_picture(tmp_path):
+    shades(tmp_path, ["a.png", "folder.png/b.png"])
+    assert open_folder(tmp_path).files == ("a.png", "folder.png/b.png")
+
+
+def test_all_unreadable_pictures_are_named_or_left_out(tmp_path, cache, capsys):
+    shades(tmp_path, [f"{number:02}.png" for number in range(10)])
+    good = (tmp_path / "00.png").read_bytes()
+    for number in range(20, 35):
+        (tmp_path / f"{number}.png").write_bytes(good[: number - 3])
+    with pytest.raises(ValueError, match=r"15 of 25 pictures cannot be used: '20.png': ") as caught:
+        open_folder(tmp_path)
+    text = str(caught.value)
+    assert "'29.png'" in text
+    assert "'30.png'" not in text
+    assert text.endswith("; and 5 more. on_error='skip' leaves them out.")
+    assert not list(cache.iterdir())
+    capsys.readouterr()
+    for _ in range(2):  # decoded, and from the cache
+        data = open_folder(tmp_path, image_size=8, channels=1, on_error="skip")
+        assert capsys.readouterr().err == "10 pictures, 15 skipped: 15 unreadable\n"
+        assert data.files == tuple(f"{number:02}.png" for number in range(10))
+        assert grays(data) == [20 * n for n in range(1, 11)]
+    for path in tmp_path.glob("0*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"15 of 15 pictures"):
+        open_folder(tmp_path, on_error="skip")
+    with pytest.raises(ValueError, match=r"Unknown on_error 'ignore'. Choose from: raise, skip"):
+        open_folder(tmp_path, on_error="ignore")
+
+
+def test_subfolders_are_labels(tmp_path):
+    shades(tmp_path, ["cat/1.png", "cat/2.png", "dog/big/3.png"])
+    data = open_folder(tmp_path, labels="folders")
+    assert data.factor_values["folder"].tolist() == ["cat", "dog/big"]
+    assert data.factors(range(3)).ravel().tolist() == [0, 0, 1]
+    shades(tmp_path, ["top.png"])
+    with pytest.raises(ValueError, match=r"every picture in a subfolder. Got 'top\.png'"):
+        open_folder(tmp_path, labels="folders")
+
+
+TABLE = "file{s}age{s}kind{s}born{s}happy\n{rows}"
+ROWS = [
+    ("1.png", "3", "cat", "2024-01-31", "yes"),
+    ("sub\\2.png", "", "dog", "2023-05-01", "no"),
+    ("3", "4.5", "NA", "", "yes"),
+]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_of_any_columns(tmp_path, separator, encoding):
+    shades(tmp_path, ["1.png", "sub/2.png", "3.png"])
+    rows = "\n".join(separator.join(row) for row in ROWS)
+    name = "labels.tsv" if separator == "\t" else "labels.csv"
+    (tmp_path / name).write_bytes(TABLE.format(s=separator, rows=rows).encode(encoding))
+    data = open_folder(tmp_path)
+    assert data.files == ("1.png", "3.png", "sub/2.png")
+    assert data.factors(range(3)).tolist() == [[0, 0, 1, 1], [1, -1, -1, 1], [-1, 1, 0, 0]]
+    assert data.factor_values["age"].tolist() == [3, 4.5]
+    assert data.factor_values["happy"].tolist() == [False, True]
+    assert data.factor_values["born"].dtype.kind == "M"
+    assert data.gaps == {"age": 1, "kind": 1, "born": 1}
+
+
+def test_tables_elsewhere_and_in_memory(tmp_path):
+    pictures = tmp_path / "pictures"
+    shades(pictures, ["1.png", "2.png"])
+    table = {"Image": ["2.png", "1.png"], "n": [5, 6]}
+    (tmp_path / "my.csv").write_text("Image,n\n2.png,5\n1.png,6\n")
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(table)
+    frame.to_parquet(tmp_path / "my.parquet")
+    for labels in (table, frame, tmp_path / "my.csv", str(tmp_path / "my.parquet")):
+        data = open_folder(pictures, labels=labels)
+        values = data.factor_values["n"][data.factors([0, 1])[:, 0]].tolist()
+        assert dict(zip(data.files, values, strict=True)) == {"1.png": 6, "2.png": 5}
+    for name in ("labels.csv", "labels.tsv"):
+        (pictures / name).write_text("file,n\n1.png,1\n2.png,2\n")
+    with pytest.raises(ValueError, match=r"one table of labels. Got 'labels.csv' and 'labels.tsv'"):
+        open_folder(pictures)
+    (tmp_path / "bad.parquet").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"bad.parquet' needs to be a Parquet file"):
+        open_folder(pictures, labels=tmp_path / "bad.parquet")
+    with pytest.raises(FileNotFoundError):
+        open_folder(pictures, labels=tmp_path / "none.csv")
+
+
+def test_pictures_and_rows_that_do_not_match_can_be_left_out(tmp_path, capsys):
+    shades(tmp_path, ["1.png", "2.png", "3.png"])
+    (tmp_path / "labels.csv").write_text("file,n\n3.png,7\n1.png,8\n9.png,9\n8.png,9\n")
+    with pytest.raises(ValueError, match=r"missing image: '9.png' in row 4 \(and 1 more\)"):
+        open_folder(tmp_path)
+    data = open_folder(tmp_path, channels=1, on_error="skip")
+    assert isinstance(data, GroundTruth)  # in the order of the grid
+    assert data.files == ("3.png", "1.png")
+    assert grays(data) == [60, 20]
+    assert data.factor_values["n"].tolist() == [7, 8]
+    assert capsys.readouterr().err == "2 pictures, 1 skipped: 1 without a row of labels\n"
+
+
+def test_names_in_another_unicode_form_are_found(tmp_path):
+    shades(tmp_path, [unicodedata.normalize("NFD", "é.png")])
+    (tmp_path / "labels.csv").write_text(
+        "file,n\n" + unicodedata.normalize("NFC", "é.png") + ",1\n", encoding="utf-8"
+    )
+    assert open_folder(tmp_path).factor_names == ("n",)
+
+
+def test_names_that_are_no_text(tmp_path):
+    raw = os.fsencode(tmp_path) + b"/\xff\xfe.png"
+    Image.new("L", (8, 8), 40).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", raw)
+    data = open_folder(tmp_path)
+    assert len(data.files) == 1
+    with open(raw, "wb") as file:
+        file.write(b"no picture")
+    with pytest.raises(ValueError, match=r"1 of 1 pictures"):
+        open_folder(tmp_path)
+
+
+def test_pages_of_tiff_files(tmp_path):
+    pages = [Image.new("L", (8, 8), gray) for gray in (50, 100, 150)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    shades(tmp_path, ["z.png"])
+    assert grays(open_folder(tmp_path, channels=1)) == [50, 20]
+    (tmp_path / "labels.csv").write_text("file,n\nstack.tif,1\nz.png,2\n")
+    data = open_folder(tmp_path, channels=1, pages="all")
+    assert data.files == ("stack.tif#0", "stack.tif#1", "stack.tif#2", "z.png")
+    assert grays(data) == [50, 100, 150, 20]
+    assert data.factors(range(4)).ravel().tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_pictures_that_are_not_square(tmp_path, fit):
+    pixels = np.full((8, 16), 100, np.uint8)
+    pixels[:, 4:12] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    data = open_folder(tmp_path, image_size=16, channels=1, fit=fit, background=(9, 9, 9))
+    image = data.images([0])[0, ..., 0]
+    if fit == "crop":
+        assert (image == 200).all()
+    elif fit == "pad":
+        assert (image[:3] == 9).all()
+        assert image[8, 1] == 100
+    else:
+        assert image[0, 0] == image[15, 0] == 100
+        assert image[0, 8] == 200
+
+
+def test_a_change_of_content_with_the_same_size_and_time_is_noticed(tmp_path):
+    path = tmp_path / "a.bmp"
+    Image.new("L", (8, 8), 100).save(path)
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    assert grays(open_folder(tmp_path, channels=1)) == [100]
+    Image.new("L", (8, 8), 200).save(path)
+    os.utime(path, ns=times)
+    assert grays(open_folder(tmp_path, channels=1)) == [200]
+
+
+def test_masks_of_small_numbers_are_told(tmp_path):
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=r"bytes 0 and 1 only, .* pass pixel_range=\(0, 1\)"):
+        open_folder(tmp_path, image_size=None, channels=1)
+    data = open_folder(tmp_path, image_size=None, channels=1, pixel_range=(0, 1))
+    assert data.images([0]).max() == 255
+    assert data.pictures["pixel_range"] == (0.0, 1.0)
+    Image.fromarray(9 * np.eye(8, dtype=np.uint8)).save(tmp_path / "mask.png")
+    with pytest.warns(UserWarning, match=r"nearly black: no byte above 9 of 255.*pixel_range=\(0"):
+        open_folder(tmp_path, image_size=None, channels=1)

@@ -11,7 +11,6 @@ import struct
 import threading
 import tracemalloc
 import warnings
-import zipfile
 
 import h5py
 import numpy as np
@@ -19,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_disent.datasets.stored import hdf5, rows
+from keras_disent.datasets.stored import hdf5
 from keras_disent.datasets.stored.binary import (
     is_gzip,
     map_idx,
@@ -30,7 +29,7 @@ from keras_disent.datasets.stored.binary import (
 from keras_disent.datasets.stored.cache import cache_folder, cached_rows
 from keras_disent.datasets.stored.checksums import digest, verify
 from keras_disent.datasets.stored.hdf5 import ChunkedRows, open_hdf5, resave_hdf5
-from keras_disent.datasets.stored.npy import is_stored, map_npy, map_npz, stream_npz
+from keras_disent.datasets.stored.npy import map_npy, members, open_npz, read_npz, shape_npz
 
 NUMBERS = ["?", "i1", "u1", "<i2", ">i4", "<i8", "<u8", "<f2", ">f4", "<f8", "<c8", ">c16"]
 IDX = {8: "u1", 9: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -117,6 +116,11 @@ def bounded(limit=BOUND):
     assert peak < limit
 
 
+def opened(rows):
+    """Return rows of an archive; read those that are compressed."""
+    return rows if isinstance(rows, np.ndarray) else drain(rows)
+
+
 def write_file(path, data):
     path.write_bytes(data)
     return path
@@ -124,9 +128,9 @@ def write_file(path, data):
 
 READERS = {
     "npy": map_npy,
-    "npz": lambda path: map_npz(path, "a"),
-    "npz stored?": lambda path: is_stored(path, "a"),
-    "npz stream": lambda path: drain(stream_npz(path, "a")),
+    "npz": lambda path: opened(open_npz(path, "a")),
+    "npz names": members,
+    "npz shape": lambda path: shape_npz(path, "a"),
     "idx": map_idx,
     "idx stream": lambda path: drain(stream_idx(path)),
     "norb": map_norb,
@@ -162,256 +166,90 @@ def test_missing_files_and_folders(tmp_path, reader):
 def test_npy_and_npz_round_trip(tmp_path, dtype, shape):
     array = numbers(shape, dtype)
     np.save(tmp_path / "a.npy", array)
-    np.savez(tmp_path / "a.npz", other=np.arange(3), a=array)
-    np.savez_compressed(tmp_path / "b.npz", other=np.arange(3), a=array)
     assert_rows(map_npy(tmp_path / "a.npy"), array)
-    assert_rows(map_npz(tmp_path / "a.npz", "a"), array)
-    assert is_stored(tmp_path / "a.npz", "a")
-    assert not is_stored(tmp_path / "b.npz", "a")
-    assert_stream(stream_npz(tmp_path / "a.npz", "a"), array)
-    assert_stream(stream_npz(tmp_path / "b.npz", "a"), array)
+    np.savez(tmp_path / "a.npz", a=array, b=array[:1])
+    np.savez_compressed(tmp_path / "b.npz", a=array)
+    assert members(tmp_path / "a.npz") == ["a", "b"]
+    assert shape_npz(tmp_path / "b.npz", "a") == shape
+    assert_rows(open_npz(tmp_path / "a.npz", "a"), array)
+    assert_stream(open_npz(tmp_path / "b.npz", "a"), array)
 
 
 def test_maps_are_read_only_views_of_the_file(tmp_path):
-    array = numbers((6, 2), "f4")
-    np.save(tmp_path / "a.npy", array)
-    np.savez(tmp_path / "a.npz", a=array)
-    for result in (map_npy(tmp_path / "a.npy"), map_npz(tmp_path / "a.npz", "a")):
-        assert isinstance(result, np.memmap)
-        assert not result.flags.writeable
-    np.save(tmp_path / "a.npy", array[:0])
-    assert not map_npy(tmp_path / "a.npy").flags.writeable
+    np.save(tmp_path / "a.npy", np.arange(6))
+    np.savez(tmp_path / "a.npz", a=np.arange(6))
+    for rows in (map_npy(tmp_path / "a.npy"), open_npz(tmp_path / "a.npz", "a")):
+        assert isinstance(rows, np.memmap)
+        with pytest.raises(ValueError, match="read-only"):
+            rows[0] = 1
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
-def test_npy_versions(tmp_path, version):
-    data = npy_bytes("<i2", (2, 3), bytes(range(12)), version=version)
-    result = map_npy(write_file(tmp_path / "a.npy", data))
-    assert_rows(result, np.frombuffer(bytes(range(12)), "<i2").reshape(2, 3))
+@pytest.mark.parametrize("name", ["a b", "größe", "folder/a", "日本", "a.b"])
+def test_members_of_any_name(tmp_path, name):
+    array = np.arange(6).reshape(3, 2)
+    for method, save in (("stored", np.savez), ("deflated", np.savez_compressed)):
+        path = tmp_path / f"{method} {name.replace('/', '_')}.npz"
+        save(path, **{name: array})
+        assert members(path) == [name]
+        rows = open_npz(path, name)
+        found = rows if method == "stored" else np.concatenate(list(rows.blocks))
+        np.testing.assert_array_equal(found, array)
 
 
-def test_npy_of_python_2(tmp_path):
-    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (3L, 2L), }"
-    data = npy_bytes(None, None, bytes(6), header=header)
-    assert map_npy(write_file(tmp_path / "a.npy", data)).shape == (3, 2)
-
-
-def test_fortran_order_of_one_axis_is_c_order(tmp_path):
-    data = npy_bytes("|u1", (3,), b"abc", fortran=True)
-    assert map_npy(write_file(tmp_path / "a.npy", data)).tolist() == list(b"abc")
+def test_texts_are_read_and_objects_never(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.zeros(2), texts=np.array(["ä", "b"]), objects=np.array([{}, []], object))
+    assert read_npz(path, "texts").tolist() == ["ä", "b"]
+    assert_malformed(
+        path, r"save texts as np.array\(texts, dtype=str\). Got Python", read_npz, "objects"
+    )
+    assert_malformed(path, "numbers: bool, integer", open_npz, "objects")
+    assert_malformed(path, "a member 'c'", open_npz, "c")
 
 
 BAD_NPY = {
-    "empty": (b"", "8 bytes of an .npy header. Got only 0"),
-    "other": (b"GIF89a, and so on", "the .npy format"),
-    "version": (npy_bytes("|u1", (1,), b"a", version=4), "the .npy format"),
-    "no length": (b"\x93NUMPY\1\0a", "2 bytes of an .npy header"),
-    "no header": (b"\x93NUMPY\1\0\x10\0abc", "16 bytes of an .npy header. Got only 3"),
-    "long header": (b"\x93NUMPY\2\0\xff\xff\xff\xff", "at most 10000 bytes"),
-    "no utf-8": (b"\x93NUMPY\3\0\2\0\0\0\xff\xff", "UnicodeDecodeError"),
-    "no literal": (npy_bytes(0, 0, header="print('a')"), "a Python literal"),
-    "no syntax": (npy_bytes(0, 0, header="{'descr': "), "a Python literal"),
-    "null byte": (npy_bytes(0, 0, header="{'descr'\0: 1}"), "a Python literal"),
-    "deep": (npy_bytes(0, 0, header="(" * 5000), "a Python literal"),
-    "minus": (npy_bytes(0, 0, header="-" * 9000 + "1"), "a Python literal"),
-    "list in a set": (npy_bytes(0, 0, header="{[]}"), "a Python literal"),
-    "backslash": (npy_bytes("\\d", (1,)), "without backslashes"),
-    "no dict": (npy_bytes(0, 0, header="[1]"), "'descr', 'fortran_order' and 'shape'"),
-    "keys": (npy_bytes(0, 0, header="{'descr': '|u1'}"), "'descr', 'fortran_order' and"),
-    "objects": (npy_bytes("|O", (1,), pickle.dumps([1])), "never read"),
-    "records": (npy_bytes([("a", "<i4")], (1,), bytes(4)), "needs numbers"),
-    "strings": (npy_bytes("<U3", (1,), bytes(12)), "needs numbers"),
-    "dates": (npy_bytes("<M8[s]", (1,), bytes(8)), "needs numbers"),
-    "no such size": (npy_bytes("<i3", (1,), bytes(3)), "to be an .npy file"),
-    "dtype is a number": (npy_bytes(3, (1,), bytes(3)), "needs numbers"),
-    "fortran": (npy_bytes("|u1", (2, 2), bytes(4), fortran=True), "C order"),
-    "fortran is 0": (npy_bytes("|u1", (2, 2), bytes(4), fortran=0), "'fortran_order'"),
-    "list": (npy_bytes("|u1", [2], bytes(2)), "'shape'"),
-    "floats": (npy_bytes("|u1", (2.0,), bytes(2)), "integers for its shape"),
-    "true": (npy_bytes("|u1", (True,), bytes(1)), "integers for its shape"),
-    "negative": (npy_bytes("|u1", (-1, -4), bytes(4)), "numbers from 1 to"),
-    "no axes": (npy_bytes("|u1", (), bytes(1)), "1 to 32 axes"),
-    "many axes": (npy_bytes("|u1", (1,) * 40, bytes(1)), "1 to 32 axes"),
-    "empty rows": (npy_bytes("|u1", (3, 0)), "0 only for no rows"),
-    "short": (npy_bytes("<i4", (3,), bytes(11)), r"12 bytes for the shape \(3,\).*Got 11"),
-    "long": (npy_bytes("<i4", (3,), bytes(13)), r"12 bytes for the shape \(3,\).*Got 13"),
-    "huge": (npy_bytes("|u1", (HUGE, HUGE), bytes(9)), "bytes for the shape"),
-    "overflow": (npy_bytes("|u1", (2**32, 2**32), b""), "bytes for the shape"),
-    "huge and empty": (npy_bytes("|u1", (0, 2**62, 2**62)), "to be an .npy file"),
-    "hex": (npy_bytes(0, 0, header="{'descr':'|u1','fortran_order':False,'shape':(0x%s,)}"
-                      % ("f" * 9000)), "numbers from 1 to"),
-}  # fmt: skip
+    "empty": b"",
+    "no npy": b"not at all an npy file",
+    "pickle": pickle.dumps([1, 2]),
+    "object": npy_bytes("|O", (1,), pickle.dumps(1)),
+    "text": npy_bytes("<U4", (1,), bytes(16)),
+    "structured": npy_bytes([("a", "<i4")], (1,), bytes(4)),
+    "fortran": npy_bytes("<i4", (2, 2), bytes(16), fortran=True),
+    "short": npy_bytes("<i4", (2, 2), bytes(15)),
+    "long": npy_bytes("<i4", (2, 2), bytes(17)),
+    "negative": npy_bytes("<i4", (-2,), bytes(8)),
+    "scalar": npy_bytes("<i4", (), bytes(4)),
+    "empty rows": npy_bytes("<i4", (2, 0)),
+    "code": npy_bytes("<i4", (2,), header="__import__('os').getcwd()"),
+    "long header": npy_bytes("<i4", (2,), bytes(8), header=" " * 20_000 + "{}"),
+}
 
 
 @pytest.mark.parametrize("case", BAD_NPY)
 def test_malformed_npy_files(tmp_path, case):
-    data, rule = BAD_NPY[case]
-    assert_malformed(write_file(tmp_path / "a.npy", data), rule, map_npy)
-    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        path = tmp_path / f"{method}.npz"
-        with zipfile.ZipFile(path, "w", method) as archive:
-            archive.writestr("a.npy", data)
-        with pytest.raises(ValueError, match="needs"):
-            drain(stream_npz(path, "a"))
-        with pytest.raises(ValueError, match="needs"):
-            map_npz(path, "a")
+    path = write_file(tmp_path / "a.npy", BAD_NPY[case])
+    assert_malformed(path, "needs", map_npy)
 
 
-def archive_of(path, names, data=None, method=zipfile.ZIP_STORED):
-    data = npy_bytes("|u1", (3,), b"abc") if data is None else data
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that come twice
-        with zipfile.ZipFile(path, "w", method) as archive:
-            for name in names:
-                archive.writestr(name, data)
-    return path
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../a.npy", "/a.npy", "b/a.npy", "b\\a.npy", "c:a.npy", ".npy", "..npy", "a.txt", "b/", "\n"],
-)
-def test_names_of_members(tmp_path, name):
-    path = archive_of(tmp_path / "a.npz", ["a.npy", name])
-    assert_malformed(path, "members named NAME.npy", map_npz, "a")
-    assert_malformed(path, "members named NAME.npy", stream_npz, "a")
-
-
-def test_missing_and_duplicate_members(tmp_path):
-    path = archive_of(tmp_path / "a.npz", ["a.npy", "b.npy"])
-    assert_malformed(path, r"a member 'c'. Got \['a', 'b'\]", map_npz, "c")
-    assert_malformed(path, "a member '../a'", stream_npz, "../a")
-    twice = archive_of(tmp_path / "b.npz", ["a.npy", "a.npy"])
-    assert_malformed(twice, "'a.npy' twice", map_npz, "a")
-    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-        path = archive_of(tmp_path / "c.npz", ["a.npy"], method=method)
-        assert_malformed(path, "stored or deflated", map_npz, "a")
-        assert_malformed(path, "stored or deflated", is_stored, "a")
-        assert_malformed(path, "stored or deflated", stream_npz, "a")
-
-
-def patched(path, changes):
-    """Overwrite fields of the only member, in its local header (l) or in the directory (d)."""
-    data = bytearray(path.read_bytes())
-    starts = {"l": 0, "d": data.index(b"PK\1\2")}
-    for place, offset, form, value in changes:
-        struct.pack_into(form, data, starts[place] + offset, value)
-    return write_file(path, data)
-
-
-@pytest.mark.parametrize(
-    ("method", "changes", "rule"),
-    [
-        (0, [("d", 8, "<H", 1)], "encrypted"),
-        (8, [("d", 8, "<H", 0x41)], "encrypted"),
-        (0, [("l", 6, "<H", 1)], "a header for 'a.npy' as in its directory"),
-        (0, [("l", 8, "<H", 8)], "a header for 'a.npy' as in its directory"),
-        (0, [("l", 30, "<B", 98)], "a header for 'a.npy' as in its directory"),
-        (8, [("l", 30, "<B", 98)], "differ"),
-        (0, [("l", 0, "<B", 98)], "a header for 'a.npy' as in its directory"),
-        (8, [("l", 0, "<B", 98)], "Bad magic number"),
-        (0, [("d", 24, "<L", 10**6)], "bytes"),
-        (0, [("d", 20, "<L", 10**6)], "bytes"),
-        (0, [("d", 20, "<L", 10**6), ("d", 24, "<L", 10**6)], "bytes"),
-        (8, [("d", 24, "<L", 10**9)], "at most 1032 bytes for each"),
-        (8, [("d", 24, "<L", 4000)], r"bytes for 'a' of shape \(3,\)"),
-        (8, [("d", 20, "<L", 12)], "needs"),
-        (0, [("d", 42, "<L", 50)], "needs"),
-        (8, [("d", 42, "<L", 2**31)], "needs"),
-        (0, [("d", 6, "<H", 99)], "NotImplementedError"),
-        (8, [("d", 16, "<L", 1)], "CRC"),
-        (8, [("d", 0, "<L", 1)], "Bad magic number"),
-    ],
-)
-def test_forged_archives(tmp_path, method, changes, rule):
-    path = patched(archive_of(tmp_path / "a.npz", ["a.npy"], method=method), changes)
-    assert_malformed(path, rule, READERS["npz" if method == 0 else "npz stream"])
-    # A stream does not look at all fields of a member's own header.
-    with contextlib.suppress(ValueError):
-        READERS["npz stream" if method == 0 else "npz"](path)
-
-
-def test_stream_of_a_stored_member_compares_the_checksum(tmp_path):
-    path = archive_of(tmp_path / "a.npz", ["a.npy"])
-    write_file(path, path.read_bytes().replace(b"abc", b"abd"))
-    assert map_npz(path, "a").tobytes() == b"abd"
-    assert_malformed(path, "CRC", READERS["npz stream"])
-
-
-def test_members_are_mapped_only_if_stored(tmp_path):
-    path = archive_of(tmp_path / "a.npz", ["a.npy"], method=zipfile.ZIP_DEFLATED)
-    assert_malformed(path, "uncompressed to be mapped", map_npz, "a")
-
-
-def test_members_of_more_than_4_gigabytes(tmp_path):
-    """The archive is written by hand, as a sparse file."""
-    count, name = 5 * 2**30 // 8, b"a.npy"
-    header = npy_bytes("<i8", (count,))
-    size = len(header) + 8 * count
-    sizes = struct.pack("<2H2Q", 1, 16, size, size)
-    fields = struct.pack("<5H", 45, 0, 0, 0, 33) + struct.pack("<3L2H", 0, *[2**32 - 1] * 2, 5, 20)
-    path = tmp_path / "a.npz"
-    with open(path, "wb") as file:
-        file.write(b"PK\3\4" + fields + name + sizes + header)
-        file.seek(8 * count - 8, os.SEEK_CUR)
-        file.write(struct.pack("<q", 77))
-        start = file.tell()
-        entry = b"PK\1\2\x2d\0" + fields + struct.pack("<3H2L", 0, 0, 0, 0, 0) + name + sizes
-        file.write(entry)
-        end = struct.pack("<Q2H2L4Q", 44, 45, 45, 0, 0, 1, 1, len(entry), start)
-        file.write(b"PK\6\6" + end + struct.pack("<4sLQL", b"PK\6\7", 0, start + len(entry), 1))
-        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(entry), 2**32 - 1, 0))
-    with bounded(16 * 2**20):
-        result = map_npz(path, "a")
-        assert result.shape == (count,)
-        assert result[np.array([count - 1, 0])].tolist() == [77, 0]
-        assert next(stream_npz(path, "a").blocks).tobytes() == bytes(rows.BLOCK)
-    path.unlink()
-
-
-def test_archive_behind_other_bytes(tmp_path):
-    path = archive_of(tmp_path / "a.npz", ["a.npy"])
-    write_file(path, b"something before" + path.read_bytes())
-    assert map_npz(path, "a").tobytes() == b"abc"
-    assert drain(stream_npz(path, "a")) == 3
-
-
-def test_zip_bomb_is_read_in_blocks(tmp_path):
-    size = 300 * 2**20
-    path = tmp_path / "a.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("a.npy", "w") as member:
-            member.write(npy_bytes("|u1", (300, 2**20)))
-            for _ in range(300):
-                member.write(bytes(2**20))
-    with bounded(16 * 2**20):
-        stream = stream_npz(path, "a")
-        assert sum(block.nbytes for block in stream.blocks) == size
-
-
-def test_rows_of_streams_have_a_limit(tmp_path):
-    data = npy_bytes("|u1", (1, rows.MAX_ROW + 1), bytes(rows.MAX_ROW + 1))
-    path = archive_of(tmp_path / "a.npz", ["a.npy"], data, zipfile.ZIP_DEFLATED)
-    assert_malformed(path, "rows of at most", stream_npz, "a")
-    gz = write_file(
-        tmp_path / "a.gz", gzip.compress(struct.pack(">HBBII", 0, 8, 2, 1, rows.MAX_ROW + 1))
-    )
-    assert_malformed(gz, "rows of at most", stream_idx)
+def test_a_compressed_member_is_read_in_blocks(tmp_path):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, a=np.zeros((40_000, 1000), np.uint8), b=np.zeros((1, 2**25), "u1"))
+    with bounded(2**24):
+        assert drain(open_npz(path, "a")) == 40_000
+    assert_malformed(path, "rows of at most", open_npz, "b")
 
 
 def test_unused_streams_close_their_files(tmp_path):
-    path = archive_of(tmp_path / "a.npz", ["a.npy"])
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, a=np.zeros((3, 2)))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        stream = stream_npz(path, "a")
+        warnings.simplefilter("error", ResourceWarning)
+        stream = open_npz(path, "a")
         del stream
-        begun = stream_npz(path, "a").blocks
-        next(begun)
-        begun.close()
-    stream = stream_npz(path, "a")
-    archive_of(path, ["a.npy"], npy_bytes("|u1", (4,), b"abcd"))
-    with pytest.raises(ValueError, match="to stay as it was"):
-        next(stream.blocks)
+        started = open_npz(path, "a").blocks
+        next(started)
+        started.close()
+    path.unlink()
 
 
 # --- idx and NORB --------------------------------------------------------------------------
@@ -862,8 +700,8 @@ def valid_files(folder):
 
 FUZZED = {
     "npy": ("npy",),
-    "npz": ("npz", "npz stored?", "npz stream"),
-    "deflated": ("npz", "npz stored?", "npz stream"),
+    "npz": ("npz",),
+    "deflated": ("npz",),
     "idx": ("idx", "idx stream", "gzip"),
     "idx.gz": ("idx", "idx stream"),
     "norb": ("norb", "norb stream"),
@@ -970,11 +808,6 @@ def test_forged_sizes_allocate_nothing(tmp_path, huge):
     norb = struct.pack("<Ii3i", 0x1E3D4C53, 2, huge, huge, 1) + bytes(100)
     with bounded(2**24):
         assert_malformed(forged("a.npy", npy), "bytes for the shape", map_npy)
-        for method in (0, 8):
-            path = archive_of(tmp_path / "a.npz", ["a.npy"], npy, method)
-            patched(path, [("d", 24, "<L", min(huge * 2, 2**32 - 2))])
-            assert_malformed(path, "needs", READERS["npz"])
-            assert_malformed(path, "needs", READERS["npz stream"])
         for data in (idx, one):
             assert_malformed(forged("a", data), "bytes for the shape", map_idx)
             assert_malformed(forged("a", data), "needs", READERS["idx stream"])
@@ -982,13 +815,6 @@ def test_forged_sizes_allocate_nothing(tmp_path, huge):
         assert_malformed(forged("a", norb), "bytes for the shape", map_norb)
         assert_malformed(forged("a", norb), "needs", READERS["norb stream"])
         assert_malformed(forged("a.gz", gzip.compress(norb)), "needs", READERS["norb stream"])
-        # A directory that claims to be most of a large file is not read.
-        path = tmp_path / "large.npz"
-        with open(path, "wb") as file:
-            file.truncate(2**28)
-            file.seek(0, os.SEEK_END)
-            file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 2**28 - 10, 10, 0))
-        assert_malformed(path, "directory of more than", READERS["npz"])
 
 
 # --- checksums -----------------------------------------------------------------------------

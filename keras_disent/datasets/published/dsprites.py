@@ -18,7 +18,7 @@ from keras_disent.datasets.source import check_indices
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import byte_size, malformed
 from keras_disent.datasets.stored.hdf5 import ChunkedRows, open_hdf5
-from keras_disent.datasets.stored.npy import stream_npz
+from keras_disent.datasets.stored.npy import open_npz
 from keras_disent.datasets.stored.rows import RowSource, Stream
 
 _FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
@@ -161,9 +161,10 @@ def _pack(path: Path, images: Stream, target: np.ndarray) -> None:
 
 
 def _stream(path: Path, member: str) -> Stream:
-    if path.suffix == ".npz":
-        return stream_npz(path, member)
-    rows = open_hdf5(path, member, warn=False)
+    is_npz = path.suffix == ".npz"
+    rows = open_npz(path, member) if is_npz else open_hdf5(path, member, warn=False)
+    if isinstance(rows, Stream):
+        return rows
     return Stream(rows.shape, rows.dtype, _bands(rows))
 
 

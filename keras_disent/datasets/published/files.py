@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -73,11 +74,20 @@ def check_file(path: Path, card: Card) -> None:
         verify(path, size=file.size, sha256=file.sha256, md5=file.md5, progress=advance)
 
 
+def identity_of(path: Path) -> tuple[int, int, int, int]:
+    """Return numbers that change with the contents of a file.
+
+    Programs that restore the modification time do not restore the change time of the inode.
+    """
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 def cache_key(prefix: str, *paths: Path, **settings: object) -> str:
     """Return a cache key for data derived from files; it changes when one of them changes.
 
     Args:
-        prefix: Start of the key.
+        prefix: Start of the key; what a file name cannot hold everywhere is replaced.
         paths: Files that the data is derived from.
         settings: Settings that the data depends on.
 
@@ -87,6 +97,7 @@ def cache_key(prefix: str, *paths: Path, **settings: object) -> str:
     >>> _ = file.write_text("three"); first == cache_key("data", file)
     False
     """
-    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    files = [(str(path.resolve()), *identity_of(path)) for path in paths]
     text = repr((files, sorted(settings.items())))
+    prefix = re.sub(r"[^A-Za-z0-9._-]+", "_", prefix.strip("."))[:60] or "data"
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

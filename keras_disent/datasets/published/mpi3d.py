@@ -15,7 +15,7 @@ from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
-from keras_disent.datasets.stored.npy import is_stored, map_npz, stream_npz
+from keras_disent.datasets.stored.npy import open_npz
 from keras_disent.datasets.stored.rows import Stream, copy_blocks
 
 _FILES = {
@@ -122,7 +122,7 @@ class MPI3D(ImageGrid):
 
 def _images(path: Path, grids: tuple[Mapping[str, np.ndarray], ...]) -> tuple[Any, Any]:
     """Read images in grid order, `(n, height, width, 3)`, and the values of their factors."""
-    source = map_npz(path, _MEMBER) if is_stored(path, _MEMBER) else stream_npz(path, _MEMBER)
+    source = open_npz(path, _MEMBER)
     sizes, pixels = source.shape[:-3], source.shape[-3:]
     values = next((g for g in grids if math.prod(_sizes(g)) == math.prod(sizes)), None)
     fits = values is not None and (len(sizes) == 1 or sizes == _sizes(values)) and pixels[2] == 3

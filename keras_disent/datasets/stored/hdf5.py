@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import shlex
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keras_disent._utils.callers import outside
 from keras_disent._utils.files import atomic_write
 from keras_disent.datasets.source import check_indices
 from keras_disent.datasets.stored.checks import (
@@ -80,6 +80,37 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> RowSource:
     if warn:
         _warn_if_slow(path, name, rows)
     return rows
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every data set of an HDF5 file by its name.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not an HDF5 file.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if _is_data(item) and item.shape is not None:
+            found[name] = item.shape
+
+    with wrap_errors(path, _HDF5), _opened(path) as file:
+        file.visititems(visit)
+    return found
+
+
+def read_column(path: Path, name: str) -> np.ndarray:
+    """Read a data set of numbers or texts `(n,)` into memory.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: It cannot be read.
+    """
+    with wrap_errors(path, f"'{name}' to be complete"), _opened(path) as file:
+        data = file[name]
+        text = h5py.check_string_dtype(data.dtype) is not None
+        return np.asarray(data.asstr()[:] if text else data[:])
 
 
 class ChunkedRows:
@@ -296,17 +327,8 @@ def _warn_if_slow(path: Path, name: str, rows: ChunkedRows) -> None:
         f"{chunks_per_row} chunk(s), and a chunk holds {rows_per_chunk} row(s). "
         f"Convert the file once: keras-disent data convert {shlex.quote(os.fspath(path))}",
         UserWarning,
-        stacklevel=_outside(),
+        stacklevel=outside(),
     )
-
-
-def _outside() -> int:
-    """Return the stack level of the first caller outside this package."""
-    package = __name__.partition(".")[0]
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _plan(path: Path, file: Any) -> list[tuple[str, Any, str]]:

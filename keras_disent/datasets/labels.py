@@ -1,0 +1,273 @@
+"""Turn columns of labels into steps: numbers, texts, truth values, dates, tags, with gaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MAX_ORDINAL_VALUES = 20
+"""A factor with non-integer values is continuous if it has more different values than this."""
+
+NUMBER_KINDS = ("continuous", "ordinal", "circular")
+MISSING = -1
+"""Step of an image without a value."""
+
+_SEPARATORS = re.compile(r"[;|,]")
+
+
+class Column(NamedTuple):
+    """A factor: the steps of all images, the value of each step, and its kind.
+
+    Attributes:
+        steps: `(n,)` int64 from 0; -1 for an image without a value.
+        values: One value per step.
+        kind: Kind that the values suggest; None for real numbers in few steps, which are ordinal,
+            or continuous.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+    kind: str | None
+
+
+def columns_of(labels: Any) -> dict[str, Any]:
+    """Return the columns of a table by name.
+
+    Args:
+        labels: A mapping, or a table of pandas, Polars, PyArrow or NumPy (a structured array).
+
+    Raises:
+        TypeError: It is anything else.
+    """
+    if isinstance(labels, Mapping):
+        return dict(labels)
+    names = getattr(labels, "column_names", None)  # PyArrow, Hugging Face
+    if names is None:
+        names = getattr(labels, "columns", None)  # pandas, Polars
+    if names is None and isinstance(labels, np.ndarray):
+        names = labels.dtype.names
+    if names is None:
+        raise TypeError(
+            "`labels` is a table: {name: one label per image}, or a data frame. "
+            f"Got {type(labels).__name__}."
+        )
+    return {str(name): labels[name] for name in names}
+
+
+def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[str, Column]:
+    """Return the factors of `n` images.
+
+    Args:
+        labels: See `columns_of`.
+        n: Number of images.
+        kinds: Kinds of some columns; see `labeled`.
+
+    Raises:
+        TypeError: `labels` is no table.
+        ValueError: There is no factor, or not one label per image; a label is infinite or of
+            another type than the others; or a kind is unknown or does not fit its labels.
+    """
+    kinds = dict(kinds or {})
+    given = columns_of(labels)
+    if not given:
+        raise ValueError("`labels` needs at least one factor. Got none.")
+    for name in kinds:
+        if name not in given:
+            raise ValueError(f"`kinds` needs names from {', '.join(given)}. Got {name!r}.")
+    columns: dict[str, Column] = {}
+    for name, labels_of in given.items():
+        values, order = _array(name, labels_of)
+        if values.shape != (n,):
+            raise ValueError(
+                f"'{name}' needs one label for each of the {n} images. Got shape {values.shape}."
+            )
+        if order is None and (values.dtype == object or kinds.get(name) == "multilabel"):
+            columns |= _tags(name, values, kinds.get(name))
+        else:
+            columns[name] = _column(name, values, order, kinds.get(name))
+    return columns
+
+
+def _column(
+    name: str, values: np.ndarray, order: tuple[np.ndarray, bool] | None, kind: str | None
+) -> Column:
+    has_value = ~_missing(values)
+    if order is not None:  # a categorical of pandas: its own order, without unused categories
+        categories, is_ordered = order
+        codes = values[has_value].astype(np.int64)
+        used = np.unique(codes)
+        steps = np.full(len(values), MISSING)
+        steps[has_value] = np.searchsorted(used, codes)
+        column = Column(steps, categories[used], "ordinal" if is_ordered else "categorical")
+    else:
+        steps = np.full(len(values), MISSING)
+        unique, steps[has_value] = np.unique(values[has_value], return_inverse=True)
+        column = Column(steps, unique, _natural_kind(unique))
+    if not column.values.size:
+        raise ValueError(f"'{name}' needs a label for at least one image. Got none.")
+    if kind is not None:
+        numeric = column.values.dtype.kind in "iufmM" or (order is not None and order[1])
+        options: tuple[str, ...] = (*NUMBER_KINDS, "categorical") if numeric else ("categorical",)
+        if column.values.dtype.kind == "b":
+            options = ("categorical", "ordinal")
+        if kind not in options:
+            holds = "numbers" if numeric else "texts"
+            holds = "truth values" if column.values.dtype.kind == "b" else holds
+            raise ValueError(
+                f"'{name}' holds {holds}, so its kind is {' or '.join(options)}. Got {kind!r}."
+            )
+        column = column._replace(kind=kind)
+    return column._replace(kind="constant") if len(column.values) == 1 else column
+
+
+def _natural_kind(values: np.ndarray) -> str | None:
+    if values.dtype.kind in "Ub":
+        return "categorical"
+    is_whole = values.dtype.kind in "iu" or (
+        values.dtype.kind == "f" and bool((values == np.round(values)).all())
+    )
+    return "ordinal" if is_whole or len(values) <= MAX_ORDINAL_VALUES else None
+
+
+def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
+    """Return one factor per tag of a column whose labels are several tags each."""
+    if kind not in (None, "multilabel"):
+        raise ValueError(
+            f"'{name}' holds several tags each, so its kind is multilabel. Got {kind!r}."
+        )
+    sets: list[set[str]] = []
+    for value in values:
+        parts: Iterable[Any] = () if value is None else value
+        if isinstance(value, str):
+            parts = filter(None, map(str.strip, _SEPARATORS.split(value)))
+        elif value is not None and not isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+            raise ValueError(f"'{name}' needs texts or lists of texts as tags. Got {value!r}.")
+        sets.append({str(part) for part in parts})
+    tags = sorted(set().union(*sets))
+    if not tags:
+        raise ValueError(f"'{name}' needs at least one tag. Got none.")
+    columns = {}
+    for tag in tags:
+        steps = np.array([tag in tags_of for tags_of in sets], np.int64)
+        present, steps = np.unique(steps, return_inverse=True)
+        kind_ = "constant" if len(present) == 1 else "categorical"
+        columns[f"{name}={tag}"] = Column(steps, np.array([False, True])[present], kind_)
+    return columns
+
+
+def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] | None]:
+    """Return a column as an array of one type, and categories with their order, if it has any.
+
+    The array of a categorical holds its codes, as floats with NaN for missing values. A column of
+    tags is an array of objects.
+    """
+    package = type(column).__module__.partition(".")[0]
+    if package == "pandas":
+        if str(column.dtype) == "category":
+            codes = np.asarray(column.cat.codes, np.float64)
+            codes[codes < 0] = np.nan
+            categories, _ = _array(name, list(column.cat.categories))
+            return codes, (categories, bool(column.cat.ordered))
+        column = column.to_numpy(dtype=object) if column.dtype.kind == "O" else column.to_numpy()
+    elif hasattr(column, "to_pylist"):  # PyArrow
+        column = column.to_pylist()
+    elif hasattr(column, "to_list"):  # Polars
+        column = column.to_list()
+    elif hasattr(column, "detach"):  # PyTorch
+        column = column.detach().cpu().numpy()
+    if isinstance(column, np.ndarray) and column.dtype.kind in "biufUmM":
+        array = column
+    elif isinstance(column, np.ndarray) and column.dtype.kind not in "OST":
+        raise ValueError(f"'{name}' needs numbers, texts or dates as labels. Got {column.dtype}.")
+    elif isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
+        raise ValueError(f"'{name}' needs one label per image. Got {column!r:.80}.")
+    else:
+        shape = np.shape(column) if hasattr(column, "shape") else (len(column),)
+        array = _of_one_type(name, list(column)) if len(shape) == 1 else np.asarray(column)
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        raise ValueError(
+            f"'{name}' needs finite numbers, texts or dates as labels. "
+            f"Got {array[np.isinf(array)][0]} in row {np.flatnonzero(np.isinf(array))[0]}."
+        )
+    return array, None
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "truth values": (bool, np.bool_),
+    "numbers": (int, float, np.integer, np.floating),
+    "texts": (str,),
+    "dates": (date, np.datetime64),
+    "tags": (list, tuple, set, frozenset),
+}
+
+
+def _of_one_type(name: str, labels: Sequence[Any]) -> np.ndarray:
+    """Return labels of any Python types as an array of one type, or of objects for tags."""
+    cells = [None if _is_missing(label) else label for label in labels]
+    cells = [c.decode("utf-8", "replace") if isinstance(c, bytes) else c for c in cells]
+    cells = [c.item() if isinstance(c, np.ndarray) and c.ndim == 0 else c for c in cells]
+    types = [None if cell is None else _type_of(cell) for cell in cells]
+    found = list(dict.fromkeys(kind for kind in types if kind is not None))
+    if len(found) > 1 or found == ["others"]:
+        row = next(i for i, kind in enumerate(types) if kind == found[-1])
+        rule = "labels of one type: numbers, texts, truth values, dates or lists of texts"
+        raise ValueError(f"'{name}' needs {rule}. Got {cells[row]!r:.80} in row {row}.")
+    if not found:
+        return np.full(len(cells), np.nan)
+    (kind,) = found
+    if kind == "tags":
+        array = np.empty(len(cells), object)
+        array[:] = cells
+        return array
+    if kind == "texts":
+        return np.array(["" if cell is None else cell for cell in cells], dtype=np.str_)
+    if kind == "dates":
+        return np.array(["NaT" if c is None else _instant(c) for c in cells], "datetime64[us]")
+    has_gaps = None in cells
+    if kind == "numbers" and not has_gaps:
+        is_whole = all(isinstance(cell, (int, np.integer)) for cell in cells)
+        try:
+            return np.array(cells, np.int64 if is_whole else np.float64)
+        except OverflowError:
+            raise ValueError(f"'{name}' needs integers of at most 64 bits.") from None
+    if kind == "truth values" and not has_gaps:
+        return np.array(cells, np.bool_)
+    if kind == "truth values":
+        return np.array(["" if cell is None else str(bool(cell)) for cell in cells])
+    return np.array([np.nan if cell is None else cell for cell in cells], np.float64)
+
+
+def _type_of(cell: Any) -> str:
+    return next((kind for kind, types in _TYPES.items() if isinstance(cell, types)), "others")
+
+
+def _instant(cell: Any) -> str:
+    """Return a date or a time, which pandas and the standard library write alike, as a text."""
+    if isinstance(cell, np.datetime64):
+        return str(cell)
+    return str(cell.replace(tzinfo=None).isoformat() if hasattr(cell, "hour") else cell.isoformat())
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(label, str):
+        return not label.strip()
+    if isinstance(label, np.datetime64):
+        return bool(np.isnat(label))
+    return isinstance(label, (float, np.floating)) and bool(np.isnan(label))
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    """Return a mask of the labels that are no value: NaN, NaT, blank texts."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype.kind == "U":
+        return np.char.strip(values) == ""
+    return np.zeros(values.shape, np.bool_)

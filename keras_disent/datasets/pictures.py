@@ -1,0 +1,413 @@
+"""Decode pictures: the one place where a picture file becomes pixels.
+
+Folders, the server and the command line all come here, so that a model is used on the same pixels
+that it was trained on. The rules:
+
+- PNG, JPEG, BMP, WebP, GIF and TIFF are recognized by their content. No other format is opened.
+- Deep gray pictures follow the rule of `values`: 16 bits are divided by 257, floats are 0 to 1, and
+  `pixel_range` sets other values of black and white.
+- Transparent parts show the `background`.
+- The EXIF orientation is applied. Color profiles, CMYK and Lab are converted to sRGB
+  (perceptually); a broken profile counts as sRGB.
+- Animations show their first frame. A truncated picture is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike, fspath
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from PIL import Image, ImageCms, ImageColor, ImageOps
+
+from keras_disent._utils.checks import check_integer
+from keras_disent._utils.registry import lookup
+from keras_disent.datasets.values import Range, check_range, rows_of_bytes
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+MAX_PIXELS = 178_956_970
+"""Largest picture that is unpacked, width x height; Pillow's own limit."""
+
+FITS = {"crop": 0, "pad": 0, "stretch": 0}
+_LANCZOS = Image.Resampling.LANCZOS
+_DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+Source = str | PathLike[str] | bytes | BinaryIO | Image.Image
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSettings:
+    """How a picture becomes an image of a data set.
+
+    Attributes:
+        image_size: Height and width in pixels. None keeps the size of the picture.
+        channels: 3 for color, 1 for gray.
+        crop: Side of the central square that is cut out first, in pixels.
+        fit: How other shapes become squares: "crop" to the central square, "pad" with the
+            background, or "stretch".
+        background: Color behind transparent parts and around padded pictures: a name, "#rrggbb",
+            or three bytes.
+        pixel_range: Values of black and of white of gray pictures, such as `(0, 4095)` for 12 bits
+            in 16. Color pictures have bytes and ignore it.
+
+    Raises:
+        ValueError: A setting is invalid.
+
+    >>> PictureSettings(image_size=32).channels
+    3
+    """
+
+    image_size: int | None = 64
+    channels: int = 3
+    crop: int | None = None
+    fit: str = "crop"
+    background: str | tuple[int, int, int] = "white"
+    pixel_range: Range | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"`channels` is 1 (gray) or 3 (color). Got {self.channels!r}.")
+        for name in ("image_size", "crop"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), at_least=1)
+        lookup(self.fit, FITS, "fit")
+        object.__setattr__(self, "background", _color(self.background))
+        object.__setattr__(self, "pixel_range", check_range(self.pixel_range))
+
+
+class UnreadablePicture(ValueError):
+    """A picture that cannot be decoded.
+
+    Attributes:
+        reason: What is wrong with it, without its name.
+    """
+
+    def __init__(self, name: str, reason: str):
+        self.reason = reason
+        super().__init__(f"Cannot read '{name}' as a picture: {reason}.")
+
+
+def decode(
+    source: Source, settings: PictureSettings, name: str | None = None, page: int = 0
+) -> np.ndarray:
+    """Decode a picture, and crop and resize it.
+
+    Args:
+        source: Path, bytes of a picture file, open binary file, or Pillow image.
+        settings: How to convert it.
+        name: Name for messages; by default the path.
+        page: Number of the page of a TIFF file.
+
+    Returns:
+        uint8 `(height, width, channels)`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnreadablePicture: The picture cannot be decoded, or is too small for `crop`.
+
+    >>> image = Image.new("LA", (90, 60), (0, 0))
+    >>> decode(image, PictureSettings(image_size=8, channels=1))[0, 0]
+    array([255], dtype=uint8)
+    """
+    name = name or _name(source)
+    try:
+        with _without_warnings(), _opened(source) as opened:
+            _check_size(name, opened)
+            if page:
+                opened.seek(page)
+            opened.load()
+            return _fitted(name, _flat(name, opened, settings), settings)
+    except (FileNotFoundError, UnreadablePicture):
+        raise
+    except Exception as error:  # Pillow raises many kinds of errors on broken files
+        raise UnreadablePicture(name, _reason(error)) from error
+
+
+def count_pages(source: Source, name: str | None = None) -> int:
+    """Return the number of pages of a TIFF file; 1 for other pictures.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnreadablePicture: It is no picture.
+    """
+    try:
+        with _without_warnings(), _opened(source) as picture:
+            return getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise UnreadablePicture(name or _name(source), _reason(error)) from error
+
+
+def read_image(
+    source: Source | list[Source] | tuple[Source, ...],
+    *,
+    like: Any = None,
+    image_size: int | Literal["like"] | None = "like",
+    channels: int | None = None,
+    crop: int | None = None,
+    fit: str | None = None,
+    background: str | tuple[int, int, int] | None = None,
+    pixel_range: Range | None = None,
+) -> np.ndarray:
+    """Read one's own picture as an image for a model, as training read its pictures.
+
+    Args:
+        source: Path, bytes of a picture file, open binary file, or Pillow image; or a list of them.
+        like: Model or data set that gives the size, the channels and what else is not set: its
+            `image_shape`, and its `pictures`, if it was made from picture files.
+        image_size: Height and width in pixels; None keeps the size of the picture. By default that
+            of `like`, or 64.
+        channels, crop, fit, background, pixel_range: See `PictureSettings`; by default those of
+            `like`.
+
+    Returns:
+        uint8 `(height, width, channels)`; for a list `(n, height, width, channels)`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A setting is invalid; or a picture cannot be decoded (`UnreadablePicture`).
+
+    >>> from keras_disent.datasets import Sprites
+    >>> read_image(Image.new("RGB", (90, 60)), like=Sprites(32)).shape
+    (32, 32, 1)
+    """
+    given: dict[str, Any] = {
+        "channels": channels,
+        "crop": crop,
+        "fit": fit,
+        "background": background,
+        "pixel_range": pixel_range,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    shape = getattr(like, "image_shape", None)
+    found = getattr(like, "pictures", None) or {}
+    settings = {**found, **settings}
+    if shape is not None:
+        settings.setdefault("channels", shape[2])
+    sides = (shape[0], shape[1]) if shape is not None and image_size == "like" else None
+    settings["image_size"] = (sides or (64,))[0] if image_size == "like" else image_size
+    chosen = PictureSettings(**settings)
+    if not isinstance(source, (list, tuple)):
+        return _in_shape(source, chosen, sides)
+    return np.stack([_in_shape(one, chosen, sides) for one in source])
+
+
+def _in_shape(
+    source: Source, settings: PictureSettings, sides: tuple[int, int] | None
+) -> np.ndarray:
+    """Decode a picture; images of a model that are not square keep the shape of the model."""
+    if sides is None or sides[0] == sides[1]:
+        return decode(source, settings)
+    whole = decode(source, dataclasses.replace(settings, image_size=None))
+    picture = Image.fromarray(whole if settings.channels == 3 else whole[..., 0])
+    size = (sides[1], sides[0])
+    if settings.fit == "stretch":
+        resized = picture.resize(size, _LANCZOS)
+    elif settings.fit == "pad":
+        color: Any = settings.background if settings.channels == 3 else _gray(settings.background)
+        resized = ImageOps.pad(picture, size, _LANCZOS, color=color)
+    else:
+        resized = ImageOps.fit(picture, size, _LANCZOS)
+    return np.asarray(resized).reshape(*sides, settings.channels)
+
+
+class _Filter:
+    """Ignore Pillow's warnings while any thread decodes; filters belong to the whole process."""
+
+    lock = threading.Lock()
+    users = 0
+    saved: Any = None
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep Pillow from warning about odd metadata: what matters is an error here."""
+    with _Filter.lock:
+        _Filter.users += 1
+        if _Filter.users == 1:
+            _Filter.saved = warnings.catch_warnings()
+            _Filter.saved.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.|keras_disent\.datasets\.pictures")
+    try:
+        yield
+    finally:
+        with _Filter.lock:
+            _Filter.users -= 1
+            if not _Filter.users:
+                _Filter.saved.__exit__(None, None, None)
+
+
+def middle_square(image: Image.Image, size: int, crop: int | None = None) -> Image.Image:
+    """Crop an image to its central square and resize it.
+
+    Args:
+        image: Any Pillow image.
+        size: Height and width of the result in pixels.
+        crop: Side of the central square in pixels; by default the shorter side of the image.
+    """
+    width, height = image.size
+    side = min(width, height) if crop is None else crop
+    left, top = (width - side) // 2, (height - side) // 2
+    # Crop first: a resize with a crop box would also use pixels outside the box.
+    square = image.crop((left, top, left + side, top + side))
+    return square.resize((size, size), _LANCZOS)
+
+
+def _fitted(name: str, picture: Image.Image, settings: PictureSettings) -> np.ndarray:
+    crop, size = settings.crop, settings.image_size
+    if crop is not None:
+        if min(picture.size) < crop:
+            raise UnreadablePicture(
+                name,
+                f"`crop` cuts {crop} pixels out of it, and it has {picture.width} x "
+                f"{picture.height}",
+            )
+        picture = middle_square(picture, size or crop, crop)
+    elif size is not None and picture.size != (size, size):
+        if settings.fit == "crop":
+            picture = middle_square(picture, size)
+        elif settings.fit == "stretch":
+            picture = picture.resize((size, size), _LANCZOS)
+        else:
+            gray = settings.channels == 1
+            color: Any = _gray(settings.background) if gray else settings.background
+            picture = ImageOps.pad(picture, (size, size), _LANCZOS, color=color)
+    return np.asarray(picture).reshape(picture.height, picture.width, settings.channels)
+
+
+def _opened(source: Source) -> Image.Image:
+    """Open a picture without decoding it; a Pillow image is copied, so that it stays open."""
+    if isinstance(source, Image.Image):
+        copy = source.copy()
+        copy.format = source.format
+        return copy
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    return Image.open(source, formats=FORMATS)
+
+
+def _check_size(name: str, picture: Image.Image) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise UnreadablePicture(
+            name,
+            f"it claims {picture.width:,} x {picture.height:,} pixels, more than {MAX_PIXELS:,} "
+            "in all",
+        )
+
+
+def _flat(name: str, picture: Image.Image, settings: PictureSettings) -> Image.Image:
+    """Return an upright picture of mode RGB or L, in sRGB, without transparency."""
+    profile = picture.info.get("icc_profile")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in _DEEP or (picture.mode == "L" and settings.pixel_range):
+        picture = _shallow(name, picture, settings)
+    elif profile or picture.mode in ("CMYK", "LAB"):
+        picture = _in_srgb(picture, profile)
+    target = "RGB" if settings.channels == 3 else "L"
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, (*_color(settings.background), 255))
+        picture = Image.alpha_composite(canvas, layer).convert("RGB")
+    return picture if picture.mode == target else picture.convert(target)
+
+
+def _shallow(name: str, picture: Image.Image, settings: PictureSettings) -> Image.Image:
+    """Return a gray picture of 16 bits, integers or floats as bytes."""
+    values = np.asarray(picture)
+    key = picture.info.get("transparency")
+    if values.dtype.kind != "f" and settings.pixel_range is None:
+        # Pillow opens 16-bit files as 32-bit integers in some modes.
+        if values.size and (values.min() < 0 or values.max() > 65_535):
+            raise UnreadablePicture(
+                name,
+                f"its integers of 32 bits go from {values.min()} to {values.max()}: pass "
+                "pixel_range=(black, white)",
+            )
+        values = values.astype(np.uint16)
+    try:
+        pixels = rows_of_bytes(values[None], pixel_range=settings.pixel_range)[0]
+    except ValueError as error:
+        text = str(error).removeprefix("`images` needs ").replace(", first in image 0", "")
+        raise UnreadablePicture(
+            name, f"it needs {text.replace(' in image 0', '')}".rstrip(".")
+        ) from None
+    gray = Image.fromarray(pixels)
+    if isinstance(key, int):
+        gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    return gray
+
+
+def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert a picture of any color space to sRGB; keep its alpha channel."""
+    alpha = picture.getchannel("A") if picture.mode in ("RGBA", "LA", "PA") else None
+    if alpha is None and picture.has_transparency_data:
+        alpha = picture.convert("RGBA").getchannel("A")
+    if picture.mode in ("P", "PA", "RGBA", "RGBX"):
+        picture = picture.convert("RGB")
+    elif picture.mode in ("1", "LA"):
+        picture = picture.convert("L")
+    try:
+        source: Any = io.BytesIO(profile) if profile else None
+        if source is None and picture.mode == "LAB":
+            source = ImageCms.createProfile("LAB")
+        if source is not None:
+            target = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(picture, source, target, outputMode="RGB")
+            picture = converted or picture
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        pass  # a broken profile, or one of another color space
+    if picture.mode not in ("RGB", "L"):
+        picture = picture.convert("RGB")
+    if alpha is not None:
+        picture = picture.convert("RGBA")
+        picture.putalpha(alpha)
+    return picture
+
+
+def _color(color: Any) -> tuple[int, int, int]:
+    """Return a color as three bytes.
+
+    Raises:
+        ValueError: It is no color.
+    """
+    try:
+        values = ImageColor.getrgb(color)[:3] if isinstance(color, str) else tuple(color)
+        red, green, blue = (int(value) for value in values)
+    except (TypeError, ValueError):
+        red = green = blue = -1
+    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        raise ValueError(
+            f"`background` is the name of a color, '#rrggbb' or three bytes. Got {color!r}."
+        )
+    return red, green, blue
+
+
+def _gray(color: Any) -> int:
+    return int(Image.new("RGB", (1, 1), _color(color)).convert("L").getpixel((0, 0)))  # type: ignore[arg-type]
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, (str, PathLike)):
+        return fspath(source)
+    name = getattr(source, "filename", None) or getattr(source, "name", None)
+    return str(name) if name else f"a picture ({type(source).__name__})"
+
+
+def _reason(error: Exception) -> str:
+    """Return one line on an error of Pillow."""
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"its content is none of {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it claims more than {MAX_PIXELS:,} pixels"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.rstrip(".")[:200]

@@ -1,0 +1,219 @@
+"""Read tables of labels: CSV, TSV and Parquet, with columns of any type and with gaps."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_disent.datasets.labels import columns_of
+
+NAMES = ("labels.csv", "labels.tsv", "labels.parquet")
+"""Names of the table in a folder of pictures."""
+
+FILE_COLUMNS = ("file", "filename", "file_name", "image", "path", "name")
+"""Names of the column that names the pictures; the first of them that the table has."""
+
+_GAPS = {"", "na", "n/a", "nan", "null", "none", "nat"}
+_TRUTH = {"true": True, "false": False, "yes": True, "no": False}
+_ENCODINGS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig"))
+
+
+def read_table(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read a table into columns of labels.
+
+    A text file has a header and cells separated by commas, semicolons or tabs, in UTF-8 or UTF-16.
+    A column whose cells all are integers, numbers, truth values (true, false, yes, no) or ISO
+    dates becomes an array of these; others are texts. Blank cells, NA, NaN, null and None are
+    missing values.
+
+    Args:
+        path: `.csv`, `.tsv`, `.txt` or `.parquet` file.
+
+    Returns:
+        `{name: (n,) labels}`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: A Parquet file needs pandas and PyArrow.
+        ValueError: The table is malformed.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a.csv"
+    >>> _ = file.write_text("file,size,kind\\na.png,3,cat\\nb.png,,dog\\n")
+    >>> read_table(file)["size"]
+    [3, None]
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".parquet":
+        return _parquet(path)
+    data = path.read_bytes()
+    encoding = next(name for mark, name in _ENCODINGS if data.startswith(mark))
+    try:
+        lines = data.decode(encoding).splitlines(keepends=True)
+        first = next((line for line in lines if line.strip()), "")
+        separator = max(("\t", ";", ","), key=first.count)
+        header, *rows = [
+            row
+            for row in csv.reader(lines, delimiter=separator, strict=True)
+            if any(cell.strip() for cell in row)
+        ] or [[]]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"'{path}' needs to be a table in UTF-8 or UTF-16. Got: {error}."
+        ) from error
+    header = [name.strip() for name in header]
+    if not header or not all(header) or len(set(header)) < len(header):
+        got = ", ".join(map(repr, header)) or "an empty file"
+        raise ValueError(f"'{path}' needs a header of different names. Got {got}.")
+    for line, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise ValueError(f"'{path}' needs {len(header)} cells a row. Row {line}: {len(row)}.")
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return {
+        name: _typed([cell.strip() for cell in cells], is_file=name.lower() in FILE_COLUMNS)
+        for name, cells in zip(header, columns, strict=True)
+    }
+
+
+def labels_of_files(
+    labels: Any, files: Sequence[str], source: str, skip: bool = False
+) -> tuple[dict[str, list[Any]], list[int]]:
+    """Match the rows of a table with pictures.
+
+    Args:
+        labels: Table with a column of file names (see `FILE_COLUMNS`) and one column per factor.
+        files: Names of the pictures, relative to their folder.
+        source: Name of the table for messages.
+        skip: Whether to leave out pictures without a row, and rows without a picture.
+
+    Returns:
+        Labels of the pictures that have a row, by factor, and the numbers of these pictures.
+
+    Raises:
+        ValueError: There is no column of file names or no factor; a row names no picture or
+            several; or pictures and rows do not match.
+    """
+    columns = {name: _cells(column) for name, column in columns_of(labels).items()}
+    key = next((n for word in FILE_COLUMNS for n in columns if n.lower() == word), None)
+    factors = [name for name in columns if name != key]
+    if key is None or not factors:
+        raise ValueError(
+            f"'{source}' needs a column `file` (or {', '.join(FILE_COLUMNS[1:])}) and at least "
+            f"one column with the name of a factor. Got {', '.join(map(repr, columns))}."
+        )
+    row_of, unknown, repeated = _rows_by_file(columns[key], files)
+    if repeated:
+        row, name = repeated[0]
+        raise ValueError(
+            f"'{source}' needs one row per image. Row {row + 2} repeats '{name}'{_more(repeated)}."
+        )
+    if unknown and not skip:
+        row, name = unknown[0]
+        raise ValueError(
+            f"'{source}' names a missing image: '{name}' in row {row + 2}{_more(unknown)}. "
+            "on_error='skip' leaves such rows out."
+        )
+    present = [number for number, file in enumerate(files) if file in row_of]
+    missing = [file for file in files if file not in row_of]
+    if missing and not skip:
+        raise ValueError(
+            f"'{source}' needs one row per image. {len(missing)} of {len(files)} have none, first "
+            f"'{missing[0]}'. on_error='skip' leaves such images out."
+        )
+    if not present:
+        raise ValueError(f"'{source}' needs a row for at least one image. Got none.")
+    rows = [row_of[files[number]] for number in present]
+    return {name: [columns[name][row] for row in rows] for name in factors}, present
+
+
+def _rows_by_file(
+    names: Sequence[Any], files: Sequence[str]
+) -> tuple[dict[str, int], list[tuple[int, str]], list[tuple[int, str]]]:
+    """Return the row of each file, and the rows that name no file or one that has a row."""
+    exact = set(files)
+    loose: dict[str, list[str]] = {}  # other ways to write a name: other folder, no suffix, NFD
+    for file in files:
+        normal = unicodedata.normalize("NFC", file)
+        base = normal.rpartition("/")[2]
+        for text in {normal, base, normal.rpartition(".")[0], base.rpartition(".")[0]} - {""}:
+            loose.setdefault(text, []).append(file)
+    row_of: dict[str, int] = {}
+    unknown, repeated = [], []
+    for row, name in enumerate(names):
+        written = str(name).replace("\\", "/").removeprefix("./")
+        found = (
+            [written] if written in exact else loose.get(unicodedata.normalize("NFC", written), [])
+        )
+        if len(found) != 1:
+            unknown.append((row, written))
+        elif found[0] in row_of:
+            repeated.append((row, written))
+        else:
+            row_of[found[0]] = row
+    return row_of, unknown, repeated
+
+
+def _more(rows: Sequence[Any]) -> str:
+    return f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+
+
+def _cells(column: Any) -> list[Any]:
+    if hasattr(column, "to_pylist"):
+        return column.to_pylist()
+    if hasattr(column, "to_list"):
+        return column.to_list()
+    return column.tolist() if isinstance(column, np.ndarray) else list(column)
+
+
+def _parquet(path: Path) -> dict[str, Any]:
+    path.stat()
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            f"'{path}' needs pandas and PyArrow: pip install 'keras-disent[studies]'. {error}"
+        ) from None
+    try:
+        frame = pandas.read_parquet(path)
+    except ImportError as error:
+        raise ImportError(
+            f"'{path}' needs PyArrow: pip install 'keras-disent[studies]'. {error}"
+        ) from None
+    except Exception as error:
+        raise ValueError(f"'{path}' needs to be a Parquet file. Got: {error}") from error
+    return {str(name): frame[name] for name in frame.columns}
+
+
+def _typed(cells: list[str], is_file: bool) -> list[Any]:
+    """Return cells as numbers, truth values or dates if all of them are, else as texts."""
+    if is_file:
+        return list(cells)
+    gaps = [cell.lower() in _GAPS for cell in cells]
+    values = [cell for cell, gap in zip(cells, gaps, strict=True) if not gap]
+    for convert in (int, float, _truth, datetime.fromisoformat):
+        try:
+            converted = iter([convert(value) for value in values])
+        except (ValueError, OverflowError):
+            continue
+        return [None if gap else next(converted) for gap in gaps]
+    return [None if gap else cell for cell, gap in zip(cells, gaps, strict=True)]
+
+
+def _truth(cell: str) -> bool:
+    if cell.lower() not in _TRUTH:
+        raise ValueError(cell)
+    return _TRUTH[cell.lower()]
+
+
+def is_table(labels: Any) -> bool:
+    """Return whether an object is a table in memory, not a path or a name."""
+    return (
+        isinstance(labels, Mapping) or hasattr(labels, "columns") or hasattr(labels, "column_names")
+    )

@@ -1,0 +1,380 @@
+"""Turn arrays of any numbers and layout into rows of bytes: the one rule of pixel values.
+
+| Values | Bytes |
+|---|---|
+| uint8 | as they are; 0 and 1 only are refused |
+| bool | 0 and 255 |
+| uint16 | divided by 257, so that 65,535 is 255 |
+| floats from 0 to 1 | times 255 |
+| any numbers, with `pixel_range=(low, high)` | low is 0, high is 255, values outside are clipped |
+
+Everything else is refused in a line that says what to pass.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_disent._utils.callers import outside
+from keras_disent._utils.checks import ROUNDING
+from keras_disent._utils.progress import progress_bar
+from keras_disent.datasets.stored.rows import Stream
+
+BLOCK = 2**22  # bytes of an array that are converted at once
+CHANNELS = (1, 2, 3, 4)  # gray, gray with alpha, color, color with alpha
+DATA_FORMATS = ("channels_last", "channels_first")
+_FIRST = 1000  # images in which bytes are looked at
+
+Range = tuple[float, float]
+
+
+class Scale(NamedTuple):
+    """A linear map of numbers to bytes: `low` is 0, `high` is 255; numbers outside are clipped."""
+
+    low: float
+    high: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return uint8 of the same shape, rounded to the nearest byte."""
+        wide = values.dtype.kind != "f" and values.dtype.itemsize > 2
+        floats = values.astype(np.float64 if wide else np.result_type(values.dtype, np.float32))
+        if self.low:
+            floats -= floats.dtype.type(self.low)
+        floats *= floats.dtype.type(255 / (self.high - self.low))
+        np.clip(floats, 0, 255, out=floats)
+        return np.rint(floats, out=floats).astype(np.uint8)
+
+
+def check_range(pixel_range: Any) -> Range | None:
+    """Check `pixel_range`: two finite numbers, the lower one first, or None.
+
+    Raises:
+        ValueError: It is anything else.
+    """
+    if pixel_range is None:
+        return None
+    try:
+        low, high = (float(end) for end in pixel_range)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(
+            "`pixel_range` is the value of black and the value of white, such as (0, 4095). "
+            f"Got {pixel_range!r}."
+        )
+    return low, high
+
+
+def rows_of_bytes(
+    images: Any, data_format: str | None = None, pixel_range: Range | None = None
+) -> Any:
+    """Return images as rows of bytes `(n, height, width, channels)`.
+
+    Arrays in memory are converted, in blocks of 4 MB. Arrays on the disk (memory maps, HDF5, Zarr)
+    are read once in such blocks to check their values, and stay where they are: their rows are
+    converted when they are read.
+
+    Args:
+        images: An array or tensor of any library, `(n, height, width, channels)` or
+            `(n, height, width)`, or an object with a shape and dtype that returns rows for slices.
+        data_format: `"channels_first"` for `(n, channels, height, width)`.
+        pixel_range: Values of black and of white.
+
+    Returns:
+        A uint8 array or a reader of rows, which has a shape and dtype, and returns rows for an
+        array of indices.
+
+    Raises:
+        TypeError: The dtype has no rule, and `pixel_range` is not set.
+        ValueError: The layout is wrong, or there are no pixels; values are NaN or out of range.
+    """
+    pixel_range = check_range(pixel_range)
+    rows = channels_last(images, data_format)
+    scale = _scale_of(rows, pixel_range)
+    if scale is None:
+        return rows
+    if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):
+        target = np.empty(rows.shape, np.uint8)
+        _convert(blocks_of(rows), scale, pixel_range, target, len(rows))
+        return target
+    if pixel_range is None or np.dtype(rows.dtype).kind == "f":
+        _convert(blocks_of(rows), scale, pixel_range, None, len(rows), "Checking images")
+    return Converted(rows, scale)
+
+
+def write_bytes(
+    target: np.ndarray,
+    source: Any,
+    data_format: str | None,
+    pixel_range: Range | None,
+    description: str,
+) -> None:
+    """Write images as bytes into an array, in blocks, with a progress bar.
+
+    Args:
+        target: uint8 `(n, height, width, channels)`.
+        source: Rows as for `rows_of_bytes`, or a `Stream`.
+        data_format, pixel_range: See `rows_of_bytes`.
+        description: Text in front of the progress bar.
+
+    Raises:
+        TypeError, ValueError: See `rows_of_bytes`.
+    """
+    blocks: Iterable[tuple[int, np.ndarray]]
+    if isinstance(source, Stream):
+        turned = ((channels_last(block, data_format)) for block in source.blocks)
+        blocks = _numbered(turned)
+        scale = _scale_of(np.ones((1, 1, 1), source.dtype) * 2, pixel_range)
+    else:
+        rows = channels_last(source, data_format)
+        blocks, scale = blocks_of(rows), _scale_of(rows, pixel_range)
+    _convert(blocks, scale or Scale(0, 255), pixel_range, target, len(target), description)
+
+
+def _numbered(blocks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks of rows with the number of their first row."""
+    start = 0
+    for block in blocks:
+        yield start, block
+        start += len(block)
+
+
+def channels_last(images: Any, data_format: str | None) -> Any:
+    """Return images of any library as rows with the channels last; nothing is converted.
+
+    Raises:
+        TypeError: The images are not one array.
+        ValueError: The layout is wrong, or there are no pixels.
+    """
+    return _channels_last(_as_rows(images), data_format)
+
+
+class Converted:
+    """Rows of numbers that become bytes when they are read.
+
+    Args:
+        rows: Array, or reader of rows for an array of indices.
+        scale: The map to bytes.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, rows: Any, scale: Scale):
+        self.rows, self.scale = rows, scale
+        self.shape = tuple(rows.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self.scale(np.asarray(self.rows[indices]))
+
+
+class SlicedRows:
+    """Rows of an object that reads slices, such as a data set of h5py or an array of Zarr."""
+
+    def __init__(self, source: Any):
+        self.source = source
+        self.shape, self.dtype = tuple(source.shape), np.dtype(source.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        wanted, inverse = np.unique(np.asarray(indices, np.int64), return_inverse=True)
+        if not wanted.size:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
+        parts = [np.asarray(self.source[int(run[0]) : int(run[-1]) + 1]) for run in runs]
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        # Consecutive rows, as for reading everything, need no copy.
+        return rows if np.array_equal(wanted, indices) else rows[inverse]
+
+
+class ChannelsFirst:
+    """Rows `(n, channels, height, width)`, turned when they are read."""
+
+    def __init__(self, rows: Any):
+        self.rows = rows
+        n, channels, height, width = rows.shape
+        self.shape, self.dtype = (n, height, width, channels), np.dtype(rows.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return np.moveaxis(np.asarray(self.rows[indices]), 1, -1)
+
+
+def blocks_of(rows: Any, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield consecutive blocks of rows of about `size` bytes, with the number of the first row."""
+    row = max(1, math.prod(rows.shape[1:]) * np.dtype(rows.dtype).itemsize)
+    step = max(1, size // row)
+    for start in range(0, rows.shape[0], step):
+        stop = min(start + step, rows.shape[0])
+        is_array = isinstance(rows, np.ndarray)
+        yield start, np.asarray(rows[start:stop] if is_array else rows[np.arange(start, stop)])
+
+
+def _as_rows(images: Any) -> Any:
+    """Return a NumPy array, or an object that returns rows for an array of indices."""
+    package = type(images).__module__.partition(".")[0]
+    if isinstance(images, np.ndarray):
+        return images
+    if package == "torch":
+        images = images.detach().cpu()
+        return (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
+    if package in ("h5py", "zarr"):
+        return SlicedRows(images)
+    if hasattr(images, "dtype") and hasattr(images, "shape") and not hasattr(images, "__array__"):
+        return images
+    try:
+        array = np.asarray(images)
+    except ValueError:  # a list of arrays of different shapes
+        array = np.empty(0, object)
+    if array.dtype == object:
+        raise TypeError(
+            "`images` needs one array of images of equal shape. Got objects, or images of "
+            "different shapes: resize them first, or open their folder with `open_folder`."
+        )
+    return array
+
+
+def _channels_last(rows: Any, data_format: str | None) -> Any:
+    if data_format not in (None, *DATA_FORMATS):
+        raise ValueError(
+            f"`data_format` is {' or '.join(map(repr, DATA_FORMATS))}. Got {data_format!r}."
+        )
+    shape = tuple(rows.shape)
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            "`images` needs the shape (n, height, width, channels) or (n, height, width). "
+            f"Got {shape}."
+        )
+    if math.prod(shape) == 0:
+        raise ValueError(f"`images` needs at least one pixel. Got shape {shape}.")
+    if data_format == "channels_first":
+        if len(shape) == 3:
+            raise ValueError(f"Channels first need four axes. Got shape {shape}.")
+        return np.moveaxis(rows, 1, -1) if isinstance(rows, np.ndarray) else ChannelsFirst(rows)
+    if (
+        len(shape) == 4
+        and data_format is None
+        and shape[1] in CHANNELS
+        and shape[3] not in CHANNELS
+    ):
+        raise ValueError(
+            f"`images` needs the channels last, (n, height, width, channels). Got {shape}, which "
+            f"looks like {shape[1]} channels first: pass data_format='channels_first' (or "
+            "'channels_last' if it is right)."
+        )
+    return rows
+
+
+def _scale_of(rows: Any, pixel_range: Range | None) -> Scale | None:
+    """Return the map to bytes; None for bytes as they are."""
+    dtype = np.dtype(rows.dtype)
+    if dtype.kind not in "biuf":
+        raise TypeError(f"`images` needs numbers. Got {dtype}.")
+    if pixel_range is not None:
+        return Scale(*pixel_range)
+    if dtype == np.uint8:
+        _check_bytes(rows)
+        return None
+    if dtype == np.bool_:
+        return Scale(0, 1)
+    if dtype == np.uint16:
+        return Scale(0, 65_535)
+    if dtype.kind == "f":
+        return Scale(0, 1)
+    raise TypeError(
+        f"`images` needs uint8, uint16, bool, or floats from 0 to 1. Got {dtype}: pass "
+        "pixel_range=(black, white), such as (0, 255)."
+    )
+
+
+def _check_bytes(rows: Any) -> None:
+    highest = 0
+    for start, block in blocks_of(rows):
+        highest = max(highest, int(block.max()))
+        if highest > 1 or start + len(block) >= _FIRST:
+            break
+    if highest == 1:
+        raise ValueError(
+            "`images` as uint8 needs the range 0..255. Got bytes 0 and 1 only, which would be "
+            "nearly black: pass pixel_range=(0, 1), or 255 * images."
+        )
+
+
+def _convert(
+    blocks: Iterable[tuple[int, np.ndarray]],
+    scale: Scale,
+    pixel_range: Range | None,
+    target: np.ndarray | None,
+    total: int,
+    description: str = "Converting images",
+) -> None:
+    """Check the values of blocks of rows, and write them to `target` as bytes."""
+    highest, dtype = -math.inf, None
+    with progress_bar(description) as advance:
+        for start, block in blocks:
+            highest = max(highest, _check_block(block, start, pixel_range)[1])
+            dtype = block.dtype
+            if target is not None:
+                target[start : start + len(block)] = scale(block)
+            advance(start + len(block), total)
+    _warn_if_dark(dtype, highest, pixel_range)
+
+
+def _check_block(block: np.ndarray, start: int, pixel_range: Range | None) -> Range:
+    """Check the values of a block of rows; return the lowest and the highest one."""
+    lowest, highest = float(block.min()), float(block.max())
+    if block.dtype.kind != "f":
+        return lowest, highest
+    allowed = (-math.inf, math.inf) if pixel_range else (-ROUNDING, 1 + ROUNDING)
+    # An infinite value has no byte, whatever the range.
+    if math.isfinite(lowest + highest) and allowed[0] <= lowest and highest <= allowed[1]:
+        return lowest, highest
+    axes = tuple(range(1, block.ndim))
+    fits = np.isfinite(block)
+    rule = "finite floats, without NaN" if pixel_range else "floats from 0 to 1, without NaN"
+    got = f"values from {lowest} to {highest}"
+    if not fits.all():
+        row = start + int(np.flatnonzero(~fits.all(axis=axes))[0])
+        raise ValueError(f"`images` needs {rule}. Got {got}, first in image {row}.")
+    fits = (block >= allowed[0]) & (block <= allowed[1])
+    row = start + int(np.flatnonzero(~fits.all(axis=axes))[0])
+    raise ValueError(f"`images` needs {rule}. Got {got} in image {row}{_cure(lowest, highest)}.")
+
+
+def _cure(lowest: float, highest: float) -> str:
+    """Return the range that values probably have, as what to pass."""
+    for low, high in ((-1, 1), (0, 255), (0, 4095), (0, 65_535)):
+        if low - ROUNDING <= lowest and highest <= high + ROUNDING:
+            return f": pass pixel_range=({low}, {high})"
+    return ": pass pixel_range=(black, white)"
+
+
+def _warn_if_dark(dtype: np.dtype | None, highest: float, pixel_range: Range | None) -> None:
+    if pixel_range is None and dtype == np.uint16 and highest < 4096:
+        warnings.warn(
+            f"`images` of 16 bits have no value above {highest:.0f} of 65,535, so they are nearly "
+            f"black: pass pixel_range=(0, {_bits(highest)}) if that is white.",
+            UserWarning,
+            stacklevel=outside(),
+        )
+
+
+def _bits(highest: float) -> int:
+    return next(high for high in (255, 1023, 4095) if highest <= high)
+
+
+def image_shape_of(rows: Any) -> tuple[int, int, int]:
+    """Return `(height, width, channels)` of images with or without a channel axis."""
+    _, height, width, *channels = rows.shape
+    return height, width, (channels[0] if channels else 1)

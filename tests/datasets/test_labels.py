@@ -1,0 +1,172 @@
+"""Labels as tables have them: types, gaps, tags, kinds."""
+
+from datetime import date, datetime
+
+import numpy as np
+import pytest
+
+from keras_disent import metrics
+from keras_disent.datasets import Concatenation, ImageGrid, LabeledImages, labeled
+
+IMAGES = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((4, 4), np.uint8) + 2
+TEXTS = ["cat", "dog", "cat", "bird", "dog", "cat"]
+COLUMNS = {
+    "texts": (TEXTS, ["bird", "cat", "dog"], "categorical"),
+    "objects": (np.array(TEXTS, object), ["bird", "cat", "dog"], "categorical"),
+    "bytes": (np.array(TEXTS, "S"), ["bird", "cat", "dog"], "categorical"),
+    "truth values": ([True, False, True, True, False, True], [False, True], "categorical"),
+    "integers": ([1, 2, 3, 1, 2, 2**40], [1, 2, 3, 2**40], "ordinal"),
+    "objects of integers": (np.array([1, 2, 3, 1, 2, 2], object), [1, 2, 3], "ordinal"),
+    "floats": ([0.5, 2.0, 0.5, 1, 1, 2], [0.5, 1, 2], "ordinal"),
+    "a constant": ([7] * 6, [7], "constant"),
+    "dates": (
+        [date(2024, 1, 2), date(2023, 1, 2)] * 3,
+        [datetime(2023, 1, 2), datetime(2024, 1, 2)],
+        "ordinal",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_columns_of_one_type(case):
+    column, values, kind = COLUMNS[case]
+    data = labeled(IMAGES, {"a": column, "b": [1, 1, 1, 2, 2, 2]})
+    assert data.factor_values["a"].tolist() == values
+    assert data.factor_kinds[0] == kind
+    found = data.factor_values["a"][data.factors(range(6))[:, 0]]
+    expected = [v.decode() if isinstance(v, bytes) else v for v in column]
+    if case == "dates":
+        found, expected = found.astype("datetime64[D]"), np.array(expected, "datetime64[D]")
+    assert found.tolist() == list(expected)
+    assert data.gaps == {}
+
+
+GAPS = {
+    "texts": (["cat", None, "dog", "", np.nan, "cat"], ["cat", "dog"], [0, -1, 1, -1, -1, 0]),
+    "numbers": ([3, None, 1.5, np.nan, 3, 1.5], [1.5, 3], [1, -1, 0, -1, 1, 0]),
+    "floats": (np.array([3, np.nan, 1, 1, 3, 1]), [1, 3], [1, -1, 0, 0, 1, 0]),
+    "truth values": (
+        [True, None, False, True, True, False],
+        ["False", "True"],
+        [1, -1, 0, 1, 1, 0],
+    ),
+    "dates": (np.array(["2024", "NaT", "2023"] * 2, "datetime64[D]"), None, [1, -1, 0, 1, -1, 0]),
+}
+
+
+@pytest.mark.parametrize("case", GAPS)
+def test_missing_values_are_gaps(case):
+    column, values, steps = GAPS[case]
+    data = labeled(IMAGES, {"a": column, "b": np.arange(6)})
+    assert isinstance(data, LabeledImages)
+    assert data.factors(range(6))[:, 0].tolist() == steps
+    assert data.gaps == {"a": steps.count(-1)}
+    if values is not None:
+        assert data.factor_values["a"].tolist() == values
+    with pytest.raises(ValueError, match=rf"{steps.count(-1)} images have none of 'a': take `data"):
+        data.batches(6, labels=True).at(0)
+    complete = data.complete()
+    assert len(complete) == 6 - steps.count(-1)
+    assert complete.gaps == {}
+    assert complete.batches(4, labels=True).at(0)[1].min() >= 0
+    assert len(data.complete("b")) == 6
+    assert data.only("b").labels(range(6)).ravel().tolist() == list(range(6))
+    assert Concatenation([data, data]).gaps == {"a": 2 * steps.count(-1)}
+    with pytest.raises(ValueError, match=r"different names from a, b. Got 'c'"):
+        data.complete("c")
+
+
+def test_a_grid_with_holes_has_labels():
+    steps = np.stack(np.unravel_index(np.arange(6), (2, 3)), 1)
+    full = {"a": steps[:, 0], "b": steps[:, 1]}
+    assert isinstance(labeled(IMAGES, full), ImageGrid)
+    holes = {name: column[:-1] for name, column in full.items()}
+    data = labeled(IMAGES[:-1], holes)
+    assert isinstance(data, LabeledImages)
+    assert data.factor_sizes == (2, 3)
+    assert "5 of 6 combinations" in repr(data)
+    assert "combinations" not in repr(labeled(IMAGES, full))
+    gap = labeled(IMAGES, {"a": [0, 0, 0, 1, 1, None], "b": steps[:, 1]})
+    assert isinstance(gap, LabeledImages)
+    assert "1 without 'a'" in repr(gap)
+
+
+def test_tags_become_factors():
+    tags = [["red"], ["red", "round"], [], ("round",), {"red"}, None]
+    data = labeled(IMAGES, {"tags": tags, "n": np.arange(6)})
+    assert data.factor_names == ("tags=red", "tags=round", "n")
+    assert data.factors(range(6))[:, 0].tolist() == [1, 1, 0, 0, 1, 0]
+    texts = ["red", "red; round", "", "round", "red", ""]
+    same = labeled(IMAGES, {"tags": texts}, kinds={"tags": "multilabel"})
+    assert (same.factors(range(6)) == data.factors(range(6))[:, :2]).all()
+    with pytest.raises(ValueError, match=r"its kind is multilabel. Got 'ordinal'"):
+        labeled(IMAGES, {"tags": tags}, kinds={"tags": "ordinal"})
+    with pytest.raises(ValueError, match=r"at least one tag"):
+        labeled(IMAGES, {"tags": [[]] * 6})
+
+
+def test_mixed_labels_are_refused_with_the_row():
+    with pytest.raises(ValueError, match=r"'a' needs labels of one type: .* Got 'x' in row 4"):
+        labeled(IMAGES, {"a": [1, 2, 3, 4, "x", 5]})
+    with pytest.raises(ValueError, match=r"Got \{\} in row 1"):
+        labeled(IMAGES, {"a": [1, {}, 3, 4, 5, 6]})
+    with pytest.raises(ValueError, match=r"one label per image. Got 'cats'"):
+        labeled(IMAGES, {"a": "cats"})
+    with pytest.raises(TypeError, match=r"`labels` is a table: .* Got list"):
+        labeled(IMAGES, [1, 2, 3, 4, 5, 6])
+
+
+def test_many_dates_are_continuous_and_scored_as_numbers():
+    n = 200
+    days = np.datetime64("2024-01-01") + np.random.default_rng(0).permutation(n)
+    images = np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((2, 2), np.uint8)
+    data = labeled(images, {"day": days, "half": np.arange(n) % 2})
+    assert (
+        data.factor_kinds == ("continuous", "categorical") or data.factor_kinds[0] == "continuous"
+    )
+    order = days.argsort().argsort()
+
+    def encode(pixels):
+        rows = pixels[:, 0, 0, 0].astype(int)
+        return np.stack([order[rows], rows % 2, np.sin(rows)], axis=1).astype(float)
+
+    scores = metrics.evaluate(encode, data, ["mcc", "mig"], n_samples=150, n_test_samples=50)
+    assert scores["mcc"] == pytest.approx(1)
+    assert scores["mig"] > 0.6
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "torch"])
+def test_columns_of_other_libraries(library):
+    module = pytest.importorskip(library)
+    expected = labeled(IMAGES, {"animal": TEXTS, "size": [1, 2, 3, 1, 2, 2]})
+    columns = {"animal": TEXTS, "size": [1, 2, 3, 1, 2, 2]}
+    if library == "torch":
+        tables = [{"animal": TEXTS, "size": module.tensor([1, 2, 3, 1, 2, 2])}]
+    elif library == "pyarrow":
+        tables = [module.table(columns)]
+    else:
+        frame = module.DataFrame(columns)
+        tables = [frame, {name: frame[name] for name in columns}]
+    if library == "pandas":
+        tables += [frame.convert_dtypes(), frame.assign(animal=frame["animal"].astype("category"))]
+    for table in tables:
+        data = labeled(IMAGES, table)
+        assert data.factor_names == ("animal", "size")
+        assert (data.factors(range(6)) == expected.factors(range(6))).all()
+    gaps = {"animal": ["cat", None, "dog", "cat", None, "dog"], "size": [1, None, 3, 1, 2, 3]}
+    if library in ("pandas", "polars"):
+        data = labeled(IMAGES, module.DataFrame(gaps))
+        assert data.gaps == {"animal": 2, "size": 1}
+
+
+def test_ordered_categories_of_pandas_keep_their_order():
+    pandas = pytest.importorskip("pandas")
+    sizes = pandas.Categorical(
+        ["small", "large", "medium", "small", None, "large"],
+        categories=["tiny", "small", "medium", "large"],
+        ordered=True,
+    )
+    data = labeled(IMAGES, pandas.DataFrame({"size": sizes, "n": range(6)}))
+    assert data.factor_values["size"].tolist() == ["small", "medium", "large"]
+    assert data.factors(range(6))[:, 0].tolist() == [0, 2, 1, 0, -1, 2]
+    assert data.factor_kinds == ("ordinal", "ordinal")
