@@ -88,7 +88,10 @@ def evaluate(
 
 def traverse(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    image: Annotated[int, typer.Option(help="Which example image to change.")] = 0,
+    image: Annotated[
+        str,
+        typer.Option(help="Image to change: number of an example, or name or path of a picture."),
+    ] = "0",
     out: Annotated[Path | None, typer.Option(help="Picture. Default: RUN/traversal.png.")] = None,
     imports: Imports = None,
     backend: Backend = None,
@@ -97,7 +100,8 @@ def traverse(
     start(backend, imports)
     from keras_disent.experiments import Run
 
-    say(f"Wrote {Run.open(run).traverse(out, image)}")
+    chosen = int(image) if image.lstrip("-").isdecimal() else image
+    say(f"Wrote {Run.open(run).traverse(out, chosen)}")
 
 
 def demo(

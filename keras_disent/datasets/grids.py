@@ -27,6 +27,7 @@ class Subgrid(GroundTruth):
         self.data = data
         self.name = data.name
         self.image_shape = data.image_shape
+        self.pictures = data.pictures
         self.stochastic = data.stochastic
         self.factor_names = data.factor_names
         self.base_steps = tuple(
@@ -76,6 +77,7 @@ class Marginal(GroundTruth):
         self._nuisance_sizes = np.array([data.factor_sizes[c] for c in self._nuisance], np.int64)
         self.name = data.name
         self.image_shape = data.image_shape
+        self.pictures = data.pictures
         self.factor_names = tuple(names)
         self.factor_sizes = tuple(data.factor_sizes[c] for c in self._columns)
         self.stochastic = data.stochastic or bool((self._nuisance_sizes > 1).any())

@@ -91,7 +91,8 @@ class UnreadablePicture(ValueError):
 
     def __init__(self, name: str, reason: str):
         self.reason = reason
-        super().__init__(f"Cannot read '{name}' as a picture: {reason}.")
+        what = f"'{name}'" if name else "this"
+        super().__init__(f"Cannot read {what} as a picture: {reason}.")
 
 
 def decode(
@@ -398,7 +399,7 @@ def _name(source: Source) -> str:
     if isinstance(source, (str, PathLike)):
         return fspath(source)
     name = getattr(source, "filename", None) or getattr(source, "name", None)
-    return str(name) if name else f"a picture ({type(source).__name__})"
+    return str(name or "")
 
 
 def _reason(error: Exception) -> str:

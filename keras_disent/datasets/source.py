@@ -79,6 +79,8 @@ class ImageSource(ABC):
             `"continuous"` or `"constant"`. The steps of a continuous factor are the ranks of its
             values.
         stochastic: Whether `observations` of the same index differ from call to call.
+        pictures: How picture files became the images (see `PictureSettings`); None for other data.
+        files: Names of the pictures of a folder, in the order of the images.
     """
 
     name: str = "images"
@@ -86,6 +88,8 @@ class ImageSource(ABC):
     factor_names: tuple[str, ...] = ()
     factor_sizes: tuple[int, ...] = ()
     stochastic: bool = False
+    pictures: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -237,7 +241,9 @@ class ImageSource(ABC):
         if labels:
             self.labels([])  # raises an error if there are no labels
         draw = self.draw_labeled if labels else self.draw
-        return Batches(draw, len(self), batch_size, seed=seed, steps=steps)
+        batches = Batches(draw, len(self), batch_size, seed=seed, steps=steps)
+        batches.pictures = self.pictures
+        return batches
 
     # -- views of the same data: see `views`, `grids`, `parts` ------------------------------------
 

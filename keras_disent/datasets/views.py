@@ -27,6 +27,7 @@ class View(ImageSource):
         self.factor_names = data.factor_names
         self.factor_sizes = data.factor_sizes
         self.stochastic = data.stochastic
+        self.pictures = data.pictures
 
     def __len__(self) -> int:
         return len(self.data)

@@ -42,6 +42,9 @@ class Batches(keras.utils.PyDataset):
     True
     """
 
+    pictures: dict[str, Any] | None = None
+    """How picture files became the images; a model that is trained on them keeps it."""
+
     def __init__(
         self,
         draw: Callable[[int, np.random.Generator], Any],

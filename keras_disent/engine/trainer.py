@@ -159,6 +159,7 @@ class Trainer(FrozenArguments, keras.Model):
         """
         self._assert_compile_called("fit")
         self._check_trainable()
+        self.pictures = getattr(x, "pictures", None) or self.pictures
         validation_batch_size = validation_batch_size or batch_size
         if validation_data is not None:
             validation_data = self._check_data(

@@ -136,6 +136,7 @@ class Config:
             )
         except TypeError as error:
             raise ValueError(f"{cls.__name__} does not take these options: {error}") from None
+        model.pictures = data.pictures
         model.compile(model.default_optimizer(self.learning_rate))
         check_batches(model, self.batches(model, data), None, training=True, name="data")
         return model

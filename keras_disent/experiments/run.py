@@ -224,18 +224,24 @@ class Run:
             write_json(self.folder / SCORES, result)
         return result
 
-    def traverse(self, path: str | Path | None = None, image: int = 0) -> Path:
+    def traverse(self, path: str | Path | None = None, image: int | str | Path = 0) -> Path:
         """Draw the latent traversals of the model; return the path of the picture.
 
         Args:
             path: Picture; default `traversal.png` in the folder.
-            image: Which of the example images is changed.
+            image: Which image is changed: the number of an example image, the name of a picture
+                among the data's `files`, or the path of any picture, which is decoded as those of
+                the data.
 
         Raises:
-            ValueError: If there is no such image, the run has no checkpoint, or the picture would
-                lie among the images of the data.
+            FileNotFoundError: If there is no picture of this name.
+            ValueError: If there is no such image, it cannot be read, the run has no checkpoint, or
+                the picture would lie among the images of the data.
         """
         images = datasets.example_images(self.data)
+        if not isinstance(image, int):
+            own = self._picture(image)
+            images, image = np.concatenate([own[None], images[:-1]]), 0
         if not 0 <= image < len(images):
             raise ValueError(f"`image` is a number from 0 to {len(images) - 1}. Got {image}.")
         target = self.folder / "traversal.png" if path is None else Path(path)
@@ -248,6 +254,17 @@ class Run:
             return plots.save(figure, target)
         with self.store.lock():
             return plots.save(figure, target)
+
+    def _picture(self, name: str | Path) -> np.ndarray:
+        """Return a picture among the data, or any other one, as an image for the model."""
+        if str(name) in self.data.files:
+            return self.data.images([self.data.files.index(str(name))])[0]
+        if not Path(name).is_file():
+            known = f" among the {len(self.data.files)} of the data" if self.data.files else ""
+            raise FileNotFoundError(
+                f"There is no picture '{name}'{known}, nor a file of this path."
+            )
+        return datasets.read_image(name, like=self.data)
 
     def export(
         self,

@@ -49,6 +49,7 @@ def card(
         "model": type(model).__name__,
         "format": format,
         "image_shape": model.image_shape,
+        "pictures": model.pictures,
         "latent_dim": model.latent_dim,
         "steps": model.steps_taken(),
         "endpoints": descriptions,

@@ -251,11 +251,16 @@ class ImageModel(PlayerModel):
         return {
             **super().get_config(),
             **{name: schedules.config(value) for name, value in schedules.weights(self).items()},
+            **({"pictures": dict(self.pictures)} if self.pictures else {}),
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**copy.deepcopy(config))  # Keras empties the dicts that it reads
+        config = copy.deepcopy(config)  # Keras empties the dicts that it reads
+        pictures = config.pop("pictures", None)
+        model = cls(**config)
+        model.pictures = pictures
+        return model
 
 
 IN_FLIGHT = 1 << 26  # bytes on a device that wait to be fetched: 64 MiB

@@ -71,12 +71,12 @@ def server(
     from keras_disent.serving.api import BatchedAPI, EndpointAPI
 
     (codes,) = card["endpoints"]["decode"]["inputs"]
-    latent_dim = codes["shape"][-1]
+    latent_dim, pictures = codes["shape"][-1], card.get("pictures")
     batching = {"max_batch_size": max_batch_size, "batch_timeout": batch_timeout}
     endpoints = [
-        BatchedAPI(folder, name, endpoint, latent_dim, **batching)
+        BatchedAPI(folder, name, endpoint, latent_dim, pictures, **batching)
         if len(endpoint["inputs"]) == 1 and max_batch_size > 1
-        else EndpointAPI(folder, name, endpoint, latent_dim)
+        else EndpointAPI(folder, name, endpoint, latent_dim, pictures)
         for name, endpoint in card["endpoints"].items()
     ]
     metadata = {key: value for key, value in card.items() if key != "config"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ MAX_IMAGES = 4096  # rows of one request, or rows x latents x values
 
 
 def check_request(
-    endpoint: dict[str, Any], body: Any, latent_dim: int | None = None
+    endpoint: dict[str, Any],
+    body: Any,
+    latent_dim: int | None = None,
+    pictures: dict[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Check the body of a request, and return its arrays.
 
@@ -21,6 +24,8 @@ def check_request(
         endpoint: Description of the endpoint in the card.
         body: Body of the request: `{"inputs": {name: nested lists}}`.
         latent_dim: Number of latents of the model, for endpoints with an input `latents`.
+        pictures: How picture files became the images that the model was trained on. Pictures in a
+            request become images in the same way.
 
     Raises:
         ValueError: States the rule, then what came.
@@ -38,7 +43,10 @@ def check_request(
     if not isinstance(inputs, dict) or set(inputs) != set(names):
         got = sorted(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
         raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
-    arrays = {array["name"]: _array(array, inputs[array["name"]]) for array in endpoint["inputs"]}
+    arrays = {
+        array["name"]: _array(array, inputs[array["name"]], pictures)
+        for array in endpoint["inputs"]
+    }
     latents = arrays.get("latents")
     if latent_dim and latents is not None and not ((latents >= 0) & (latents < latent_dim)).all():
         raise ValueError(f"`latents` are 0 to {latent_dim - 1}. Got {latents.tolist()}.")
@@ -51,11 +59,12 @@ def check_request(
     return arrays
 
 
-def _array(description: dict[str, Any], value: Any) -> np.ndarray:
+def _array(description: dict[str, Any], value: Any, pictures: dict[str, Any] | None) -> np.ndarray:
     name, shape, dtype = description["name"], description["shape"], description["dtype"]
     if name == "images" and isinstance(value, list):
         value = [
-            _picture(image, shape[1:]) if isinstance(image, dict) else image for image in value
+            _picture(image, shape[1:], pictures) if isinstance(image, dict) else image
+            for image in value
         ]
     try:
         array = np.asarray(value)
@@ -87,20 +96,13 @@ def _array(description: dict[str, Any], value: Any) -> np.ndarray:
     return array
 
 
-def _picture(value: dict[str, Any], shape: list[int]) -> list:
-    from PIL import Image
+def _picture(value: dict[str, Any], shape: list[int], pictures: dict[str, Any] | None) -> list:
+    """Decode a picture of a request as training decoded its pictures."""
+    from keras_disent.datasets.pictures import read_image
 
-    rule = 'A picture is {"b64": "..."}, an image file in base64.'
-    height, width, channels = shape
     try:
-        picture = Image.open(io.BytesIO(base64.b64decode(value["b64"], validate=True)))
-    except Exception:  # Pillow's readers raise many kinds of errors
-        raise ValueError(rule) from None
-    if picture.size != (width, height):  # checked before any pixel is decoded
-        got = " x ".join(map(str, picture.size))
-        raise ValueError(f"A picture must be {width} wide and {height} high. Got {got}.")
-    try:
-        pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    except Exception:
-        raise ValueError(rule) from None
-    return pixels.reshape(shape).tolist()
+        content = base64.b64decode(value["b64"], validate=True)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError('A picture is {"b64": "..."}, an image file in base64.') from None
+    like = SimpleNamespace(image_shape=tuple(shape), pictures=pictures)
+    return read_image(content, like=like).tolist()

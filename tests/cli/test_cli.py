@@ -418,3 +418,29 @@ def test_options_of_the_data_set_reach_it(tmp_path, capsys):
         "Unknown option of the data set 'sprites' 'crp'. Choose from: " in capsys.readouterr().err
     )
     assert not (tmp_path / "other").exists()
+
+
+def test_traversals_of_pictures_by_name_and_of_ones_own(tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    out = tmp_path / "run"
+    small = ["--image-size", "16", "--network", "mlp", "--width", "0.02", "--latent-dim", "2"]
+    crop = ["--data-option", "crop=12"]
+    steps = ["--player-batch", "4", "--steps", "2", "--model", "vae"]
+    assert call("train", "--data", folder, *small, *steps, *crop, "--out", out) == 0
+    run = Run.open(out)
+    assert run.model.pictures["crop"] == 12
+    assert load_model(out).pictures == run.model.pictures
+    assert call("traverse", out, "--image", "3.png", "--out", tmp_path / "a.png") == 0
+    assert call("traverse", out, "--image", folder / "3.png", "--out", tmp_path / "b.png") == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    capsys.readouterr()
+    assert call("traverse", out, "--image", "9.png") == 2
+    assert "no picture '9.png' among the 8 of the data" in capsys.readouterr().err
+    (tmp_path / "text.png").write_text("no picture")
+    assert call("traverse", out, "--image", tmp_path / "text.png") == 2
+    assert "text.png' as a picture: its content is none of PNG" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from support.checks import BACKEND, LATENTS, SHAPE, images
 from support.exports import ENDPOINTS, answers, questions, trained
 
 from keras_disent import cli, export, serving
+from keras_disent.datasets import read_image
 from keras_disent.serving.requests import MAX_IMAGES, check_request
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,23 @@ def test_pictures_take_the_channels_of_the_model():
     np.testing.assert_array_equal(found[..., 0], Image.fromarray(color).convert("L"))
 
 
+def test_pictures_are_cropped_and_resized_as_in_training():
+    wide = np.zeros((20, 30), "uint8")
+    wide[6:14, 11:19] = 200
+    sent = {"inputs": {"images": [picture(wide)]}}
+    (found,) = check_request(ENCODE, sent, pictures={"crop": 8})["images"]
+    assert (found == 200).all()
+    (found,) = check_request(ENCODE, sent)["images"]
+    np.testing.assert_array_equal(
+        found, read_image(Image.fromarray(wide), image_size=8, channels=1)
+    )
+    clear = np.zeros((8, 8, 4), "uint8")
+    for color, gray in (("white", 255), ("black", 0)):
+        sent = {"inputs": {"images": [picture(clear)]}}
+        (found,) = check_request(ENCODE, sent, pictures={"background": color})["images"]
+        assert (found == gray).all()
+
+
 # -- requests that are wrong ----------------------------------------------------------------------
 
 ROW = [0.0] * 3
@@ -120,17 +138,20 @@ WRONG = {
     "too_bright": (ENCODE, np.full((1, 8, 8, 1), 256).tolist(), "from 0 to 255. Got 256 to 256."),
     "negative": (ENCODE, np.full((1, 8, 8, 1), -1).tolist(), "from 0 to 255. Got -1 to -1."),
     "huge": ({"inputs": [LATENT]}, [2**70], "`latents` must be integers. Got object."),
-    "picture_size": (
-        ENCODE,
-        [picture(np.zeros((9, 8), "uint8"))],
-        "A picture must be 8 wide and 8 high. Got 8 x 9.",
-    ),
     "picture_base64": (ENCODE, [{"b64": "!!!"}], NOT_A_PICTURE),
-    "picture_bytes": (ENCODE, [{"b64": base64.b64encode(b"text").decode()}], NOT_A_PICTURE),
+    "picture_bytes": (
+        ENCODE,
+        [{"b64": base64.b64encode(b"text").decode()}],
+        "Cannot read this as a picture: its content is none of PNG, JPEG, BMP, WEBP, GIF, TIFF.",
+    ),
     "picture_key": (ENCODE, [{"png": ""}], NOT_A_PICTURE),
     "picture_type": (ENCODE, [{"b64": 3}], NOT_A_PICTURE),
-    "picture_cut": (ENCODE, [{"b64": CUT}], NOT_A_PICTURE),
-    "picture_bomb": (ENCODE, [{"b64": base64.b64encode(BOMB).decode()}], NOT_A_PICTURE),
+    "picture_cut": (ENCODE, [{"b64": CUT}], "Cannot read this as a picture: "),
+    "picture_bomb": (
+        ENCODE,
+        [{"b64": base64.b64encode(BOMB).decode()}],
+        "Cannot read this as a picture: it claims more than",
+    ),
     "picture_and_size": (ENCODE, [picture(images(1)[0, ..., 0]), [[0]]], "of equal lengths."),
 }
 WHOLE = ("not_a_dict", "nothing", "empty", "rows_of_another_form", "bare", "missing", "unknown")
