@@ -64,11 +64,11 @@ def xla():
         with pytest.MonkeyPatch.context() as patch:
             chosen = backend.resolve_jit_compile
 
-            def compiles(model, jit_compile):
+            def resolve(model, jit_compile):
                 alone = backend.devices_of(model) == 1
                 return True if alone and jit_compile == "auto" else chosen(model, jit_compile)
 
-            patch.setattr(backend, "compiles", compiles)
+            patch.setattr(backend, "resolve_jit_compile", resolve)
             yield
     else:
         yield

@@ -9,7 +9,8 @@ that it was trained on. The rules:
 - Transparent parts show the `background`.
 - The EXIF orientation is applied. Color profiles, CMYK and Lab are converted to sRGB
   (perceptually); a broken profile counts as sRGB.
-- Animations show their first frame. A truncated picture is refused.
+- Animations show their first frame. A truncated picture is refused, and a PNG whose checksums
+  differ. The other formats have none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -28,7 +30,7 @@ from PIL import Image, ImageCms, ImageColor, ImageOps
 
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.registry import lookup
-from keras_disent.datasets.values import Range, check_range, rows_of_bytes
+from keras_disent.datasets.values import Range, check_range, to_bytes
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
@@ -290,9 +292,15 @@ def _opened(source: Source) -> Image.Image:
         copy = source.copy()
         copy.format = source.format
         return copy
-    if isinstance(source, bytes):
-        source = io.BytesIO(source)
-    return Image.open(source, formats=FORMATS)
+    if isinstance(source, (str, PathLike)):
+        source = Path(source).read_bytes()  # from a path, Pillow maps some files, and not upright
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    picture = Image.open(file, formats=FORMATS)
+    if picture.format != "PNG":
+        return picture
+    # Pillow decodes a PNG with broken data as far as it goes, so checksums are compared first.
+    picture.verify()
+    return Image.open(file, formats=FORMATS)
 
 
 def _check_size(name: str, picture: Image.Image) -> None:
@@ -334,7 +342,7 @@ def _shallow(name: str, picture: Image.Image, settings: PictureSettings) -> Imag
             )
         values = values.astype(np.uint16)
     try:
-        pixels = rows_of_bytes(values[None], pixel_range=settings.pixel_range)[0]
+        pixels = to_bytes(values, settings.pixel_range)
     except ValueError as error:
         text = str(error).removeprefix("`images` needs ").replace(", first in image 0", "")
         raise UnreadablePicture(

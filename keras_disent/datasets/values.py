@@ -154,6 +154,19 @@ def channels_last(images: Any, data_format: str | None) -> Any:
     return _channels_last(_as_rows(images), data_format)
 
 
+def to_bytes(values: np.ndarray, pixel_range: Range | None = None) -> np.ndarray:
+    """Convert one image of numbers to bytes, by the same rule.
+
+    Raises:
+        TypeError, ValueError: See `rows_of_bytes`.
+    """
+    scale = _scale_of(values[None], check_range(pixel_range))
+    if scale is None:
+        return values
+    _check_block(values[None], 0, pixel_range)
+    return scale(values)
+
+
 class Converted:
     """Rows of numbers that become bytes when they are read.
 

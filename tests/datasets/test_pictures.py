@@ -1,0 +1,271 @@
+"""Pictures: what is decoded to which pixels, and what is refused in one line."""
+
+import base64
+import io
+import os
+import subprocess
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+from support import odd_pictures
+
+from keras_disent.datasets import (
+    PictureSettings,
+    Sprites,
+    UnreadablePicture,
+    open_folder,
+    read_image,
+)
+from keras_disent.datasets.pictures import decode
+
+SAME = PictureSettings(image_size=None)
+GRAY = PictureSettings(image_size=None, channels=1)
+
+
+def stored(image, format="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd")
+    return folder, *odd_pictures.write(folder)
+
+
+@pytest.fixture(autouse=True)
+def no_other_program(monkeypatch):
+    """Fail if a picture starts another program, as PostScript does in Pillow."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError(f"another program: {arguments}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(os, "system", refuse)
+
+
+def test_paths_bytes_files_and_pillow_images_give_equal_pixels(odd):
+    _, good, broken = odd
+    assert len(good) + len(broken) == 200
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in good:
+            found = read_image(path, image_size=8)
+            assert (found.shape, found.dtype) == ((8, 8, 3), np.uint8)
+            np.testing.assert_array_equal(read_image(path.read_bytes(), image_size=8), found)
+            with open(path, "rb") as file:
+                np.testing.assert_array_equal(read_image(file, image_size=8), found)
+            with Image.open(io.BytesIO(path.read_bytes())) as image:
+                image.load()  # Pillow itself forgets the orientation of some TIFF files by path
+                np.testing.assert_array_equal(read_image(image, image_size=8), found)
+
+
+def test_broken_pictures_are_refused_in_one_line(odd):
+    _, _, broken = odd
+    for path in broken:
+        for source in (path, path.read_bytes()):
+            with pytest.raises(
+                UnreadablePicture, match=r"^Cannot read .* as a picture: "
+            ) as caught:
+                read_image(source)
+            text = str(caught.value)
+            assert len(text.splitlines()) == 1
+            assert len(text) < 400
+            assert (path.name in text) == (source is path)
+
+
+def test_a_folder_and_the_server_see_the_same_pixels(odd, tmp_path, monkeypatch, capsys):
+    from keras_disent.serving.requests import check_request
+
+    monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path))
+    folder, good, broken = odd
+    data = open_folder(folder, image_size=8, on_error="skip")
+    assert (
+        capsys.readouterr().err
+        == f"{len(good)} pictures, {len(broken)} skipped: {len(broken)} unreadable\n"
+    )
+    assert set(data.files) == {path.name for path in good}
+    endpoint = {"inputs": [{"name": "images", "shape": [None, 8, 8, 3], "dtype": "uint8"}]}
+    sent = [{"b64": base64.b64encode((folder / name).read_bytes()).decode()} for name in data.files]
+    served = check_request(endpoint, {"inputs": {"images": sent}}, pictures=data.pictures)["images"]
+    np.testing.assert_array_equal(served, data.images(range(len(data))))
+    with pytest.raises(
+        ValueError, match=rf"^{len(broken)} of 200 pictures cannot be used: "
+    ) as caught:
+        open_folder(folder, image_size=8)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+RNG = np.random.default_rng(3)
+
+
+def test_deep_gray():
+    deep = RNG.integers(0, 65_536, (9, 7)).astype("uint16")
+    expected = np.rint(deep / 257)
+    for format in ("PNG", "TIFF"):
+        content = stored(Image.fromarray(deep), format)
+        np.testing.assert_array_equal(decode(content, GRAY)[..., 0], expected)
+        np.testing.assert_array_equal(decode(content, SAME), np.repeat(expected[..., None], 3, 2))
+    floats = RNG.random((9, 7)).astype("float32")
+    content = stored(Image.fromarray(floats), "TIFF")
+    np.testing.assert_array_equal(decode(content, GRAY)[..., 0], np.rint(floats * 255))
+    twelve = (deep >> 4).astype("uint16")
+    settings = PictureSettings(None, 1, pixel_range=(0, 4095))
+    found = decode(stored(Image.fromarray(twelve)), settings)[..., 0]
+    np.testing.assert_allclose(found, twelve * (255 / 4095), atol=0.51)
+    content = stored(Image.fromarray(floats * 90 - 30), "TIFF")
+    with pytest.raises(ValueError, match=r"floats from 0 to 1.*pass pixel_range=\(black, white\)"):
+        decode(content, GRAY, "a.tif")
+    settings = PictureSettings(None, 1, pixel_range=(-30, 60))
+    np.testing.assert_allclose(decode(content, settings)[..., 0], floats * 255, atol=0.51)
+    wide = stored(Image.fromarray(np.array([[-5, 70_000]], "int32")), "TIFF")
+    with pytest.raises(ValueError, match=r"integers of 32 bits go from -5 to 70000: pass pixel"):
+        decode(wide, GRAY)
+    floats[2, 2] = np.nan
+    with pytest.raises(ValueError, match="without NaN"):
+        decode(stored(Image.fromarray(floats), "TIFF"), GRAY)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+@pytest.mark.parametrize("background", ["white", "#102030", (255, 0, 0)])
+def test_transparent_parts_show_the_background(mode, background):
+    color = np.array({"white": (255,) * 3, "#102030": (16, 32, 48)}.get(background, background))
+    pixels = RNG.integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    image = image.convert("LA") if mode == "LA" else image
+    settings = PictureSettings(None, background=background)
+    found = decode(stored(image), settings)
+    rgba = np.asarray(image.convert("RGBA")).astype(float)
+    alpha = rgba[..., 3:] / 255
+    np.testing.assert_allclose(found, rgba[..., :3] * alpha + color * (1 - alpha), atol=1.5)
+
+
+def test_transparent_colors_of_palettes_and_keys():
+    palette = Image.fromarray(np.arange(4, dtype=np.uint8)[None]).convert("P")
+    palette.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200, 9, 9, 9])
+    found = decode(stored(palette, transparency=2), PictureSettings(None, background="black"))
+    assert found[0].tolist() == [[200, 0, 0], [0, 200, 0], [0, 0, 0], [9, 9, 9]]
+    gray = Image.fromarray(np.array([[5, 6, 7]], np.uint8))
+    assert decode(stored(gray, transparency=6), GRAY)[0, :, 0].tolist() == [5, 255, 7]
+    deep = Image.fromarray(np.array([[257, 514]], np.uint16))
+    deep.info["transparency"] = 514
+    assert decode(deep, GRAY)[0, :, 0].tolist() == [1, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation):
+    pixels = RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = decode(stored(Image.fromarray(pixels), exif=exif), SAME)
+    turns = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels, -1),
+        7: np.rot90(pixels, 2).transpose(1, 0, 2),
+        8: np.rot90(pixels),
+    }
+    np.testing.assert_array_equal(found, turns[orientation])
+
+
+def test_color_profiles():
+    pixels = RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    same = decode(stored(image, icc_profile=srgb), SAME)
+    assert np.abs(same.astype(int) - pixels).max() <= 1
+    broken = decode(stored(image, icc_profile=b"no profile"), SAME)
+    np.testing.assert_array_equal(broken, pixels)
+    alpha = Image.fromarray(np.dstack([pixels, np.full((6, 5), 255, np.uint8)]))
+    kept = decode(stored(alpha, icc_profile=srgb), SAME)
+    assert np.abs(kept.astype(int) - pixels).max() <= 1
+    lab = ImageCms.profileToProfile(
+        image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    again = decode(stored(lab, "TIFF"), SAME)
+    assert np.abs(again.astype(int) - pixels).mean() < 6  # 8 bits of Lab hold less
+    cmyk = Image.new("CMYK", (4, 4), (0, 255, 255, 0))
+    red = decode(stored(cmyk, "TIFF"), SAME)[0, 0]
+    assert red[0] > 200
+    assert red[1:].max() < 60
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fits(fit, channels):
+    image = Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    found = read_image(image, image_size=16, fit=fit, channels=channels, background="blue")
+    mode = {1: "L", 3: "RGB"}[channels]
+    plain = image.convert(mode)
+    lanczos = Image.Resampling.LANCZOS
+    if fit == "crop":
+        expected = plain.crop((10, 0, 50, 40)).resize((16, 16), lanczos)
+    elif fit == "stretch":
+        expected = plain.resize((16, 16), lanczos)
+    else:
+        color = {1: 29, 3: (0, 0, 255)}[channels]
+        expected = ImageOps.pad(plain, (16, 16), lanczos, color=color)
+    np.testing.assert_array_equal(found, np.asarray(expected).reshape(16, 16, channels))
+
+
+def test_like_a_data_set_or_a_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
+    image = Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    assert read_image(image, like=Sprites(32)).shape == (32, 32, 1)
+    assert read_image([image, stored(image)], like=Sprites(32)).shape == (2, 32, 32, 1)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    image.save(folder / "a.png")
+    data = open_folder(folder, image_size=16, crop=30)
+    np.testing.assert_array_equal(read_image(image, like=data), data.images([0])[0])
+
+    class Wide:
+        image_shape, pictures = (10, 30, 3), None
+
+    assert read_image(image, like=Wide).shape == (10, 30, 3)
+    for fit in ("pad", "stretch"):
+        assert read_image(image, like=Wide, fit=fit).shape == (10, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 4}, r"`channels` is 1 \(gray\) or 3 \(color\). Got 4"),
+        ({"image_size": 0}, "`image_size` must be an integer of at least 1. Got 0"),
+        ({"fit": "fill"}, "Unknown fit 'fill'. Choose from: crop, pad, stretch"),
+        ({"background": "blu"}, "`background` is the name of a color, .* Got 'blu'"),
+        ({"background": (1, 2)}, r"Got \(1, 2\)"),
+        ({"pixel_range": (1, 1)}, "`pixel_range` is the value of black"),
+        ({"crop": 99}, "`crop` cuts 99 pixels out of it, and it has 9 x 9"),
+    ],
+)
+def test_wrong_settings(options, message):
+    with pytest.raises(ValueError, match=message):
+        read_image(Image.new("L", (9, 9)), **options)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(UnreadablePicture, match="it is a folder"):
+        read_image(tmp_path)
+
+
+def test_threads_leave_the_filters_of_warnings_alone(odd):
+    _, good, _ = odd
+    before = list(warnings.filters)
+    threads = [
+        threading.Thread(target=lambda: [read_image(path) for path in good[:40]]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
