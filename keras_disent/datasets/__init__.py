@@ -1,5 +1,6 @@
 """Data sets: images by index as NumPy arrays, and random batches for Keras."""
 
+from keras_disent.datasets.adapters import from_examples
 from keras_disent.datasets.arrays import ImageGrid, Images, LabeledImages, labeled
 from keras_disent.datasets.catalog import DATASETS, load
 from keras_disent.datasets.examples import example_images, example_indices
@@ -58,6 +59,7 @@ __all__ = [
     "contact_sheet",
     "example_images",
     "example_indices",
+    "from_examples",
     "from_tfds",
     "labeled",
     "labelled",

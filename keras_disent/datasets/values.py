@@ -49,6 +49,11 @@ class Scale(NamedTuple):
         np.clip(floats, 0, 255, out=floats)
         return np.rint(floats, out=floats).astype(np.uint8)
 
+    def checked(self, image: np.ndarray, pixel_range: Range | None) -> np.ndarray:
+        """Convert one image; raise a ValueError if its values are out of range."""
+        _check_block(image[None], 0, pixel_range)
+        return self(image)
+
 
 def check_range(pixel_range: Any) -> Range | None:
     """Check `pixel_range`: two finite numbers, the lower one first, or None.
@@ -160,11 +165,8 @@ def to_bytes(values: np.ndarray, pixel_range: Range | None = None) -> np.ndarray
     Raises:
         TypeError, ValueError: See `rows_of_bytes`.
     """
-    scale = _scale_of(values[None], check_range(pixel_range))
-    if scale is None:
-        return values
-    _check_block(values[None], 0, pixel_range)
-    return scale(values)
+    scale = scale_of_dtype(values.dtype, check_range(pixel_range))
+    return values if scale is None else scale.checked(values, pixel_range)
 
 
 class Converted:
@@ -290,14 +292,25 @@ def _channels_last(rows: Any, data_format: str | None) -> Any:
 
 
 def _scale_of(rows: Any, pixel_range: Range | None) -> Scale | None:
-    """Return the map to bytes; None for bytes as they are."""
-    dtype = np.dtype(rows.dtype)
+    """Return the map of rows to bytes; None for bytes as they are, which are checked."""
+    scale = scale_of_dtype(rows.dtype, pixel_range)
+    if scale is None:
+        _check_bytes(rows)
+    return scale
+
+
+def scale_of_dtype(dtype: Any, pixel_range: Range | None) -> Scale | None:
+    """Return the map of numbers to bytes; None for bytes as they are.
+
+    Raises:
+        TypeError: The dtype has no rule, and `pixel_range` is not set.
+    """
+    dtype = np.dtype(dtype)
     if dtype.kind not in "biuf":
         raise TypeError(f"`images` needs numbers. Got {dtype}.")
     if pixel_range is not None:
         return Scale(*pixel_range)
     if dtype == np.uint8:
-        _check_bytes(rows)
         return None
     if dtype == np.bool_:
         return Scale(0, 1)

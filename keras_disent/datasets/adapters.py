@@ -1,0 +1,248 @@
+"""Take data sets of other libraries, which hand out one example at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_disent._utils.progress import progress_bar
+from keras_disent.datasets.arrays import with_labels
+from keras_disent.datasets.pictures import PictureSettings, decode
+from keras_disent.datasets.source import ImageSource
+from keras_disent.datasets.stored.cache import cache_folder
+from keras_disent.datasets.values import Range, channels_last, check_range, to_bytes
+
+_SCALARS = (str, bytes, bool, int, float, np.generic)
+
+
+def from_examples(
+    source: Any,
+    image: str | int = "image",
+    labels: str | Iterable[str] | None = None,
+    *,
+    image_size: int | None = None,
+    channels: int | None = None,
+    crop: int | None = None,
+    fit: str = "crop",
+    background: str | tuple[int, int, int] = "white",
+    data_format: str | None = None,
+    pixel_range: Range | None = None,
+    kinds: Mapping[str, str] | None = None,
+    name: str | None = None,
+) -> ImageSource:
+    """Take the images and labels of a data set of another library.
+
+    The examples are read once, and their images are kept as bytes in a temporary file in the cache
+    folder, which is gone with the process. Memory stays bounded.
+
+    Args:
+        source: A `Dataset` of Hugging Face; a map-style `Dataset` of PyTorch; a finite
+            `tf.data.Dataset`, such as those of TensorFlow Datasets; a data frame of pandas or
+            Polars with a column of images; or a list of examples. An example is a mapping, a tuple
+            that begins with the image, or an image alone. An image is an array or tensor, a Pillow
+            image, the bytes of a picture file, or the path of one.
+        image: Name of the image in an example that is a mapping.
+        labels: Names of the labels; by default all numbers and texts beside the image. () for
+            none. The second item of a tuple is "label", further ones are "label_2" and so on.
+        image_size: Height and width in pixels; by default that of the images, which must be equal.
+        channels: 1 for gray, 3 for color; by default that of the first image.
+        crop, fit, background: See `PictureSettings`.
+        data_format: `"channels_first"` for arrays `(channels, height, width)`.
+        pixel_range: See `Images`.
+        kinds: Kinds of some factors; see `labeled`.
+        name: Name of the data set in messages and tables.
+
+    Returns:
+        `Images`, `LabeledImages` or `ImageGrid`.
+
+    Raises:
+        TypeError: `source` is of no such kind, or endless.
+        ValueError: There is no example, an example has no such image or label, images have
+            different shapes, or values have no rule; see `Images`.
+
+    >>> examples = [(Image.new("L", (8, 8), 40 * i), i % 2) for i in range(4)]
+    >>> data = from_examples(examples)
+    >>> data.image_shape, data.factor_names, data.images([3])[0, 0, 0]
+    ((8, 8, 1), ('label',), array([120], dtype=uint8))
+    """
+    pixel_range = check_range(pixel_range)
+    wanted = (labels,) if isinstance(labels, str) else None if labels is None else tuple(labels)
+    examples, count, names_of = _examples(source)
+    settings = PictureSettings(image_size, channels or 3, crop, fit, background, pixel_range)
+    columns: dict[str, list[Any]] = {}
+    shape: tuple[int, ...] | None = None
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    file = tempfile.TemporaryFile(dir=cache_folder(), prefix=".examples-")  # noqa: SIM115
+    number = 0
+    with progress_bar("Reading examples") as advance:
+        for example in examples:
+            found, given = _parts(example, image, number)
+            if not _is_picture(found):
+                found = _array(found, data_format, number)
+            if channels is None and number == 0 and _channels(found) in (1, 3):
+                settings = dataclasses.replace(settings, channels=_channels(found))
+            pixels = _pixels(found, settings, pixel_range, number)
+            shape = shape or pixels.shape
+            if pixels.shape != shape:
+                raise ValueError(
+                    f"Images of different sizes need `image_size`. Got {pixels.shape} in example "
+                    f"{number} after {shape}."
+                )
+            file.write(pixels.tobytes())
+            _collect(columns, given, wanted, number)
+            number += 1
+            if count:
+                advance(number, count)
+    if shape is None:
+        raise ValueError("`source` needs at least one example. Got none.")
+    file.flush()
+    rows = np.memmap(file, np.uint8, "r", 0, (number, *shape))
+    for column, texts in names_of.items():
+        if column in columns:
+            columns[column] = [
+                None if value is None or int(value) < 0 else texts[int(value)]
+                for value in columns[column]
+            ]
+    title = name or getattr(source, "builder_name", None) or type(source).__name__.lower()
+    data = with_labels(rows, columns or None, title, kinds)
+    data.pictures = {
+        "crop": crop,
+        "fit": fit,
+        "background": settings.background,
+        "pixel_range": pixel_range,
+    }
+    return data
+
+
+def _examples(source: Any) -> tuple[Iterator[Any], int | None, dict[str, list[str]]]:
+    """Return the examples, their number if it is known, and names of the values of labels."""
+    package = type(source).__module__.partition(".")[0]
+    endless = "`source` must end: take a part of it, such as source.take(10_000)."
+    if package == "tensorflow":
+        if int(source.cardinality()) == -1:
+            raise TypeError(endless)
+        size = int(source.cardinality())
+        return source.as_numpy_iterator(), size if size > 0 else None, {}
+    if package in ("pandas", "polars"):
+        columns = {str(name): list(source[name]) for name in source.columns}
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        return rows, len(source), {}
+    if isinstance(source, Mapping):
+        raise TypeError(
+            f"`source` holds several parts: take one of {', '.join(map(repr, source))}."
+        )
+    if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+        if hasattr(source, "__iter__"):
+            raise TypeError(endless)
+        raise TypeError(
+            "`source` needs to be a data set of Hugging Face, PyTorch or tf.data, a data frame, or "
+            f"a list of examples. Got {type(source).__name__}."
+        )
+    features = getattr(source, "features", None) or {}
+    names_of = {key: list(f.names) for key, f in features.items() if getattr(f, "names", None)}
+    if classes := getattr(source, "classes", None):  # of torchvision
+        names_of["label"] = list(map(str, classes))
+    return (source[i] for i in range(len(source))), len(source), names_of
+
+
+def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, Any]]:
+    """Return the image of an example, and everything else by name."""
+    if isinstance(example, Mapping) and not {"bytes", "path"} >= set(example):
+        if image not in example:
+            known = ", ".join(map(repr, example))
+            raise ValueError(f"`image` needs a name from {known}. Got {image!r}.")
+        rest = {str(key): value for key, value in example.items() if key != image}
+        return example[image], rest
+    if isinstance(example, tuple):
+        if not example:
+            raise ValueError(f"Example {number} needs an image. Got an empty tuple.")
+        names = ["label", *(f"label_{i}" for i in range(2, len(example)))]
+        return example[0], dict(zip(names, example[1:], strict=False))
+    return example, {}
+
+
+def _collect(
+    columns: dict[str, list[Any]], given: Mapping[str, Any], wanted: Any, number: int
+) -> None:
+    """Add the labels of an example to the columns."""
+    if number == 0:
+        names = (
+            [n for n, v in given.items() if _scalar(v) is not None] if wanted is None else wanted
+        )
+        columns |= {n: [] for n in names}
+    for name, column in columns.items():
+        if name not in given:
+            raise ValueError(f"Example {number} needs a label {name!r}. Got {', '.join(given)}.")
+        column.append(_scalar(given[name]))
+
+
+def _scalar(value: Any) -> Any:
+    """Return a label as a plain value; None for anything that is no number or text."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray) or (hasattr(value, "numpy") and hasattr(value, "shape")):
+        value = np.asarray(value)
+        if value.ndim:
+            return None
+        value = value[()]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value if isinstance(value, _SCALARS) or hasattr(value, "isoformat") else None
+
+
+def _is_picture(found: Any) -> bool:
+    return isinstance(found, (Image.Image, bytes, str, Mapping)) or hasattr(found, "__fspath__")
+
+
+def _picture(found: Any) -> Any:
+    """Return a source for `decode`; Hugging Face stores undecoded pictures in a mapping."""
+    if isinstance(found, Mapping):
+        return found.get("bytes") or found.get("path")
+    return found
+
+
+def _channels(found: Any) -> int:
+    """Return the number of channels: 1 for a gray picture, 3 for other pictures."""
+    if isinstance(found, Image.Image):
+        return 1 if found.mode in ("1", "L", "LA", "I", "F", "I;16") else 3
+    return 3 if _is_picture(found) else found.shape[-1]
+
+
+def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
+    """Return an image as an array `(height, width, channels)`."""
+    if hasattr(found, "detach"):
+        found = found.detach().cpu()
+        found = found.float() if "bfloat16" in str(found.dtype) else found
+    array = np.asarray(found)
+    try:
+        rows = channels_last(array[None], data_format)
+    except ValueError as error:
+        raise ValueError(f"Example {number}: {error}") from None
+    return rows[0] if rows.ndim == 4 else rows[0][..., None]
+
+
+def _pixels(
+    found: Any,
+    settings: PictureSettings,
+    pixel_range: Range | None,
+    number: int,
+) -> np.ndarray:
+    """Return an image as uint8 `(height, width, channels)`."""
+    if _is_picture(found):
+        return decode(_picture(found), settings, f"example {number}")
+    try:
+        pixels = to_bytes(found, pixel_range)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"Example {number}: {error}") from None
+    same = pixels.shape[2] == settings.channels
+    if (settings.image_size is None and settings.crop is None and same) or pixels.shape[2] not in (
+        1,
+        3,
+    ):
+        return pixels
+    return decode(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), settings)

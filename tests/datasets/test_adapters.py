@@ -1,0 +1,189 @@
+"""Arrays and data sets of other libraries, each with the real library."""
+
+import io
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_disent.datasets import Images, from_examples, labeled, open_file
+
+RNG = np.random.default_rng(0)
+COLOR = RNG.integers(0, 256, (6, 8, 7, 3), dtype=np.uint8)
+GRAY = COLOR[..., :1]
+NAMES = ["cat", "dog", "cat", "dog", "dog", "cat"]
+FIRST = np.moveaxis(COLOR, -1, 1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def check(data, expected=COLOR, labels=None):
+    np.testing.assert_array_equal(data.images(np.arange(6)), expected)
+    if labels is not None:
+        (name,) = data.factor_names
+        assert data.factor_values[name][data.factors(np.arange(6))[:, 0]].tolist() == labels
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+# -- arrays ---------------------------------------------------------------------------------------
+
+
+def test_torch_tensors():
+    torch = pytest.importorskip("torch")
+    check(Images(torch.tensor(COLOR)))
+    floats = torch.tensor(COLOR / 255, dtype=torch.float32, requires_grad=True)
+    check(Images(floats))
+    half = Images(floats.bfloat16()).images(np.arange(6)).astype(int)
+    assert np.abs(half - COLOR).max() <= 1
+    with pytest.raises(ValueError, match=r"data_format='channels_first'"):
+        Images(torch.tensor(FIRST.copy()))
+    check(Images(torch.tensor(FIRST.copy()), data_format="channels_first"))
+    check(
+        labeled(torch.tensor(COLOR), {"n": torch.tensor([3, 1, 3, 1, 1, 3])}),
+        labels=[3, 1, 3, 1, 1, 3],
+    )
+
+
+@pytest.mark.parametrize("library", ["jax.numpy", "tensorflow"])
+def test_tensors(library):
+    module = pytest.importorskip(library)
+    make = module.asarray if library == "jax.numpy" else module.constant
+    check(Images(make(COLOR)))
+    check(Images(make((COLOR / 255).astype("float32"))))
+
+
+def test_h5py_and_zarr(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = COLOR
+        check(Images(file["x"]))
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=COLOR.shape, dtype="uint8", chunks=(4, 8, 7, 3)
+    )
+    array[:] = COLOR
+    check(Images(array))
+    check(open_file(tmp_path / "a.zarr"))
+    group = zarr.open_group(tmp_path / "b.zarr", mode="w")
+    stored = group.create_array("images", shape=FIRST.shape, dtype="float32")
+    stored[:] = FIRST / 255
+    check(open_file(tmp_path / "b.zarr", data_format="channels_first"))
+
+
+# -- examples -------------------------------------------------------------------------------------
+
+
+def test_hugging_face(cache):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "kind": datasets.ClassLabel(names=["cat", "dog"]),
+            "size": datasets.Value("float32"),
+        }
+    )
+    table = {
+        "image": [Image.fromarray(pixels) for pixels in COLOR],
+        "kind": [int(name == "dog") for name in NAMES],
+        "size": [0.5, None, 1, 2, 2, 0.5],
+    }
+    source = datasets.Dataset.from_dict(table, features=features)
+    check(from_examples(source, labels="kind"), labels=NAMES)
+    data = from_examples(source)
+    assert data.factor_names == ("kind", "size")
+    assert data.gaps == {"size": 1}
+    undecoded = source.cast_column("image", datasets.Image(decode=False))
+    check(from_examples(undecoded, labels=()))
+    assert from_examples(source, image_size=4, channels=1).image_shape == (4, 4, 1)
+    with pytest.raises(TypeError, match=r"take one of 'train'"):
+        from_examples(datasets.DatasetDict({"train": source}))
+    with pytest.raises(TypeError, match=r"must end"):
+        from_examples(source.to_iterable_dataset())
+    with pytest.raises(ValueError, match=r"a name from 'image', 'kind', 'size'. Got 'picture'"):
+        from_examples(source, "picture")
+    with pytest.raises(ValueError, match=r"a label 'age'"):
+        from_examples(source, labels=["age"])
+    assert not list(cache.glob("*"))
+
+
+def test_torch_datasets():
+    torch = pytest.importorskip("torch")
+    tensors = torch.utils.data.TensorDataset(
+        torch.tensor(FIRST / 255), torch.tensor([1, 2, 1, 2, 2, 1])
+    )
+    check(from_examples(tensors, data_format="channels_first"), labels=[1, 2, 1, 2, 2, 1])
+    with pytest.raises(ValueError, match=r"Example 0: .*data_format='channels_first'"):
+        from_examples(tensors)
+
+    class Pictures(torch.utils.data.Dataset):
+        classes = ("cat", "dog")
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            return Image.fromarray(COLOR[index]), int(NAMES[index] == "dog")
+
+    check(from_examples(Pictures()), labels=NAMES)
+    check(
+        from_examples(torch.utils.data.Subset(Pictures(), range(6))),
+        labels=[n == "dog" for n in NAMES],
+    )
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(COLOR)
+
+    with pytest.raises(TypeError, match=r"must end"):
+        from_examples(Stream())
+
+
+def test_tf_data():
+    tensorflow = pytest.importorskip("tensorflow")
+    columns = {"image": COLOR, "label_kind": NAMES}
+    source = tensorflow.data.Dataset.from_tensor_slices(columns)
+    check(from_examples(source), labels=NAMES)
+    check(from_examples(source.filter(lambda example: True)), labels=NAMES)
+    pairs = tensorflow.data.Dataset.from_tensor_slices((GRAY / 255, range(6)))
+    check(from_examples(pairs), GRAY, labels=list(range(6)))
+    with pytest.raises(TypeError, match=r"source\.take\(10_000\)"):
+        from_examples(source.repeat())
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_with_a_column_of_images(library, tmp_path):
+    module = pytest.importorskip(library)
+    paths = []
+    for number, pixels in enumerate(COLOR):
+        (tmp_path / f"{number}.png").write_bytes(png(pixels))
+        paths.append(str(tmp_path / f"{number}.png"))
+    for images in (paths, [png(pixels) for pixels in COLOR]):
+        frame = module.DataFrame({"image": images, "kind": NAMES})
+        check(from_examples(frame), labels=NAMES)
+
+
+def test_lists():
+    check(from_examples([Image.fromarray(pixels) for pixels in COLOR]))
+    check(from_examples(list(COLOR)))
+    check(from_examples([{"x": pixels} for pixels in GRAY[..., 0]], "x"), GRAY)
+    with pytest.raises(ValueError, match=r"need `image_size`. Got \(4, 7, 3\) in example 1"):
+        from_examples([COLOR[0], COLOR[1, :4]])
+    assert from_examples([COLOR[0], COLOR[1, :4]], image_size=4).image_shape == (4, 4, 3)
+    with pytest.raises(ValueError, match=r"at least one example"):
+        from_examples([])
+    with pytest.raises(TypeError, match=r"Got int"):
+        from_examples(3)
+    with pytest.raises(ValueError, match=r"Cannot read 'example 1' as a picture"):
+        from_examples([png(COLOR[0]), b"nothing"])
+    with pytest.raises(TypeError, match=r"Example 0: .* pass pixel_range="):
+        from_examples([COLOR[0].astype(int)])
+    check(from_examples(list(COLOR.astype(int)), pixel_range=(0, 255)))
