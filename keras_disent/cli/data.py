@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from keras_disent.cli.options import DataOption, named_values
 from keras_disent.cli.start import console, say
 
 app = typer.Typer(help="List, check, convert and preview data sets.")
@@ -38,7 +39,7 @@ def list_() -> None:
 
 
 @app.command()
-def info(name: Name, data_dir: DataDir = None) -> None:
+def info(name: Name, data_dir: DataDir = None, data_option: DataOption = None) -> None:
     """Describe a data set and where to download it, and list its factors if it is available."""
     from keras_disent import datasets
     from keras_disent.datasets.catalog import check_name
@@ -61,7 +62,8 @@ def info(name: Name, data_dir: DataDir = None) -> None:
             say(sentence)
         say("")
     try:
-        data = datasets.load(name, data_dir=data_dir)
+        options = named_values(data_option, "--data-option")
+        data = datasets.load(name, data_dir=data_dir, **options)
     except FileNotFoundError as error:
         say(f"Not available: {error}")
         return
@@ -118,6 +120,41 @@ def convert(
     say(f"Wrote {target}, {target.stat().st_size:,} bytes")
 
 
+cache = typer.Typer(help="Show or clear the cache of decoded images.", invoke_without_command=True)
+app.add_typer(cache, name="cache")
+
+
+@cache.callback()
+def show_cache(context: typer.Context) -> None:
+    """Show the place, the size and the entries of the cache."""
+    from keras_disent.datasets.stored import cache as stored
+
+    if context.invoked_subcommand:
+        return
+    paths = stored.entries()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("entry")
+    table.add_column("megabytes", justify="right")
+    for path in paths:
+        table.add_row(path.name, f"{path.stat().st_size / 1e6:,.1f}")
+    if paths:
+        console.print(table)
+    total = sum(path.stat().st_size for path in paths)
+    say(
+        f"{len(paths)} entries in {stored.cache_folder()}, {total / 1e9:.2f} of at most "
+        f"{stored.limit() / 1e9:,.0f} GB."
+    )
+
+
+@cache.command()
+def clear() -> None:
+    """Delete all entries; they are made again when they are needed."""
+    from keras_disent.datasets.stored import cache as stored
+
+    count, size = stored.clear()
+    say(f"Deleted {count} entries, {size / 1e9:.2f} GB, from {stored.cache_folder()}.")
+
+
 @app.command()
 def preview(
     name: Name,
@@ -127,12 +164,20 @@ def preview(
     ] = None,
     data_dir: DataDir = None,
     image_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 gray, 3 color.")] = None,
+    data_option: DataOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the images.")] = 0,
 ) -> None:
     """Draw a contact sheet: random images, and a traversal of each factor."""
     from keras_disent import datasets, plots
 
-    data = datasets.load(name, data_dir=data_dir, image_size=image_size)
+    data = datasets.load(
+        name,
+        data_dir=data_dir,
+        image_size=image_size,
+        channels=channels,
+        **named_values(data_option, "--data-option"),
+    )
     path = plots.save(datasets.contact_sheet(data, seed=seed), out or Path(f"{data.name}.png"))
     _factors(data)
     say(f"Wrote {path}")

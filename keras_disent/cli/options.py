@@ -10,6 +10,13 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Argument of the data set, such as crop=140, fit=pad or labels=folders for a folder."
+    ),
+]
+
 
 def of_a_run(
     model: Annotated[
@@ -35,12 +42,7 @@ def of_a_run(
     channels: Annotated[
         int | None, typer.Option(help="1 gray, 3 color. Default: the data's own.")
     ] = None,
-    data_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Argument of the data set, such as crop=140 or labels=folders; see `data info`."
-        ),
-    ] = None,
+    data_option: DataOption = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 20_000,
     epoch_steps: Annotated[
         int, typer.Option(help="Steps between checkpoints, history lines and pictures.")
@@ -86,7 +88,7 @@ def of_a_run(
         "correlate": _correlate(correlate),
         "image_size": image_size,
         "channels": channels,
-        "data_options": _options(data_option, "--data-option"),
+        "data_options": named_values(data_option, "--data-option"),
         "steps": steps,
         "epoch_steps": epoch_steps,
         "player_batch": player_batch,
@@ -97,7 +99,7 @@ def of_a_run(
         "likelihood": likelihood,
         "network": network,
         "width": width,
-        "options": _options(option, "--set"),
+        "options": named_values(option, "--set"),
         "metrics": names(listed(metrics)),
     }
 
@@ -173,7 +175,8 @@ def value(text: str) -> Any:
         return text
 
 
-def _options(texts: list[str] | None, flag: str) -> dict[str, Any]:
+def named_values(texts: list[str] | None, flag: str) -> dict[str, Any]:
+    """Return the values of NAME=VALUE texts: numbers, lists and truth values, or texts."""
     return {name: value(text) for name, text in pairs(texts, flag).items()}
 
 

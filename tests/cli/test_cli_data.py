@@ -140,7 +140,7 @@ def test_errors_are_one_line_and_exit_with_code_2(call, tmp_path, monkeypatch, a
         ("cut.npz", b"PK\x03\x04 no more", "cut.npz' needs"),
         ("cut.h5", b"\x89HDF\r\n\x1a\n", "cut.h5' needs"),
         ("cut-idx3-ubyte", b"\x00\x00\x08\x03\x00\x00\xff\xff", "cut-idx3-ubyte' needs"),
-        ("notes.txt", b"hello", "images needs to be .npy, .npz, .h5, .hdf5 or idx. Got '"),
+        ("notes.txt", b"hello", "images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '"),
     ],
 )
 def test_broken_files(call, tmp_path, name, content, message):
@@ -172,6 +172,44 @@ def test_archives_with_labels(tmp_path):
         data = open_file(path)
         assert data.factor_names == ("side", "step")
         assert data.observe([[0, 2], [1, 0]])[:, 0, 0, 0].tolist() == [5, 0]
-    np.savez(tmp_path / "none.npz", pictures=pixels)
-    with pytest.raises(ValueError, match=r"needs an array 'images'. Got pictures"):
+    np.savez(tmp_path / "none.npz", numbers=np.arange(6))
+    with pytest.raises(ValueError, match=r"needs an array 'images'. Got numbers \(6,\)\."):
         open_file(tmp_path / "none.npz")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_the_cache_is_shown_and_cleared(call, cache, tmp_path):
+    assert "0 entries in" in call("cache")[1]
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (8, 8), 99).save(tmp_path / "pictures" / "a.png")
+    assert call("check", tmp_path / "pictures")[0] == 0
+    (cache / "mine.npy").write_text("not an entry")
+    (cache / ".folder-1.0123456789abcdef.part").write_text("left by a killed process")
+    code, out, _ = call("cache")
+    assert code == 0
+    assert "folder-" in out
+    assert "2 entries in" in out.replace("\n", " ")
+    assert "of at most 50 GB" in out.replace("\n", " ")
+    assert "Deleted 2 entries" in call("cache", "clear")[1]
+    assert [path.name for path in cache.iterdir()] == ["mine.npy"]
+
+
+def test_preview_shows_what_the_options_do(call, cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind, gray in (("dark", 60), ("light", 200)):
+        (tmp_path / "pictures" / kind).mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (20, 8), gray).save(tmp_path / "pictures" / kind / f"{number}.png")
+    options = ("--data-option", "labels=folders", "--data-option", "fit=pad")
+    code, out, _ = call("preview", "pictures", *options, "--image-size", 16, "--channels", 1)
+    assert code == 0
+    assert "dark, light" in out
+    assert (tmp_path / "pictures.png").is_file()
+    assert "dark, light" in call("info", "pictures", *options[:2])[1]
+    code, _, err = call("preview", "pictures", "--data-option", "fit=fill")
+    assert (code, "Unknown fit 'fill'. Choose from: crop, pad, stretch" in err) == (2, True)

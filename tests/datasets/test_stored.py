@@ -1009,3 +1009,31 @@ def test_arguments_of_cached_rows(folder):
         with pytest.raises(ValueError, match="`dtype` needs"):
             cached_rows("a", (2,), dtype, Sevens())
     assert not folder.exists()
+
+
+def test_the_cache_has_a_limit(folder, monkeypatch):
+    def entry(number):
+        def write(rows):
+            rows[:] = number
+
+        return cached_rows(f"data-{number:012x}", (100_000,), "uint8", write)
+
+    folder.mkdir()
+    (folder / "foreign.npy").write_bytes(bytes(10**6))
+    monkeypatch.setenv("KERAS_DISENT_CACHE_SIZE", "0.00035")  # three entries
+    monkeypatch.setattr("keras_disent.datasets.stored.cache._in_use", set())
+    for number in range(3):
+        entry(number)
+        os.utime(folder / f"data-{number:012x}.npy", ns=(10**9 * number, 10**9 * number))
+    monkeypatch.setattr("keras_disent.datasets.stored.cache._in_use", set())
+    entry(0)  # used again
+    monkeypatch.setattr("keras_disent.datasets.stored.cache._in_use", set())
+    entry(3)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [*(f"data-{n:012x}.npy" for n in (0, 2, 3)), "foreign.npy"]
+    entry(4)
+    entry(5)  # 3 to 5 are in use by this process
+    assert {f"data-{n:012x}.npy" for n in (3, 4, 5)} <= {path.name for path in folder.iterdir()}
+    monkeypatch.setenv("KERAS_DISENT_CACHE_SIZE", "much")
+    with pytest.raises(ValueError, match=r"KERAS_DISENT_CACHE_SIZE is a number .* Got 'much'"):
+        entry(6)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,10 @@ from keras_disent.datasets.stored.checks import byte_size
 from keras_disent.datasets.stored.npy import map_npy
 
 _VARIABLE = "KERAS_DISENT_CACHE"
+_SIZE = "KERAS_DISENT_CACHE_SIZE"
+# Finished entries end in a hash of what they were made from; unfinished ones in a random number.
+_ENTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12,16}\.npy|\..*\.[0-9a-f]{16}\.part")
+_in_use: set[Path] = set()  # by this process
 
 
 def cache_folder() -> Path:
@@ -38,11 +44,59 @@ def cache_folder() -> Path:
         raise ValueError(f"The cache needs a folder: set {_VARIABLE}. Got: {error}") from error
 
 
+def limit() -> int:
+    """Return the most bytes of the cache: `KERAS_DISENT_CACHE_SIZE` gigabytes, by default 50.
+
+    Raises:
+        ValueError: The variable is no number above 0.
+    """
+    text = os.environ.get(_SIZE, "50")
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise ValueError(f"{_SIZE} is a number of gigabytes above 0. Got {text!r}.")
+    return int(size * 10**9)
+
+
+def entries() -> list[Path]:
+    """Return the files in the cache that this package wrote, the least recently used first."""
+    try:
+        with os.scandir(cache_folder()) as found:
+            paths = [Path(e.path) for e in found if _ENTRY.fullmatch(e.name) and e.is_file()]
+    except FileNotFoundError:
+        return []
+    return sorted(paths, key=lambda path: path.stat().st_atime_ns)
+
+
+def clear() -> tuple[int, int]:
+    """Delete all entries and what killed processes left; return their number and their bytes."""
+    paths = entries()
+    size = sum(path.stat().st_size for path in paths)
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return len(paths), size
+
+
+def _make_room(path: Path) -> None:
+    """Delete the least recently used entries beyond the limit, but never `path`."""
+    sizes = {entry: entry.stat().st_size for entry in entries()}
+    total, most = sum(sizes.values()), limit()
+    for entry, size in sizes.items():
+        if total <= most:
+            return
+        if entry != path and entry not in _in_use:
+            entry.unlink(missing_ok=True)
+            total -= size
+
+
 def cached_rows(
     key: str, shape: tuple[int, ...], dtype: DTypeLike, write: Callable[[np.memmap], None]
 ) -> np.ndarray:
     """Open rows from the cache, or compute and store them.
 
+    When the cache exceeds its `limit`, entries that were not used for longest are deleted.
     Incomplete files are written again. Writes are atomic: if two processes compute the same rows
     at once, both do the work and end up with the same file.
 
@@ -81,8 +135,11 @@ def cached_rows(
         raise ValueError(f"`dtype` needs numbers. Got {kind}.")
     folder = cache_folder()
     path = folder / f"{key}.npy"
+    _in_use.add(path)
     rows = _open(path, shape, kind)
     if rows is not None:
+        with suppress(OSError):  # a read-only cache
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # of its last use
         return rows
     # Unique among threads and machines too, which may share process ids and the folder.
     temporary = folder / f".{key}.{secrets.token_hex(8)}.part"
@@ -95,6 +152,7 @@ def cached_rows(
             target.flush()
             del target
             os.replace(temporary, path)
+            _make_room(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
