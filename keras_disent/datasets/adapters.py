@@ -110,12 +110,7 @@ def from_examples(
             ]
     title = name or getattr(source, "builder_name", None) or type(source).__name__.lower()
     data = with_labels(rows, columns or None, title, kinds)
-    data.pictures = {
-        "crop": crop,
-        "fit": fit,
-        "background": settings.background,
-        "pixel_range": pixel_range,
-    }
+    data.pictures = settings.shared()
     return data
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import sys
@@ -155,11 +154,7 @@ def open_folder(
     data: Any = with_labels(rows, columns, folder.resolve().name, kinds)
     order = getattr(data, "order", None)  # of a grid
     data.files = names if order is None else tuple(names[row] for row in order)
-    data.pictures = {
-        name: value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in ("image_size", "channels")
-    }
+    data.pictures = settings.shared()
     return data
 
 

@@ -83,6 +83,12 @@ class PictureSettings:
         object.__setattr__(self, "background", _color(self.background))
         object.__setattr__(self, "pixel_range", check_range(self.pixel_range))
 
+    def shared(self) -> dict[str, Any]:
+        """Return what models and data sets keep as `pictures`: all but the shape of an image."""
+        kept = ("crop", "fit", "background", "pixel_range")
+        values = {name: getattr(self, name) for name in kept}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
 
 class UnreadablePicture(ValueError):
     """A picture that cannot be decoded.

@@ -45,6 +45,8 @@ class Trainer(FrozenArguments, keras.Model):
         seed: Random seed (int).
         steps: Variable (int), number of training steps so far. Schedules read it.
         weight_states: Weights of the objective by name, as `schedules.Weight` stores them.
+        pictures: How picture files became the images that the model was trained on (dict): see
+            `datasets.PictureSettings`. None for other images.
     """
 
     labeled = False
@@ -52,6 +54,7 @@ class Trainer(FrozenArguments, keras.Model):
     min_player_batch = 1
     players: dict[str, tuple[str, ...]] = {}
     terms: tuple[str, ...] = ("loss",)
+    pictures: dict[str, Any] | None = None
 
     def __init__(self, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)

@@ -415,7 +415,7 @@ def test_masks_of_small_numbers_are_told(tmp_path):
         open_folder(tmp_path, image_size=None, channels=1)
     data = open_folder(tmp_path, image_size=None, channels=1, pixel_range=(0, 1))
     assert data.images([0]).max() == 255
-    assert data.pictures["pixel_range"] == (0.0, 1.0)
+    assert data.pictures["pixel_range"] == [0.0, 1.0]
     Image.fromarray(9 * np.eye(8, dtype=np.uint8)).save(tmp_path / "mask.png")
     with pytest.warns(UserWarning, match=r"nearly black: no byte above 9 of 255.*pixel_range=\(0"):
         open_folder(tmp_path, image_size=None, channels=1)
