@@ -18,8 +18,9 @@ from keras_disent.datasets.source import ImageSource
 def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: int = 12) -> Any:
     """Draw random images of a data set and, for a grid, a traversal of each factor.
 
-    In the row of a factor, all others keep their middle step. Circular factors keep steps that
-    are a third of the circle apart, so that hues differ.
+    The images of a folder of pictures have their labels, or else the names of their files, below
+    them. In the row of a factor, all others keep their middle step. Circular factors keep steps
+    that are a third of the circle apart, so that hues differ.
 
     Args:
         data: Any data set.
@@ -37,7 +38,17 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
     from keras_disent import plots
 
     rng = np.random.default_rng(seed)
-    samples = data.observations(rng.integers(len(data), size=rows * columns), rng)
+    captions, heading = None, "at random"
+    if data.files:
+        columns = min(columns, 8)  # room for captions
+        if len(data) <= rows * columns:
+            indices, heading = np.arange(len(data)), "all images"
+        else:
+            indices = np.sort(rng.choice(len(data), rows * columns, replace=False))
+        captions = _captions(data, indices)
+    else:
+        indices = rng.integers(len(data), size=rows * columns)
+    samples = data.observations(indices, rng)
     traversals: dict[str, np.ndarray] = {}
     if isinstance(data, GroundTruth):
         sizes = np.array(data.factor_sizes)
@@ -52,7 +63,33 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
                 factors[:, column] = np.linspace(0, size - 1, count).round()
                 traversals[f"{name}\n{format_values(data, name)}"] = data.observe(factors)
     title = f"{data.name}: {len(data):,} images {' x '.join(map(str, data.image_shape))}"
-    return plots.contact_sheet(samples, traversals, columns=columns, title=title)
+    return plots.contact_sheet(
+        samples, traversals, columns=columns, title=title, heading=heading, captions=captions
+    )
+
+
+def _captions(data: ImageSource, indices: np.ndarray) -> list[str]:
+    """Return the labels of images if they are short, else the names of their files."""
+    if data.factor_names:
+        values = data.factor_values.values()
+        texts = [
+            ", ".join(
+                "?" if step < 0 else _format(v[step]) for v, step in zip(values, row, strict=True)
+            )
+            for row in data.factors(indices)
+        ]
+        if max(map(len, texts)) <= 20:
+            return texts
+    return [printable(data.files[i].rpartition("/")[2]) for i in indices]
+
+
+def _format(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, np.floating) else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Return a name with bytes that are no text as question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def describe(data: ImageSource) -> str:
@@ -134,6 +171,6 @@ def format_values(data: ImageSource, factor: str) -> str:
     values = data.factor_values[factor]
     if values.dtype.kind in "iuf" and len(values) > 1:
         return f"{values[0]:.4g} to {values[-1]:.4g}"
-    texts = [f"{v:.4g}" if values.dtype.kind == "f" else str(v) for v in values]
+    texts = [_format(value) for value in values]
     is_short = len(texts) <= 8 and sum(map(len, texts)) <= 24
     return ", ".join(texts) if is_short else f"{texts[0]} ... {texts[-1]}"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from keras_disent._utils.files import atomic_write
 from keras_disent.plots.style import ACCENT, INK, QUIET
+
+_CAPTION = 20  # maximum number of characters of a caption
 
 
 def mosaic(images: np.ndarray, gap: int = 2, background: float = 1.0) -> np.ndarray:
@@ -123,6 +127,8 @@ def contact_sheet(
     *,
     columns: int = 12,
     title: str | None = None,
+    heading: str = "at random",
+    captions: Sequence[str] | None = None,
 ) -> Figure:
     """Draw random images of a data set, and below one row per factor.
 
@@ -131,6 +137,8 @@ def contact_sheet(
         factors: `{heading: images (k, h, w, c)}`, in the order of the factor's values.
         columns: Maximum number of images in a row.
         title: Title of the figure.
+        heading: What the samples are.
+        captions: Text under each sample. Long texts are cut on the left.
 
     Returns:
         A matplotlib figure.
@@ -139,24 +147,28 @@ def contact_sheet(
     columns = min(columns, max(len(samples), *map(len, factors.values()), 1))
     height, width = samples.shape[1:3]
     gap = max(1, height // 32)
-    blank = np.zeros((columns, *samples.shape[1:]), "float32") + 1
+    band = math.ceil(0.16 * width) if captions else 0  # of pixels below each sample
+    samples = np.pad(samples, ((0, 0), (0, band), (0, 0), (0, 0)), constant_values=255)
     rows, labels = [], []
     for start in range(0, len(samples), columns):
         rows.append(samples[start : start + columns])
-        labels.append("" if start else "at random")
-    for heading, images in factors.items():
+        labels.append("" if start else heading)
+    split = len(rows)
+    for name, images in factors.items():
         rows.append(images[:columns])
-        labels.append(heading)
-    tiles = np.stack([np.concatenate([r / 255, blank[len(r) :]]) for r in rows])
-    split = len(tiles) - len(factors)
-    parts = [mosaic(tiles[:split], gap)]
+        labels.append(name)
+    tiles = [
+        np.concatenate([r / 255, np.ones((columns - len(r), *r.shape[1:]), "float32")])
+        for r in rows
+    ]
+    parts = [mosaic(np.stack(tiles[:split]), gap)]
     between = (height // 3 if factors else 0) + gap
     if factors:
         empty = np.ones((between, parts[0].shape[1], 3), "float32")
-        parts += [empty, mosaic(tiles[split:], gap)]
+        parts += [empty, mosaic(np.stack(tiles[split:]), gap)]
     picture = np.concatenate(parts)
 
-    scale = 0.62 / (width + gap)  # inches per pixel
+    scale = (0.95 if captions else 0.62) / (width + gap)  # inches per pixel
     left = 1.75 if factors else 0.95
     inches = picture.shape[1] * scale + left + 0.15, picture.shape[0] * scale + 0.75
     figure = Figure(figsize=inches, dpi=160, facecolor="white")
@@ -166,18 +178,32 @@ def contact_sheet(
     axes.imshow(picture, interpolation="nearest", aspect="auto")
     axes.axis("off")
     for i, label in enumerate(labels):
-        middle = i * (height + gap) + height / 2 + (between - gap if i >= split else 0)
+        middle = i * (height + gap) + height / 2 + min(i, split) * band
+        middle += between - gap if i >= split else 0
         name, _, values = label.partition("\n")
         lines = [(name, 0.13 if values else 0, 9, INK if i >= split else QUIET)]
         lines += [(values, -0.2, 7, QUIET)] if values else []
         for text, up, points, color in lines:
             x, y = -0.12 / scale, middle - up * height
             axes.text(x, y, text, fontsize=points, color=color, ha="right", va="center")
+    for i, caption in enumerate(captions or ()):
+        row, column = divmod(i, columns)
+        x, y = column * (width + gap) + width / 2, row * (height + band + gap) + height + band / 2
+        text = caption if len(caption) <= _CAPTION else f"\u2026{caption[1 - _CAPTION :]}"
+        if _has_glyphs(text):
+            below = axes.text(x, y, text, fontsize=6, color=QUIET, ha="center", va="center")
+            below.set_parse_math(False)
     if title:
         figure.text(
             0.12 / inches[0], 1 - 0.3 / inches[1], title, fontsize=12, color=INK, va="center"
         )
     return figure
+
+
+def _has_glyphs(text: str) -> bool:
+    """Return whether the font of figures has all characters, which it else shows as boxes."""
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
+    return all(font.get_char_index(ord(character)) for character in text)
 
 
 def beside(pictures: Mapping[str, Figure], table: Sequence[Sequence[str]]) -> Figure:

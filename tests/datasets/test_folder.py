@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_disent.datasets import GroundTruth, Images, load, open_file, open_folder
+from keras_disent.datasets import (
+    GroundTruth,
+    Images,
+    contact_sheet,
+    load,
+    open_file,
+    open_folder,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -419,3 +426,12 @@ def test_masks_of_small_numbers_are_told(tmp_path):
     Image.fromarray(9 * np.eye(8, dtype=np.uint8)).save(tmp_path / "mask.png")
     with pytest.warns(UserWarning, match=r"nearly black: no byte above 9 of 255.*pixel_range=\(0"):
         open_folder(tmp_path, image_size=None, channels=1)
+
+
+def test_a_sheet_shows_labels_or_names(tmp_path):
+    shades(tmp_path, [f"kind {number % 2}/picture{number}.png" for number in range(5)])
+    texts = {t.get_text() for t in contact_sheet(open_folder(tmp_path)).axes[0].texts}
+    assert {"all images", "picture0.png", "picture4.png"} <= texts
+    labeled = open_folder(tmp_path, labels="folders")
+    texts = [t.get_text() for t in contact_sheet(labeled).axes[0].texts]
+    assert (texts.count("kind 0"), texts.count("kind 1")) == (3, 2)
