@@ -176,22 +176,27 @@ def find_pictures(folder: Path) -> tuple[list[str], Counter[str]]:
     names: list[str] = []
     others: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
-    pending = [("", folder)]
-    while pending:
-        prefix, place = pending.pop()
+    # Links come last, so that a folder inside keeps its own name.
+    pending, links = [("", folder)], list[tuple[str, Path]]()
+    while pending or links:
+        prefix, place = (pending or links).pop()
         status = place.stat()
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(place) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
                 if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
                     continue
                 name = prefix + entry.name
-                if entry.is_dir():
-                    pending.append((f"{name}/", Path(entry.path)))
+                if entry.is_symlink() and not os.path.exists(entry.path):  # or to itself
+                    others["broken links"] += 1
+                elif entry.is_dir():
+                    (links if entry.is_symlink() else pending).append(
+                        (f"{name}/", Path(entry.path))
+                    )
                 elif not entry.is_file():
-                    others["broken links" if entry.is_symlink() else "special files"] += 1
+                    others["special files"] += 1
                 elif entry.name.lower().endswith(SUFFIXES):
                     names.append(name)
                 elif name.lower() not in NAMES:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -56,8 +58,9 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
     data = path.read_bytes()
     encoding = next(name for mark, name in _ENCODINGS if data.startswith(mark))
     try:
-        lines = data.decode(encoding).splitlines(keepends=True)
+        lines = io.StringIO(data.decode(encoding), newline="")  # splits at no other separators
         first = next((line for line in lines if line.strip()), "")
+        lines.seek(0)
         separator = max(("\t", ";", ","), key=first.count)
         header, *rows = [
             row
@@ -69,6 +72,8 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
             f"'{path}' needs to be a table in UTF-8 or UTF-16. Got: {error}."
         ) from error
     header = [name.strip() for name in header]
+    if header and not header[0] and [row[0] for row in rows] == [str(i) for i in range(len(rows))]:
+        header, rows = header[1:], [row[1:] for row in rows]  # the index of a data frame
     if not header or not all(header) or len(set(header)) < len(header):
         got = ", ".join(map(repr, header)) or "an empty file"
         raise ValueError(f"'{path}' needs a header of different names. Got {got}.")
@@ -101,7 +106,11 @@ def labels_of_files(
             several; or pictures and rows do not match.
     """
     columns = {name: _cells(column) for name, column in columns_of(labels).items()}
-    key = next((n for word in FILE_COLUMNS for n in columns if n.lower() == word), None)
+    if len({len(cells) for cells in columns.values()}) > 1:
+        sizes = ", ".join(f"{name} {len(cells)}" for name, cells in columns.items())
+        raise ValueError(f"'{source}' needs columns of one length. Got {sizes}.")
+    keys = [n for word in FILE_COLUMNS for n in columns if n.lower() == word]
+    key = max(keys, key=lambda n: len(_rows_by_file(columns[n], files)[0])) if keys else None
     factors = [name for name in columns if name != key]
     if key is None or not factors:
         raise ValueError(
@@ -165,6 +174,11 @@ def _more(rows: Sequence[Any]) -> str:
 
 
 def _cells(column: Any) -> list[Any]:
+    if isinstance(column, str) or not hasattr(column, "__len__"):
+        raise TypeError(
+            "`labels` needs a sequence of labels per column, such as "
+            f"{{'file': ['a.png'], 'x': [1]}}. Got {column!r}."
+        )
     if hasattr(column, "to_pylist"):
         return column.to_pylist()
     if hasattr(column, "to_list"):
@@ -197,13 +211,28 @@ def _typed(cells: list[str], is_file: bool) -> list[Any]:
         return list(cells)
     gaps = [cell.lower() in _GAPS for cell in cells]
     values = [cell for cell, gap in zip(cells, gaps, strict=True) if not gap]
-    for convert in (int, float, _truth, datetime.fromisoformat):
+    for convert in (_integer, _number, _truth, _date):
         try:
             converted = iter([convert(value) for value in values])
         except (ValueError, OverflowError):
             continue
         return [None if gap else next(converted) for gap in gaps]
     return [None if gap else cell for cell, gap in zip(cells, gaps, strict=True)]
+
+
+def _integer(cell: str) -> int:
+    return int(cell if "_" not in cell else "")  # 1_000 is a text
+
+
+def _number(cell: str) -> float:
+    return float(cell if "_" not in cell else "")
+
+
+def _date(cell: str) -> datetime:
+    if not re.match(r"\d{4}-\d\d-\d\d", cell):  # 20240101T12 and 2024-W01 are texts
+        raise ValueError(cell)
+    date = datetime.fromisoformat(cell)
+    return date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date
 
 
 def _truth(cell: str) -> bool:

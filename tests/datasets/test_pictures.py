@@ -59,6 +59,10 @@ def test_paths_bytes_files_and_pillow_images_give_equal_pixels(odd):
             np.testing.assert_array_equal(read_image(path.read_bytes(), image_size=8), found)
             with open(path, "rb") as file:
                 np.testing.assert_array_equal(read_image(file, image_size=8), found)
+            with Image.open(path) as image:
+                np.testing.assert_array_equal(read_image(image, image_size=8), found)
+            if path.suffix == ".jpeg":
+                continue  # a JPEG is decoded at a smaller size, unless it has been read
             with Image.open(io.BytesIO(path.read_bytes())) as image:
                 image.load()  # Pillow itself forgets the orientation of some TIFF files by path
                 np.testing.assert_array_equal(read_image(image, image_size=8), found)
@@ -142,6 +146,18 @@ def test_transparent_parts_show_the_background(mode, background):
     rgba = np.asarray(image.convert("RGBA")).astype(float)
     alpha = rgba[..., 3:] / 255
     np.testing.assert_allclose(found, rgba[..., :3] * alpha + color * (1 - alpha), atol=1.5)
+
+
+def test_a_large_jpeg_is_nearly_its_pixels():
+    waves = np.sin(np.arange(640)[:, None] / 40) * np.cos(np.arange(800) / 60)
+    image = Image.fromarray(np.uint8(np.clip(128 + 100 * waves, 0, 255)))
+    content = stored(image, "JPEG", quality=95)
+    found = read_image(content, image_size=32, channels=1).astype(int)
+    with Image.open(io.BytesIO(content)) as opened:
+        opened.load()
+        whole = read_image(opened, image_size=32, channels=1)
+    assert np.abs(found - whole).max() <= 3
+    assert np.abs(found - read_image(image, image_size=32, channels=1)).max() <= 4
 
 
 def test_transparent_colors_of_palettes_and_keys():

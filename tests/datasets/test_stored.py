@@ -26,7 +26,7 @@ from keras_disent.datasets.stored.binary import (
     stream_idx,
     stream_norb,
 )
-from keras_disent.datasets.stored.cache import cache_folder, cached_rows
+from keras_disent.datasets.stored.cache import cache_folder, cached_rows, clear
 from keras_disent.datasets.stored.checksums import digest, verify
 from keras_disent.datasets.stored.hdf5 import ChunkedRows, open_hdf5, resave_hdf5
 from keras_disent.datasets.stored.npy import map_npy, members, open_npz, read_npz, shape_npz
@@ -1037,3 +1037,15 @@ def test_the_cache_has_a_limit(folder, monkeypatch):
     monkeypatch.setenv("KERAS_DISENT_CACHE_SIZE", "much")
     with pytest.raises(ValueError, match=r"KERAS_DISENT_CACHE_SIZE is a number .* Got 'much'"):
         entry(6)
+
+
+def test_unfinished_entries_of_other_processes_are_kept(folder, monkeypatch):
+    folder.mkdir()
+    fresh, abandoned = (folder / f".a-{0:012x}.{digit * 16}.part" for digit in "01")
+    for part in (fresh, abandoned):
+        part.touch()
+    os.utime(abandoned, (1, 1))
+    monkeypatch.setenv("KERAS_DISENT_CACHE_SIZE", "0.000000001")
+    cached_rows(f"data-{0:012x}", (5, 2), "u1", Sevens())
+    clear()
+    assert list(folder.iterdir()) == [fresh]

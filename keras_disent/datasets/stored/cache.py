@@ -21,7 +21,9 @@ from keras_disent.datasets.stored.npy import map_npy
 _VARIABLE = "KERAS_DISENT_CACHE"
 _SIZE = "KERAS_DISENT_CACHE_SIZE"
 # Finished entries end in a hash of what they were made from; unfinished ones in a random number.
-_ENTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12,16}\.npy|\..*\.[0-9a-f]{16}\.part")
+_ENTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12,16}\.npy")
+_PART = re.compile(r"\.[A-Za-z0-9_][A-Za-z0-9._-]*\.[0-9a-f]{16}\.part")
+_ABANDONED = 3600  # seconds without a write after which an unfinished entry is nobody's
 _in_use: set[Path] = set()  # by this process
 
 
@@ -64,7 +66,12 @@ def entries() -> list[Path]:
     """Return the files in the cache that this package wrote, the least recently used first."""
     try:
         with os.scandir(cache_folder()) as found:
-            paths = [Path(e.path) for e in found if _ENTRY.fullmatch(e.name) and e.is_file()]
+            files = [e for e in found if e.is_file(follow_symlinks=False)]
+            oldest = time.time() - _ABANDONED
+            paths = [Path(e.path) for e in files if _ENTRY.fullmatch(e.name)]
+            # Another process may still be writing the newer ones.
+            parts = (e for e in files if _PART.fullmatch(e.name))
+            paths += [Path(e.path) for e in parts if e.stat().st_mtime < oldest]
     except FileNotFoundError:
         return []
     return sorted(paths, key=lambda path: path.stat().st_atime_ns)
@@ -141,6 +148,7 @@ def cached_rows(
         with suppress(OSError):  # a read-only cache
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # of its last use
         return rows
+    limit()  # raises an error before the work
     # Unique among threads and machines too, which may share process ids and the folder.
     temporary = folder / f".{key}.{secrets.token_hex(8)}.part"
     try:
