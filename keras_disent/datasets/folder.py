@@ -17,6 +17,7 @@ import numpy as np
 from keras_disent._utils.callers import outside
 from keras_disent._utils.progress import progress_bar
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.texts import printable
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pictures import (
     SUFFIXES,
@@ -27,12 +28,12 @@ from keras_disent.datasets.pictures import (
 )
 from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
-from keras_disent.datasets.stored.cache import cache_folder, cached_rows
+from keras_disent.datasets.stored.cache import ENDING, cache_folder, cached_rows
 from keras_disent.datasets.tables import NAMES, is_table, labels_of_files, read_table
 from keras_disent.datasets.values import Range
 
 _BATCH = 512  # decoded pictures in memory
-_DARK = 16  # bytes below this are nearly black
+_DARK = 18  # bytes below this are nearly black, as 12 bits in 16 are
 _SYSTEM = {"__macosx", "thumbs.db", "desktop.ini"}
 
 
@@ -271,8 +272,8 @@ def decode_pictures(
     size = int(np.prod(shape))
     marks = -(-len(pictures) // size)
     rows = cached_rows(name, (len(pictures) + marks, size), "uint8", write)
-    for old in cache_folder().glob(f"{key}-*.npy"):  # of these pictures as they were
-        if old.stem != name:
+    for old in cache_folder().glob(f"{key}-*{ENDING}"):  # of these pictures as they were
+        if old.name != f"{name}{ENDING}":
             old.unlink(missing_ok=True)
     broken = np.flatnonzero(rows[len(pictures) :].reshape(-1)[: len(pictures)])
     images: Any = rows[: len(pictures)].reshape(-1, *shape)
@@ -311,7 +312,7 @@ def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int,
 
 
 def _unreadable(pictures: Sequence[Picture], failures: Mapping[int, str]) -> str:
-    first = [f"'{pictures[i].name}': {failures[i]}" for i in sorted(failures)[:10]]
+    first = [f"'{printable(pictures[i].name)}': {failures[i]}" for i in sorted(failures)[:10]]
     more = f"; and {len(failures) - 10} more" if len(failures) > 10 else ""
     return (
         f"{len(failures)} of {len(pictures)} pictures cannot be used: {'; '.join(first)}{more}. "
@@ -339,7 +340,8 @@ def _folders(folder: Path, files: Iterable[str]) -> list[str]:
     if not all(names):
         file = next(file for file, name in zip(files, names, strict=True) if not name)
         raise ValueError(
-            f"labels='folders' needs every picture in a subfolder. Got '{file}' in '{folder}'."
+            "labels='folders' needs every picture in a subfolder. "
+            f"Got '{printable(file)}' in '{folder}'."
         )
     return names
 
@@ -367,8 +369,11 @@ def _say(count: int, left_out: Mapping[str, int]) -> None:
     """Print how many pictures there are, and what was left out."""
     text = f"{count:,} picture{'s' if count != 1 else ''}"
     if left_out:
-        parts = ", ".join(f"{number:,} {reason}" for reason, number in sorted(left_out.items()))
-        text += f", {sum(left_out.values()):,} skipped: {parts}"
+        reasons = sorted(left_out.items())
+        parts = [
+            f"{number:,} {reason}" if len(reasons) > 1 else reason for reason, number in reasons
+        ]
+        text += f", {sum(left_out.values()):,} skipped: {', '.join(parts)}"
     print(text, file=sys.stderr, flush=True)
 
 

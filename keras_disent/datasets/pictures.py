@@ -5,7 +5,8 @@ that it was trained on. The rules:
 
 - PNG, JPEG, BMP, WebP, GIF and TIFF are recognized by their content. No other format is opened.
 - Deep gray pictures follow the rule of `values`: 16 bits are divided by 257, floats are 0 to 1, and
-  `pixel_range` sets other values of black and white.
+  `pixel_range` sets other values of black and white, as integers of 32 bits need. Color of 16 bits
+  is cut to 8.
 - Transparent parts show the `background`.
 - The EXIF orientation is applied. Color profiles, CMYK and Lab are converted to sRGB
   (perceptually); a broken profile counts as sRGB.
@@ -24,6 +25,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -33,6 +35,7 @@ from PIL import Image, ImageCms, ImageColor, ImageFile, ImageOps
 
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.texts import printable
 from keras_disent.datasets.values import Range, check_range, to_bytes
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
@@ -62,7 +65,8 @@ class PictureSettings:
         background: Color behind transparent parts and around padded pictures: a name, "#rrggbb",
             or three bytes.
         pixel_range: Values of black and of white of gray pictures, such as `(0, 4095)` for 12 bits
-            in 16. Color pictures have bytes and ignore it.
+            in 16, with or without an alpha channel. Color pictures, palettes and pictures of one
+            bit have their own colors. Color of 16 bits is cut to 8.
 
     Raises:
         ValueError: A setting is invalid.
@@ -104,12 +108,16 @@ class UnreadablePicture(ValueError):
 
     def __init__(self, name: str, reason: str):
         self.reason = reason
-        what = f"'{name}'" if name else "this"
+        what = f"'{printable(name)}'" if name else "this"
         super().__init__(f"Cannot read {what} as a picture: {reason}.")
 
 
 def decode(
-    source: Source, settings: PictureSettings, name: str | None = None, page: int = 0
+    source: Source,
+    settings: PictureSettings,
+    name: str | None = None,
+    page: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Decode a picture, and crop and resize it.
 
@@ -118,6 +126,7 @@ def decode(
         settings: How to convert it.
         name: Name for messages; by default the path.
         page: Number of the page of a TIFF file.
+        max_pixels: Largest picture that is unpacked, width x height.
 
     Returns:
         uint8 `(height, width, channels)`.
@@ -132,8 +141,7 @@ def decode(
     """
     name = name or _name(source)
     try:
-        with _without_warnings(), _opened(source) as opened:
-            _check_size(name, opened)
+        with _without_warnings(), _opened(source, name, max_pixels) as opened:
             if page:
                 opened.seek(page)
             if settings.image_size and settings.crop is None:
@@ -141,7 +149,7 @@ def decode(
                 opened.draft(None, (side, side))
             opened.load()
             return _fitted(name, _flat(name, opened, settings), settings)
-    except (FileNotFoundError, UnreadablePicture):
+    except (FileNotFoundError, TypeError, UnreadablePicture):
         raise
     except Exception as error:  # Pillow raises many kinds of errors on broken files
         raise UnreadablePicture(name, _reason(error)) from error
@@ -155,7 +163,7 @@ def count_pages(source: Source, name: str | None = None) -> int:
         UnreadablePicture: It is no picture.
     """
     try:
-        with _without_warnings(), _opened(source) as picture:
+        with _without_warnings(), _opened(source, "", MAX_PIXELS) as picture:
             return getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1
     except FileNotFoundError:
         raise
@@ -173,6 +181,7 @@ def read_image(
     fit: str | None = None,
     background: str | tuple[int, int, int] | None = None,
     pixel_range: Range | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Read one's own picture as an image for a model, as training read its pictures.
 
@@ -184,13 +193,16 @@ def read_image(
             of `like`, or 64.
         channels, crop, fit, background, pixel_range: See `PictureSettings`; by default those of
             `like`.
+        max_pixels: Largest picture that is unpacked, width x height.
 
     Returns:
         uint8 `(height, width, channels)`; for a list `(n, height, width, channels)`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A setting is invalid; or a picture cannot be decoded (`UnreadablePicture`).
+        TypeError: `source` is no picture, or `like` has no shape of images.
+        ValueError: A setting is invalid; the list is empty; or a picture cannot be decoded
+            (`UnreadablePicture`).
 
     >>> from keras_disent.datasets import Sprites
     >>> read_image(Image.new("RGB", (90, 60)), like=Sprites(32)).shape
@@ -205,6 +217,8 @@ def read_image(
     }
     settings = {name: value for name, value in given.items() if value is not None}
     shape = getattr(like, "image_shape", None)
+    if like is not None and shape is None:
+        raise TypeError(f"`like` needs to be a model or a data set. Got {type(like).__name__}.")
     found = getattr(like, "pictures", None) or {}
     settings = {**found, **settings}
     if shape is not None:
@@ -213,17 +227,26 @@ def read_image(
     settings["image_size"] = (sides or (64,))[0] if image_size == "like" else image_size
     chosen = PictureSettings(**settings)
     if not isinstance(source, (list, tuple)):
-        return _in_shape(source, chosen, sides)
-    return np.stack([_in_shape(one, chosen, sides) for one in source])
+        return _in_shape(source, chosen, sides, max_pixels)
+    images = [_in_shape(one, chosen, sides, max_pixels) for one in source]
+    shapes = list(dict.fromkeys(image.shape for image in images))
+    if len(shapes) != 1:
+        got = " and ".join(map(str, shapes[:2])) or "no picture"
+        raise ValueError(f"Pictures of one size are needed: pass image_size. Got {got}.")
+    return np.stack(images)
 
 
 def _in_shape(
-    source: Source, settings: PictureSettings, sides: tuple[int, int] | None
+    source: Source,
+    settings: PictureSettings,
+    sides: tuple[int, int] | None,
+    max_pixels: int,
 ) -> np.ndarray:
     """Decode a picture; images of a model that are not square keep the shape of the model."""
     if sides is None or sides[0] == sides[1]:
-        return decode(source, settings)
-    whole = decode(source, dataclasses.replace(settings, image_size=None))
+        return decode(source, settings, max_pixels=max_pixels)
+    settings = dataclasses.replace(settings, image_size=None)
+    whole = decode(source, settings, max_pixels=max_pixels)
     picture = Image.fromarray(whole if settings.channels == 3 else whole[..., 0])
     size = (sides[1], sides[0])
     if settings.fit == "stretch":
@@ -300,22 +323,31 @@ def _fitted(name: str, picture: Image.Image, settings: PictureSettings) -> np.nd
     return np.asarray(picture).reshape(picture.height, picture.width, settings.channels)
 
 
-def _opened(source: Source) -> Image.Image:
+def _opened(source: Any, name: str, max_pixels: int) -> Image.Image:
     """Open a picture without decoding it; a Pillow image is copied, so that it stays open."""
     if isinstance(source, ImageFile.ImageFile) and source.tile and source.fp is not None:
         place = source.fp.tell()  # nothing has been decoded yet: begin from the file
         source.fp.seek(0)
         content = source.fp.read()
         source.fp.seek(place)
-        return _opened(content)
+        return _opened(content, name, max_pixels)
     if isinstance(source, Image.Image):
+        _check_size(name, source, max_pixels)
         copy = source.copy()
         copy.format = source.format
         return copy
     if isinstance(source, (str, PathLike)):
         source = Path(source).read_bytes()  # from a path, Pillow maps some files, and not upright
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    elif hasattr(source, "read"):
+        source = source.read()
+    if not isinstance(source, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            "A picture is a path, bytes of a file, an open binary file or a Pillow image. "
+            f"Got {type(source).__name__}."
+        )
+    file = io.BytesIO(source)
     picture = Image.open(file, formats=FORMATS)
+    _check_size(name, picture, max_pixels)
     if picture.format != "PNG":
         return picture
     # Pillow decodes a PNG with broken data as far as it goes, so checksums are compared first.
@@ -323,21 +355,21 @@ def _opened(source: Source) -> Image.Image:
     return Image.open(file, formats=FORMATS)
 
 
-def _check_size(name: str, picture: Image.Image) -> None:
-    if picture.width * picture.height > MAX_PIXELS:
+def _check_size(name: str, picture: Image.Image, max_pixels: int) -> None:
+    if picture.width * picture.height > max_pixels:
         raise UnreadablePicture(
             name,
-            f"it claims {picture.width:,} x {picture.height:,} pixels, more than {MAX_PIXELS:,} "
+            f"it claims {picture.width:,} x {picture.height:,} pixels, more than {max_pixels:,} "
             "in all",
         )
 
 
 def _flat(name: str, picture: Image.Image, settings: PictureSettings) -> Image.Image:
     """Return an upright picture of mode RGB or L, in sRGB, without transparency."""
-    profile = picture.info.get("icc_profile")
+    profile, format = picture.info.get("icc_profile"), picture.format
     ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode in _DEEP or (picture.mode == "L" and settings.pixel_range):
-        picture = _shallow(name, picture, settings)
+    if picture.mode in _DEEP or (picture.mode in ("L", "LA") and settings.pixel_range):
+        picture = _shallow(name, picture, settings, format)
     elif profile or picture.mode in ("CMYK", "LAB"):
         picture = _in_srgb(picture, profile)
     target = "RGB" if settings.channels == 3 else "L"
@@ -348,19 +380,21 @@ def _flat(name: str, picture: Image.Image, settings: PictureSettings) -> Image.I
     return picture if picture.mode == target else picture.convert(target)
 
 
-def _shallow(name: str, picture: Image.Image, settings: PictureSettings) -> Image.Image:
-    """Return a gray picture of 16 bits, integers or floats as bytes."""
-    values = np.asarray(picture)
+def _shallow(
+    name: str, picture: Image.Image, settings: PictureSettings, format: str | None
+) -> Image.Image:
+    """Return a gray picture of 16 bits, integers or floats as bytes; keep its alpha channel."""
+    alpha = picture.getchannel("A") if picture.mode == "LA" else None
+    values = np.asarray(picture if alpha is None else picture.getchannel("L"))
     key = picture.info.get("transparency")
-    if values.dtype.kind != "f" and settings.pixel_range is None:
-        # Pillow opens 16-bit files as 32-bit integers in some modes.
-        if values.size and (values.min() < 0 or values.max() > 65_535):
+    if picture.mode == "I" and settings.pixel_range is None:
+        if format != "PNG":
             raise UnreadablePicture(
                 name,
                 f"its integers of 32 bits go from {values.min()} to {values.max()}: pass "
                 "pixel_range=(black, white)",
             )
-        values = values.astype(np.uint16)
+        values = values.astype(np.uint16)  # Pillow opens a PNG of 16 bits so, in some versions
     try:
         pixels = to_bytes(values, settings.pixel_range)
     except ValueError as error:
@@ -369,7 +403,9 @@ def _shallow(name: str, picture: Image.Image, settings: PictureSettings) -> Imag
             name, f"it needs {text.replace(' in image 0', '')}".rstrip(".")
         ) from None
     gray = Image.fromarray(pixels)
-    if isinstance(key, int):
+    if alpha is not None:
+        gray.putalpha(alpha)
+    elif isinstance(key, int):
         gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
     return gray
 
@@ -384,13 +420,9 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     elif picture.mode in ("1", "LA"):
         picture = picture.convert("L")
     try:
-        source: Any = io.BytesIO(profile) if profile else None
-        if source is None and picture.mode == "LAB":
-            source = ImageCms.createProfile("LAB")
-        if source is not None:
-            target = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(picture, source, target, outputMode="RGB")
-            picture = converted or picture
+        if profile or picture.mode == "LAB":
+            transform = _transform(profile, picture.mode)
+            picture = ImageCms.applyTransform(picture, transform) or picture
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         pass  # a broken profile, or one of another color space
     if picture.mode not in ("RGB", "L"):
@@ -399,6 +431,13 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         picture = picture.convert("RGBA")
         picture.putalpha(alpha)
     return picture
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes | None, mode: str) -> Any:
+    """Return the conversion of a profile, or of Lab, to sRGB."""
+    source: Any = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _color(color: Any) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_disent._utils.texts import printable
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource
 
@@ -85,11 +86,6 @@ def _captions(data: ImageSource, indices: np.ndarray) -> list[str]:
 
 def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, np.floating) else printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Return a name with bytes that are no text as question marks."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def describe(data: ImageSource) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.texts import printable
 from keras_disent.datasets.labels import columns_of
 
 NAMES = ("labels.csv", "labels.tsv", "labels.parquet")
@@ -31,6 +32,7 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
     """Read a table into columns of labels.
 
     A text file has a header and cells separated by commas, semicolons or tabs, in UTF-8 or UTF-16.
+    Between semicolons, numbers may have a decimal comma.
     A column whose cells all are integers, numbers, truth values (true, false, yes, no) or ISO
     dates becomes an array of these; others are texts. Blank cells, NA, NaN, null and None are
     missing values.
@@ -52,6 +54,8 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
     >>> read_table(file)["size"]
     [3, None]
     """
+    if not isinstance(path, (str, PathLike)):
+        raise TypeError(f"`labels` is a table, or the path of one. Got {path!r:.80}.")
     path = Path(path)
     if path.suffix.lower() == ".parquet":
         return _parquet(path)
@@ -82,7 +86,11 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"'{path}' needs {len(header)} cells a row. Row {line}: {len(row)}.")
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
     return {
-        name: _typed([cell.strip() for cell in cells], is_file=name.lower() in FILE_COLUMNS)
+        name: _typed(
+            [cell.strip() for cell in cells],
+            is_file=name.lower() in FILE_COLUMNS,
+            decimal_comma=separator == ";",
+        )
         for name, cells in zip(header, columns, strict=True)
     }
 
@@ -121,12 +129,14 @@ def labels_of_files(
     if repeated:
         row, name = repeated[0]
         raise ValueError(
-            f"'{source}' needs one row per image. Row {row + 2} repeats '{name}'{_more(repeated)}."
+            f"'{source}' needs one row per image. Row {row + 2} repeats '{printable(name)}'"
+            f"{_more(repeated)}."
         )
     if unknown and not skip:
         row, name = unknown[0]
         raise ValueError(
-            f"'{source}' names a missing image: '{name}' in row {row + 2}{_more(unknown)}. "
+            f"'{source}' names a missing image: '{printable(name)}' in row {row + 2}"
+            f"{_more(unknown)}. "
             "on_error='skip' leaves such rows out."
         )
     present = [number for number, file in enumerate(files) if file in row_of]
@@ -134,7 +144,7 @@ def labels_of_files(
     if missing and not skip:
         raise ValueError(
             f"'{source}' needs one row per image. {len(missing)} of {len(files)} have none, first "
-            f"'{missing[0]}'. on_error='skip' leaves such images out."
+            f"'{printable(missing[0])}'. on_error='skip' leaves such images out."
         )
     if not present:
         raise ValueError(f"'{source}' needs a row for at least one image. Got none.")
@@ -157,9 +167,7 @@ def _rows_by_file(
     unknown, repeated = [], []
     for row, name in enumerate(names):
         written = str(name).replace("\\", "/").removeprefix("./")
-        found = (
-            [written] if written in exact else loose.get(unicodedata.normalize("NFC", written), [])
-        )
+        found = [written] if written in exact else _found(written, exact, loose)
         if len(found) != 1:
             unknown.append((row, written))
         elif found[0] in row_of:
@@ -167,6 +175,16 @@ def _rows_by_file(
         else:
             row_of[found[0]] = row
     return row_of, unknown, repeated
+
+
+def _found(written: str, exact: set[str], loose: Mapping[str, list[str]]) -> list[str]:
+    """Return the files that a name may mean: without suffix or folder, or with a path before."""
+    normal = unicodedata.normalize("NFC", written)
+    if normal in loose:
+        return loose[normal]
+    parts = written.split("/")
+    ends = ("/".join(parts[i:]) for i in range(1, len(parts)))
+    return next(([end] for end in ends if end in exact), [])
 
 
 def _more(rows: Sequence[Any]) -> str:
@@ -205,13 +223,14 @@ def _parquet(path: Path) -> dict[str, Any]:
     return {str(name): frame[name] for name in frame.columns}
 
 
-def _typed(cells: list[str], is_file: bool) -> list[Any]:
+def _typed(cells: list[str], is_file: bool, decimal_comma: bool) -> list[Any]:
     """Return cells as numbers, truth values or dates if all of them are, else as texts."""
     if is_file:
         return list(cells)
     gaps = [cell.lower() in _GAPS for cell in cells]
     values = [cell for cell, gap in zip(cells, gaps, strict=True) if not gap]
-    for convert in (_integer, _number, _truth, _date):
+    number = _number_with_comma if decimal_comma else _number
+    for convert in (_integer, number, _truth, _date):
         try:
             converted = iter([convert(value) for value in values])
         except (ValueError, OverflowError):
@@ -226,6 +245,10 @@ def _integer(cell: str) -> int:
 
 def _number(cell: str) -> float:
     return float(cell if "_" not in cell else "")
+
+
+def _number_with_comma(cell: str) -> float:
+    return _number(cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell)
 
 
 def _date(cell: str) -> datetime:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+MAX_PIXELS = 50_000_000  # of one picture
 MAX_IMAGES = 4096  # rows of one request, or rows x latents x values
 
 
@@ -105,4 +106,4 @@ def _picture(value: dict[str, Any], shape: list[int], pictures: dict[str, Any] |
     except (KeyError, TypeError, ValueError):
         raise ValueError('A picture is {"b64": "..."}, an image file in base64.') from None
     like = SimpleNamespace(image_shape=tuple(shape), pictures=pictures)
-    return read_image(content, like=like).tolist()
+    return read_image(content, like=like, max_pixels=MAX_PIXELS).tolist()

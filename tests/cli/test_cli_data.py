@@ -1,5 +1,6 @@
 """The command `keras-disent data`: output, files and errors."""
 
+import os
 import sys
 
 import h5py
@@ -189,7 +190,9 @@ def test_the_cache_is_shown_and_cleared(call, cache, tmp_path):
     Image.new("L", (8, 8), 99).save(tmp_path / "pictures" / "a.png")
     assert call("check", tmp_path / "pictures")[0] == 0
     (cache / "mine.npy").write_text("not an entry")
-    (cache / ".folder-1.0123456789abcdef.part").write_text("left by a killed process")
+    part = cache / ".folder-1.0123456789abcdef.part"
+    part.write_text("left by a killed process")
+    os.utime(part, (1, 1))
     code, out, _ = call("cache")
     assert code == 0
     assert "folder-" in out

@@ -19,13 +19,15 @@ def test_folders_keep_their_own_names_and_links_to_themselves_are_broken(tmp_pat
     data = open_folder(tmp_path, labels="folders")
     assert data.files == ("z/1.png",)
     assert data.factor_values["folder"].tolist() == ["z"]
-    assert "1 broken links" in capsys.readouterr().err
+    assert "1 skipped: broken links" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("table", "values"),
     [
         (",file,x\n0,1.png,a\n1,2.png,b\n", ["a", "b"]),  # as pandas writes it
+        ("file;x\n1.png;0,5\n2.png;1\n", [0.5, 1]),
+        ("file,x\n/home/me/pictures/1.png,a\nC:\\pictures\\2.png,b\n", ["a", "b"]),
         ("file,x\n1.png,a\u2028c\n2.png,b\n", ["a\u2028c", "b"]),
         ("file,x\n1.png,1_000\n2.png,2_000\n", ["1_000", "2_000"]),
         ("file,x\n1.png,2024-W01\n2.png,2024-W02\n", ["2024-W01", "2024-W02"]),
@@ -60,3 +62,16 @@ def test_wrong_mappings(tmp_path, labels, message):
     Image.new("L", (8, 8), 99).save(tmp_path / "1.png")
     with pytest.raises((ValueError, TypeError), match=message):
         open_folder(tmp_path, labels=labels)
+
+
+def test_names_with_line_breaks_stay_on_one_line(tmp_path, capsys):
+    (tmp_path / "a\nb.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"'a\\nb\.png': its content") as caught:
+        open_folder(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_labels_that_are_no_table(tmp_path):
+    Image.new("L", (8, 8), 99).save(tmp_path / "1.png")
+    with pytest.raises(TypeError, match=r"`labels` is a table, or the path of one. Got \[1\]"):
+        open_folder(tmp_path, labels=[1])

@@ -88,10 +88,7 @@ def test_a_folder_and_the_server_see_the_same_pixels(odd, tmp_path, monkeypatch,
     monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path))
     folder, good, broken = odd
     data = open_folder(folder, image_size=8, on_error="skip")
-    assert (
-        capsys.readouterr().err
-        == f"{len(good)} pictures, {len(broken)} skipped: {len(broken)} unreadable\n"
-    )
+    assert capsys.readouterr().err == f"{len(good)} pictures, {len(broken)} skipped: unreadable\n"
     assert set(data.files) == {path.name for path in good}
     endpoint = {"inputs": [{"name": "images", "shape": [None, 8, 8, 3], "dtype": "uint8"}]}
     sent = [{"b64": base64.b64encode((folder / name).read_bytes()).decode()} for name in data.files]
@@ -129,6 +126,17 @@ def test_deep_gray():
     wide = stored(Image.fromarray(np.array([[-5, 70_000]], "int32")), "TIFF")
     with pytest.raises(ValueError, match=r"integers of 32 bits go from -5 to 70000: pass pixel"):
         decode(wide, GRAY)
+    for pixels in (np.array([[0, 128, 255]], "int32"), np.array([[0, 1000]], "int32")):
+        with pytest.raises(ValueError, match="integers of 32 bits go from 0 to"):
+            decode(stored(Image.fromarray(pixels), "TIFF"), GRAY)
+    settings = PictureSettings(None, 1, pixel_range=(0, 1000))
+    found = decode(stored(Image.fromarray(pixels), "TIFF"), settings)
+    assert found.ravel().tolist() == [0, 255]
+    both = Image.merge(
+        "LA", [Image.fromarray(np.array([[5, 7]], np.uint8)), Image.new("L", (2, 1), 255)]
+    )
+    settings = PictureSettings(None, 1, pixel_range=(5, 7))
+    assert decode(stored(both), settings).ravel().tolist() == [0, 255]
     floats[2, 2] = np.nan
     with pytest.raises(ValueError, match="without NaN"):
         decode(stored(Image.fromarray(floats), "TIFF"), GRAY)
@@ -272,6 +280,20 @@ def test_missing_files_and_folders(tmp_path):
         read_image(tmp_path / "none.png")
     with pytest.raises(UnreadablePicture, match="it is a folder"):
         read_image(tmp_path)
+    image = Image.new("L", (9, 9), 7)
+    assert (read_image(bytearray(stored(image)), image_size=4) == 7).all()
+    for wrong in (None, np.zeros((4, 4)), 3):
+        with pytest.raises(TypeError, match=r"A picture is a path, bytes .* Got"):
+            read_image(wrong)
+    with pytest.raises(TypeError, match=r"`like` needs to be a model or a data set. Got str"):
+        read_image(image, like="vae")
+    with pytest.raises(ValueError, match=r"pass image_size. Got no picture"):
+        read_image([])
+    with pytest.raises(ValueError, match=r"pass image_size. Got \(9, 9, 3\) and \(8, 9, 3\)"):
+        read_image([image, image.crop((0, 0, 9, 8))], image_size=None)
+    for huge in (Image.new("1", (9000, 9000)), stored(Image.new("1", (9000, 9000)))):
+        with pytest.raises(UnreadablePicture, match="more than 1,000,000 in all"):
+            read_image(huge, max_pixels=10**6)
 
 
 def test_threads_leave_the_filters_of_warnings_alone(odd):

@@ -20,8 +20,8 @@ from keras_disent.datasets.stored.npy import map_npy
 
 _VARIABLE = "KERAS_DISENT_CACHE"
 _SIZE = "KERAS_DISENT_CACHE_SIZE"
-# Finished entries end in a hash of what they were made from; unfinished ones in a random number.
-_ENTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12,16}\.npy")
+ENDING = ".cached.npy"
+_ENTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.cached\.npy")
 _PART = re.compile(r"\.[A-Za-z0-9_][A-Za-z0-9._-]*\.[0-9a-f]{16}\.part")
 _ABANDONED = 3600  # seconds without a write after which an unfinished entry is nobody's
 _in_use: set[Path] = set()  # by this process
@@ -114,7 +114,7 @@ def cached_rows(
         write: Function that fills the `np.memmap` it receives, which begins as zeros.
 
     Returns:
-        A read-only `np.memmap` of `<cache>/<key>.npy`.
+        A read-only `np.memmap` of `<cache>/<key>.cached.npy`.
 
     Raises:
         OSError: The folder is full or cannot be written to. The message names the folder and
@@ -141,7 +141,7 @@ def cached_rows(
     if kind.kind not in "biufc":
         raise ValueError(f"`dtype` needs numbers. Got {kind}.")
     folder = cache_folder()
-    path = folder / f"{key}.npy"
+    path = folder / f"{key}{ENDING}"
     _in_use.add(path)
     rows = _open(path, shape, kind)
     if rows is not None:
