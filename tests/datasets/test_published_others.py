@@ -682,20 +682,11 @@ def claiming_pixels(width, height):
     return bytes(data)
 
 
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
 WRONG_FACES = {
     "missing": (None, "which", "the picture '000002.jpg', as in 'list_attr_celeba.txt'"),
-    "empty": (lambda: b"", PICTURES[2], "a JPEG picture"),
-    "cut": (lambda: jpeg(face(0))[:-60], PICTURES[2], "a JPEG picture"),
-    "png": (lambda: png(face(0)), PICTURES[2], "a JPEG picture"),
-    "another size": (lambda: jpeg(face(0, (32, 40))), PICTURES[2], "24 x 40 pixels"),
-    "bomb": (lambda: claiming_pixels(60_000, 60_000), PICTURES[2], "decompression bomb"),
-    "claims": (lambda: claiming_pixels(5000, 5000), PICTURES[2], "24 x 40 pixels"),
+    "empty": (lambda: b"", PICTURES[2], "as a picture: "),
+    "cut": (lambda: jpeg(face(0))[:-60], PICTURES[2], "as a picture: "),
+    "bomb": (lambda: claiming_pixels(60_000, 60_000), PICTURES[2], "claims more than"),
     "large": (lambda: jpeg(face(0)) + bytes(2**22), PICTURES[2], "at most 4194304 bytes"),
 }
 
@@ -710,12 +701,9 @@ def test_wrong_face(data_dir, kind, case):
     assert_error(small_celeba, message, file if data else "img_align_celeba")
 
 
-def test_wrong_first_face(data_dir):
-    for data in (claiming_pixels(5000, 5000), jpeg(face(0))):
-        write_celeba(data_dir, faces() | {PICTURES[0]: data})
-        assert_error(
-            lambda: small_celeba(crop=25), PICTURES[0], "sides of 25 pixels, the `crop`, to 4096"
-        )
+def test_faces_that_are_smaller_than_the_crop(data_dir):
+    write_celeba(data_dir, faces())
+    assert_error(lambda: small_celeba(crop=25), "", "`crop` cuts 25 pixels out of it")
 
 
 def test_colors_of_jpeg(data_dir):

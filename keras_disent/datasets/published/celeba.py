@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import zipfile
@@ -14,16 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
-from keras_disent.datasets.pixels import middle_square
+from keras_disent.datasets.pictures import PictureSettings, decode
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import MalformedFile, file_size, malformed, wrap_errors
+from keras_disent.datasets.stored.checks import file_size, malformed, wrap_errors
 
 _FOLDER = "img_align_celeba"
 _PICTURE = re.compile(r"\d{6}\.jpg")
@@ -34,7 +32,6 @@ _ATTRIBUTES = 40
 _PARTS = {"train": 0, "validation": 1, "test": 2}
 _MAX_TEXT = 2**26
 _MAX_PICTURE = 2**22
-_MAX_SIDE = 4096
 _CHUNK = 1024
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -248,7 +245,6 @@ def _lines(path: Path) -> Iterator[list[str]]:
 
 
 def _write(rows: np.memmap, source: Path, files: list[str], labels: Path, crop: int) -> None:
-    size = rows.shape[1]
     with _opened(source) as (names, read), ThreadPoolExecutor(_THREADS) as pool:
         missing = next((file for file in files if file not in names), None)
         if missing:
@@ -257,14 +253,13 @@ def _write(rows: np.memmap, source: Path, files: list[str], labels: Path, crop: 
         if extra:
             rule = f"only pictures that are listed in '{labels.name}'"
             raise malformed(source, rule, f"'{min(extra)}'")
-        sides = _sides(source / files[0], read, crop)
+        settings = PictureSettings(rows.shape[1], 3, crop)
 
         def paint(row: int) -> None:
-            with _picture(source / files[row], read) as image:
-                if image.size != sides:
-                    rule = f"{sides[0]} x {sides[1]} pixels, as '{files[0]}'"
-                    raise malformed(source / files[row], rule, f"{image.width} x {image.height}")
-                rows[row] = np.asarray(middle_square(image.convert("RGB"), size, crop))
+            path = source / files[row]
+            with wrap_errors(path, "to be readable"):
+                content = read(files[row])
+            rows[row] = decode(content, settings, str(path))
 
         with progress_bar("Resizing CelebA") as advance:
             for start in range(0, len(files), _CHUNK):
@@ -272,27 +267,6 @@ def _write(rows: np.memmap, source: Path, files: list[str], labels: Path, crop: 
                 for _ in pool.map(paint, range(start, stop)):
                     pass
                 advance(stop, len(files))
-
-
-def _sides(path: Path, read: Callable[[str], bytes], crop: int) -> tuple[int, int]:
-    with _picture(path, read) as image:
-        width, height = image.size
-    if not crop <= min(width, height) <= max(width, height) <= _MAX_SIDE:
-        rule = f"sides of {crop} pixels, the `crop`, to {_MAX_SIDE}"
-        raise malformed(path, rule, f"{width} x {height}")
-    return width, height
-
-
-@contextmanager
-def _picture(path: Path, read: Callable[[str], bytes]) -> Iterator[Image.Image]:
-    try:
-        with Image.open(io.BytesIO(read(path.name)), formats=("JPEG",)) as image:
-            yield image
-    except MalformedFile:
-        raise
-    except Exception as error:  # Pillow and `zipfile` raise many kinds of errors on broken data
-        got = f"{type(error).__name__}: {error}".rstrip(".")
-        raise malformed(path, "to be a JPEG picture", got) from error
 
 
 def _listing(folder: Path) -> list[tuple[str, int, int]]:
