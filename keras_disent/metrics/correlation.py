@@ -64,11 +64,12 @@ def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     """
     from scipy.optimize import linear_sum_assignment
 
-    gaps = np.ma.getmaskarray(others) if isinstance(others, np.ma.MaskedArray) else None
     codes = check_codes(codes)
-    others = check_codes(others if gaps is None else others.filled(0), "`others`")
-    if gaps is not None:
-        others = np.where(gaps, np.nan, others)
+    if isinstance(others, np.ma.MaskedArray):
+        gaps = np.ma.getmaskarray(others)
+        others = np.where(gaps, np.nan, check_codes(others.filled(0), "`others`"))
+    else:
+        others = check_codes(others, "`others`")
     if len(codes) != len(others):
         raise ValueError(
             f"`others` needs one row per code. Got {len(others)} rows for {len(codes)} codes."
