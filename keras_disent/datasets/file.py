@@ -79,7 +79,7 @@ def open_file(
     elif ending == ".zarr":
         rows = _zarr(path, images)
     elif "idx" in path.name:
-        rows = binary.stream_idx(path) if binary.is_gzip(path) else binary.map_idx(path)
+        rows = binary.open_idx(path)
     else:
         raise ValueError(
             f"A file of images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '{path}'."

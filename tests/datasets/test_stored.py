@@ -19,13 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_disent.datasets.stored import hdf5
-from keras_disent.datasets.stored.binary import (
-    is_gzip,
-    map_idx,
-    map_norb,
-    stream_idx,
-    stream_norb,
-)
+from keras_disent.datasets.stored.binary import open_idx, open_norb, read_rows
 from keras_disent.datasets.stored.cache import cache_folder, cached_rows, clear
 from keras_disent.datasets.stored.checksums import digest, verify
 from keras_disent.datasets.stored.hdf5 import ChunkedRows, open_hdf5, resave_hdf5
@@ -131,11 +125,8 @@ READERS = {
     "npz": lambda path: opened(open_npz(path, "a")),
     "npz names": members,
     "npz shape": lambda path: shape_npz(path, "a"),
-    "idx": map_idx,
-    "idx stream": lambda path: drain(stream_idx(path)),
-    "norb": map_norb,
-    "norb stream": lambda path: drain(stream_norb(path)),
-    "gzip": is_gzip,
+    "idx": lambda path: opened(open_idx(path)),
+    "norb": lambda path: opened(open_norb(path)),
     "hdf5": lambda path: open_hdf5(path, "a"),
     "chunked": lambda path: ChunkedRows(path, "a"),
     "resave": lambda path: resave_hdf5(path, f"{path}.new"),
@@ -254,89 +245,60 @@ def test_unused_streams_close_their_files(tmp_path):
 
 # --- idx and NORB --------------------------------------------------------------------------
 
-BINARY = {
-    "idx": (IDX, idx_bytes, map_idx, stream_idx),
-    "norb": (NORB, norb_bytes, map_norb, stream_norb),
-}
+BINARY = {"idx": (IDX, idx_bytes, open_idx), "norb": (NORB, norb_bytes, open_norb)}
 KINDS = [(name, code) for name in BINARY for code in BINARY[name][0]]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("name", "code"), KINDS)
 def test_binary_round_trip(tmp_path, name, code, shape):
-    types, encode, mapping, stream = BINARY[name]
+    types, encode, reader = BINARY[name]
     array = numbers(shape, types[code])
     data = encode(array, code)
     raw = write_file(tmp_path / "a", data)
     packed = write_file(tmp_path / "a.gz", gzip.compress(data))
-    assert (is_gzip(raw), is_gzip(packed)) == (False, True)
-    assert_rows(mapping(raw), array)
-    assert_stream(stream(raw), array)
-    assert_stream(stream(packed, shape), array)
-    assert_stream(stream(packed, (None, *shape[1:])), array)
-    assert_stream(stream(packed, limit=array.nbytes), array)
-    assert_malformed(packed, "to be unpacked", mapping)
-    assert_malformed(packed, r"the shape \(9\)", stream, (9,))
-    assert_malformed(packed, "the shape", stream, (*shape[:-1], 9))
-    assert_malformed(packed, "the shape", stream, (*shape, 1))
-    if array.nbytes:
-        with pytest.raises(ValueError, match=r"at most \d+ bytes"):
-            stream(packed, limit=array.nbytes - 1)
+    assert_rows(reader(raw), array)
+    assert_stream(reader(packed), array)
+    for path in (raw, packed):
+        np.testing.assert_array_equal(read_rows(reader(path)), array)
 
 
 @pytest.mark.parametrize("name", BINARY)
 def test_broken_gzip(tmp_path, name):
-    types, encode, _, stream = BINARY[name]
+    types, encode, reader = BINARY[name]
     code = next(iter(types))
     data = encode(np.random.default_rng(0).integers(0, 255, (40, 30)).astype("u1"), code)
     complete = gzip.compress(data)
-    wrong_sum = complete[:-8] + bytes([complete[-8] ^ 1]) + complete[-7:]
     cases = {
-        "CRC": wrong_sum,
+        "CRC": complete[:-8] + bytes([complete[-8] ^ 1]) + complete[-7:],
         "EOFError": complete[:-100],
-        "EOFError.*": complete[:-4],
         "only .* truncated": gzip.compress(data[:-1]),
         "to end after 1200 bytes": gzip.compress(data + b"a"),
-        "BadGzipFile": complete + b"garbage",
-        "method": complete[:2] + b"\1" + complete[3:],
-        "CRC|error": complete[:40] + bytes(40) + complete[80:],
-        "header": gzip.compress(b""),
+        "needs": gzip.compress(b""),
     }
     for rule, broken in cases.items():
         path = write_file(tmp_path / "a.gz", broken)
-        assert_malformed(path, rule, lambda path: drain(stream(path)))
-    # gzip files may be written one behind another, and be padded with zeros.
-    path = write_file(
-        tmp_path / "a.gz", gzip.compress(data[:99]) + gzip.compress(data[99:]) + bytes(5)
-    )
-    assert drain(stream(path)) == 40
+        assert_malformed(path, rule, lambda path: opened(reader(path)))
 
 
 BAD_IDX = {
-    "empty": (b"", "4 bytes of an idx header. Got only 0"),
-    "magic": (b"\1\0\x08\1\0\0\0\1a", "to begin with 00 00 and a type of 08, 09, 0b"),
-    "type": (b"\0\0\x0a\1\0\0\0\1a", "and a type of .* Got 00 00 0a 01"),
-    "no axes": (b"\0\0\x08\0a", "1 to 32 axes. Got 0"),
-    "many axes": (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"a", "1 to 32 axes. Got 255"),
-    "header": (b"\0\0\x08\2\0\0\0\1", "8 bytes of an idx header. Got only 4"),
-    "short": (b"\0\0\x08\1\0\0\0\3ab", "bytes for the shape"),
-    "long": (b"\0\0\x08\1\0\0\0\3abcd", "bytes for the shape"),
-    "huge": (b"\0\0\x0e\3" + b"\xff" * 12, "bytes"),
-    "empty rows": (b"\0\0\x08\2\0\0\0\3\0\0\0\0", "0 only for no rows"),
+    "empty": b"",
+    "magic": b"\1\0\x08\1\0\0\0\1a",
+    "type": b"\0\0\x0a\1\0\0\0\1a",
+    "no axes": b"\0\0\x08\0a",
+    "header": b"\0\0\x08\2\0\0\0\1",
+    "short": b"\0\0\x08\1\0\0\0\3ab",
+    "long": b"\0\0\x08\1\0\0\0\3abcd",
+    "huge": b"\0\0\x0e\3" + b"\xff" * 12,
+    "empty rows": b"\0\0\x08\2\0\0\0\3\0\0\0\0",
 }
 BAD_NORB = {
-    "empty": (b"", "8 bytes of a header. Got only 0"),
-    "packed": (struct.pack("<Ii3i", 0x1E3D4C52, 1, 1, 1, 1) + b"a", "a magic number of 1e3d4c55"),
-    "big-endian": (struct.pack(">Ii3i", 0x1E3D4C55, 1, 1, 1, 1) + b"a", "Got 554c3d1e"),
-    "no axes": (struct.pack("<Ii3i", 0x1E3D4C55, 0, 1, 1, 1) + b"a", "1 to 32 axes. Got 0"),
-    "negative": (struct.pack("<Ii3i", 0x1E3D4C55, -2, 1, 1, 1) + b"a", "1 to 32 axes. Got -2"),
-    "many axes": (struct.pack("<Ii", 0x1E3D4C55, HUGE) + b"a", "1 to 32 axes"),
-    "header": (struct.pack("<Ii2i", 0x1E3D4C55, 1, 1, 1), "12 bytes of a header. Got only 8"),
-    "padding": (struct.pack("<Ii3i", 0x1E3D4C55, 1, 1, 2, 1) + b"ab", "1 in the sizes after"),
-    "sizes": (struct.pack("<Ii3i", 0x1E3D4C55, 2, -1, -1, 1) + b"a", "numbers from 1 to"),
-    "short": (struct.pack("<Ii3i", 0x1E3D4C55, 1, 3, 1, 1) + b"ab", "bytes for the shape"),
-    "long": (struct.pack("<Ii3i", 0x1E3D4C55, 1, 3, 1, 1) + b"abcd", "bytes for the shape"),
-    "huge": (struct.pack("<Ii3i", 0x1E3D4C53, 3, HUGE, HUGE, HUGE), "bytes"),
+    "empty": b"",
+    "packed": struct.pack("<Ii3i", 0x1E3D4C52, 1, 1, 1, 1) + b"a",
+    "no axes": struct.pack("<Ii3i", 0x1E3D4C55, 0, 1, 1, 1) + b"a",
+    "sizes": struct.pack("<Ii3i", 0x1E3D4C55, 2, -1, -1, 1) + b"a",
+    "short": struct.pack("<Ii3i", 0x1E3D4C55, 1, 3, 1, 1) + b"ab",
+    "huge": struct.pack("<Ii3i", 0x1E3D4C53, 3, HUGE, HUGE, HUGE),
 }
 
 
@@ -344,18 +306,17 @@ BAD_NORB = {
     ("name", "case"), [("idx", c) for c in BAD_IDX] + [("norb", c) for c in BAD_NORB]
 )
 def test_malformed_binary_files(tmp_path, name, case):
-    data, rule = (BAD_IDX if name == "idx" else BAD_NORB)[case]
-    _, _, mapping, stream = BINARY[name]
-    assert_malformed(write_file(tmp_path / "a", data), rule, mapping)
-    for path in (tmp_path / "a", write_file(tmp_path / "a.gz", gzip.compress(data))):
-        with pytest.raises(ValueError, match="needs"):
-            drain(stream(path))
+    data = (BAD_IDX if name == "idx" else BAD_NORB)[case]
+    reader = BINARY[name][2]
+    for path in (tmp_path / "a", tmp_path / "a.gz"):
+        write_file(path, data if path.suffix == "" else gzip.compress(data))
+        assert_malformed(path, "needs", lambda path: opened(reader(path)))
 
 
 def test_a_claim_needs_the_compressed_bytes_for_it(tmp_path):
     data = gzip.compress(struct.pack(">HBBII", 0, 8, 2, 10**6, 1000))
     path = write_file(tmp_path / "a.gz", data)
-    assert_malformed(path, "at most 1032 bytes for each compressed byte", stream_idx)
+    assert_malformed(path, "at most 1032 bytes for each compressed byte", open_idx)
 
 
 # --- HDF5 ----------------------------------------------------------------------------------
@@ -702,10 +663,10 @@ FUZZED = {
     "npy": ("npy",),
     "npz": ("npz",),
     "deflated": ("npz",),
-    "idx": ("idx", "idx stream", "gzip"),
-    "idx.gz": ("idx", "idx stream"),
-    "norb": ("norb", "norb stream"),
-    "norb.gz": ("norb", "norb stream"),
+    "idx": ("idx",),
+    "idx.gz": ("idx",),
+    "norb": ("norb",),
+    "norb.gz": ("norb",),
     "old.h5": ("hdf5", "resave"),
     "new.h5": ("hdf5", "resave"),
 }
@@ -791,8 +752,6 @@ def test_truncated_files(tmp_path, valid, name):
     for size in range(0, len(complete), max(1, len(complete) // 40)):
         path = write_file(tmp_path / "cut", complete[:size])
         for reader in FUZZED[name]:
-            if reader == "gzip":
-                continue
             with pytest.raises(ValueError, match=r"needs .* Got"):
                 READERS[reader](path)
 
@@ -809,12 +768,10 @@ def test_forged_sizes_allocate_nothing(tmp_path, huge):
     with bounded(2**24):
         assert_malformed(forged("a.npy", npy), "bytes for the shape", map_npy)
         for data in (idx, one):
-            assert_malformed(forged("a", data), "bytes for the shape", map_idx)
-            assert_malformed(forged("a", data), "needs", READERS["idx stream"])
-            assert_malformed(forged("a.gz", gzip.compress(data)), "needs", READERS["idx stream"])
-        assert_malformed(forged("a", norb), "bytes for the shape", map_norb)
-        assert_malformed(forged("a", norb), "needs", READERS["norb stream"])
-        assert_malformed(forged("a.gz", gzip.compress(norb)), "needs", READERS["norb stream"])
+            assert_malformed(forged("a", data), "bytes for the shape", READERS["idx"])
+            assert_malformed(forged("a.gz", gzip.compress(data)), "needs", READERS["idx"])
+        assert_malformed(forged("a", norb), "bytes for the shape", READERS["norb"])
+        assert_malformed(forged("a.gz", gzip.compress(norb)), "needs", READERS["norb"])
 
 
 # --- checksums -----------------------------------------------------------------------------
@@ -831,13 +788,6 @@ def test_digest(tmp_path, size):
     assert seen == [(min(n + 2**20, size), size) for n in range(0, size, 2**20)]
 
 
-def test_unknown_algorithms(tmp_path):
-    path = write_file(tmp_path / "a", b"abc")
-    for name in ("crc", "shake_128", "", "SHA-256"):
-        with pytest.raises(ValueError, match=r"`algorithm` needs to be one of .*md5.* Got"):
-            digest(path, name)
-
-
 def test_verify(tmp_path):
     path = write_file(tmp_path / "a", b"abc")
     sha256, md5 = hashlib.sha256(b"abc").hexdigest(), hashlib.md5(b"abc").hexdigest()
@@ -850,13 +800,6 @@ def test_verify(tmp_path):
     )
     assert_malformed(path, f"the sha256 {'0' * 64}. Got {sha256}", verify, 3, "0" * 64)
     assert_malformed(path, f"the md5 {'0' * 32}. Got {md5}", verify, 3, sha256, "0" * 32)
-    write_file(path, b"abd")  # nothing is remembered
-    assert_malformed(path, "the md5", verify, 3, None, md5)
-    for wrong in ("1234567", "x" * 64, "0" * 65, "", f"{sha256}\n"):
-        with pytest.raises(ValueError, match=r"`sha256` needs 8 to 64 hexadecimal digits\. Got"):
-            verify(path, sha256=wrong)
-    with pytest.raises(ValueError, match=r"`md5` needs 32 hexadecimal digits\. Got"):
-        verify(path, md5=md5[:8])
 
 
 # --- cache ---------------------------------------------------------------------------------

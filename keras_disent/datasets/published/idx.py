@@ -10,13 +10,12 @@ import numpy as np
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
-from keras_disent.datasets.stored.binary import is_gzip, map_idx, stream_idx
+from keras_disent.datasets.stored.binary import open_idx, read_rows
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
-from keras_disent.datasets.stored.rows import copy_blocks
+from keras_disent.datasets.stored.rows import Stream, copy_blocks
 
 _PARTS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
-_LIMIT = 2**28
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -184,28 +183,29 @@ def _names(part: str, kind: str, axes: int) -> tuple[str, ...]:
 
 def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarray:
     """Map images from the file or from the cache, uint8 `(n, height, width)`."""
-    shape, dtype, blocks = stream_idx(path, [None, None, None], limit=_LIMIT)
-    if dtype != np.uint8 or shape[0] < 1:
-        raise malformed(path, "images of bytes", f"{shape[0]} of {dtype}")
-    if not is_gzip(path):
-        return map_idx(path)
+    images = open_idx(path)
+    if images.dtype != np.uint8 or len(images.shape) != 3 or images.shape[0] < 1:
+        raise malformed(path, "images of bytes", f"{images.dtype} {images.shape}")
+    if not isinstance(images, Stream):
+        return images
+    blocks = images.blocks
 
     def write(rows: np.memmap) -> None:
         if card is not None:
             check_file(path, card)
         copy_blocks(blocks, rows, f"Unpacking {path.name}")
 
-    return cached_rows(cache_key(name, path, verify=verify), shape, np.uint8, write)
+    return cached_rows(cache_key(name, path, verify=verify), images.shape, np.uint8, write)
 
 
 def _labels(path: Path, card: Card | None) -> np.ndarray:
     """Read the steps of the classes, uint8 `(n,)`."""
     if card is not None:
         check_file(path, card)
-    shape, dtype, blocks = stream_idx(path, [None], limit=_LIMIT)
-    if dtype != np.uint8 or shape[0] < 1:
-        raise malformed(path, "labels of bytes", f"{shape[0]} of {dtype}")
-    labels = np.concatenate(list(blocks))
+    rows = open_idx(path)
+    if rows.dtype != np.uint8 or len(rows.shape) != 1 or rows.shape[0] < 1:
+        raise malformed(path, "labels of bytes", f"{rows.dtype} {rows.shape}")
+    labels = read_rows(rows)
     if labels.max() > 9:
         raise malformed(path, "labels from 0 to 9", labels.max())
     return labels

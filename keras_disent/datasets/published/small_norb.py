@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import Resized
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
-from keras_disent.datasets.stored.binary import stream_norb
+from keras_disent.datasets.stored.binary import open_norb, read_rows
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
+from keras_disent.datasets.stored.rows import Stream
+from keras_disent.datasets.values import blocks_of
 
 _VALUES = {
     "category": np.array(["animal", "human", "plane", "truck", "car"]),
@@ -121,17 +124,21 @@ def _write(rows: np.memmap, halves: list[list[Path]]) -> None:
     grid_indices = [_grid_indices(cat, info) for _, cat, info in halves]
     streams = []
     for (dat, _, _), indices in zip(halves, grid_indices, strict=True):
-        stream = stream_norb(dat, [len(indices), 2, None, None])
-        if stream.dtype != np.uint8:
-            raise malformed(dat, "bytes", stream.dtype)
-        streams.append(stream)
+        images = open_norb(dat)
+        fits = len(images.shape) == 4 and images.shape[:2] == (len(indices), 2)
+        if images.dtype != np.uint8 or not fits:
+            rule = f"bytes of the shape ({len(indices)}, 2, height, width)"
+            raise malformed(dat, rule, f"{images.dtype} {images.shape}")
+        streams.append(
+            images.blocks if isinstance(images, Stream) else map(itemgetter(1), blocks_of(images))
+        )
     _check_complete(halves, np.concatenate(grid_indices))
     resized = Resized(rows.shape[1])
     done = 0
     with progress_bar("Resizing smallNORB") as advance:
         for stream, indices in zip(streams, grid_indices, strict=True):
             start = 0
-            for block in stream.blocks:
+            for block in stream:
                 stop = start + len(block)
                 rows[indices[start:stop]] = resized(block[:, 0, :, :, None], None)
                 done += len(block)
@@ -141,8 +148,10 @@ def _write(rows: np.memmap, halves: list[list[Path]]) -> None:
 
 def _grid_indices(cat: Path, info: Path) -> np.ndarray:
     """Return the index in the grid of each image of a half, int64 `(n,)`."""
-    category = _labels(cat, [None])
-    others = _labels(info, [len(category), 4])
+    category = _labels(cat, ())
+    others = _labels(info, (4,))
+    if len(others) != len(category):
+        raise malformed(info, f"{len(category)} rows, as '{cat.name}'", len(others))
     odd = others[others[:, 2] % 2 > 0]
     if len(odd):
         raise malformed(info, "even azimuths, in steps of ten degrees", odd[0])
@@ -155,14 +164,12 @@ def _grid_indices(cat: Path, info: Path) -> np.ndarray:
     return np.ravel_multi_index((category, *others.T), _SIZES)
 
 
-def _labels(path: Path, shape: list[int | None]) -> np.ndarray:
-    stream = stream_norb(path, shape, limit=2**22)
-    if stream.dtype != np.int32:
-        raise malformed(path, "labels of int32", stream.dtype)
-    blocks = [block.astype(np.int64) for block in stream.blocks]
-    if not blocks:
-        raise malformed(path, "at least one label", "none")
-    return np.concatenate(blocks)
+def _labels(path: Path, row: tuple[int, ...]) -> np.ndarray:
+    rows = open_norb(path)
+    if rows.dtype != np.int32 or rows.shape[1:] != row or not rows.shape[0]:
+        rule = f"labels of int32 of the shape {('n', *row)}".replace("'", "")
+        raise malformed(path, rule, f"{rows.dtype} {rows.shape}")
+    return read_rows(rows).astype(np.int64)
 
 
 def _check_complete(halves: list[list[Path]], indices: np.ndarray) -> None:
