@@ -11,7 +11,6 @@ import shutil
 import struct
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -356,60 +355,19 @@ def test_cars_checksum(data_dir, monkeypatch):
     assert_error(Cars3D, "list.txt", "183 cars. Got 3")
 
 
-def car_with_shape(shape):
-    """Make a car's file whose header claims another shape."""
-    data = bytearray(mat(False, im=car(0)))
-    dims = struct.pack("<5i", 3, 3, 3, 24, 4)
-    assert data.count(dims) == 1
-    return bytes(data.replace(dims, struct.pack("<5i", *shape)))
-
-
-def car_with_type(kind):
-    """Make a car's file whose numbers claim another type."""
-    data = mat(False, im=car(0))
-    tag = struct.pack("<2I", 2, 2592)
-    assert data.count(tag) == 1
-    return data.replace(tag, struct.pack("<2I", kind, 2592))
-
-
-def car_with_class(kind):
-    data = mat(False, im=car(0))
-    flags = struct.pack("<3I", 6, 8, 9)
-    assert data.count(flags) == 1
-    return data.replace(flags, struct.pack("<3I", 6, 8, kind))
-
-
-def large_car():
-    """Make a car's file with 64 MB of zeros, compressed to a few kilobytes."""
-    body = zlib.compress(struct.pack("<2I", 14, 2**26) + bytes(2**26), 1)
-    return mat(im=car(0))[:128] + struct.pack("<2I", 15, len(body)) + body
-
-
 WRONG_CARS = {
     "empty": (lambda: b"", "MATLAB file of version 5"),
     "text": (lambda: b"not a MATLAB file" * 99, "MATLAB file of version 5"),
     "version 7.3": (lambda: b"\x89HDF" * 40, "MATLAB file of version 5"),
-    "header only": (lambda: mat(im=car(0))[:128], "one variable 'im'. Got 0 of 0"),
-    "cut": (lambda: mat(im=car(0))[:-9], "it is truncated"),
-    "cut tag": (lambda: mat(im=car(0)) + b"123", "it is truncated"),
-    "cut uncompressed": (lambda: mat(False, im=car(0))[:-9], "it is truncated"),
-    "broken": (lambda: mat(im=car(0))[:150] + b"\xff" * 2000, ""),
-    "junk": (lambda: mat(im=car(0))[:128] + struct.pack("<2I", 14, 16) + b"\xff" * 16, ""),
-    "unknown type": (lambda: car_with_type(0xC302), "bytes of type 49922"),
-    "int8": (lambda: car_with_type(1), "in 2592 bytes of type 1"),
-    "twice": (lambda: mat(im=car(0)) + mat(im=car(0))[128:], "Got 2 of 2"),
-    "complex": (lambda: car_with_class(9 | 0x800), "'im' of uint8"),
-    "int8 class": (lambda: car_with_class(8), "'im' of uint8"),
-    "inflating": (large_car, "at most 33554432 bytes unpacked"),
+    "header only": (lambda: mat(im=car(0))[:128], "'im' of uint8"),
+    "cut": (lambda: mat(im=car(0))[:-9], "MATLAB file of version 5"),
+    "cut uncompressed": (lambda: mat(False, im=car(0))[:-9], "MATLAB file of version 5"),
     "large": (lambda: bytes(2**25 + 1), "at most 33554432 bytes. Got 33554433"),
-    "another name": (lambda: mat(mask=car(0)), "one variable 'im'. Got 0 of 1"),
-    "floats": (lambda: mat(im=car(0) / 255), "Got (3, 3, 3, 24, 4) in 20736 bytes of type 9"),
-    "text in it": (lambda: mat(im="car"), "Got (1, 3) in"),
-    "azimuths": (lambda: mat(im=car(0)[:, :, :, :23]), "Got (3, 3, 3, 23, 4)"),
-    "gray": (lambda: mat(im=car(0)[:, :, 0]), "Got (3, 3, 24, 4)"),
-    "claims": (lambda: car_with_shape((30_000, 30_000, 3, 24, 4)), "in 2592 bytes"),
-    "negative": (lambda: car_with_shape((-3, 3, 3, 24, 4)), "in 2592 bytes"),
-    "claims a bit": (lambda: car_with_shape((3, 2, 3, 24, 4)), "in 2592 bytes"),
+    "another name": (lambda: mat(mask=car(0)), "'im' of uint8"),
+    "floats": (lambda: mat(im=car(0) / 255), "Got float64 (3, 3, 3, 24, 4)"),
+    "text in it": (lambda: mat(im="car"), "'im' of uint8"),
+    "azimuths": (lambda: mat(im=car(0)[:, :, :, :23]), "Got uint8 (3, 3, 3, 23, 4)"),
+    "gray": (lambda: mat(im=car(0)[:, :, 0]), "Got uint8 (3, 3, 24, 4)"),
     "another size": (lambda: mat(im=car(0, 4, 3)), "3 x 3 pixels, as the others. Got 3 x 4"),
 }
 
@@ -458,16 +416,9 @@ def test_wrong_archive_of_cars(data_dir):
     for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE):
         link = member_of(f"data/cars/{last_car}", kind, link="/etc/passwd")
         write_tar(data_dir, incomplete, more=[link])
-        assert_error(no_cars, last_car, "a plain file")
+        assert_error(no_cars, cars3d._ARCHIVE, f"the member 'data/cars/{last_car}'. Got none")
     write_tar(data_dir, incomplete, more=[member_of(f"data/cars/{last_car}", size=2**25 + 1)])
     assert_error(no_cars, last_car, "at most 33554432 bytes")
-    twice = [member_of(f"data/cars/{CARS[0]}.mat"), member_of(f"data/cars/{last_car}")]
-    write_tar(data_dir, incomplete, more=twice)
-    assert_error(no_cars, cars3d._ARCHIVE, f"'data/cars/{CARS[0]}.mat' twice")
-    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE):
-        more = [member_of("long", kind, 2**20), member_of(f"data/cars/{last_car}")]
-        write_tar(data_dir, incomplete, more=more)
-        assert_error(no_cars, cars3d._ARCHIVE, "a header of type")
     write_tar(data_dir, files, "")
     assert_error(no_cars, cars3d._ARCHIVE, "'data/cars/list.txt'. Got none")
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import itertools
-import math
+import io
 import re
-import struct
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +18,7 @@ from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import Resized
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import MalformedFile, file_size, malformed
+from keras_disent.datasets.stored.checks import file_size, malformed, wrap_errors
 
 _ARCHIVE = "nips2015-analogy-data.tar.gz"
 _INSIDE = "data/cars/"
@@ -33,10 +28,6 @@ _ELEVATIONS, _AZIMUTHS = 4, 24
 _CAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAX_LIST = 2**16
 _MAX_CAR = 2**25  # bytes, packed or not; the published ones have 6 MB unpacked
-_MAX_MEMBERS = 100_000
-_MAX_HEADER = 2**16
-_UINT8, _FLAGS, _MATRIX, _COMPRESSED = 2, 6, 14, 15  # MATLAB's types of elements
-_CLASS, _UINT8_CLASS = 0x8FF, 9  # bits of a variable's class, and for complex numbers
 
 
 class Cars3D(ImageGrid):
@@ -173,32 +164,18 @@ def _members(source: Path, limits: Mapping[str, int]) -> Iterator[tuple[str, byt
             yield file, (source / file).read_bytes()
         return
     missing = dict(limits)
-    try:
-        with gzip.open(source) as unpacked, _opened(unpacked) as archive:
-            for count, member in enumerate(archive, 1):
-                if count > _MAX_MEMBERS:
-                    raise malformed(source, f"at most {_MAX_MEMBERS} members", "more")
-                folder, _, file = member.name.removeprefix("./").rpartition("/")
-                if folder + "/" != _INSIDE or file not in limits:
-                    continue
-                if file not in missing:
-                    raise malformed(source, "each member once", f"'{member.name}' twice")
-                path = _path_of(source, file)
-                if not member.isreg() or member.issparse():
-                    raise malformed(path, "to be a plain file", f"type {member.type!r}")
-                _check_size(path, member.size, missing.pop(file))
-                content = archive.extractfile(member)
-                data = content.read() if content else b""
-                if len(data) != member.size:
-                    raise malformed(path, f"{member.size} bytes", f"{len(data)}: it is truncated")
-                yield file, data
-                if not missing:
-                    return
-    except MalformedFile:
-        raise
-    except Exception as error:  # `tarfile` and `gzip` raise many kinds of errors on broken data
-        got = f"{type(error).__name__}: {error}".rstrip(".")
-        raise malformed(source, "to be a gzipped tar archive", got) from error
+    with (
+        wrap_errors(source, "to be a gzipped tar archive"),
+        tarfile.open(source, "r|gz") as archive,
+    ):
+        for member in archive:
+            folder, _, file = member.name.removeprefix("./").rpartition("/")
+            if folder + "/" != _INSIDE or file not in missing or not member.isreg():
+                continue
+            _check_size(_path_of(source, file), member.size, missing.pop(file))
+            yield file, archive.extractfile(member).read()  # type: ignore[union-attr]
+            if not missing:
+                return
     raise malformed(source, f"the member '{_INSIDE}{next(iter(missing))}'", "none")
 
 
@@ -207,95 +184,14 @@ def _check_size(path: Path, size: int, limit: int) -> None:
         raise malformed(path, f"at most {limit} bytes", size)
 
 
-class _Member(tarfile.TarInfo):
-    """A member of a tar archive whose headers have a limited size."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> Any:
-        plain = (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE)
-        if self.type == tarfile.GNUTYPE_SPARSE or (
-            self.type not in plain and self.size > _MAX_HEADER
-        ):
-            raise tarfile.ReadError(f"a header of type {self.type!r} and {self.size} bytes")
-        return super()._proc_member(archive)  # type: ignore[misc]
-
-
-def _opened(unpacked: Any) -> tarfile.TarFile:
-    return tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Member)
-
-
-# -- MATLAB ---------------------------------------------------------------------------------------
-# SciPy's reader is not used, because unknown data types can crash the process in it.
-
-
 def _views(path: Path, data: bytes) -> np.ndarray:
-    """Read the images of a car, uint8 `(elevation, azimuth, height, width, 3)`."""
-    order = {b"\0\1IM": "<", b"\1\0MI": ">"}.get(data[124:128])
-    if order is None:
-        raise malformed(path, "to be a MATLAB file of version 5 to 7.2", f"{data[:20]!r}")
-    variables = [list(parts) for parts in _variables(path, memoryview(data)[128:], order)]
-    images = [parts for parts in variables if len(parts) == 4 and bytes(parts[2][1]) == b"im"]
-    if len(images) != 1:
-        raise malformed(path, "one variable 'im'", f"{len(images)} of {len(variables)} variables")
-    ((flags_kind, flags), (_, dims), _, (kind, pixels)) = images[0]
-    shape = struct.unpack(f"{order}{len(dims) // 4}i", dims[: len(dims) // 4 * 4])
-    fits = (
-        (flags_kind, len(flags)) == (_FLAGS, 8)
-        and struct.unpack(f"{order}I", flags[:4])[0] & _CLASS == _UINT8_CLASS
-        and shape[2:] == (3, _AZIMUTHS, _ELEVATIONS)
-        and min(shape) > 0
-        and (kind, len(pixels)) == (_UINT8, math.prod(shape))
-    )
-    if not fits:
+    """Return the images of a car, uint8 `(elevation, azimuth, height, width, 3)`."""
+    from scipy.io import loadmat
+
+    with wrap_errors(path, "to be a MATLAB file of version 5 to 7.2"):
+        found = loadmat(io.BytesIO(data), variable_names=["im"])
+    images = found.get("im", np.empty(0))
+    if images.dtype != np.uint8 or images.shape[2:] != (3, _AZIMUTHS, _ELEVATIONS):
         rule = f"'im' of uint8 (height, width, 3, {_AZIMUTHS}, {_ELEVATIONS})"
-        raise malformed(path, rule, f"{shape} in {len(pixels)} bytes of type {kind}")
-    # MATLAB's first axis is the fastest.
-    return np.frombuffer(pixels, np.uint8).reshape(shape[::-1]).transpose(0, 1, 4, 3, 2)
-
-
-def _variables(
-    path: Path, data: memoryview, order: str
-) -> Iterator[Iterator[tuple[int, memoryview]]]:
-    """Yield the first elements of each variable: flags, shape, name and numbers."""
-    limit = _MAX_CAR
-    for kind, body in _elements(path, data, order):
-        if kind == _COMPRESSED:
-            unpacked = _inflate(path, body, limit)
-            limit -= len(unpacked)
-            kind, body = next(_elements(path, memoryview(unpacked), order), (0, body))
-        if kind != _MATRIX:
-            raise malformed(path, f"variables of type {_MATRIX}", f"type {kind}")
-        yield itertools.islice(_elements(path, body, order), 4)
-
-
-def _elements(path: Path, data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Yield the type and the contents of consecutive elements in MATLAB's format."""
-    start = 0
-    while start < len(data):
-        tag = data[start : start + 8]
-        if len(tag) < 8:
-            raise malformed(path, "8 bytes before each element", f"{len(tag)}: it is truncated")
-        kind, size = struct.unpack(f"{order}2I", tag)
-        if kind >> 16:  # at most four bytes of contents are in the tag itself
-            kind, body = kind & 0xFFFF, tag[4 : 4 + (kind >> 16)]
-            start += 8
-        else:
-            body = data[start + 8 : start + 8 + size]
-            if len(body) < size:
-                rule = f"{size} bytes of an element"
-                raise malformed(path, rule, f"{len(body)}: it is truncated")
-            start += 8 + size + (0 if kind == _COMPRESSED else -size % 8)
-        yield kind, body
-
-
-def _inflate(path: Path, body: memoryview, limit: int) -> bytes:
-    """Decompress a variable of at most `limit` bytes."""
-    decompressor = zlib.decompressobj()
-    try:
-        unpacked = decompressor.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise malformed(path, "complete compressed variables", error) from error
-    if len(unpacked) > limit:
-        raise malformed(path, f"at most {_MAX_CAR} bytes unpacked", "more")
-    if not decompressor.eof:
-        raise malformed(path, "complete compressed variables", "a truncated one")
-    return unpacked
+        raise malformed(path, rule, f"{images.dtype} {images.shape}")
+    return images.transpose(4, 3, 0, 1, 2)
