@@ -134,6 +134,31 @@ def test_few_results_wait_on_the_device(monkeypatch):
         assert max(most) == batches
 
 
+def test_batches_are_bounded_by_the_bytes_of_images(monkeypatch):
+    model, x = small("vae"), images(40)
+    codes, most = model.encode(x), []
+    decoded = model.decode(codes)
+
+    class Watching:
+        """Keras's operations, which note the number of rows of each batch."""
+
+        def __getattr__(self, name):
+            return getattr(ops, name)
+
+        def convert_to_tensor(self, x, **options):
+            most.append(len(x))
+            return ops.convert_to_tensor(x, **options)
+
+    monkeypatch.setattr(image_model, "ops", Watching())
+    monkeypatch.setattr(image_model, "BATCH_BYTES", 10 * x[0].size * 4)
+    np.testing.assert_allclose(model.encode(x), codes, atol=1e-5)
+    np.testing.assert_allclose(model.decode(codes), decoded, atol=1e-5)
+    assert max(most) == 10
+    monkeypatch.setattr(image_model, "BATCH_BYTES", 1)
+    model.encode(x[:3])
+    assert most[-3:] == [1, 1, 1]
+
+
 def test_arrays_are_read_without_keras():
     assert to_numpy(x := np.zeros(3)) is x
     for library in ("torch", "jax.numpy", "tensorflow"):

@@ -12,7 +12,7 @@ from keras import ops
 from keras_disent.engine import backend
 from keras_disent.models.causal import arguments
 from keras_disent.models.causal.graphs import ancestors_first, total_effects
-from keras_disent.models.image_model import batched
+from keras_disent.models.image_model import batched, bounded
 from keras_disent.models.vae import VAE
 
 
@@ -142,6 +142,7 @@ class ConceptVAE(VAE):
         return codes
 
     def _render(self, codes: np.ndarray, batch_size: int) -> np.ndarray:
+        batch_size = bounded(batch_size, self.image_shape)
         return batched(self._show, codes.reshape(len(codes), -1), batch_size)[0]
 
     @cached_property

@@ -126,7 +126,7 @@ class ImageModel(PlayerModel):
             raise ValueError(f"`codes` must be (n, {self.latent_dim}). Got shape {shape}.")
         if shape[0] == 0:
             raise ValueError("`codes` must hold at least one row. Got none.")
-        return batched(self._decode, codes, batch_size)[0]
+        return batched(self._decode, codes, bounded(batch_size, self.image_shape))[0]
 
     def reconstruct(self, images, batch_size: int = 256) -> np.ndarray:
         """Encode images and decode their codes: (n, h, w, c) float32 in [0, 1]."""
@@ -264,6 +264,21 @@ class ImageModel(PlayerModel):
 
 
 IN_FLIGHT = 1 << 26  # bytes on a device that wait to be fetched: 64 MiB
+BATCH_BYTES = 1 << 26  # bytes of the images of a batch, as floats: 64 MiB, unless one is larger
+
+
+def bounded(batch_size: int, shape: tuple[int, ...]) -> int:
+    """Return how many images are encoded or decoded at a time.
+
+    Args:
+        batch_size: Most images at a time, at least 1.
+        shape: Shape of an image.
+
+    >>> bounded(256, (64, 64, 3)), bounded(256, (512, 512, 3))
+    (256, 21)
+    """
+    batch_size = checks.check_integer("batch_size", batch_size, at_least=1)
+    return min(batch_size, max(1, BATCH_BYTES // (4 * math.prod(shape))))
 
 
 def batched(function: Callable, rows: Any, batch_size: int) -> tuple[np.ndarray, ...]:
@@ -276,12 +291,12 @@ def batched(function: Callable, rows: Any, batch_size: int) -> tuple[np.ndarray,
         function: Function from a tensor (n, ...), uint8 or float32, to a tuple of (n, ...) tensors.
         rows: Array or tensor of any backend with at least one row; other dtypes than uint8 are
             converted to float32.
-        batch_size: Number of rows at a time (int).
+        batch_size: Most rows at a time (int); fewer if the rows are larger than `BATCH_BYTES`.
 
     Returns:
         The outputs of the function for all rows, as NumPy arrays.
     """
-    batch_size = checks.check_integer("batch_size", batch_size, at_least=1)
+    batch_size = bounded(batch_size, rows.shape[1:])
     fetched: list[list[np.ndarray]] = []
     pending: list[tuple[int, tuple]] = []
     in_flight = 0

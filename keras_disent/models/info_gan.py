@@ -20,7 +20,7 @@ from keras_disent.layers.convolutions import accelerate
 from keras_disent.models.codes import CodeNoise, Codes
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
 from keras_disent.models.hyperparameters import Range
-from keras_disent.models.image_model import ImageModel, batched
+from keras_disent.models.image_model import ImageModel, batched, bounded
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -308,7 +308,7 @@ class InfoGAN(ImageModel):
         """Generate `n` images from noise and codes of the prior: float32 in [0, 1]."""
         n = checks.check_integer("n", n, at_least=1)
         draws = np.random.default_rng(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
-        return batched(self._generate, draws.astype("float32"), 256)[0]
+        return batched(self._generate, draws.astype("float32"), bounded(256, self.image_shape))[0]
 
     @cached_property
     def _generate(self) -> Callable:
