@@ -15,7 +15,15 @@ from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pictures import PictureSettings, decode
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import cache_folder
-from keras_disent.datasets.values import Range, channels_last, check_range, to_bytes
+from keras_disent.datasets.values import (
+    AS_THEY_ARE,
+    Range,
+    channels_last,
+    check_range,
+    from_tensor,
+    is_tensor,
+    to_bytes,
+)
 
 _SCALARS = (str, bytes, bool, int, float, np.generic)
 
@@ -43,12 +51,14 @@ def from_examples(
     Args:
         source: A `Dataset` of Hugging Face; a map-style `Dataset` of PyTorch; a finite
             `tf.data.Dataset`, such as those of TensorFlow Datasets; a data frame of pandas or
-            Polars with a column of images; or a list of examples. An example is a mapping, a tuple
-            that begins with the image, or an image alone. An image is an array or tensor, a Pillow
+            Polars with a column of images; a mapping of columns, such as those of TensorFlow
+            Datasets in one batch; or a list of examples. An example is a mapping, a tuple that
+            begins with the image, or an image alone. An image is an array or tensor, a Pillow
             image, the bytes of a picture file, or the path of one.
         image: Name of the image in an example that is a mapping.
         labels: Names of the labels; by default all numbers and texts beside the image. () for
-            none. The second item of a tuple is "label", further ones are "label_2" and so on.
+            none. Lists of texts, which are tags, need their name. The second item of a tuple is
+            "label", further ones are "label_2" and so on.
         image_size: Height and width in pixels; by default that of the images, which must be equal.
         channels: 1 for gray, 3 for color; by default that of the first image.
         crop, fit, background: See `PictureSettings`.
@@ -72,7 +82,7 @@ def from_examples(
     """
     pixel_range = check_range(pixel_range)
     wanted = (labels,) if isinstance(labels, str) else None if labels is None else tuple(labels)
-    examples, count, names_of = _examples(source)
+    examples, count, names_of = _examples(source, image)
     settings = PictureSettings(image_size, channels or 3, crop, fit, background, pixel_range)
     columns: dict[str, list[Any]] = {}
     shape: tuple[int, ...] | None = None
@@ -98,6 +108,8 @@ def from_examples(
             number += 1
             if count:
                 advance(number, count)
+    if wanted is None:  # what is never a number or a text is no label
+        columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
     if shape is None:
         raise ValueError("`source` needs at least one example. Got none.")
     file.flush()
@@ -109,15 +121,20 @@ def from_examples(
                 for value in columns[column]
             ]
     title = name or getattr(source, "builder_name", None) or type(source).__name__.lower()
-    data = with_labels(rows, columns or None, title, kinds)
+    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if pixel_range else None}
+    data = with_labels(rows, columns or None, title, kinds, **options)
     data.pictures = settings.shared()
     return data
 
 
-def _examples(source: Any) -> tuple[Iterator[Any], int | None, dict[str, list[str]]]:
+def _examples(
+    source: Any, image: str | int
+) -> tuple[Iterator[Any], int | None, dict[str, list[str]]]:
     """Return the examples, their number if it is known, and names of the values of labels."""
     package = type(source).__module__.partition(".")[0]
-    endless = "`source` must end: take a part of it, such as source.take(10_000)."
+    part = "list(itertools.islice(source, 10_000))"
+    part = "source.take(10_000)" if hasattr(source, "take") else part
+    endless = f"`source` must end: take a part of it, such as {part}."
     if package == "tensorflow":
         if int(source.cardinality()) == -1:
             raise TypeError(endless)
@@ -127,11 +144,20 @@ def _examples(source: Any) -> tuple[Iterator[Any], int | None, dict[str, list[st
         columns = {str(name): list(source[name]) for name in source.columns}
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return rows, len(source), {}
+    if isinstance(source, Mapping) and image in source:
+        columns = {str(name): source[name] for name in source if hasattr(source[name], "__len__")}
+        rows = ({name: c[i] for name, c in columns.items()} for i in range(len(source[image])))
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"`source` needs columns of equal length. Got {lengths}.")
+        return rows, len(source[image]), {}
     if isinstance(source, Mapping):
         raise TypeError(
             f"`source` holds several parts: take one of {', '.join(map(repr, source))}."
         )
     if not hasattr(source, "__len__") or not hasattr(source, "__getitem__"):
+        if hasattr(source, "dataset"):  # a DataLoader of PyTorch
+            raise TypeError("`source` hands out batches: pass source.dataset.")
         if hasattr(source, "__iter__"):
             raise TypeError(endless)
         raise TypeError(
@@ -153,6 +179,8 @@ def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, 
             raise ValueError(f"`image` needs a name from {known}. Got {image!r}.")
         rest = {str(key): value for key, value in example.items() if key != image}
         return example[image], rest
+    if isinstance(example, list) and len(example) > 1 and _scalar(example[1]) is not None:
+        example = tuple(example) if _is_picture(example[0]) or np.ndim(example[0]) > 1 else example
     if isinstance(example, tuple):
         if not example:
             raise ValueError(f"Example {number} needs an image. Got an empty tuple.")
@@ -167,21 +195,24 @@ def _collect(
     """Add the labels of an example to the columns."""
     if number == 0:
         names = (
-            [n for n, v in given.items() if _scalar(v) is not None] if wanted is None else wanted
+            [n for n, v in given.items() if v is None or _scalar(v) is not None]
+            if wanted is None
+            else wanted
         )
         columns |= {n: [] for n in names}
     for name, column in columns.items():
         if name not in given:
             raise ValueError(f"Example {number} needs a label {name!r}. Got {', '.join(given)}.")
-        column.append(_scalar(given[name]))
+        value = given[name]
+        is_tags = wanted is not None and isinstance(value, (list, tuple, set))
+        column.append(value if is_tags else _scalar(value))
 
 
 def _scalar(value: Any) -> Any:
     """Return a label as a plain value; None for anything that is no number or text."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray) or (hasattr(value, "numpy") and hasattr(value, "shape")):
-        value = np.asarray(value)
+    if is_tensor(value):
+        value = from_tensor(value)
+    if isinstance(value, np.ndarray):
         if value.ndim:
             return None
         value = value[()]
@@ -210,10 +241,12 @@ def _channels(found: Any) -> int:
 
 def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
     """Return an image as an array `(height, width, channels)`."""
-    if hasattr(found, "detach"):
-        found = found.detach().cpu()
-        found = found.float() if "bfloat16" in str(found.dtype) else found
-    array = np.asarray(found)
+    array = from_tensor(found) if is_tensor(found) else np.asarray(found)
+    if array.ndim == 4:
+        raise ValueError(
+            f"Example {number} needs one image. Got a batch of shape {array.shape}: pass the data "
+            "set without batches, such as source.unbatch()."
+        )
     try:
         rows = channels_last(array[None], data_format)
     except ValueError as error:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.labels import MISSING, read_columns
 from keras_disent.datasets.source import ImageSource, check_indices
-from keras_disent.datasets.values import image_shape_of, rows_of_bytes
+from keras_disent.datasets.values import AS_THEY_ARE, image_shape_of, rows_of_bytes
 
 
 class Images(ImageSource):
@@ -36,7 +36,8 @@ class Images(ImageSource):
             images).
 
     Warns:
-        UserWarning: 16-bit images have no value above 4,095, so that they are nearly black.
+        UserWarning: 16-bit images have no value above 4,095, so that they are nearly black. Without
+            one above 255, they are refused.
 
     >>> data = Images(np.zeros((10, 8, 8)))
     >>> len(data), data.image_shape, data.images([3, 4]).dtype
@@ -83,6 +84,7 @@ class LabeledImages(Images):
         values: For each factor's name an array with one value per step.
         name: Name of the data set in messages and tables.
         kinds: Kind of each factor; by default derived from the values.
+        pixel_range: See `Images`.
     """
 
     def __init__(
@@ -93,8 +95,9 @@ class LabeledImages(Images):
         name: str = "images",
         *,
         kinds: tuple[str, ...] | None = None,
+        pixel_range: tuple[float, float] | None = None,
     ):
-        super().__init__(images, name)
+        super().__init__(images, name, pixel_range=pixel_range)
         self._steps = steps
         self._values = dict(values)
         self._kinds = kinds
@@ -125,6 +128,7 @@ class ImageGrid(GroundTruth):
         rows: `(n,)` integers, the row of `images` for each index of the grid; by default the
             rows are in the order of the grid. They are the attribute `order`.
         kinds: Kind of each factor; by default derived from the values.
+        pixel_range: See `Images`.
 
     Raises:
         ValueError: The numbers of rows and of combinations differ.
@@ -142,8 +146,9 @@ class ImageGrid(GroundTruth):
         *,
         rows: np.ndarray | None = None,
         kinds: tuple[str, ...] | None = None,
+        pixel_range: tuple[float, float] | None = None,
     ):
-        self._rows = rows_of_bytes(images)
+        self._rows = rows_of_bytes(images, pixel_range=pixel_range)
         self.name = name
         self.image_shape = image_shape_of(self._rows)
         self._values = dict(values)
@@ -233,9 +238,10 @@ def labeled(
     floats_are_steps = rows is not None and sum(len(v) > 1 for v in values.values()) > 1
     unnamed = "ordinal" if floats_are_steps else "continuous"
     all_kinds = tuple(column.kind or unnamed for column in columns.values())
+    options: dict[str, Any] = {"kinds": all_kinds, "pixel_range": AS_THEY_ARE}
     if rows is not None:
-        return ImageGrid(pixels, values, name, rows=rows, kinds=all_kinds)
-    return LabeledImages(pixels, steps, values, name, kinds=all_kinds)
+        return ImageGrid(pixels, values, name, rows=rows, **options)
+    return LabeledImages(pixels, steps, values, name, **options)
 
 
 def with_labels(

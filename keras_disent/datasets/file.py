@@ -15,7 +15,7 @@ from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored import binary, hdf5, npy
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.rows import Stream
-from keras_disent.datasets.values import Range, channels_last, check_range, write_bytes
+from keras_disent.datasets.values import AS_THEY_ARE, Range, channels_last, check_range, write_bytes
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 
@@ -90,8 +90,10 @@ def open_file(
         from keras_disent.datasets.tables import read_table
 
         labels = read_table(labels)
+    is_right = rows.dtype != np.uint8 or pixel_range is not None  # of what is converted
     rows = _as_bytes(path, images, rows, data_format, pixel_range)
-    return with_labels(rows, labels, path.stem, kinds, data_format="channels_last")
+    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
+    return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
 
 
 def _as_bytes(
@@ -101,7 +103,7 @@ def _as_bytes(
     is_stream = isinstance(rows, Stream)
     layout = np.broadcast_to(np.zeros((), rows.dtype), rows.shape) if is_stream else rows
     turned = channels_last(layout, data_format)
-    if rows.dtype == np.uint8 and pixel_range is None and not is_stream:
+    if rows.dtype == np.uint8 and pixel_range in (None, AS_THEY_ARE) and not is_stream:
         return turned
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     settings: dict[str, Any] = {

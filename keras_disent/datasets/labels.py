@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from keras_disent.datasets.values import from_tensor, is_tensor
 
 MAX_ORDINAL_VALUES = 20
 """A factor with non-integer values is continuous if it has more different values than this."""
@@ -82,13 +85,19 @@ def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[s
     for name, labels_of in given.items():
         values, order = _array(name, labels_of)
         if values.shape != (n,):
+            is_one_hot = values.ndim == 2 and len(values) == n
+            cure = f": pass {name}.argmax(axis=1) if it is one-hot" if is_one_hot else ""
             raise ValueError(
-                f"'{name}' needs one label for each of the {n} images. Got shape {values.shape}."
+                f"'{name}' needs one label for each of the {n} images. "
+                f"Got shape {values.shape}{cure}."
             )
         if order is None and (values.dtype == object or kinds.get(name) == "multilabel"):
-            columns |= _tags(name, values, kinds.get(name))
+            new = _tags(name, values, kinds.get(name))
         else:
-            columns[name] = _column(name, values, order, kinds.get(name))
+            new = {name: _column(name, values, order, kinds.get(name))}
+        if twice := [factor for factor in new if factor in columns]:
+            raise ValueError(f"`labels` needs different names of factors. Got {twice[0]!r} twice.")
+        columns |= new
     return columns
 
 
@@ -96,7 +105,7 @@ def _column(
     name: str, values: np.ndarray, order: tuple[np.ndarray, bool] | None, kind: str | None
 ) -> Column:
     has_value = ~_missing(values)
-    if order is not None:  # a categorical of pandas: its own order, without unused categories
+    if order is not None:  # categories in an order of their own, without unused ones
         categories, is_ordered = order
         codes = values[has_value].astype(np.int64)
         used = np.unique(codes)
@@ -162,23 +171,32 @@ def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
 def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] | None]:
     """Return a column as an array of one type, and categories with their order, if it has any.
 
-    The array of a categorical holds its codes, as floats with NaN for missing values. A column of
-    tags is an array of objects.
+    The array of a categorical holds its codes, as floats with NaN for missing values; so does that
+    of integers and truth values with gaps. A column of tags is an array of objects.
     """
     package = type(column).__module__.partition(".")[0]
     if package == "pandas":
         if str(column.dtype) == "category":
-            codes = np.asarray(column.cat.codes, np.float64)
+            column = getattr(column, "cat", column)  # of a Series; a Categorical has it all itself
+            codes = np.asarray(column.codes, np.float64)
             codes[codes < 0] = np.nan
-            categories, _ = _array(name, list(column.cat.categories))
-            return codes, (categories, bool(column.cat.ordered))
-        column = column.to_numpy(dtype=object) if column.dtype.kind == "O" else column.to_numpy()
+            categories, _ = _array(name, list(column.categories))
+            return codes, (categories, bool(column.ordered))
+        is_numpy = isinstance(column.dtype, np.dtype)
+        column = column.to_numpy() if is_numpy else column.to_numpy(dtype=object)
+    elif package == "polars" and str(column.dtype).startswith("Enum"):
+        codes = column.to_physical().cast(float).to_numpy()
+        return codes, (np.array(column.dtype.categories.to_list()), True)
     elif hasattr(column, "to_pylist"):  # PyArrow
         column = column.to_pylist()
     elif hasattr(column, "to_list"):  # Polars
         column = column.to_list()
-    elif hasattr(column, "detach"):  # PyTorch
-        column = column.detach().cpu().numpy()
+    elif isinstance(column, np.ma.MaskedArray):
+        column = column.tolist()  # with None where it is masked
+    elif is_tensor(column):
+        column = from_tensor(column)
+    if isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == 1:
+        column = column[:, 0]
     if isinstance(column, np.ndarray) and column.dtype.kind in "biufUmM":
         array = column
     elif isinstance(column, np.ndarray) and column.dtype.kind not in "OST":
@@ -187,7 +205,11 @@ def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] 
         raise ValueError(f"'{name}' needs one label per image. Got {column!r:.80}.")
     else:
         shape = np.shape(column) if hasattr(column, "shape") else (len(column),)
-        array = _of_one_type(name, list(column)) if len(shape) == 1 else np.asarray(column)
+        if len(shape) != 1:
+            return np.asarray(column), None
+        array, values = _of_one_type(name, list(column))
+        if values is not None:
+            return array, (values, values.dtype.kind != "b")
     if array.dtype.kind == "f" and np.isinf(array).any():
         raise ValueError(
             f"'{name}' needs finite numbers, texts or dates as labels. "
@@ -205,11 +227,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def _of_one_type(name: str, labels: Sequence[Any]) -> np.ndarray:
-    """Return labels of any Python types as an array of one type, or of objects for tags."""
-    cells = [None if _is_missing(label) else label for label in labels]
-    cells = [c.decode("utf-8", "replace") if isinstance(c, bytes) else c for c in cells]
+def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return labels of any Python types as an array of one type, or of objects for tags.
+
+    Integers and truth values have no NaN. With gaps, the array holds numbers of the values that are
+    returned beside it.
+    """
+    cells = [from_tensor(label) if is_tensor(label) else label for label in labels]
     cells = [c.item() if isinstance(c, np.ndarray) and c.ndim == 0 else c for c in cells]
+    cells = [None if _is_missing(cell) else cell for cell in cells]
+    cells = [c.decode("utf-8", "replace") if isinstance(c, bytes) else c for c in cells]
+    cells = [float(c) if isinstance(c, Decimal) else c for c in cells]
     types = [None if cell is None else _type_of(cell) for cell in cells]
     found = list(dict.fromkeys(kind for kind in types if kind is not None))
     if len(found) > 1 or found == ["others"]:
@@ -217,28 +245,34 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> np.ndarray:
         rule = "labels of one type: numbers, texts, truth values, dates or lists of texts"
         raise ValueError(f"'{name}' needs {rule}. Got {cells[row]!r:.80} in row {row}.")
     if not found:
-        return np.full(len(cells), np.nan)
+        return np.full(len(cells), np.nan), None
     (kind,) = found
     if kind == "tags":
         array = np.empty(len(cells), object)
         array[:] = cells
-        return array
+        return array, None
     if kind == "texts":
-        return np.array(["" if cell is None else cell for cell in cells], dtype=np.str_)
+        return np.array(["" if cell is None else cell for cell in cells], dtype=np.str_), None
     if kind == "dates":
-        return np.array(["NaT" if c is None else _instant(c) for c in cells], "datetime64[us]")
-    has_gaps = None in cells
-    if kind == "numbers" and not has_gaps:
-        is_whole = all(isinstance(cell, (int, np.integer)) for cell in cells)
-        try:
-            return np.array(cells, np.int64 if is_whole else np.float64)
-        except OverflowError:
-            raise ValueError(f"'{name}' needs integers of at most 64 bits.") from None
-    if kind == "truth values" and not has_gaps:
-        return np.array(cells, np.bool_)
-    if kind == "truth values":
-        return np.array(["" if cell is None else str(bool(cell)) for cell in cells])
-    return np.array([np.nan if cell is None else cell for cell in cells], np.float64)
+        dates = ["NaT" if cell is None else _instant(cell) for cell in cells]
+        return np.array(dates, "datetime64[us]"), None
+    present = np.array([cell is not None for cell in cells])
+    dtype: type = np.bool_
+    if kind == "numbers":
+        is_whole = all(c is None or isinstance(c, (int, np.integer)) for c in cells)
+        dtype = np.int64 if is_whole else np.float64
+    try:
+        values: np.ndarray = np.array([cell for cell in cells if cell is not None], dtype)
+    except OverflowError:
+        raise ValueError(f"'{name}' needs integers of at most 64 bits.") from None
+    if present.all():
+        return values, None
+    array = np.full(len(cells), np.nan)
+    if dtype is np.float64:
+        array[present] = values
+        return array, None
+    unique, array[present] = np.unique(values, return_inverse=True)
+    return array, unique
 
 
 def _type_of(cell: Any) -> str:
@@ -249,7 +283,9 @@ def _instant(cell: Any) -> str:
     """Return a date or a time, which pandas and the standard library write alike, as a text."""
     if isinstance(cell, np.datetime64):
         return str(cell)
-    return str(cell.replace(tzinfo=None).isoformat() if hasattr(cell, "hour") else cell.isoformat())
+    if getattr(cell, "tzinfo", None) is not None:
+        cell = cell.astimezone(UTC).replace(tzinfo=None)
+    return str(cell.isoformat())
 
 
 def _is_missing(label: Any) -> bool:

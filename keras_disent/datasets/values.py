@@ -28,6 +28,8 @@ from keras_disent.datasets.stored.rows import Stream
 BLOCK = 2**22  # bytes of an array that are converted at once
 CHANNELS = (1, 2, 3, 4)  # gray, gray with alpha, color, color with alpha
 DATA_FORMATS = ("channels_last", "channels_first")
+AS_THEY_ARE = (0, 255)
+"""`pixel_range` of bytes that stay as they are, even if they are nearly black."""
 _FIRST = 1000  # images in which bytes are looked at
 
 Range = tuple[float, float]
@@ -226,6 +228,20 @@ class ChannelsFirst:
         return np.moveaxis(np.asarray(self.rows[indices]), 1, -1)
 
 
+def is_tensor(values: Any) -> bool:
+    """Return whether `values` is a tensor of PyTorch, TensorFlow or JAX."""
+    package = type(values).__module__.partition(".")[0]
+    return package in ("torch", "tensorflow", "jax", "jaxlib") and hasattr(values, "shape")
+
+
+def from_tensor(tensor: Any) -> np.ndarray:
+    """Return the values of a tensor, which may be on a device or require a gradient."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu()
+    array = np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
 def blocks_of(rows: Any, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
     """Yield consecutive blocks of rows of about `size` bytes, with the number of the first row."""
     row = max(1, math.prod(rows.shape[1:]) * np.dtype(rows.dtype).itemsize)
@@ -239,13 +255,35 @@ def blocks_of(rows: Any, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
 def _as_rows(images: Any) -> Any:
     """Return a NumPy array, or an object that returns rows for an array of indices."""
     package = type(images).__module__.partition(".")[0]
-    if isinstance(images, np.ndarray):
+    if isinstance(images, np.ma.MaskedArray):
+        raise TypeError(
+            "`images` needs a value in every pixel: pass images.filled(0) of a masked array."
+        )
+    if isinstance(images, np.ndarray) and images.dtype != object:
         return images
-    if package == "torch":
-        images = images.detach().cpu()
-        return (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
-    if package in ("h5py", "zarr"):
+    if is_tensor(images):
+        return from_tensor(images)
+    if package in ("h5py", "zarr") and hasattr(images, "shape"):
         return SlicedRows(images)
+    if isinstance(images, (str, bytes)) or hasattr(images, "__fspath__"):
+        raise TypeError(
+            f"`images` needs an array. Got {images!r:.80}: pass open_file({images!r:.80}), or "
+            "open_folder(...) for a folder of pictures."
+        )
+    if package == "polars":
+        images = images.to_list()
+    is_sequence = isinstance(images, (list, tuple, np.ndarray)) or package == "pandas"
+    if is_sequence and len(images):
+        images = [from_tensor(image) if is_tensor(image) else image for image in images]
+        if isinstance(images[0], (str, bytes)) or hasattr(images[0], "__fspath__"):
+            raise TypeError(
+                "`images` needs an array. Got names of files: pass from_examples(images)."
+            )
+    elif not hasattr(images, "shape") and not is_sequence:
+        raise TypeError(
+            f"`images` needs an array. Got {type(images).__name__}: pass from_examples(images) for "
+            "a data set of another library."
+        )
     if hasattr(images, "dtype") and hasattr(images, "shape") and not hasattr(images, "__array__"):
         return images
     try:
@@ -255,7 +293,8 @@ def _as_rows(images: Any) -> Any:
     if array.dtype == object:
         raise TypeError(
             "`images` needs one array of images of equal shape. Got objects, or images of "
-            "different shapes: resize them first, or open their folder with `open_folder`."
+            "different shapes: pass from_examples(images, image_size=64), or open their folder "
+            "with `open_folder`."
         )
     return array
 
@@ -294,7 +333,7 @@ def _channels_last(rows: Any, data_format: str | None) -> Any:
 def _scale_of(rows: Any, pixel_range: Range | None) -> Scale | None:
     """Return the map of rows to bytes; None for bytes as they are, which are checked."""
     scale = scale_of_dtype(rows.dtype, pixel_range)
-    if scale is None:
+    if scale is None and pixel_range is None:
         _check_bytes(rows)
     return scale
 
@@ -309,7 +348,7 @@ def scale_of_dtype(dtype: Any, pixel_range: Range | None) -> Scale | None:
     if dtype.kind not in "biuf":
         raise TypeError(f"`images` needs numbers. Got {dtype}.")
     if pixel_range is not None:
-        return Scale(*pixel_range)
+        return None if (dtype, pixel_range) == (np.uint8, AS_THEY_ARE) else Scale(*pixel_range)
     if dtype == np.uint8:
         return None
     if dtype == np.bool_:
@@ -333,7 +372,7 @@ def _check_bytes(rows: Any) -> None:
     if highest == 1:
         raise ValueError(
             "`images` as uint8 needs the range 0..255. Got bytes 0 and 1 only, which would be "
-            "nearly black: pass pixel_range=(0, 1), or 255 * images."
+            "nearly black: pass pixel_range=(0, 1), or (0, 255) if they are right."
         )
 
 
@@ -354,7 +393,7 @@ def _convert(
             if target is not None:
                 target[start : start + len(block)] = scale(block)
             advance(start + len(block), total)
-    _warn_if_dark(dtype, highest, pixel_range)
+    _check_dark(dtype, highest, pixel_range)
 
 
 def _check_block(block: np.ndarray, start: int, pixel_range: Range | None) -> Range:
@@ -386,18 +425,18 @@ def _cure(lowest: float, highest: float) -> str:
     return ": pass pixel_range=(black, white)"
 
 
-def _warn_if_dark(dtype: np.dtype | None, highest: float, pixel_range: Range | None) -> None:
-    if pixel_range is None and dtype == np.uint16 and highest < 4096:
-        warnings.warn(
-            f"`images` of 16 bits have no value above {highest:.0f} of 65,535, so they are nearly "
-            f"black: pass pixel_range=(0, {_bits(highest)}) if that is white.",
-            UserWarning,
-            stacklevel=outside(),
-        )
-
-
-def _bits(highest: float) -> int:
-    return next(high for high in (255, 1023, 4095) if highest <= high)
+def _check_dark(dtype: np.dtype | None, highest: float, pixel_range: Range | None) -> None:
+    """Refuse 16-bit images that hold 8 bits, and warn of 10 or 12 bits."""
+    if pixel_range is not None or dtype != np.uint16 or not 0 < highest < 4096:
+        return
+    bits = next(white for white in (255, 1023, 4095) if highest <= white)
+    text = (
+        f"`images` of 16 bits have no value above {highest:.0f} of 65,535, so they are nearly "
+        f"black: pass pixel_range=(0, {bits}) if that is white"
+    )
+    if bits == 255:
+        raise ValueError(f"{text}, or (0, 65535) if they are right.")
+    warnings.warn(f"{text}.", UserWarning, stacklevel=outside())
 
 
 def image_shape_of(rows: Any) -> tuple[int, int, int]:

@@ -48,6 +48,9 @@ def test_torch_tensors():
     with pytest.raises(ValueError, match=r"data_format='channels_first'"):
         Images(torch.tensor(FIRST.copy()))
     check(Images(torch.tensor(FIRST.copy()), data_format="channels_first"))
+    check(Images(list(floats)))
+    with pytest.raises(TypeError, match=r"Got TensorDataset: pass from_examples"):
+        Images(torch.utils.data.TensorDataset(floats))
     check(
         labeled(torch.tensor(COLOR), {"n": torch.tensor([3, 1, 3, 1, 1, 3])}),
         labels=[3, 1, 3, 1, 1, 3],
@@ -139,11 +142,14 @@ def test_torch_datasets():
         labels=[n == "dog" for n in NAMES],
     )
 
+    with pytest.raises(TypeError, match=r"pass source\.dataset\."):
+        from_examples(torch.utils.data.DataLoader(Pictures()))
+
     class Stream(torch.utils.data.IterableDataset):
         def __iter__(self):
             return iter(COLOR)
 
-    with pytest.raises(TypeError, match=r"must end"):
+    with pytest.raises(TypeError, match=r"must end: .*itertools\.islice"):
         from_examples(Stream())
 
 
@@ -157,6 +163,13 @@ def test_tf_data():
     check(from_examples(pairs), GRAY, labels=list(range(6)))
     with pytest.raises(TypeError, match=r"source\.take\(10_000\)"):
         from_examples(source.repeat())
+    with pytest.raises(ValueError, match=r"a batch of shape \(2, 8, 7, 3\): .*source\.unbatch\(\)"):
+        from_examples(source.batch(2))
+    everything = next(iter(source.batch(6)))  # as TensorFlow Datasets gives them with batch_size=-1
+    check(from_examples(everything), labels=NAMES)
+    check(from_examples({"image": COLOR, "kind": NAMES, "size": 6}), labels=NAMES)
+    with pytest.raises(ValueError, match=r"columns of equal length"):
+        from_examples({"image": COLOR, "kind": NAMES[:4]})
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -171,9 +184,30 @@ def test_frames_with_a_column_of_images(library, tmp_path):
         check(from_examples(frame), labels=NAMES)
 
 
+def test_columns_of_arrays():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    check(Images(pandas.Series(list(COLOR))))
+    check(Images(polars.Series([(i / 255).tolist() for i in COLOR])))
+
+
+def test_labels_that_the_first_example_lacks():
+    examples = [
+        {"image": pixels, "age": n or None, "tags": ["a", "b"][: n % 3], "note": None}
+        for n, pixels in enumerate(COLOR)
+    ]
+    data = from_examples(examples)
+    assert data.factor_names == ("age",)
+    assert data.gaps == {"age": 1}
+    assert from_examples(examples, labels=["tags"]).factor_names == ("tags=a", "tags=b")
+
+
 def test_lists():
     check(from_examples([Image.fromarray(pixels) for pixels in COLOR]))
     check(from_examples(list(COLOR)))
+    check(
+        from_examples([[pixels, name] for pixels, name in zip(COLOR, NAMES, strict=True)]),
+        labels=NAMES,
+    )
     check(from_examples([{"x": pixels} for pixels in GRAY[..., 0]], "x"), GRAY)
     with pytest.raises(ValueError, match=r"need `image_size`. Got \(4, 7, 3\) in example 1"):
         from_examples([COLOR[0], COLOR[1, :4]])

@@ -1,6 +1,7 @@
 """Labels as tables have them: types, gaps, tags, kinds."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -47,8 +48,18 @@ GAPS = {
     "floats": (np.array([3, np.nan, 1, 1, 3, 1]), [1, 3], [1, -1, 0, 0, 1, 0]),
     "truth values": (
         [True, None, False, True, True, False],
-        ["False", "True"],
+        [False, True],
         [1, -1, 0, 1, 1, 0],
+    ),
+    "large integers": (
+        [2**60 + 1, None, 2**60, 5, 5, 5],
+        [5, 2**60, 2**60 + 1],
+        [2, -1, 1, 0, 0, 0],
+    ),
+    "a masked array": (
+        np.ma.array([4, 9, 3, 3, 4, 4], mask=[0, 1, 0, 0, 0, 0]),
+        [3, 4],
+        [1, -1, 0, 0, 1, 1],
     ),
     "dates": (np.array(["2024", "NaT", "2023"] * 2, "datetime64[D]"), None, [1, -1, 0, 1, -1, 0]),
 }
@@ -105,6 +116,31 @@ def test_tags_become_factors():
         labeled(IMAGES, {"tags": [[]] * 6})
 
 
+def test_labels_as_libraries_of_models_have_them():
+    column = np.array([[1], [2], [1], [1], [2], [2]])
+    assert labeled(IMAGES, {"a": column}).factors(range(6))[:, 0].tolist() == [0, 1, 0, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"Got shape \(6, 6\): pass a.argmax\(axis=1\) if it is"):
+        labeled(IMAGES, {"a": np.eye(6)})
+    prices = labeled(IMAGES, {"a": [Decimal("0.5"), None, 2, 2, Decimal(2), 0.5]})
+    assert prices.factor_values["a"].tolist() == [0.5, 2]
+    with pytest.raises(ValueError, match=r"Got 'a=x' twice"):
+        labeled(IMAGES, {"a": [["x"]] * 6, "a=x": range(6)})
+
+
+def test_truth_values_with_gaps_may_be_ordinal():
+    data = labeled(IMAGES, {"a": [True, None, False, True, True, False]}, kinds={"a": "ordinal"})
+    assert data.factor_kinds == ("ordinal",)
+    assert data.factor_values["a"].tolist() == [False, True]
+
+
+def test_times_of_zones_are_compared_as_instants():
+    east, west = (timezone(timedelta(hours=hours)) for hours in (5, -5))
+    times = [datetime(2024, 1, 1, 3, tzinfo=east), datetime(2024, 1, 1, 1, tzinfo=west)]
+    data = labeled(IMAGES, {"a": times * 3})
+    assert data.factors(range(2))[:, 0].tolist() == [0, 1]
+    assert data.factor_values["a"].tolist() == [datetime(2023, 12, 31, 22), datetime(2024, 1, 1, 6)]
+
+
 def test_mixed_labels_are_refused_with_the_row():
     with pytest.raises(ValueError, match=r"'a' needs labels of one type: .* Got 'x' in row 4"):
         labeled(IMAGES, {"a": [1, 2, 3, 4, "x", 5]})
@@ -135,13 +171,21 @@ def test_many_dates_are_continuous_and_scored_as_numbers():
     assert scores["mig"] > 0.6
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "torch"])
+@pytest.mark.parametrize(
+    "library", ["pandas", "polars", "pyarrow", "torch", "jax.numpy", "tensorflow"]
+)
 def test_columns_of_other_libraries(library):
     module = pytest.importorskip(library)
     expected = labeled(IMAGES, {"animal": TEXTS, "size": [1, 2, 3, 1, 2, 2]})
     columns = {"animal": TEXTS, "size": [1, 2, 3, 1, 2, 2]}
-    if library == "torch":
-        tables = [{"animal": TEXTS, "size": module.tensor([1, 2, 3, 1, 2, 2])}]
+    if library in ("torch", "jax.numpy", "tensorflow"):
+        tensor = getattr(
+            module, {"jax.numpy": "array", "tensorflow": "constant"}.get(library, "tensor")
+        )
+        tables = [
+            {"animal": TEXTS, "size": tensor([1, 2, 3, 1, 2, 2])},
+            {"animal": TEXTS, "size": [tensor(size) for size in columns["size"]]},
+        ]
     elif library == "pyarrow":
         tables = [module.table(columns)]
     else:
@@ -170,3 +214,22 @@ def test_ordered_categories_of_pandas_keep_their_order():
     assert data.factor_values["size"].tolist() == ["small", "medium", "large"]
     assert data.factors(range(6))[:, 0].tolist() == [0, 2, 1, 0, -1, 2]
     assert data.factor_kinds == ("ordinal", "ordinal")
+    same = labeled(IMAGES, {"size": sizes})
+    assert (same.factors(range(6)) == data.factors(range(6))[:, :1]).all()
+
+
+def test_enumerations_of_polars_keep_their_order():
+    polars = pytest.importorskip("polars")
+    sizes = ["small", "large", None, "small", "large", "small"]
+    column = polars.Series(sizes, dtype=polars.Enum(["tiny", "small", "large"]))
+    data = labeled(IMAGES, {"size": column})
+    assert data.factor_values["size"].tolist() == ["small", "large"]
+    assert data.factors(range(6))[:, 0].tolist() == [0, 1, -1, 0, 1, 0]
+    assert data.factor_kinds == ("ordinal",)
+
+
+def test_integers_of_pandas_with_gaps_stay_integers():
+    pandas = pytest.importorskip("pandas")
+    column = pandas.array([2**60, 2**60 + 1, None, 7, 7, 7], dtype="Int64")
+    data = labeled(IMAGES, {"a": column})
+    assert data.factor_values["a"].tolist() == [7, 2**60, 2**60 + 1]

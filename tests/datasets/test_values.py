@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from keras_disent.datasets import Images, labeled, open_file
+from keras_disent.datasets import Images, from_examples, labeled, open_file
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (9, 6, 5, 3), dtype=np.uint8)
@@ -28,6 +28,7 @@ RULES = {
     "channels first": (np.moveaxis(BYTES, -1, 1), {"data_format": "channels_first"}),
     "channels last": (BYTES, {"data_format": "channels_last"}),
     "a list": (list(BYTES), {}),
+    "objects": (np.array([None, *BYTES], object)[1:], {}),
 }
 
 
@@ -66,6 +67,11 @@ REFUSED = {
     ),
     "bits": (BYTES % 2, {}, ValueError, "pass pixel_range=(0, 1)"),
     "complex": (BYTES * 1j, {}, TypeError, "needs numbers"),
+    "masked": (np.ma.array(FLOATS), {}, TypeError, "pass images.filled(0)"),
+    "a path": ("faces.npy", {}, TypeError, "pass open_file('faces.npy')"),
+    "paths": (["a.png", "b.png"], {}, TypeError, "pass from_examples(images)"),
+    "an object": (object(), {}, TypeError, "Got object: pass from_examples(images)"),
+    "8 of 16 bits": (BYTES.astype("u2"), {}, ValueError, "pass pixel_range=(0, 255) if that is"),
     "texts": (np.full((2, 4, 4), "a"), {}, TypeError, "needs numbers"),
     "shapes": ([BYTES[0], BYTES[0, :4]], {}, TypeError, "open their folder"),
     "channels first": (np.moveaxis(BYTES, -1, 1), {}, ValueError, "data_format='channels_first'"),
@@ -110,6 +116,34 @@ def test_dark_images_of_16_bits_are_told():
     assert w[0].filename == __file__
     assert data.images([0]).max() == 3
     assert Images(images, pixel_range=(0, 1023)).images([0]).max() == 174
+
+
+DARK = {
+    "floats": (BYTES / 51_000, {}),
+    "a range": (BYTES.astype("i8"), {"pixel_range": (0, 51_000)}),
+    "16 bits": (BYTES.astype("u2"), {"pixel_range": (0, 65_535)}),
+    "bytes": (BYTES % 2, {"pixel_range": (0, 255)}),
+}
+
+
+@pytest.mark.parametrize("case", DARK)
+def test_dark_images_that_are_right_are_taken_everywhere(case, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
+    images, options = DARK[case]
+    expected = Images(images, **options).images(range(9))
+    assert expected.max() == 1
+    np.save(tmp_path / "dark.npy", images)
+    for data in (
+        labeled(images, {"n": range(9)}, **options),
+        labeled(images, {"n": [1, 1, *range(7)]}, **options),
+        open_file(tmp_path / "dark.npy", **options),
+        from_examples(list(images), pixel_range=options.get("pixel_range", (0, 1))),
+    ):
+        np.testing.assert_array_equal(data.images(range(9)), expected)
+
+
+def test_black_images_of_16_bits_are_taken():
+    assert Images(np.zeros((2, 4, 4), "uint16")).images([0]).max() == 0
 
 
 # -- on the disk ----------------------------------------------------------------------------------
