@@ -182,9 +182,13 @@ def _source(config: Config) -> str:
 def digest(config: Config) -> str:
     """Return twelve hexadecimal digits that stand for a configuration.
 
-    Whole numbers count the same with and without a decimal point.
+    Whole numbers count the same with and without a decimal point. Options of the data set count
+    where there are some.
     """
-    return _hash(_whole(config.as_dict()))
+    fields = config.as_dict()
+    if not fields["data_options"]:
+        del fields["data_options"]
+    return _hash(_whole(fields))
 
 
 def _hash(value: Any) -> str:

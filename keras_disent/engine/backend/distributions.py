@@ -82,9 +82,20 @@ class Distribution:
         self.event_dims = event_dims
 
     def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"<{name} batch_shape={self.batch_shape} event_shape={self.event_shape}>"
+
+    @property
+    def batch_shape(self) -> tuple[int | None, ...]:
+        """Shape of the independent events."""
         shape = tuple(self.mean().shape)
-        cut = len(shape) - self.event_dims
-        return f"<{type(self).__name__} batch_shape={shape[:cut]} event_shape={shape[cut:]}>"
+        return shape[: len(shape) - self.event_dims]
+
+    @property
+    def event_shape(self) -> tuple[int | None, ...]:
+        """Shape of one event."""
+        shape = tuple(self.mean().shape)
+        return shape[len(shape) - self.event_dims :]
 
     def mean(self) -> Any:
         """Return the expectation of every variable."""
