@@ -81,8 +81,9 @@ class ImageModel(PlayerModel):
         images = keras.tree.flatten(batch)[0]
         if keras.backend.standardize_dtype(images.dtype) == "uint8":
             return None
-        low, high = ops.min(images), ops.max(images)  # NaN compares as false
-        return ops.logical_and(low >= -checks.ROUNDING, high <= 1 + checks.ROUNDING)
+        low, high = ops.min(images), ops.max(images)
+        inside = ops.logical_and(low >= -checks.ROUNDING, high <= 1 + checks.ROUNDING)
+        return ops.logical_and(inside, ops.all(ops.isfinite(images)))  # XLA's minimum drops NaN
 
     # -- tensors ----------------------------------------------------------------------------------
 
