@@ -11,6 +11,7 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from keras_disent._utils.backends import choose
 from keras_disent._utils.version import __version__
 from keras_disent.engine.registration import register_with_keras
 
@@ -86,4 +87,5 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+choose()  # before anything imports Keras
 register_with_keras()

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from keras_disent._utils import backends
+
 console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -34,6 +36,8 @@ def start(backend: str | None, imports: Iterable[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
     with console.status("Starting Keras"), quiet():
         from keras_disent.experiments import run  # noqa: F401
+    if backends.note and backend is None:
+        say(backends.note)
     if imports:
         from keras_disent.experiments.custom import import_modules
 

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
+
+from keras_disent._utils import backends
+from keras_disent._utils.backends import BACKENDS
 
 OLDEST = {"keras": (3, 15), "tensorflow": (2, 18), "jax": (0, 6), "torch": (2, 6)}
 """Oldest supported version of each package."""
 
-_BACKENDS = ("tensorflow", "jax", "torch")
 _INSTALL = "pip install 'keras-disent[jax]' (or [torch], [tensorflow])"
-
-
-def _choose() -> None:
-    """Choose an installed backend if the one that Keras would take is missing."""
-    if "KERAS_BACKEND" in os.environ or "keras" in sys.modules:
-        return
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    try:
-        default = json.loads((home / "keras.json").read_text()).get("backend", "tensorflow")
-    except (OSError, ValueError, AttributeError):
-        default = "tensorflow"
-    installed = [name for name in _BACKENDS if find_spec(name)]
-    if default in _BACKENDS and installed and default not in installed:
-        os.environ["KERAS_BACKEND"] = installed[0]
-        print(
-            f"keras_disent: {default} is not installed, so Keras runs on {installed[0]}. "
-            "KERAS_BACKEND chooses another backend.",
-            file=sys.stderr,
-        )
 
 
 def _check(package: str) -> None:
@@ -50,9 +30,10 @@ def _check(package: str) -> None:
         )
 
 
-if not find_spec("keras") or not any(map(find_spec, _BACKENDS)):
+if not find_spec("keras") or not any(map(find_spec, BACKENDS)):
     raise ImportError(f"keras_disent's models need Keras and a backend: {_INSTALL}.")
-_choose()
+if backends.note:
+    print(backends.note, file=sys.stderr)
 _check("keras")
 try:
     import keras
@@ -64,7 +45,7 @@ except ImportError as error:
         f"KERAS_BACKEND=jax, torch or tensorflow. {error}"
     ) from None
 
-if BACKEND not in _BACKENDS:
+if BACKEND not in BACKENDS:
     raise ImportError(
         "keras_disent runs on the Keras backends tensorflow, jax and torch. "
         f"Got KERAS_BACKEND={BACKEND}."
