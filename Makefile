@@ -2,6 +2,7 @@
 # make test          lint, then every test on TensorFlow, JAX and PyTorch
 # make test-slow     the tests that take minutes each
 # make docs          the documentation, into site/
+# make dist          wheel and source distribution, checked, into dist/
 # make export-table  which models can be exported as what: measured, and written into the docs
 # make setup         only install, with all backends and tools
 
@@ -13,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test test-slow export-table lint docs clean
+.PHONY: setup demo test test-slow dist export-table lint docs clean
 
 setup: $(VENV)/all
 
@@ -54,6 +55,12 @@ test-slow: $(VENV)/clusters
 	done
 	@echo "== tensorflow, every step compiled with XLA, as on a GPU"; JIT_COMPILE=1 \
 		KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m "not slow" $(ARRAYS:%=--ignore %)
+
+# The same bytes for the same commit: the times of all files are those of the commit.
+dist: setup
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --quiet --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 export-table: setup
 	@set -e; for backend in tensorflow torch; do \

@@ -35,6 +35,7 @@ def start(backend: str | None, imports: Iterable[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
     with console.status("Starting Keras"), quiet():
+        import keras_disent.engine.backend  # noqa: F401  first: it says what to install
         from keras_disent.experiments import run  # noqa: F401
     if backends.note and backend is None:
         say(backends.note)
