@@ -355,6 +355,15 @@ def test_cars_checksum(data_dir, monkeypatch):
     assert_error(Cars3D, "list.txt", "183 cars. Got 3")
 
 
+def retyped(kind):
+    """Make a car whose pixels claim another type of MATLAB's."""
+    pixels = car(0).size
+    assert mat(False, im=car(0)).count(struct.pack("<2I", 2, pixels)) == 1
+    return mat(False, im=car(0)).replace(
+        struct.pack("<2I", 2, pixels), struct.pack("<2I", kind, pixels)
+    )
+
+
 WRONG_CARS = {
     "empty": (lambda: b"", "MATLAB file of version 5"),
     "text": (lambda: b"not a MATLAB file" * 99, "MATLAB file of version 5"),
@@ -364,10 +373,12 @@ WRONG_CARS = {
     "cut uncompressed": (lambda: mat(False, im=car(0))[:-9], "MATLAB file of version 5"),
     "large": (lambda: bytes(2**25 + 1), "at most 33554432 bytes. Got 33554433"),
     "another name": (lambda: mat(mask=car(0)), "'im' of uint8"),
-    "floats": (lambda: mat(im=car(0) / 255), "Got float64 (3, 3, 3, 24, 4)"),
+    "floats": (lambda: mat(im=car(0) / 255), "(3, 3, 3, 24, 4) in 20736 bytes of type 9"),
     "text in it": (lambda: mat(im="car"), "'im' of uint8"),
-    "azimuths": (lambda: mat(im=car(0)[:, :, :, :23]), "Got uint8 (3, 3, 3, 23, 4)"),
-    "gray": (lambda: mat(im=car(0)[:, :, 0]), "Got uint8 (3, 3, 24, 4)"),
+    "azimuths": (lambda: mat(im=car(0)[:, :, :, :23]), "Got (3, 3, 3, 23, 4)"),
+    "gray": (lambda: mat(im=car(0)[:, :, 0]), "Got (3, 3, 24, 4)"),
+    "unknown type": (lambda: retyped(8), "2592 bytes of type 8"),
+    "a type beyond all tables": (lambda: retyped(65535), "of type 65535"),
     "another size": (lambda: mat(im=car(0, 4, 3)), "3 x 3 pixels, as the others. Got 3 x 4"),
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import itertools
+import math
 import re
+import struct
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -28,6 +31,7 @@ _ELEVATIONS, _AZIMUTHS = 4, 24
 _CAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAX_LIST = 2**16
 _MAX_CAR = 2**25  # bytes, packed or not; the published ones have 6 MB unpacked
+_UINT8, _COMPRESSED = 2, 15  # MATLAB's types of elements
 
 
 class Cars3D(ImageGrid):
@@ -184,14 +188,49 @@ def _check_size(path: Path, size: int, limit: int) -> None:
         raise malformed(path, f"at most {limit} bytes", size)
 
 
+# SciPy is not used: its reader ends the process if the type of the pixels is unknown.
+
+
 def _views(path: Path, data: bytes) -> np.ndarray:
     """Return the images of a car, uint8 `(elevation, azimuth, height, width, 3)`."""
-    from scipy.io import loadmat
-
+    kind, shape, pixels = 0, (), b""
     with wrap_errors(path, "to be a MATLAB file of version 5 to 7.2"):
-        found = loadmat(io.BytesIO(data), variable_names=["im"])
-    images = found.get("im", np.empty(0))
-    if images.dtype != np.uint8 or images.shape[2:] != (3, _AZIMUTHS, _ELEVATIONS):
+        order = {b"\0\1IM": "<", b"\1\0MI": ">"}[data[124:128]]
+        for packed, body in _elements(data[128:], order):
+            if packed == _COMPRESSED:
+                _, body = next(_elements(_inflate(body), order))
+            # Flags, shape, name and numbers of a variable.
+            _, (_, sizes), (_, name), (found, numbers) = itertools.islice(_elements(body, order), 4)
+            if name == b"im":
+                shape = struct.unpack(f"{order}{len(sizes) // 4}i", sizes)
+                kind, pixels = found, numbers
+    fits = kind == _UINT8 and shape[2:] == (3, _AZIMUTHS, _ELEVATIONS) and min(shape) > 0
+    if not fits or math.prod(shape) != len(pixels):
         rule = f"'im' of uint8 (height, width, 3, {_AZIMUTHS}, {_ELEVATIONS})"
-        raise malformed(path, rule, f"{images.dtype} {images.shape}")
-    return images.transpose(4, 3, 0, 1, 2)
+        raise malformed(path, rule, f"{shape} in {len(pixels)} bytes of type {kind}")
+    # MATLAB's first axis is the fastest.
+    return np.frombuffer(pixels, np.uint8).reshape(shape[::-1]).transpose(0, 1, 4, 3, 2)
+
+
+def _inflate(packed: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(packed, _MAX_CAR)
+    if not unpacker.eof:
+        raise ValueError(f"a variable that is cut, or has more than {_MAX_CAR} bytes")
+    return data
+
+
+def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Yield the type and the contents of consecutive elements in MATLAB's format."""
+    start = 0
+    while start < len(data):
+        kind, size = struct.unpack_from(f"{order}2I", data, start)
+        if kind >> 16:  # at most four bytes of contents are in the tag itself
+            yield kind & 0xFFFF, data[start + 4 : start + 4 + (kind >> 16)]
+            start += 8
+            continue
+        start += 8
+        if start + size > len(data):
+            raise ValueError(f"an element of {size} bytes that is cut after {len(data) - start}")
+        yield kind, data[start : start + size]
+        start += size + (0 if kind == _COMPRESSED else -size % 8)

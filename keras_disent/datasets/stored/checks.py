@@ -56,7 +56,8 @@ def wrap_errors(path: Path, rule: str) -> Iterator[None]:
     except NotADirectoryError as error:
         raise FileNotFoundError(error.errno, error.strerror, os.fspath(path)) from error
     except Exception as error:  # libraries raise many kinds of errors on malformed bytes
-        got = f"{type(error).__name__}: {_short(error).rstrip('.')}"
+        text = " ".join(_short(error).split()).rstrip(".")  # libraries write several lines
+        got = f"{type(error).__name__}: {text}"
         raise malformed(path, rule, got) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from keras_disent.datasets.stored.rows import Layout, Stream, check_rows, map_ro
 
 _NPY = "to be an .npy file of numbers"
 _NPZ = "to be an .npz file"
+_MAX_HEADER = 10_000  # bytes, as NumPy allows at most
 
 
 def map_npy(path: Path) -> np.ndarray:
@@ -154,11 +156,15 @@ def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
 
 def _read_header(path: Path, file: Any, any_dtype: bool = False) -> Layout:
     """Read the header of an .npy file; afterward `file` is at the first byte of the data."""
-    version = np.lib.format.read_magic(file)
+    start = file.tell()
+    # NumPy allocates what the header claims as its own size, up to 4 GB.
+    head = io.BytesIO(file.read(_MAX_HEADER))
+    version = np.lib.format.read_magic(head)
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
+    shape, fortran, dtype = read(head)
+    file.seek(start + head.tell())
     if not any_dtype and dtype.kind not in "biufc":
         rule = "numbers: bool, integer, float or complex. Pickled objects are never read"
         raise malformed(path, rule, f"the dtype {dtype}")
