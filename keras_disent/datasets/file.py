@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,13 @@ def open_file(
     ending = path.suffix.lower()
     found: Mapping[str, Any] = {}
     if ending == ".npz":
-        rows, found = _npz(path, images)
+        shapes = {member: npy.shape_npz(path, member) for member in npy.members(path)}
+        rows, found = _archive(path, images, shapes, npy.open_npz, npy.read_npz)
     elif ending == ".npy":
         rows = npy.map_npy(path)
     elif ending in HDF5:
-        rows, found = _hdf5(path, images)
+        shapes = hdf5.shapes(path)
+        rows, found = _archive(path, images, shapes, hdf5.open_hdf5, hdf5.read_column)
     elif ending == ".zarr":
         rows = _zarr(path, images)
     elif "idx" in path.name:
@@ -121,29 +123,18 @@ def _as_bytes(
     return cached_rows(key, turned.shape, np.uint8, write)
 
 
-def _npz(path: Path, name: str) -> tuple[Any, dict[str, Any]]:
-    members = npy.members(path)
-    shapes = {member: npy.shape_npz(path, member) for member in members}
+def _archive(
+    path: Path,
+    name: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    open_rows: Callable[[Path, str], Any],
+    read: Callable[[Path, str], np.ndarray],
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Return the images of a file of several arrays, and those with one value per image."""
     name = _images_among(path, name, shapes)
-    rows = npy.open_npz(path, name)
-    labels = {
-        member: npy.read_npz(path, member)
-        for member, shape in shapes.items()
-        if member != name and shape == rows.shape[:1]
-    }
-    return rows, labels
-
-
-def _hdf5(path: Path, name: str) -> tuple[Any, dict[str, Any]]:
-    shapes = hdf5.shapes(path)
-    name = _images_among(path, name, shapes)
-    rows = hdf5.open_hdf5(path, name)
-    labels = {
-        other: hdf5.read_column(path, other)
-        for other, shape in shapes.items()
-        if other != name and shape == rows.shape[:1]
-    }
-    return rows, labels
+    rows = open_rows(path, name)
+    others = [n for n, shape in shapes.items() if n != name and shape == rows.shape[:1]]
+    return rows, {other: read(path, other) for other in others}
 
 
 def _images_among(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -29,8 +29,9 @@ from keras_disent.datasets.pictures import (
 from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import ENDING, cache_folder, cached_rows
+from keras_disent.datasets.stored.rows import SelectedRows
 from keras_disent.datasets.tables import NAMES, is_table, labels_of_files, read_table
-from keras_disent.datasets.values import Range
+from keras_disent.datasets.values import AS_THEY_ARE, Range
 
 _BATCH = 512  # decoded pictures in memory
 _DARK = 18  # bytes below this are nearly black, as 12 bits in 16 are
@@ -152,7 +153,8 @@ def open_folder(
         columns = {name: [column[of_file[i]] for i in kept] for name, column in columns.items()}
     _say(len(names), left_out)
     _warn_if_dark(rows, folder)
-    data: Any = with_labels(rows, columns, folder.resolve().name, kinds)
+    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if settings.pixel_range else None}
+    data: Any = with_labels(rows, columns, folder.resolve().name, kinds, **options)
     order = getattr(data, "order", None)  # of a grid
     data.files = names if order is None else tuple(names[row] for row in order)
     data.pictures = settings.shared()
@@ -278,22 +280,8 @@ def decode_pictures(
     broken = np.flatnonzero(rows[len(pictures) :].reshape(-1)[: len(pictures)])
     images: Any = rows[: len(pictures)].reshape(-1, *shape)
     if broken.size:
-        images = Selected(images, np.setdiff1d(np.arange(len(pictures)), broken))
+        images = SelectedRows(images, np.setdiff1d(np.arange(len(pictures)), broken))
     return images, set(broken.tolist())
-
-
-class Selected:
-    """Some rows of an array, which are read when they are indexed."""
-
-    def __init__(self, rows: Any, numbers: np.ndarray):
-        self.rows, self.numbers = rows, numbers
-        self.shape, self.dtype = (len(numbers), *rows.shape[1:]), rows.dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.rows[self.numbers[indices]]
 
 
 def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int, int, int]:

@@ -134,9 +134,8 @@ def write_bytes(
     """
     blocks: Iterable[tuple[int, np.ndarray]]
     if isinstance(source, Stream):
-        turned = ((channels_last(block, data_format)) for block in source.blocks)
-        blocks = _numbered(turned)
-        scale = _scale_of(np.ones((1, 1, 1), source.dtype) * 2, pixel_range)
+        blocks = _numbered(channels_last(block, data_format) for block in source.blocks)
+        scale = scale_of_dtype(source.dtype, pixel_range)
     else:
         rows = channels_last(source, data_format)
         blocks, scale = blocks_of(rows), _scale_of(rows, pixel_range)
@@ -158,7 +157,35 @@ def channels_last(images: Any, data_format: str | None) -> Any:
         TypeError: The images are not one array.
         ValueError: The layout is wrong, or there are no pixels.
     """
-    return _channels_last(_as_rows(images), data_format)
+    rows = _as_rows(images)
+    if data_format not in (None, *DATA_FORMATS):
+        raise ValueError(
+            f"`data_format` is {' or '.join(map(repr, DATA_FORMATS))}. Got {data_format!r}."
+        )
+    shape = tuple(rows.shape)
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            "`images` needs the shape (n, height, width, channels) or (n, height, width). "
+            f"Got {shape}."
+        )
+    if math.prod(shape) == 0:
+        raise ValueError(f"`images` needs at least one pixel. Got shape {shape}.")
+    if data_format == "channels_first":
+        if len(shape) == 3:
+            raise ValueError(f"Channels first need four axes. Got shape {shape}.")
+        return np.moveaxis(rows, 1, -1) if isinstance(rows, np.ndarray) else ChannelsFirst(rows)
+    if (
+        len(shape) == 4
+        and data_format is None
+        and shape[1] in CHANNELS
+        and shape[3] not in CHANNELS
+    ):
+        raise ValueError(
+            f"`images` needs the channels last, (n, height, width, channels). Got {shape}, which "
+            f"looks like {shape[1]} channels first: pass data_format='channels_first' (or "
+            "'channels_last' if it is right)."
+        )
+    return rows
 
 
 def to_bytes(values: np.ndarray, pixel_range: Range | None = None) -> np.ndarray:
@@ -297,37 +324,6 @@ def _as_rows(images: Any) -> Any:
             "with `open_folder`."
         )
     return array
-
-
-def _channels_last(rows: Any, data_format: str | None) -> Any:
-    if data_format not in (None, *DATA_FORMATS):
-        raise ValueError(
-            f"`data_format` is {' or '.join(map(repr, DATA_FORMATS))}. Got {data_format!r}."
-        )
-    shape = tuple(rows.shape)
-    if len(shape) not in (3, 4):
-        raise ValueError(
-            "`images` needs the shape (n, height, width, channels) or (n, height, width). "
-            f"Got {shape}."
-        )
-    if math.prod(shape) == 0:
-        raise ValueError(f"`images` needs at least one pixel. Got shape {shape}.")
-    if data_format == "channels_first":
-        if len(shape) == 3:
-            raise ValueError(f"Channels first need four axes. Got shape {shape}.")
-        return np.moveaxis(rows, 1, -1) if isinstance(rows, np.ndarray) else ChannelsFirst(rows)
-    if (
-        len(shape) == 4
-        and data_format is None
-        and shape[1] in CHANNELS
-        and shape[3] not in CHANNELS
-    ):
-        raise ValueError(
-            f"`images` needs the channels last, (n, height, width, channels). Got {shape}, which "
-            f"looks like {shape[1]} channels first: pass data_format='channels_first' (or "
-            "'channels_last' if it is right)."
-        )
-    return rows
 
 
 def _scale_of(rows: Any, pixel_range: Range | None) -> Scale | None:

@@ -162,7 +162,7 @@ class Trainer(FrozenArguments, keras.Model):
         """
         self._assert_compile_called("fit")
         self._check_trainable()
-        self.pictures = getattr(x, "pictures", None) or self.pictures
+        pictures = getattr(x, "pictures", None) or self.pictures
         validation_batch_size = validation_batch_size or batch_size
         if validation_data is not None:
             validation_data = self._check_data(
@@ -177,6 +177,7 @@ class Trainer(FrozenArguments, keras.Model):
             class_weight=class_weight,
             arrays_only=validation_data is None,
         )
+        self.pictures = pictures  # now that the data are right
         arrays = checks.is_array(x)
         if arrays and validation_split:
             (x, y, sample_weight), validation_data = _split((x, y, sample_weight), validation_split)

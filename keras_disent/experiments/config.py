@@ -158,7 +158,9 @@ class Config:
             data = str(Path(data).absolute())
         if data_dir is not None:
             data_dir = str(Path(data_dir).absolute())
-        options = {name: _absolute_path(value) for name, value in self.data_options.items()}
+        options = dict(self.data_options)
+        if isinstance(options.get("labels"), str) and options["labels"] != "folders":
+            options["labels"] = str(Path(options["labels"]).absolute())
         return dataclasses.replace(self, data=data, data_dir=data_dir, data_options=options)
 
     def as_dict(self) -> dict[str, Any]:
@@ -230,13 +232,6 @@ def inside_data(config: Config, path: str | Path) -> bool:
     if config.data in datasets.DATASETS or not data.is_dir():
         return False
     return data.resolve() in [Path(path).resolve(), *Path(path).resolve().parents]
-
-
-def _absolute_path(value: Any) -> Any:
-    """Return the absolute path of an existing file, such as a table of labels; others as is."""
-    return (
-        str(Path(value).absolute()) if isinstance(value, str) and Path(value).is_file() else value
-    )
 
 
 def _pair(names: str) -> tuple[str, str]:

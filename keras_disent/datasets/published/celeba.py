@@ -22,6 +22,7 @@ from keras_disent.datasets.pictures import PictureSettings, decode
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import file_size, malformed, wrap_errors
+from keras_disent.datasets.stored.rows import SelectedRows
 
 _FOLDER = "img_align_celeba"
 _PICTURE = re.compile(r"\d{6}\.jpg")
@@ -133,7 +134,7 @@ class CelebA(LabeledImages):
         if part_rows is None:
             super().__init__(rows, table.steps, values, self.name)
         else:
-            subset = _RowSubset(rows, part_rows)
+            subset = SelectedRows(rows, part_rows)
             super().__init__(subset, table.steps[part_rows], values, self.name)
 
     def _list(self, stem: str, data_dir: str | PathLike[str] | None, verify: bool) -> Path:
@@ -141,19 +142,6 @@ class CelebA(LabeledImages):
         if verify:
             check_file(path, self.card)
         return path
-
-
-class _RowSubset:
-    """Selected rows of an array, which are read when they are indexed."""
-
-    def __init__(self, rows: np.ndarray, selection: np.ndarray):
-        self.rows = rows
-        self.selection = selection
-        self.shape = (len(selection), *rows.shape[1:])
-        self.dtype = rows.dtype
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.rows[self.selection[indices]]
 
 
 # -- lists ----------------------------------------------------------------------------------------

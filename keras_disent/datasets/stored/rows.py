@@ -56,6 +56,25 @@ class Stream(NamedTuple):
     blocks: Iterator[np.ndarray]
 
 
+class SelectedRows:
+    """Some rows of an array, which are read when they are indexed.
+
+    Args:
+        rows: Array, or reader of rows.
+        numbers: `(n,)` numbers of the selected rows.
+    """
+
+    def __init__(self, rows: RowSource, numbers: np.ndarray):
+        self.rows, self.numbers = rows, numbers
+        self.shape, self.dtype = (len(numbers), *rows.shape[1:]), rows.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self.rows[self.numbers[indices]]
+
+
 def map_rows(path: Path, file: BinaryIO, layout: Layout, available: int) -> np.ndarray:
     """Map an array that fills `available` bytes of `file`.
 
