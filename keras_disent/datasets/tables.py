@@ -230,7 +230,10 @@ def _typed(cells: list[str], is_file: bool, decimal_comma: bool) -> list[Any]:
     gaps = [cell.lower() in _GAPS for cell in cells]
     values = [cell for cell, gap in zip(cells, gaps, strict=True) if not gap]
     number = _number_with_comma if decimal_comma else _number
-    for convert in (_integer, number, _truth, _date):
+    digits = {value for value in values if value.isdecimal()}
+    # "01" and "1" are names, not numbers, where a column has both.
+    are_names = len(set(map(int, digits))) < len(digits)
+    for convert in () if are_names else (_integer, number, _truth, _date):
         try:
             converted = iter([convert(value) for value in values])
         except (ValueError, OverflowError):

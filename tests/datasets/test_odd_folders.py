@@ -26,6 +26,8 @@ def test_folders_keep_their_own_names_and_links_to_themselves_are_broken(tmp_pat
     ("table", "values"),
     [
         (",file,x\n0,1.png,a\n1,2.png,b\n", ["a", "b"]),  # as pandas writes it
+        ("file,x\n1.png,01\n2.png,1\n", ["01", "1"]),
+        ("file,x\n1.png,01\n2.png,02\n", [1, 2]),
         ("file;x\n1.png;0,5\n2.png;1\n", [0.5, 1]),
         ("file,x\n/home/me/pictures/1.png,a\nC:\\pictures\\2.png,b\n", ["a", "b"]),
         ("file,x\n1.png,a\u2028c\n2.png,b\n", ["a\u2028c", "b"]),
