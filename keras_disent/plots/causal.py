@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from numpy.typing import ArrayLike
 
 from keras_disent.plots.pictures import mosaic
-from keras_disent.plots.style import ACCENT, INK, QUIET, WRONG
+from keras_disent.plots.style import ACCENT, INK, QUIET, WRONG, as_written, new_figure
 
 PANEL = 3.9  # inches
 NODE = 0.31  # radius, where concepts stand on a circle of radius 1
 
 
+@as_written
 def graph(
     adjacency: ArrayLike,
     names: Sequence[str],
@@ -54,8 +54,7 @@ def graph(
     learned = np.abs(weights) > threshold
     expected = None if true is None else _square("true", true, names) != 0
     panels = 1 if expected is None else 2
-    figure = Figure(figsize=(PANEL * panels, PANEL + 0.3), dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(PANEL * panels, PANEL + 0.3)
     top = 0.9 if title else 1.0
     longest = max((len(word) for name in names for word in name.split("_")), default=1)
     size = min(9.0, 62 / max(longest, 1))
@@ -88,6 +87,7 @@ def graph(
     return figure
 
 
+@as_written
 def interventions(
     model: Any,
     image: np.ndarray,
@@ -136,8 +136,7 @@ def interventions(
     wide = max(left + tile * columns + 0.15, 4.2)
     above = 0.45 if title else 0.1
     tall = above + line * (len(rows) + 1) + 0.1
-    figure = Figure(figsize=(wide, tall), dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide, tall)
     headings = ["", *(f"do({name})" for name in values)]
     ticks = [["image", "reconstruction"], *([f"{v:.3g}" for v in row] for row in values.values())]
     for i, (tiles, heading, texts) in enumerate(

@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from keras_disent.plots.style import ACCENT, INK, QUIET
+from keras_disent.plots.style import ACCENT, INK, QUIET, as_written, new_figure
 
 CELL = 0.52  # inches
 
 
+@as_written
 def matrix(
     values: ArrayLike,
     columns: Sequence[str],
@@ -53,6 +53,7 @@ def matrix(
     return heat_map(array, rows, list(columns), label, title, "cividis", 0.0, high)
 
 
+@as_written
 def rank_correlation(scores: Mapping[str, ArrayLike], *, title: str | None = None) -> Figure:
     """Draw Spearman's rank correlation of each pair of scores over many runs.
 
@@ -79,6 +80,7 @@ def rank_correlation(scores: Mapping[str, ArrayLike], *, title: str | None = Non
     return heat_map(correlations, names, names, label, title, "PuOr", -1.0, 1.0, "{:+.2f}")
 
 
+@as_written
 def against(
     x: ArrayLike,
     scores: Mapping[str, ArrayLike],
@@ -105,7 +107,7 @@ def against(
     (_, *names), (at, *table) = _runs({"": x, **scores})
     if not names:
         raise ValueError("`scores` must hold at least one score. Got none.")
-    figure = _figure(3.1 * len(names) + 0.5, 3.4 if title else 3.0)
+    figure = new_figure(3.1 * len(names) + 0.5, 3.4 if title else 3.0)
     for i, (name, y) in enumerate(zip(names, table, strict=True)):
         axes = figure.add_subplot(1, len(names), i + 1)
         axes.scatter(at, y, s=22, color=ACCENT, alpha=0.75, linewidths=0)
@@ -122,6 +124,7 @@ def against(
     return figure
 
 
+@as_written
 def tradeoff(
     x: ArrayLike,
     y: ArrayLike,
@@ -163,7 +166,7 @@ def tradeoff(
         raise ValueError("A trade-off must be finite. Got NaN or infinity.")
     good = score if higher else -score
     front = [i for i in np.lexsort((-good, at)) if not _beaten(i, at, good)]
-    figure = _figure(6.4, 4.4)
+    figure = new_figure(6.4, 4.4)
     axes = figure.add_subplot()
     dots = axes.scatter(
         at,
@@ -271,6 +274,7 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
+@as_written
 def heat_map(
     array: np.ndarray,
     rows: list[str],
@@ -298,7 +302,7 @@ def heat_map(
     longest = max(map(len, rows))
     wide = CELL * len(columns) + 0.085 * longest + 1.7
     tall = CELL * len(rows) * 0.75 + 0.075 * max(map(len, columns)) + (0.9 if title else 0.5)
-    figure = _figure(max(wide, 4.2), max(tall, 2.4))
+    figure = new_figure(max(wide, 4.2), max(tall, 2.4))
     of_cells = CELL * len(rows) * 0.75 + max(2.4 - tall, 0.0)  # inches, as the bar's length
     axes = figure.add_subplot()
     picture = axes.imshow(array, cmap=colors, vmin=low, vmax=high, aspect="auto")
@@ -326,10 +330,4 @@ def heat_map(
     if title:
         axes.set_title(title, loc="left", fontsize=12, color=INK, pad=10)
     figure.tight_layout()
-    return figure
-
-
-def _figure(wide: float, tall: float) -> Figure:
-    figure = Figure(figsize=(wide, tall), dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
     return figure

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from keras_disent._utils.files import atomic_write
-from keras_disent.plots.style import ACCENT, INK, QUIET
+from keras_disent.plots.style import ACCENT, INK, QUIET, as_written, new_figure
 
 _CAPTION = 20  # maximum number of characters of a caption
 
@@ -38,6 +38,7 @@ def mosaic(images: np.ndarray, gap: int = 2, background: float = 1.0) -> np.ndar
     return canvas
 
 
+@as_written
 def traversals(
     model: Any,
     images: np.ndarray,
@@ -89,8 +90,7 @@ def _grid_figure(originals, reconstructions, grid, labels, values, title) -> Fig
     scale = tile / (width + gap)
     wide = max(picture.shape[1] * scale + 1.75, 5.2)  # room for the text below, however few columns
     inches = wide, picture.shape[0] * scale + (1.15 if title else 0.8)
-    figure = Figure(figsize=inches, dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*inches)
     left, bottom = 1.65 / inches[0], 0.55 / inches[1]
     axes = figure.add_axes(
         (left, bottom, picture.shape[1] * scale / inches[0], picture.shape[0] * scale / inches[1])
@@ -121,6 +121,7 @@ def _filled(images: np.ndarray, columns: int) -> np.ndarray:
     return np.pad(images, ((0, 0), (0, missing), (0, 0), (0, 0), (0, 0)), constant_values=1.0)
 
 
+@as_written
 def contact_sheet(
     samples: np.ndarray,
     factors: Mapping[str, np.ndarray] | None = None,
@@ -171,8 +172,7 @@ def contact_sheet(
     scale = (0.95 if captions else 0.62) / (width + gap)  # inches per pixel
     left = 1.75 if factors else 0.95
     inches = picture.shape[1] * scale + left + 0.15, picture.shape[0] * scale + 0.75
-    figure = Figure(figsize=inches, dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*inches)
     size = picture.shape[1] * scale / inches[0], picture.shape[0] * scale / inches[1]
     axes = figure.add_axes((left / inches[0], 0.15 / inches[1], *size))
     axes.imshow(picture, interpolation="nearest", aspect="auto")
@@ -191,8 +191,7 @@ def contact_sheet(
         x, y = column * (width + gap) + width / 2, row * (height + band + gap) + height + band / 2
         text = caption if len(caption) <= _CAPTION else f"\u2026{caption[1 - _CAPTION :]}"
         if _has_glyphs(text):
-            below = axes.text(x, y, text, fontsize=6, color=QUIET, ha="center", va="center")
-            below.set_parse_math(False)
+            axes.text(x, y, text, fontsize=6, color=QUIET, ha="center", va="center")
     if title:
         figure.text(
             0.12 / inches[0], 1 - 0.3 / inches[1], title, fontsize=12, color=INK, va="center"
@@ -206,6 +205,7 @@ def _has_glyphs(text: str) -> bool:
     return all(font.get_char_index(ord(character)) for character in text)
 
 
+@as_written
 def beside(pictures: Mapping[str, Figure], table: Sequence[Sequence[str]]) -> Figure:
     """Combine figures side by side under their names, with a table of text below.
 
@@ -219,8 +219,7 @@ def beside(pictures: Mapping[str, Figure], table: Sequence[Sequence[str]]) -> Fi
     dpi = 160
     below, above = 0.32 * len(table) + 0.35, 0.4
     inches = sum(widths) / dpi, height / dpi + below + above
-    figure = Figure(figsize=inches, dpi=dpi, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*inches, dpi)
     left = 0.0
     for heading, array in zip(pictures, arrays, strict=True):
         fraction = array.shape[1] / sum(widths)

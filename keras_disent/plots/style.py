@@ -1,4 +1,19 @@
-"""Colors of all figures, from the Okabe-Ito palette, which is safe for color-blind readers."""
+"""Looks of all figures: colors of the Okabe-Ito palette, safe for color-blind readers, and text."""
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 INK, QUIET = "#222222", "#777777"
 ACCENT, WRONG = "#0072b2", "#d55e00"  # blue and vermilion
+
+# Decorates what draws a figure: names of runs, factors and files show as they are written, where
+# Matplotlib would read `$...$` as a formula, or end with an error when it is none.
+as_written = matplotlib.rc_context({"text.parse_math": False})
+
+
+def new_figure(wide: float, tall: float, dpi: int = 160) -> Figure:
+    """Return an empty white figure of so many inches, which belongs to no window."""
+    figure = Figure(figsize=(wide, tall), dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure

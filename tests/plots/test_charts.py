@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from keras_disent import plots
-from keras_disent.plots import charts
+from keras_disent.experiments.report import figures
+from keras_disent.plots import causal, charts
 
 VALUES = np.array([[0.9, 0.1, 0.0], [0.05, 0.6, 0.25]])
 FACTORS = ["shape", "scale", "place"]
@@ -86,3 +87,23 @@ def test_against_draws_every_run():
 def test_bad_numbers_are_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+ODD = r"$\nonsense$ :x: [bold]"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: charts.matrix(VALUES, [ODD, "b", "c"], title=ODD),
+        lambda: charts.rank_correlation({ODD: [1, 2, 3], "b": [2, 1, 3]}),
+        lambda: charts.against([1, 2, 3], {ODD: [1, 2, 3]}, title=ODD),
+        lambda: charts.tradeoff([1, 2], [1, 2], y_label=ODD, title=ODD),
+        lambda: causal.graph([[0, 0.9], [0, 0]], [ODD, "b"], title=ODD),
+        lambda: figures.scatter(
+            [{"x": 1.0, "y": 2.0, "method": ODD}, {"x": 2.0, "y": 1.0, "method": ODD}], ODD, ODD
+        ),
+    ],
+)
+def test_a_name_is_never_read_as_a_formula(draw):
+    assert plots.as_array(draw()).min() < 255

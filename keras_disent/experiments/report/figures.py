@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
 from keras_disent.experiments.report.statistics import shown
 from keras_disent.plots import as_png
-from keras_disent.plots.style import ACCENT, INK, QUIET
+from keras_disent.plots.style import ACCENT, INK, QUIET, as_written, new_figure
 
 WIDE = 5.0
 """Inches; a phone shows so much without making the letters too small."""
@@ -31,6 +30,7 @@ ROW = 0.235  # inches
 Rows = Sequence[Mapping[str, Any]]
 
 
+@as_written
 def strips(rows: Rows, label: str, limits: tuple[float, float] | None = None) -> Figure:
     """Draw every run as a dot, and median and quartiles of each row as a box.
 
@@ -79,6 +79,7 @@ def strips(rows: Rows, label: str, limits: tuple[float, float] | None = None) ->
     return figure
 
 
+@as_written
 def tradeoff(rows: Rows, x_label: str, y_label: str) -> Figure:
     """Draw means of settings with their intervals on both axes, a line for each method.
 
@@ -120,6 +121,7 @@ def tradeoff(rows: Rows, x_label: str, y_label: str) -> Figure:
     return figure
 
 
+@as_written
 def shares(rows: Rows) -> Figure:
     """Draw shares of variance as bars, and the interval of the seed's share.
 
@@ -153,6 +155,7 @@ def shares(rows: Rows) -> Figure:
     return figure
 
 
+@as_written
 def forest(rows: Rows, label: str) -> Figure:
     """Draw differences with their intervals; filled where they are more than chance.
 
@@ -193,6 +196,7 @@ def forest(rows: Rows, label: str) -> Figure:
     return figure
 
 
+@as_written
 def scatter(rows: Rows, x_label: str, y_label: str) -> Figure:
     """Draw two numbers of each run, colored by method.
 
@@ -282,8 +286,7 @@ def _axes(
     wide: float, tall: float, names: Sequence[str] = (), right: float = 0.18, top: float = 0.36
 ) -> tuple[Figure, Any]:
     """Return a figure with one pair of axes, rows with names or none; margins in inches."""
-    figure = Figure(figsize=(wide, tall), dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(wide, tall)
     axes = figure.add_subplot()
     axes.tick_params(colors=INK, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
