@@ -2,6 +2,10 @@
 # make test          lint, then every test on TensorFlow, JAX and PyTorch
 # make test-slow     the tests that take minutes each
 # make docs          the documentation, into site/
+# make test-oldest   the tests with the oldest releases that pyproject.toml allows
+# make test-newest   the tests with the newest releases, on the newest Python here
+# make test-newest-quick  a part of them, on JAX alone
+# make constraints   look up the oldest and the newest releases again
 # make dist          wheel and source distribution, checked, into dist/
 # make export-table  which models can be exported as what: measured, and written into the docs
 # make setup         only install, with all backends and tools
@@ -10,22 +14,22 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BACKENDS ?= tensorflow jax torch
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints/tested.txt --editable
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test test-slow dist export-table lint docs clean
+.PHONY: setup demo test tests test-slow test-oldest test-newest test-newest-quick constraints dist export-table lint docs clean
 
 setup: $(VENV)/all
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/demo: $(BIN)/python pyproject.toml constraints/tested.txt
 	$(INSTALL) '.[tensorflow]'
 	touch $@
 
-$(VENV)/all: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/all: $(BIN)/python pyproject.toml constraints/tested.txt
 	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,tune,export,serve,studies,docs,dev]'
 	touch $@ $(VENV)/demo
 
@@ -40,7 +44,9 @@ $(VENV)/clusters: $(VENV)/all
 # Metrics, charts and data sets work on arrays: their tests run once.
 ARRAYS := tests/metrics tests/datasets
 
-test: lint
+test: lint tests
+
+tests:
 	@echo "== arrays"; OMP_NUM_THREADS=1 KERAS_BACKEND=$(lastword $(BACKENDS)) \
 		$(BIN)/python -m pytest -n 2 -m "not slow" $(ARRAYS)
 	@set -e; for backend in $(BACKENDS); do \
@@ -55,6 +61,52 @@ test-slow: $(VENV)/clusters
 	done
 	@echo "== tensorflow, every step compiled with XLA, as on a GPU"; JIT_COMPILE=1 \
 		KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m "not slow" $(ARRAYS:%=--ignore %)
+
+# -- the range of releases, each in an environment of its own -------------------------------------
+
+OLDEST_PYTHON ?= python3.11
+NEWEST_PYTHON ?= $(shell tests/support/newest_python.sh)
+EXTRAS := tensorboard tune export serve studies
+TOOLS := hypothesis psutil pytest pytest-xdist
+QUICK := tests/engine tests/layers tests/test_imports.py
+comma := ,
+space := $(subst ,, )
+
+define environment # (folder, python, constraints, extras)
+	$(2) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --constraint constraints/$(3).txt \
+		--editable '.[$(subst $(space),$(comma),$(4))]' $(TOOLS)
+	touch $(1)/ready
+endef
+
+$(VENV)-oldest/ready: pyproject.toml constraints/oldest.txt
+	$(call environment,$(VENV)-oldest,$(OLDEST_PYTHON),oldest,tensorflow jax probability $(EXTRAS))
+
+$(VENV)-newest/ready: pyproject.toml constraints/newest.txt
+	$(call environment,$(VENV)-newest,$(NEWEST_PYTHON),newest,tensorflow jax $(EXTRAS))
+
+$(VENV)-newest-jax/ready: pyproject.toml constraints/newest.txt
+	$(call environment,$(VENV)-newest-jax,$(NEWEST_PYTHON),newest,jax)
+
+test-oldest: $(VENV)-oldest/ready
+	$(MAKE) tests BIN=$(VENV)-oldest/bin BACKENDS="tensorflow jax"
+
+test-newest: $(VENV)-newest/ready
+	$(MAKE) tests BIN=$(VENV)-newest/bin BACKENDS="tensorflow jax"
+
+test-newest-quick: $(VENV)-newest-jax/ready
+	KERAS_BACKEND=jax $(VENV)-newest-jax/bin/python -m pytest -n 2 -m "not slow" $(QUICK)
+
+LOOK_UP := $(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate - pyproject.toml \
+	$(foreach extra,tensorflow jax torch $(EXTRAS),--extra $(extra))
+
+# TensorFlow is named first, so that its newest release decides on those of others.
+constraints: setup
+	echo | $(LOOK_UP) --extra probability --python-version 3.11 --resolution lowest-direct \
+		--output-file constraints/oldest.txt
+	echo tensorflow | $(LOOK_UP) --python-version 3.13 --output-file constraints/newest.txt
+
+# -- the package ----------------------------------------------------------------------------------
 
 # The same bytes for the same commit: the times of all files are those of the commit.
 dist: setup
