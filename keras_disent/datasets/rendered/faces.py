@@ -55,15 +55,15 @@ class Faces(GroundTruth):
     >>> data = Faces()
     >>> len(data), data.images([0, 1_036_799]).shape
     (1036800, (2, 64, 64, 3))
-    >>> one = Faces(32, person=292)
+    >>> one = Faces(32, person=261)
     >>> len(one), one.factor_sizes, one.factor_values["hair_color"].tolist()
-    (2880, (15, 8, 8, 3, 1, 1, 1, 1), ['black'])
+    (2880, (15, 8, 8, 3, 1, 1, 1, 1), ['blond'])
     """
 
     name = "faces"
     card = Card(
         title="Faces: drawn portraits",
-        notes=("One person shows turn, mouth, blush and eyes: --data-option person=292.",),
+        notes=("One person shows turn, mouth, blush and eyes: --data-option person=261.",),
     )
     factor_names = tuple(_VALUES)
 

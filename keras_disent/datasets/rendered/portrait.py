@@ -22,7 +22,7 @@ _SKIN = {
     "shade": ("F0B79F", "DD9A78", "B97850", "8A5236", "5C3626"),
     "line": ("C9806C", "B06E51", "8F5237", "5F3425", "361D16"),
 }
-_ROSE = ("FB5F73", "F4505F", "EA3F50", "E23A54", "CF4058")
+_ROSE = ("FB647E", "F2546B", "E4445D", "DA3E5B", "CC405F")
 _HAIR = {
     "hair": ("2C2A3E", "51302B", "C4552A", "F2C665"),
     "hair_dark": ("1A1826", "331D1D", "8F3819", "CF9340"),
@@ -335,7 +335,7 @@ def _cheeks(canvas: _Canvas, head: np.ndarray, shade: np.ndarray, turn: np.ndarr
         (0, -0.11, 0.22, 0.11, 0.8),
     ):
         x, y, _ = canvas.on_face(turn, longitude, height)
-        pale = pale * (1 - strength * _smooth(1.0, 0.4, _length(x / wide, y / tall)))
+        pale = pale * (1 - strength * _smooth(1.0, 0.5, _length(x / wide, y / tall)))
     canvas.paint("blush_shade", head * (1 - pale) * shade)
     canvas.paint("blush", head * (1 - pale) * (1 - shade))
 
