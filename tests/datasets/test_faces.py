@@ -71,6 +71,21 @@ def test_mouth_and_eyes_change_different_rows(size):
     assert (eyes[:, :split] != closed[:, :split]).any()
 
 
+def test_the_drawing_stays_as_it_is():
+    """Scores on one drawing cannot be compared with scores on another."""
+    data = Faces(64)
+    images = data.images(np.linspace(0, len(data) - 1, 6).astype(int))
+    expected = [
+        (205.25, 160.13, 151.29),
+        (186.86, 136.34, 126.09),
+        (184.27, 133.62, 126.22),
+        (183.16, 132.50, 126.37),
+        (184.46, 134.04, 126.32),
+        (186.50, 136.86, 126.06),
+    ]
+    np.testing.assert_allclose(images.mean((1, 2)), expected, atol=0.1)
+
+
 # -- what the factors show ------------------------------------------------------------------------
 
 
