@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -23,7 +24,7 @@ _VALUES = {
     "background_hue": np.arange(30.0, 360.0, 60.0),
 }
 _SIZES = tuple(len(values) for values in _VALUES.values())
-_PEOPLE = 360
+_PEOPLE = math.prod(_SIZES[4:])  # 360
 _KINDS = (*["ordinal"] * 6, "categorical", "circular")
 _IMAGE_SIZES = (64, 32, 48, 96, 128)
 _CHUNK = 16  # images mixed at once, so that their weights fit into the processor's cache

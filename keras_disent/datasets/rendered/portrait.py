@@ -12,11 +12,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-# The first three columns of a picture's shares are red, green and blue of all fixed colors.
+# Paints whose colors depend on factors. Fixed colors need no column of their own: they are mixed
+# at once, into the first three columns of a picture's shares, which are red, green and blue.
 PAINTS = ("ground", "skin", "shade", "line", "blush", "blush_shade", "hair", "hair_dark")
 COLUMNS = 3 + len(PAINTS)
 
-# One color for each step of the factor, from 0 to 253: see `Faces` on rounding.
+# One color for each step of the factor. None is above 253, which leaves room for rounding.
 _SKIN = {
     "skin": ("FBDAC5", "F3BF9B", "D9986B", "AB6E4A", "7D4D36"),
     "shade": ("F0B79F", "DD9A78", "B97850", "8A5236", "5C3626"),
