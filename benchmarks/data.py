@@ -1,6 +1,7 @@
 """How fast images come, what they take of memory, and what feeding adds to a training step.
 
     python benchmarks/data.py                                        # images a second, megabytes
+    python benchmarks/data.py --only faces --only "faces 32 x 32"    # of some sets
     python benchmarks/data.py --backend jax                          # feeding, on one backend
 
 Speeds are of random batches of 64 and of 1,024 images of 64 x 64 pixels, on one thread, medians of
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one speed")
     parser.add_argument("--steps", type=int, default=60, help="of one fit")
     parser.add_argument("--stored", type=int, default=20_000, help="images on the disk")
+    parser.add_argument("--only", action="append", help="name of a set whose speed is measured")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="write the JSON there too")
     args = parser.parse_args()
@@ -55,16 +57,22 @@ def speeds(args: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["KERAS_DISENT_CACHE"] = f"{folder}/cache"
         sets = {
-            "sprites": datasets.Sprites(),
-            "sprites 32 x 32": datasets.Sprites(32),
-            "scenes3d": datasets.Scenes3D(),
-            "pendulum": datasets.Pendulum(),
-            "flow": datasets.Flow(),
-            "folder": datasets.open_folder(pictures(Path(folder) / "pictures", args.stored)),
-            "hdf5, re-saved": datasets.open_file(hdf5(Path(folder), args.stored)),
+            "sprites": datasets.Sprites,
+            "sprites 32 x 32": lambda: datasets.Sprites(32),
+            "faces": datasets.Faces,
+            "faces 32 x 32": lambda: datasets.Faces(32),
+            "faces 128 x 128": lambda: datasets.Faces(128),
+            "scenes3d": datasets.Scenes3D,
+            "pendulum": datasets.Pendulum,
+            "flow": datasets.Flow,
+            "folder": lambda: datasets.open_folder(pictures(Path(folder) / "all", args.stored)),
+            "hdf5, re-saved": lambda: datasets.open_file(hdf5(Path(folder), args.stored)),
         }
-        rows = {name: speed(data, args) for name, data in sets.items()}
-    for name in ("sprites", "scenes3d"):
+        unknown = [name for name in args.only or () if name not in sets]
+        if unknown:
+            raise SystemExit(f"--only needs one of {', '.join(sets)}. Got {unknown[0]!r}.")
+        rows = {name: speed(sets[name](), args) for name in args.only or sets}
+    for name in {"sprites", "faces", "scenes3d"} & {*rows}:
         command = [sys.executable, __file__, "--memory-of", name]
         found = subprocess.run(command, check=True, capture_output=True, text=True)
         rows[name]["megabytes"] = round(float(found.stdout), 1)
@@ -75,7 +83,9 @@ def speed(data, args: argparse.Namespace) -> dict:
     """Return images per second in batches of two sizes."""
     import numpy as np
 
-    found = {}
+    start = time.perf_counter()
+    data.images([0])
+    found = {"first_image_seconds": round(time.perf_counter() - start, 3)}
     for size in (64, 1024):
         rng = np.random.default_rng(0)
         batches = [rng.integers(len(data), size=size) for _ in range(20)]

@@ -19,6 +19,7 @@ from keras_disent.datasets.published.mpi3d import MPI3D
 from keras_disent.datasets.published.shapes3d import Shapes3D
 from keras_disent.datasets.published.small_norb import SmallNORB
 from keras_disent.datasets.published.tfds import from_tfds
+from keras_disent.datasets.rendered.faces import Faces
 from keras_disent.datasets.rendered.flow import Flow
 from keras_disent.datasets.rendered.pendulum import Pendulum
 from keras_disent.datasets.rendered.scenes3d import Scenes3D
@@ -38,6 +39,7 @@ __all__ = [
     "ChangedPairs",
     "Concatenation",
     "DSprites",
+    "Faces",
     "FashionMNIST",
     "Flow",
     "GroundTruth",

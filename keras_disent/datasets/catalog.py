@@ -23,6 +23,7 @@ from keras_disent.datasets.published.idx import MNIST, FashionMNIST
 from keras_disent.datasets.published.mpi3d import MPI3D
 from keras_disent.datasets.published.shapes3d import Shapes3D
 from keras_disent.datasets.published.small_norb import SmallNORB
+from keras_disent.datasets.rendered.faces import Faces
 from keras_disent.datasets.rendered.flow import Flow
 from keras_disent.datasets.rendered.pendulum import Pendulum
 from keras_disent.datasets.rendered.scenes3d import Scenes3D
@@ -65,6 +66,7 @@ _VARIANTS = {
 # Functions and classes that create data sets; each has a `card`.
 DATASETS: dict[str, Any] = {
     "sprites": Sprites,
+    "faces": Faces,
     "scenes3d": Scenes3D,
     "pendulum": Pendulum,
     "flow": Flow,

@@ -64,6 +64,20 @@ def test_info_lists_factors(call):
     assert "No labels." in call("info", "photographs")[1]
 
 
+def test_options_choose_one_person(call, tmp_path):
+    _, out, _ = call("info", "faces", "--data-option", "person=292")
+    assert "2,880 images (64, 64, 3)" in out
+    assert "ears, chin, shoulders" not in out
+    options = ("--data-option", "person=292", "--image-size", 128)
+    code, out, _ = call("preview", "faces", *options, "--out", tmp_path / "one.png")
+    assert (code, "constant" in out, "-35 to 35" in out) == (0, True, True)
+    with Image.open(tmp_path / "one.png") as picture:
+        assert picture.size[0] > 1000
+    code, _, err = call("info", "faces", "--data-option", "person=360")
+    assert code == 2
+    assert "`person` needs to be an integer from 0 to 359, or None for all. Got 360." in err
+
+
 def test_missing_files_name_the_searched_folders(call, tmp_path):
     _, out, _ = call("info", "shapes3d", "--data-dir", tmp_path)
     assert f"is not in '{tmp_path}' or '{tmp_path}/shapes3d'" in out.replace("\n", "")

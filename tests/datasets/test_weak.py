@@ -5,6 +5,7 @@ import pytest
 
 from keras_disent.datasets import (
     ChangedPairs,
+    Faces,
     Flow,
     Images,
     MatchedGroups,
@@ -18,6 +19,8 @@ DATA = {
     "sprites": lambda: Sprites(32),
     "subgrid": lambda: Sprites(32).subgrid({"shape": [0], "scale": [0, 5]}),
     "scenes": Scenes3D,
+    "faces": lambda: Faces(32),
+    "person": lambda: Faces(32, person=292),
     "pendulum": lambda: Pendulum(32),
     "flow": lambda: Flow(32),
 }
