@@ -260,6 +260,7 @@ def _explicitness(
         model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
         with FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Setting penalty=None")  # scikit-learn 1.8
             model.fit(inputs, factor)
         probabilities = model.predict_proba(test_inputs[is_fitted])
         loss = log_loss(test_factor[is_fitted], probabilities, labels=model.classes_)
