@@ -10,6 +10,23 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+METHODS = (  # the names of `models.MODELS`, which need a backend
+    *("vae", "beta_vae", "annealed_vae", "factor_vae", "beta_tcvae", "dip_vae", "info_vae"),
+    *("hfs_vae", "ada_gvae", "ada_mlvae", "gvae", "mlvae", "autoencoder", "qlae", "tripod"),
+    *("info_gan", "causal_vae"),
+)
+
+
+def _methods(incomplete: str) -> list[str]:
+    return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def _data_sets(incomplete: str) -> list[str]:
+    from keras_disent.datasets.catalog import DATASETS
+
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
 DataOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -20,10 +37,18 @@ DataOption = Annotated[
 
 def of_a_run(
     model: Annotated[
-        str, typer.Option(help="Name of the method, or MODULE:CLASS of a custom one.")
+        str,
+        typer.Option(
+            help=f"Name of the method: {', '.join(METHODS)}, or MODULE:CLASS of a custom one.",
+            autocompletion=_methods,
+        ),
     ] = "factor_vae",
     data: Annotated[
-        str, typer.Option(help="A data set (see `data list`), or a folder or file of images.")
+        str,
+        typer.Option(
+            help="A data set (see `data list`), or a folder or file of images.",
+            autocompletion=_data_sets,
+        ),
     ] = "sprites",
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of downloaded files. Default: KERAS_DISENT_DATA.")
