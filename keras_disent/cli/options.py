@@ -91,6 +91,17 @@ def of_a_run(
         str, typer.Option(help="conv, higgins, burgess, mlp, qlae or tripod.")
     ] = "conv",
     width: Annotated[float, typer.Option(help="Multiplies the sizes of the networks.")] = 1.0,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32, mixed_bfloat16, mixed_float16, bfloat16 or float64."),
+    ] = None,
+    steps_per_execution: Annotated[
+        int, typer.Option(help="Steps that the backend does in one call.")
+    ] = 1,
+    jit_compile: Annotated[
+        bool | None,
+        typer.Option(help="Compile the step with XLA or torch.compile. Default: as Keras."),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,6 +135,9 @@ def of_a_run(
         "likelihood": likelihood,
         "network": network,
         "width": width,
+        "precision": precision,
+        "steps_per_execution": steps_per_execution,
+        "jit_compile": "auto" if jit_compile is None else jit_compile,
         "options": named_values(option, "--set"),
         "metrics": names(listed(metrics)),
     }
