@@ -162,7 +162,10 @@ def environment(needs: Implementation, path: str | None, folder: Path) -> Path:
     wanted = json.dumps([needs.with_dependencies, needs.alone])
     if complete.exists() and complete.read_text() == wanted:
         return python
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        if not (folder / "pyvenv.cfg").exists():
+            raise RuntimeError(f"{folder} is no environment of Python: name another --folder")
+        shutil.rmtree(folder)
     done(interpreter(needs.python, path), "-m", "venv", folder)
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     done(*pip, *needs.with_dependencies)

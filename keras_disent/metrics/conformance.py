@@ -68,6 +68,7 @@ class Comparison(NamedTuple):
         got: Value of the implementation; None if there is none.
         tolerance: Maximum absolute difference.
         reason: Why there is no value, in one line.
+        note: Convention that the expected value depends on, or nothing.
     """
 
     score: str
@@ -77,6 +78,7 @@ class Comparison(NamedTuple):
     got: float | None
     tolerance: float
     reason: str = ""
+    note: str = ""
 
     @property
     def difference(self) -> float:
@@ -91,12 +93,12 @@ class Comparison(NamedTuple):
         return self.difference <= self.tolerance
 
     def __str__(self) -> str:
-        verdict = {True: "pass", False: "FAIL", None: "not returned"}[self.agrees]
+        verdict = {True: "pass", False: f"FAIL {self.reason or self.note}", None: "not returned"}
         got = "-" if self.got is None else f"{self.got:.6f}"
         difference = "-" if self.got is None else f"{self.difference:.1e}"
         return (
             f"{self.score:<19} {self.case:<41} {self.field:<37} {self.expected:>9.6f} {got:>9} "
-            f"{difference:>10} {self.tolerance:>9.0e}  {verdict} {self.reason}".rstrip()
+            f"{difference:>10} {self.tolerance:>9.0e}  {verdict[self.agrees]}".rstrip()
         )
 
 
@@ -343,6 +345,7 @@ def _compare(vector: Vector, field: str, value: float | None, reason: str = "") 
         value,
         vector.tolerance[field],
         reason,
+        vector.note,
     )
 
 

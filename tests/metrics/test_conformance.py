@@ -101,6 +101,13 @@ def test_what_is_no_number_disagrees(result, reason):
     assert "FAIL" in str(comparison)
 
 
+def test_a_value_that_disagrees_comes_with_the_convention():
+    *_, vector = conformance.load("mig")
+    (comparison,) = conformance.run(vector, lambda codes, factors: math.nan)
+    assert str(comparison).endswith("FAIL The factor with one value is left out.")
+    assert str(conformance.run(vector, metrics.mig)[0]).endswith("pass")
+
+
 def test_an_error_disagrees_and_does_not_stop():
     def fails_for_many(codes, factors):
         if len(codes) > 100:

@@ -93,3 +93,11 @@ def test_what_cannot_be_installed_is_said(tmp_path):
     assert "Not run: needs Python 3.10" in benchmark.tables(
         {"keras_disent": {**result, "values": []}, "latte": result}
     )
+
+
+def test_only_environments_are_replaced(tmp_path):
+    (tmp_path / "latte").mkdir()
+    (tmp_path / "latte" / "thesis.txt").write_text("mine")
+    result = script("conformance.py").of_implementation("latte", None, tmp_path)
+    assert result["failed"].endswith("is no environment of Python: name another --folder")
+    assert (tmp_path / "latte" / "thesis.txt").read_text() == "mine"
