@@ -1,11 +1,13 @@
 """Bootstrap confidence intervals of scores."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent.metrics.checks import check_at_least
 
 
@@ -65,8 +67,8 @@ def bootstrap(
     check_at_least(2, n_resamples=n_resamples)
     from joblib import Parallel, delayed
 
-    rows = [np.asanyarray(array) for array in arrays]  # masks of arrays are kept
-    test_rows = None if test is None else [np.asarray(array) for array in test]
+    rows = [to_numpy(array) for array in arrays]  # masks are kept
+    test_rows = None if test is None else [to_numpy(array) for array in test]
 
     def score(rng: np.random.Generator | None) -> float:
         def resample(group: list[Any]) -> list[Any]:

@@ -1,5 +1,7 @@
 """Compute several scores of one encoder in one call."""
 
+from __future__ import annotations
+
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence

@@ -1,5 +1,7 @@
 """Container of scores with the settings that reproduce them."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_disent.metrics.bootstrap import Interval
+from keras_disent.metrics.results import Result
 
 
 class Scores(Mapping[str, float]):
@@ -46,7 +49,7 @@ class Scores(Mapping[str, float]):
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return `{name: {"value": float, "detail": {...}, "settings": {...}}}`.
 
-        `detail` holds the fields of a named tuple, with arrays as nested lists. `interval` holds
+        `detail` holds the fields of a result, with arrays as nested lists. `interval` holds
         the ends of the confidence interval, if requested. A metric without a score has the value
         "nan" and the reason as `error`.
         """
@@ -55,7 +58,7 @@ class Scores(Mapping[str, float]):
             entry: dict[str, Any] = {"value": _plain(self[name])}
             if name in self.intervals:
                 entry["interval"] = list(self.intervals[name])
-            if hasattr(result, "_asdict"):
+            if isinstance(result, Result):
                 entry["detail"] = _plain(result)
             entries[name] = {**entry, "settings": _plain(self.settings[name])}
         for name, reason in self.failures.items():
@@ -85,8 +88,8 @@ class Scores(Mapping[str, float]):
 
 def _plain(value: Any) -> Any:
     """Convert arrays, tuples and NumPy numbers to JSON types."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
+    if isinstance(value, Result):
+        value = value.fields()
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | np.generic):
