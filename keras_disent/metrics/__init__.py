@@ -23,7 +23,9 @@ from keras_disent.metrics.mig import dcimig, mig, mig_sup
 from keras_disent.metrics.modularity import Explicitness, explicitness, modularity
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
 from keras_disent.metrics.posterior import JEMMIG, ActiveUnits, active_units, jemmig, rmig
+from keras_disent.metrics.results import Result
 from keras_disent.metrics.sap import sap, sap_matrix
+from keras_disent.metrics.score import score
 from keras_disent.metrics.scores import Scores
 from keras_disent.metrics.strong_downstream import strong_downstream
 from keras_disent.metrics.udr import UDR, udr
@@ -48,6 +50,7 @@ __all__ = [
     "InfoMEC",
     "Interval",
     "Metric",
+    "Result",
     "Scores",
     "UnifiedScores",
     "UnsupervisedScores",
@@ -81,6 +84,7 @@ __all__ = [
     "rmig",
     "sap",
     "sap_matrix",
+    "score",
     "strong_downstream",
     "udr",
     "unified_scores",

@@ -1,21 +1,84 @@
-"""Bootstrap confidence intervals of scores."""
+"""Bootstrap confidence intervals of scores, and of every number that comes with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_disent._utils.arrays import ArrayLike, to_numpy
+from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import check_at_least
+from keras_disent.metrics.results import Result
+from keras_disent.metrics.tables import Table, Tabular
 
 
-class Interval(NamedTuple):
-    """Lower and upper end of a confidence interval."""
+class _Ends(NamedTuple):
+    low: Any
+    high: Any
 
-    low: float
-    high: float
+
+class Interval(Tabular, _Ends):
+    """Lower and upper end of a confidence interval.
+
+    Both are floats; or, for a field that is an array, arrays of its shape.
+
+    >>> low, high = Interval(0.25, 0.75)
+    >>> low, Interval(0.25, 0.75)
+    (0.25, Interval(low=0.25, high=0.75))
+    """
+
+    __slots__ = ()
+
+    def _table(self, part: str | None) -> Table:
+        ends = self._asdict()
+        columns = tuple(ends) if part is None else (part,)
+        cells = zip(*(np.ravel(lookup(c, ends, "end")).tolist() for c in columns), strict=True)
+        rows = tuple(cells)
+        return Table(tuple(range(len(rows))), columns, rows)
+
+
+class Task(NamedTuple):
+    """A score that is computed from arrays.
+
+    Attributes:
+        function: Function of the arrays, with its settings.
+        rows: Arrays with one row per sample.
+        test: Arrays for its argument `test`.
+        resampled: The same score for resamples, if training and test samples are split inside.
+            Repeated samples would be on both sides of that split.
+    """
+
+    function: Callable[..., Any]
+    rows: tuple[Any, ...]
+    test: tuple[Any, ...] | None = None
+    resampled: Task | None = None
+
+    def compute(self, rng: np.random.Generator | None = None) -> Any:
+        """Return the score, or that of a resample if there is a generator."""
+        task = self if rng is None else self.resampled or self
+
+        def draw(group: tuple[Any, ...]) -> tuple[Any, ...]:
+            if rng is None:
+                return group
+            indices = rng.integers(len(group[0]), size=len(group[0]))
+            return tuple(array[indices] for array in group)
+
+        test = {} if task.test is None else {"test": draw(task.test)}
+        return task.function(*draw(task.rows), **test)
+
+
+class Outcome(NamedTuple):
+    """A score, with its intervals if requested.
+
+    Attributes:
+        result: What the metric returned, with intervals of its fields.
+        interval: Interval of the main score, or why there is none.
+    """
+
+    result: Any
+    interval: Interval | ValueError | None = None
 
 
 def check_level(level: float) -> None:
@@ -52,7 +115,8 @@ def bootstrap(
         settings: Other arguments of the metric.
 
     Raises:
-        ValueError: For a level outside (0, 1), fewer than two resamples, or an error of the metric.
+        ValueError: For a level outside (0, 1), fewer than two resamples, an error of the metric, or
+            scores that are not finite.
 
     Example:
         >>> from keras_disent.metrics import mig
@@ -63,28 +127,110 @@ def bootstrap(
         >>> low < mig(codes, factors) < high
         True
     """
-    check_level(level)
-    check_at_least(2, n_resamples=n_resamples)
+    rows = tuple(to_numpy(array) for array in arrays)  # masks are kept
+    test_rows = None if test is None else tuple(to_numpy(array) for array in test)
+    task = Task(lambda *group, **pair: function(*group, **pair, **settings), rows, test_rows)
+    ((_, outcome),) = compute(
+        {"": task}, level=level, n_resamples=n_resamples, seed=seed, n_jobs=n_jobs
+    )
+    if isinstance(outcome, ValueError):
+        raise outcome
+    if isinstance(outcome.interval, Interval):
+        return outcome.interval
+    assert outcome.interval is not None
+    raise outcome.interval
+
+
+def compute(
+    tasks: Mapping[str, Task],
+    *,
+    level: float | None = None,
+    n_resamples: int = 100,
+    seed: int = 0,
+    n_jobs: int = 1,
+    called: Callable[[str], object] = lambda name: None,
+) -> Iterator[tuple[str, Outcome | ValueError]]:
+    """Compute scores side by side, in threads, with intervals if there is a level.
+
+    Args:
+        tasks: Scores to compute, by name.
+        level, n_resamples, seed, n_jobs: As in `bootstrap`.
+        called: Called with the name after each call of a function.
+
+    Yields:
+        The name of each task, in order, with its outcome or the error of its function.
+
+    Raises:
+        ValueError: For a level outside (0, 1), or fewer than two resamples.
+    """
+    seeds: list[np.random.SeedSequence | None] = [None]
+    if level is not None:
+        check_level(level)
+        check_at_least(2, n_resamples=n_resamples)
+        seeds += np.random.SeedSequence(seed).spawn(n_resamples)
     from joblib import Parallel, delayed
 
-    rows = [to_numpy(array) for array in arrays]  # masks are kept
-    test_rows = None if test is None else [to_numpy(array) for array in test]
+    failed: set[str] = set()  # tasks whose remaining resamples are skipped
 
-    def score(rng: np.random.Generator | None) -> float:
-        def resample(group: list[Any]) -> list[Any]:
-            if rng is None:
-                return group
-            indices = rng.integers(len(group[0]), size=len(group[0]))
-            return [array[indices] for array in group]
+    def attempt(name: str, seed: np.random.SeedSequence | None) -> Any:
+        if seed is not None and name in failed:
+            return None
+        try:
+            if seed is None:
+                return tasks[name].compute()
+            return _numbers(tasks[name].compute(np.random.default_rng(seed)))
+        except ValueError as error:
+            failed.add(name)
+            return error
 
-        test_set = {} if test_rows is None else {"test": tuple(resample(test_rows))}
-        return float(function(*resample(rows), **test_set, **settings))
+    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    order = [(name, seed) for name in tasks for seed in seeds]
+    values: list[Any] = []
+    calls = parallel(delayed(attempt)(*call) for call in order)
+    for value, (name, _) in zip(calls, order, strict=True):
+        called(name)
+        values.append(value)
+        if len(values) < len(seeds):
+            continue
+        result, *drawn = values
+        values = []
+        if isinstance(result, ValueError):
+            yield name, result
+        else:
+            yield name, Outcome(result) if level is None else _with_intervals(result, drawn, level)
 
-    generators = [None, *np.random.default_rng(seed).spawn(n_resamples)]
-    scores = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(score)(rng) for rng in generators)
-    estimate, spread = scores[0], np.asarray(scores[1:])
-    low, high = np.quantile(spread - spread.mean(), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(estimate + low), float(estimate + high))
+
+def _numbers(result: Any) -> dict[str, tuple[Any, Any]]:
+    """Return all numbers of a result, with their labels; the main score has the name ""."""
+    numbers: dict[str, tuple[Any, Any]] = {"": ((), float(result))}
+    if isinstance(result, Result):
+        for name, value in result.numbers().items():
+            if np.ndim(value) == 0 or value.dtype.kind == "f":
+                numbers[name] = result.labels(name), value
+    return numbers
+
+
+def _with_intervals(result: Any, drawn: list[Any], level: float) -> Outcome:
+    """Return a result with intervals of its numbers, from those of resamples."""
+    errors = [numbers for numbers in drawn if isinstance(numbers, ValueError)]
+    if errors:  # the metric is undefined for a resample
+        return Outcome(result, errors[0])
+    intervals = {}
+    for name, (labels, estimate) in _numbers(result).items():
+        # Resamples may lack a factor's values, so that an array is of other factors.
+        if any(name not in numbers or numbers[name][0] != labels for numbers in drawn):
+            continue
+        spread = np.array([numbers[name][1] for numbers in drawn], np.float64)
+        if not (np.isfinite(spread).all() and np.isfinite(estimate).all()):
+            continue
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low, high = np.quantile(spread - spread.mean(axis=0), tails, axis=0)
+        ends = estimate + low, estimate + high
+        intervals[name] = Interval(*(map(float, ends) if np.ndim(estimate) == 0 else ends))
+    main = intervals.pop("", None)
+    if isinstance(result, Result):
+        result = result.with_intervals(intervals)
+    return Outcome(result, main or ValueError("An interval needs finite scores of all resamples."))
 
 
 def accuracy_interval(accuracy: float, points: int, level: float) -> Interval:

@@ -238,8 +238,7 @@ def train_and_test(
             raise ValueError(
                 f"A third of the samples is for testing, which takes at least 3. Got {len(codes)}."
             )
-        order = np.random.default_rng(seed).permutation(len(codes))
-        test_rows, train_rows = np.split(order, [len(codes) // 3])
+        train_rows, test_rows = split_rows(len(codes), seed)
         return codes[train_rows], factors[train_rows], codes[test_rows], factors[test_rows], mask
     if len(test) != 2:
         raise ValueError(f"`test` is a pair (codes, factors). Got {len(test)} parts.")
@@ -253,6 +252,13 @@ def train_and_test(
             f"train on. Got {test_codes.shape[1]} and {test_factors.shape[1]}."
         )
     return codes, factors, test_codes, test_factors, mask
+
+
+def split_rows(samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of training rows, and of a third of the rows for testing."""
+    order = np.random.default_rng(seed).permutation(samples)
+    test_rows, train_rows = np.split(order, [samples // 3])
+    return train_rows, test_rows
 
 
 def factors_that_vary(factors: NDArray[Any], metric: str) -> NDArray[np.int64]:

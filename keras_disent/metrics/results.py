@@ -76,6 +76,10 @@ class Result(Tabular):
                 found[name] = value
         return found
 
+    def scalars(self) -> dict[str, Any]:
+        """Return the `numbers` that are no arrays."""
+        return {name: value for name, value in self.numbers().items() if np.ndim(value) == 0}
+
     def labels(self, name: str) -> tuple[tuple[Any, ...], ...]:
         """Return the labels along each axis of one of `numbers`."""
         outer, dot, inner = name.partition(".")
@@ -117,11 +121,11 @@ class Result(Tabular):
         return result
 
     def _table(self, part: str | None) -> Table:
-        numbers = self.numbers()
         if part is None:
-            numbers = {name: value for name, value in numbers.items() if np.ndim(value) == 0}
-            rows = [(numbers[name], self.intervals.get(name)) for name in numbers]
-            return with_intervals(tuple(numbers), rows)
+            scalars = self.scalars() or {"score": float(self)}
+            cells = [(value, self.intervals.get(name)) for name, value in scalars.items()]
+            return with_intervals(tuple(scalars), cells)
+        numbers = self.numbers()
         values, labels = lookup(part, numbers, "field"), self.labels(part)
         if np.ndim(values) == 2:
             return Table(labels[0], labels[1], tuple(map(tuple, values.tolist())))
@@ -164,7 +168,7 @@ def keeps_names(function: Callable[Parameters, Returned]) -> Callable[Parameters
         )
         if not (latents or factors):
             return function(*args, **kwargs)
-        _check_test(arguments.get("test"), latents, factors)
+        check_test(arguments.get("test"), latents, factors)
         continuous = arguments.get("continuous")
         if isinstance(continuous, list | tuple | set | frozenset):
             numbers = {name: number for number, name in enumerate(factors)}
@@ -180,7 +184,8 @@ def keeps_names(function: Callable[Parameters, Returned]) -> Callable[Parameters
     return call
 
 
-def _check_test(test: Any, latents: tuple[str, ...], factors: tuple[str, ...]) -> None:
+def check_test(test: Any, latents: tuple[str, ...], factors: tuple[str, ...]) -> None:
+    """Raise ValueError if tables in `test` have other columns than those to train on."""
     if test is None or len(test) != 2:
         return
     for part, expected, what in zip(test, (latents, factors), ("codes", "factors"), strict=True):

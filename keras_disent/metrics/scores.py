@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -9,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.registry import lookup
 from keras_disent.metrics.bootstrap import Interval
 from keras_disent.metrics.results import Result
+from keras_disent.metrics.tables import Table, Tabular, with_intervals
 
 
-class Scores(Mapping[str, float]):
+class Scores(Tabular, Mapping[str, float]):
     """Mapping from names to scores that prints as a table and saves as JSON.
 
     Attributes:
@@ -49,9 +52,9 @@ class Scores(Mapping[str, float]):
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return `{name: {"value": float, "detail": {...}, "settings": {...}}}`.
 
-        `detail` holds the fields of a result, with arrays as nested lists. `interval` holds
-        the ends of the confidence interval, if requested. A metric without a score has the value
-        "nan" and the reason as `error`.
+        `detail` holds the fields of a result, with arrays as nested lists. `interval` holds the
+        ends of the confidence interval, if requested, and `detail_intervals` those of the fields. A
+        metric without a score has the value "nan" and the reason as `error`.
         """
         entries = {}
         for name, result in self.results.items():
@@ -60,6 +63,8 @@ class Scores(Mapping[str, float]):
                 entry["interval"] = list(self.intervals[name])
             if isinstance(result, Result):
                 entry["detail"] = _plain(result)
+                if result.intervals:
+                    entry["detail_intervals"] = _plain(result.intervals)
             entries[name] = {**entry, "settings": _plain(self.settings[name])}
         for name, reason in self.failures.items():
             settings = _plain(self.settings[name])
@@ -83,7 +88,27 @@ class Scores(Mapping[str, float]):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"Scores({dict(self)})"
+        return str(self)
+
+    def _table(self, part: str | None) -> Table:
+        if part is None:
+            values = {**self, **dict.fromkeys(self.failures)}
+            cells = [(value, self.intervals.get(name)) for name, value in values.items()]
+            return with_intervals(tuple(values), cells)
+        rows: dict[str, tuple[Any, Any]] = {}
+        for name in lookup(part, {"all": list(self), **{name: [name] for name in self}}, "part"):
+            result = self.results[name]
+            fields = result.scalars() if isinstance(result, Result) else {}
+            for field, value in fields.items():
+                row = f"{name}.{field}" if part == "all" else field
+                rows[row] = value, result.intervals.get(field)
+            if not fields:
+                rows[name] = self[name], self.intervals.get(name)
+        return with_intervals(tuple(rows), list(rows.values()))
+
+    def _repr_html_(self) -> str:
+        reasons = [f"{name}: {why}" for name, why in self.failures.items()]
+        return super()._repr_html_() + "".join(f"<p>{html.escape(text)}</p>" for text in reasons)
 
 
 def _plain(value: Any) -> Any:
