@@ -26,7 +26,7 @@ from keras_disent.metrics.posterior import JEMMIG, ActiveUnits, active_units, je
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.sap import sap, sap_matrix
 from keras_disent.metrics.score import score
-from keras_disent.metrics.scores import Scores
+from keras_disent.metrics.scores import Comparison, Scores
 from keras_disent.metrics.strong_downstream import strong_downstream
 from keras_disent.metrics.udr import UDR, udr
 from keras_disent.metrics.unified import UnifiedScores, aggregate, unified_scores
@@ -45,6 +45,7 @@ __all__ = [
     "UDR",
     "ActiveUnits",
     "BetaVAEScore",
+    "Comparison",
     "Explicitness",
     "Fairness",
     "InfoMEC",

@@ -11,7 +11,7 @@ from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import check_at_least
 from keras_disent.metrics.results import Result
-from keras_disent.metrics.tables import Table, Tabular
+from keras_disent.metrics.tables import Cell, Table, Tabular
 
 
 class _Ends(NamedTuple):
@@ -34,9 +34,9 @@ class Interval(Tabular, _Ends):
     def _table(self, part: str | None) -> Table:
         ends = self._asdict()
         columns = tuple(ends) if part is None else (part,)
-        cells = zip(*(np.ravel(lookup(c, ends, "end")).tolist() for c in columns), strict=True)
-        rows = tuple(cells)
-        return Table(tuple(range(len(rows))), columns, rows)
+        values = zip(*(np.ravel(lookup(c, ends, "end")).tolist() for c in columns), strict=True)
+        cells = tuple(tuple(map(Cell, row)) for row in values)
+        return Table(tuple(range(len(cells))), columns, cells)
 
 
 class Task(NamedTuple):

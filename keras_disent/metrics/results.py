@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, dataclass_transform
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from keras_disent._utils.arrays import column_names
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import FactorError
-from keras_disent.metrics.tables import Table, Tabular, with_intervals
+from keras_disent.metrics.tables import Cell, Table, Tabular, with_intervals
 
 if TYPE_CHECKING:
     from keras_disent.metrics.bootstrap import Interval
@@ -123,19 +123,17 @@ class Result(Tabular):
     def _table(self, part: str | None) -> Table:
         if part is None:
             scalars = self.scalars() or {"score": float(self)}
-            cells = [(value, self.intervals.get(name)) for name, value in scalars.items()]
-            return with_intervals(tuple(scalars), cells)
-        numbers = self.numbers()
-        values, labels = lookup(part, numbers, "field"), self.labels(part)
+            ends: Iterator[Any] = map(self.intervals.get, scalars)
+            return with_intervals(scalars, zip(scalars.values(), ends, strict=True))
+        values, labels = lookup(part, self.numbers(), "field"), self.labels(part)
         if np.ndim(values) == 2:
-            return Table(labels[0], labels[1], tuple(map(tuple, values.tolist())))
+            cells = tuple(tuple(map(Cell, row)) for row in values.tolist())
+            return Table(labels[0], labels[1], cells)
         values = np.atleast_1d(values).tolist()
-        ends: Iterable[Any] = [None] * len(values)
+        ends = iter([None] * len(values))
         if part in self.intervals:
             ends = zip(*map(np.atleast_1d, self.intervals[part]), strict=True)
-        return with_intervals(
-            labels[0] if labels else (part,), list(zip(values, ends, strict=True))
-        )
+        return with_intervals(labels[0] if labels else (part,), zip(values, ends, strict=True))
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.bootstrap import Interval
 from keras_disent.metrics.results import Result
-from keras_disent.metrics.tables import Table, Tabular, with_intervals
+from keras_disent.metrics.tables import Cell, Table, Tabular, in_columns, with_intervals
 
 
 class Scores(Tabular, Mapping[str, float]):
@@ -93,8 +93,8 @@ class Scores(Tabular, Mapping[str, float]):
     def _table(self, part: str | None) -> Table:
         if part is None:
             values = {**self, **dict.fromkeys(self.failures)}
-            cells = [(value, self.intervals.get(name)) for name, value in values.items()]
-            return with_intervals(tuple(values), cells)
+            ends = map(self.intervals.get, values)
+            return with_intervals(values, zip(values.values(), ends, strict=True))
         rows: dict[str, tuple[Any, Any]] = {}
         for name in lookup(part, {"all": list(self), **{name: [name] for name in self}}, "part"):
             result = self.results[name]
@@ -104,11 +104,61 @@ class Scores(Tabular, Mapping[str, float]):
                 rows[row] = value, result.intervals.get(field)
             if not fields:
                 rows[name] = self[name], self.intervals.get(name)
-        return with_intervals(tuple(rows), list(rows.values()))
+        return with_intervals(rows, rows.values())
 
     def _repr_html_(self) -> str:
         reasons = [f"{name}: {why}" for name, why in self.failures.items()]
         return super()._repr_html_() + "".join(f"<p>{html.escape(text)}</p>" for text in reasons)
+
+
+class Comparison(Tabular, Mapping[str, Scores]):
+    """Scores of several codes, side by side: a row for each, and a column for each score.
+
+    Args:
+        scores: Scores by the name of the codes.
+
+    Raises:
+        ValueError: If there are none, or something else.
+
+    Example:
+        >>> from keras_disent.metrics import score
+        >>> factors = np.indices((4, 5)).reshape(2, -1).T
+        >>> rows = {"factors": factors, "one twice": factors[:, [0, 0]]}
+        >>> Comparison({n: score(codes, factors, ["mig", "mcc"]) for n, codes in rows.items()})
+                   mig     mcc
+        factors    1.0000  1.0000
+        one twice  0.0000  0.5000
+    """
+
+    def __init__(self, scores: Mapping[str, Scores]) -> None:
+        others = [repr(name) for name, one in scores.items() if not isinstance(one, Scores)]
+        if others or not scores:
+            raise ValueError(
+                "A comparison needs `Scores` for at least one name. "
+                f"Got {'others for ' + ', '.join(others) if others else 'none'}."
+            )
+        self.scores = dict(scores)
+
+    def __getitem__(self, name: str) -> Scores:
+        return self.scores[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        return in_columns(self._table(None))
+
+    def _table(self, part: str | None) -> Table:
+        columns = []
+        for scores in self.scores.values():
+            rows, _, cells = scores._table(part)
+            columns.append({row: cell for row, (cell,) in zip(rows, cells, strict=True)})
+        names = tuple(dict.fromkeys(name for column in columns for name in column))
+        cells = tuple(tuple(c.get(name, Cell(None)) for name in names) for c in columns)
+        return Table(tuple(self.scores), names, cells)
 
 
 def _plain(value: Any) -> Any:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 DIGITS = 4
-"""Digits after the point in notebooks."""
+"""Digits after the point in notebooks and texts."""
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "∞": r"$\infty$",
 }
+
+
+class Cell(NamedTuple):
+    """A value, a number or None, and its confidence interval if it has one."""
+
+    value: Any
+    interval: tuple[Any, Any] | None = None
 
 
 class Table(NamedTuple):
@@ -25,12 +32,12 @@ class Table(NamedTuple):
     Attributes:
         rows: Name of each row.
         columns: Name of each column.
-        cells: For each row its cells: numbers, texts, None, or pairs of the ends of an interval.
+        cells: For each row one cell per column.
     """
 
     rows: tuple[Any, ...]
     columns: tuple[Any, ...]
-    cells: tuple[tuple[Any, ...], ...]
+    cells: tuple[tuple[Cell, ...], ...]
 
 
 class Tabular:
@@ -40,7 +47,9 @@ class Tabular:
         raise NotImplementedError
 
     def to_frame(self, part: str | None = None) -> Any:
-        """Return a `pandas.DataFrame`, with the ends of intervals as columns "low" and "high".
+        """Return a `pandas.DataFrame`, with the ends of intervals in columns of their own.
+
+        They are "low" and "high" of a column "value", "mig_low" and "mig_high" of a column "mig".
 
         Args:
             part: Which part of the result; default, its numbers. A result of a metric has its
@@ -61,12 +70,13 @@ class Tabular:
         rows, columns, cells = self._table(part)
         data: dict[Any, list[Any]] = {}
         for number, column in enumerate(columns):
-            values = [row[number] for row in cells]
-            if column == "interval":
+            found = [row[number] for row in cells]
+            data[column] = [math.nan if cell.value is None else cell.value for cell in found]
+            if any(cell.interval for cell in found):
+                prefix = "" if column == "value" else f"{column}_"
                 for end, name in enumerate(("low", "high")):
-                    data[name] = [math.nan if v is None else float(v[end]) for v in values]
-            else:
-                data[column] = [math.nan if v is None else v for v in values]
+                    ends = [cell.interval[end] if cell.interval else math.nan for cell in found]
+                    data[f"{prefix}{name}"] = ends
         return pandas.DataFrame(data, index=list(rows))
 
     def to_latex(self, part: str | None = None, *, digits: int = 3) -> str:
@@ -79,58 +89,72 @@ class Tabular:
         Raises:
             ValueError: If there is no such part.
         """
-        names, columns, cells = self._table(part)
-        rows = [("", *columns), *((name, *row) for name, row in zip(names, cells, strict=True))]
-        lines = [" & ".join(_latex(cell, digits) for cell in row) + r" \\" for row in rows]
-        return "\n".join(
-            [
-                rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
-                r"\toprule",
-                lines[0],
-                r"\midrule",
-                *lines[1:],
-                r"\bottomrule",
-                r"\end{tabular}",
-            ]
-        )
+        table = self._table(part)
+        head, *body = [
+            " & ".join([_latex(name), *(_latex(text).replace("-", "$-$") for text in row)]) + r" \\"
+            for name, *row in _texts(table, digits)
+        ]
+        lines = [rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule", head]
+        return "\n".join([*lines, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
 
     def _repr_html_(self) -> str:
-        rows, columns, cells = self._table(None)
-        head = "".join(f"<th>{html.escape(str(column))}</th>" for column in ("", *columns))
-        body = "".join(
-            f"<tr><th>{html.escape(str(name))}</th>"
-            + "".join(f"<td>{html.escape(text_of(cell, DIGITS))}</td>" for cell in row)
-            + "</tr>"
-            for name, row in zip(rows, cells, strict=True)
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        head, *body = [
+            [html.escape(text) for text in row] for row in _texts(self._table(None), DIGITS)
+        ]
+        lines = ["".join(f"<th>{text}</th>" for text in head)]
+        lines += [
+            f"<th>{row}</th>" + "".join(f"<td>{t}</td>" for t in texts) for row, *texts in body
+        ]
+        return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
-def with_intervals(rows: tuple[Any, ...], cells: list[tuple[Any, Any]]) -> Table:
-    """Return a table of values, with a column of their intervals if there are any."""
-    if all(interval is None for _, interval in cells):
-        return Table(rows, ("value",), tuple((value,) for value, _ in cells))
-    return Table(rows, ("value", "interval"), tuple(cells))
+def in_columns(table: Table) -> str:
+    """Return a table as text.
 
-
-def text_of(cell: Any, digits: int) -> str:
-    """Return a cell as text.
-
-    >>> text_of(0.25, 3), text_of((0.1, 0.4), 2), text_of(None, 3), text_of(7, 3)
-    ('0.250', '[0.10, 0.40]', '-', '7')
+    >>> print(in_columns(Table(("PCA",), ("mig", "sap"), ((Cell(0.5, (0.4, 0.6)), Cell(None)),))))
+         mig                      sap
+    PCA  0.5000 [0.4000, 0.6000]  -
     """
-    if isinstance(cell, tuple):
-        return f"[{', '.join(text_of(end, digits) for end in cell)}]"
-    if cell is None or (isinstance(cell, float | np.floating) and math.isnan(cell)):
+    texts = _texts(table, DIGITS)
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = [
+        "  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+        for row in texts
+    ]
+    return "\n".join(map(str.rstrip, lines))
+
+
+def with_intervals(rows: Iterable[Any], cells: Iterable[tuple[Any, Any]]) -> Table:
+    """Return a table of one column of values with their intervals."""
+    return Table(tuple(rows), ("value",), tuple((Cell(*cell),) for cell in cells))
+
+
+def text_of(value: Any, digits: int) -> str:
+    """Return a number as text.
+
+    >>> text_of(0.25, 3), text_of(7, 3), text_of(np.inf, 3), text_of(None, 3)
+    ('0.250', '7', 'inf', '-')
+    """
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return "-"
-    if isinstance(cell, float | np.floating):
-        if math.isinf(cell):
-            return "∞" if cell > 0 else "-∞"
-        return f"{cell:.{digits}f}"
-    return str(cell)
+    return f"{value:.{digits}f}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _latex(cell: Any, digits: int) -> str:
-    text = "".join(_LATEX.get(c, c) for c in text_of(cell, digits))
-    is_negative = isinstance(cell, float | np.floating) and text.startswith("-")
-    return f"${text}$" if is_negative and "$" not in text else text
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in text)
+
+
+def _texts(table: Table, digits: int) -> list[list[str]]:
+    """Return the header and the rows of a table, with the names of rows, as texts."""
+    rows = [
+        [str(name), *(_text_of_cell(cell, digits) for cell in cells)]
+        for name, cells in zip(table.rows, table.cells, strict=True)
+    ]
+    return [["", *map(str, table.columns)], *rows]
+
+
+def _text_of_cell(cell: Cell, digits: int) -> str:
+    value = text_of(cell.value, digits)
+    if cell.interval is None:
+        return value
+    return f"{value} [{', '.join(text_of(end, digits) for end in cell.interval)}]"
