@@ -92,3 +92,7 @@ __all__ = [
     "unsupervised_scores",
     "z_max_score",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
