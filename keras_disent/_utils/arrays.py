@@ -113,6 +113,8 @@ def _read(values: Any) -> np.ndarray:
 def _numbers(column: Any, key: str, name: str) -> np.ndarray:
     """Return a column of a table as numbers, with NaN for missing values."""
     array = to_numpy(column, name)
+    if isinstance(array, np.ma.MaskedArray):
+        array = np.where(np.ma.getmaskarray(array), np.nan, array.filled(0))
     if array.dtype == object:
         gaps = [cell is None or type(cell).__name__ == "NAType" for cell in array.ravel()]
         if not any(isinstance(cell, str | bytes) for cell in array.ravel()):

@@ -26,7 +26,9 @@ from keras_disent.metrics.posterior import JEMMIG, ActiveUnits, active_units, je
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.sap import sap, sap_matrix
 from keras_disent.metrics.score import score
+from keras_disent.metrics.scorer import make_scorer
 from keras_disent.metrics.scores import Comparison, Scores
+from keras_disent.metrics.streaming import StreamingScores
 from keras_disent.metrics.strong_downstream import strong_downstream
 from keras_disent.metrics.udr import UDR, udr
 from keras_disent.metrics.unified import UnifiedScores, aggregate, unified_scores
@@ -53,6 +55,7 @@ __all__ = [
     "Metric",
     "Result",
     "Scores",
+    "StreamingScores",
     "UnifiedScores",
     "UnsupervisedScores",
     "VoteScore",
@@ -75,6 +78,7 @@ __all__ = [
     "infomec",
     "irs",
     "jemmig",
+    "make_scorer",
     "mcc",
     "mig",
     "mig_sup",

@@ -112,10 +112,7 @@ def score(
         metrics = [name for name in group if not data.obstacle(name)]
     settings_by_name = settings_of(metrics, seed)
     options = metrics if isinstance(metrics, Mapping) else {}
-    check_at_least(1, n_jobs=1 if n_jobs is None else n_jobs)
-    if interval is not None:
-        check_level(interval)
-        check_at_least(2, n_resamples=n_resamples)
+    check_options(interval, n_resamples, n_jobs)
     reasons = {name: data.obstacle(name) for name in settings_by_name}
     failures = {name: reason for name, reason in reasons.items() if reason}
     if len(failures) == len(settings_by_name):
@@ -149,6 +146,18 @@ def score(
                 result = outcome.result.with_names(data.latents, data.names_for(name))
                 outcomes[name] = outcome._replace(result=result)
     return collect(outcomes, failures, record, data.explain, data.warnings())
+
+
+OPTIONS = ("interval", "n_resamples", "n_jobs")
+"""Arguments of `score` that `check_options` checks."""
+
+
+def check_options(interval: float | None, n_resamples: int, n_jobs: int | None) -> None:
+    """Raise ValueError for an option of `score` that is out of range."""
+    check_at_least(1, n_jobs=1 if n_jobs is None else n_jobs)
+    if interval is not None:
+        check_level(interval)
+        check_at_least(2, n_resamples=n_resamples)
 
 
 class _Data:
