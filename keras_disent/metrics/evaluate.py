@@ -92,8 +92,9 @@ def evaluate(
         seed: Random seed of all draws.
         representation: Codes for the metrics of arrays: the "mean" of the posterior, or one
             "sample" of it.
-        interval: Confidence level of bootstrap intervals over the samples, such as 0.95. `fairness`
-            and `strong_downstream` have no intervals.
+        interval: Confidence level of bootstrap intervals over the samples, such as 0.95: of each
+            score, and in its result of all other numbers. `fairness` and `strong_downstream` have
+            no intervals.
         n_resamples: Number of bootstrap resamples for those intervals.
         legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`,
             where a metric can.
