@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -148,14 +149,16 @@ def compute(
     n_resamples: int = 100,
     seed: int = 0,
     n_jobs: int = 1,
+    planned: Callable[[dict[str, float]], object] = lambda seconds: None,
     called: Callable[[str], object] = lambda name: None,
 ) -> Iterator[tuple[str, Outcome | ValueError]]:
-    """Compute scores side by side, in threads, with intervals if there is a level.
+    """Compute scores side by side, in threads, then their intervals if there is a level.
 
     Args:
         tasks: Scores to compute, by name.
         level, n_resamples, seed, n_jobs: As in `bootstrap`.
-        called: Called with the name after each call of a function.
+        planned: Called before the first resample with the seconds that each score took.
+        called: Called with the name after each score, or each resample if there is a level.
 
     Yields:
         The name of each task, in order, with its outcome or the error of its function.
@@ -163,41 +166,50 @@ def compute(
     Raises:
         ValueError: For a level outside (0, 1), or fewer than two resamples.
     """
-    seeds: list[np.random.SeedSequence | None] = [None]
     if level is not None:
         check_level(level)
         check_at_least(2, n_resamples=n_resamples)
-        seeds += np.random.SeedSequence(seed).spawn(n_resamples)
     from joblib import Parallel, delayed
 
-    failed: set[str] = set()  # tasks whose remaining resamples are skipped
+    def attempt(name: str) -> tuple[Any, float]:
+        start = time.perf_counter()
+        try:
+            return tasks[name].compute(), time.perf_counter() - start
+        except ValueError as error:
+            return error, 0.0
 
-    def attempt(name: str, seed: np.random.SeedSequence | None) -> Any:
-        if seed is not None and name in failed:
+    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    results, seconds = {}, {}
+    for name, (result, taken) in zip(tasks, parallel(map(delayed(attempt), tasks)), strict=True):
+        results[name], seconds[name] = result, taken
+        if level is None:
+            called(name)
+            yield name, result if isinstance(result, ValueError) else Outcome(result)
+    if level is None:
+        return
+    planned(seconds)
+    failed = {name for name, result in results.items() if isinstance(result, ValueError)}
+    yield from ((name, results[name]) for name in failed)
+
+    def attempt_resample(name: str, seed: np.random.SeedSequence) -> Any:
+        if name in failed:  # one resample without a score is enough
             return None
         try:
-            if seed is None:
-                return tasks[name].compute()
             return _numbers(tasks[name].compute(np.random.default_rng(seed)))
         except ValueError as error:
             failed.add(name)
             return error
 
-    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    order = [(name, seed) for name in tasks for seed in seeds]
-    values: list[Any] = []
-    calls = parallel(delayed(attempt)(*call) for call in order)
-    for value, (name, _) in zip(calls, order, strict=True):
+    seeds = np.random.SeedSequence(seed).spawn(n_resamples)
+    order = [(name, one) for name in tasks if name not in failed for one in seeds]
+    drawn: list[Any] = []
+    calls = parallel(delayed(attempt_resample)(*call) for call in order)
+    for numbers, (name, _) in zip(calls, order, strict=True):
         called(name)
-        values.append(value)
-        if len(values) < len(seeds):
-            continue
-        result, *drawn = values
-        values = []
-        if isinstance(result, ValueError):
-            yield name, result
-        else:
-            yield name, Outcome(result) if level is None else _with_intervals(result, drawn, level)
+        drawn.append(numbers)
+        if len(drawn) == n_resamples:
+            yield name, _with_intervals(results[name], drawn, level)
+            drawn = []
 
 
 def _numbers(result: Any) -> dict[str, tuple[Any, Any]]:

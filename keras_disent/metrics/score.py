@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -37,9 +36,6 @@ from keras_disent.metrics.evaluate import (
 from keras_disent.metrics.mutual_information import present
 from keras_disent.metrics.results import Result, check_test
 from keras_disent.metrics.scores import Scores
-
-TRIAL = (250, 1000)
-"""Numbers of samples from which the time of a metric is estimated."""
 
 
 def score(
@@ -82,8 +78,9 @@ def score(
         n_resamples: Number of bootstrap resamples for them.
         seed: Random seed of splits and resamples.
         n_jobs: Number of scores computed in parallel, in threads; default, one for each core.
-        verbose: Whether to print an estimate of the time before the start, and progress, on the
-            standard error stream.
+        verbose: Whether to print, on the standard error stream, progress and, before the first
+            resample, an estimate of the time: from threads that never wait for each other to those
+            that always do.
 
     Returns:
         Scores by name. The function of each metric documents what 0 and 1 mean.
@@ -130,15 +127,15 @@ def score(
             tasks[name] = data.task(name, settings)
 
     n_jobs = n_jobs or os.cpu_count() or 1
-    calls = 1 + (n_resamples if interval is not None else 0)
     outcomes: dict[str, Outcome | ValueError] = {}
-    with _progress(tasks, calls, n_jobs, verbose) as called:
+    with _progress(len(tasks), n_resamples, n_jobs, verbose) as (planned, called):
         for name, outcome in compute(
             tasks,
             level=interval,
             n_resamples=n_resamples,
             seed=seed,
             n_jobs=n_jobs,
+            planned=planned,
             called=called,
         ):
             outcomes[name] = outcome
@@ -300,62 +297,42 @@ class _Data:
 
 @contextmanager
 def _progress(
-    tasks: Mapping[str, Task], calls: int, n_jobs: int, verbose: bool
-) -> Iterator[Callable[[str], None]]:
-    """Print an estimate of the time, then show progress; yield a function to call after each call.
+    metrics: int, n_resamples: int, n_jobs: int, verbose: bool
+) -> Iterator[tuple[Callable[[dict[str, float]], None], Callable[[str], None]]]:
+    """Print an estimate of the time before the first resample, and progress.
 
     Args:
-        tasks: The scores by name.
-        calls: Number of calls of the function of each score.
-        n_jobs: Number of calls at a time.
+        metrics: Number of metrics.
+        n_resamples: Number of resamples of each.
+        n_jobs: Number of threads.
         verbose: Whether to print anything.
+
+    Yields:
+        The functions `planned` and `called` that `compute` takes.
     """
-    samples = len(next(iter(tasks.values())).rows[0])
-    if not verbose or calls * samples <= 4 * TRIAL[1]:  # less work than an estimate is worth
-        yield lambda name: None
+    if not verbose:
+        yield (lambda seconds: None), (lambda name: None)
         return
-    seconds = {name: _seconds(task) for name, task in tasks.items()}
-    one = sum(seconds.values())
-    estimate = max(
-        one * calls / min(n_jobs, os.cpu_count() or 1, calls * len(tasks)), *seconds.values()
-    )
-    resamples = f", {calls - 1} resamples each" if calls > 1 else ""
-    print(
-        f"Scoring: {len(tasks)} metrics of {samples:,} samples{resamples}; about "
-        f"{max(1, round(estimate)):,} s",
-        file=sys.stderr,
-        flush=True,
-    )
+    shares: dict[str, float] = {}  # of the time of all resamples, in percent
     done = 0.0
+
+    def planned(seconds: dict[str, float]) -> None:
+        one = sum(seconds.values())
+        shares.update({name: 100 * s / (one or 1) / n_resamples for name, s in seconds.items()})
+        most = one * n_resamples  # in threads that wait for each other
+        least = most / min(n_jobs, os.cpu_count() or 1)
+        print(
+            f"{metrics} score{'s' * (metrics > 1)} took {one:,.1f} s. Their intervals, from "
+            f"{n_resamples} resamples each, take about {least:,.0f} to {most:,.0f} s.",
+            file=sys.stderr,
+            flush=True,
+        )
+
     with progress_bar("Scoring") as advance:
 
         def called(name: str) -> None:
             nonlocal done
-            done += seconds[name]
-            advance(round(100 * done / (calls * one or 1)), 100)
+            done += shares.get(name, 100 / metrics)
+            advance(round(done), 100)
 
-        yield called
-
-
-def _seconds(task: Task) -> float:
-    """Estimate the time of one call from calls with few samples; 0 if these fail."""
-    samples = len(task.rows[0])
-    order = np.random.default_rng(0).permutation(samples)
-
-    def measure(size: int) -> float:
-        rows = tuple(array[order[:size]] for array in task.rows)
-        test = task.test
-        if test is not None:
-            test = tuple(array[: max(2, len(array) * size // samples)] for array in test)
-        start = time.perf_counter()
-        task._replace(rows=rows, test=test).compute()
-        return time.perf_counter() - start
-
-    small, large = (min(size, samples // part) for size, part in zip(TRIAL, (4, 2), strict=True))
-    try:
-        measure(small)  # imports, and caches of the processor
-        short, long = measure(small), measure(large)
-    except ValueError:
-        return 0.0
-    slope = max(long - short, 0) / max(large - small, 1)
-    return long + slope * (samples - large)
+        yield planned, called

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -161,22 +162,25 @@ def test_a_factor_that_numbers_the_samples_is_told():
         quiet(CODES, factors, ["mig"])
 
 
-def test_the_estimate_comes_before_the_start(monkeypatch, capsys):
+def test_an_estimate_comes_before_the_resamples(monkeypatch, capsys):
+    calls = []
+
     def probe(codes, factors, *, bins=3):
-        if len(codes) == 3000:
-            print("started", file=sys.stderr)
+        calls.append(capsys.readouterr().err)
+        time.sleep(0.05)
         return 0.5
 
     monkeypatch.setitem(metrics.METRICS, "probe", Metric(probe, takes="arrays"))
-    codes, factors = np.tile(CODES, (8, 1))[:3000], np.tile(FACTORS, (8, 1))[:3000]
-    metrics.score(codes, factors, ["probe"], interval=0.9, n_resamples=2)
-    lines = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(
-        r"Scoring: 1 metrics of 3,000 samples, 2 resamples each; about \d+ s", lines[0]
-    )
-    assert lines[1:] == ["started"] * 3
-    quiet(codes, factors, ["probe"], interval=0.9, n_resamples=2)
-    assert set(capsys.readouterr().err.splitlines()) == {"started"}
+    metrics.score(CODES, FACTORS, ["probe"], interval=0.9, n_resamples=40, n_jobs=1)
+    assert calls[0] == ""
+    text = r"1 score took (\S+) s\. Their.* from 40 resamples each, take about (\d+) to (\d+) s\."
+    took, least, most = map(float, re.match(text, calls[1]).groups())
+    assert 0.05 <= took < 1
+    assert 2 <= least == most < 40  # one thread
+    assert set(calls[2:]) == {""}
+    calls.clear()
+    quiet(CODES, FACTORS, ["probe"], interval=0.9, n_resamples=2)
+    assert calls == [""] * 3
 
 
 @pytest.mark.parametrize(
