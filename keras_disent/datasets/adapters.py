@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pictures import PictureSettings, decode
@@ -20,7 +21,6 @@ from keras_disent.datasets.values import (
     Range,
     channels_last,
     check_range,
-    from_tensor,
     is_tensor,
     to_bytes,
 )
@@ -211,7 +211,7 @@ def _collect(
 def _scalar(value: Any) -> Any:
     """Return a label as a plain value; None for anything that is no number or text."""
     if is_tensor(value):
-        value = from_tensor(value)
+        value = to_numpy(value)
     if isinstance(value, np.ndarray):
         if value.ndim:
             return None
@@ -241,7 +241,7 @@ def _channels(found: Any) -> int:
 
 def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
     """Return an image as an array `(height, width, channels)`."""
-    array = from_tensor(found) if is_tensor(found) else np.asarray(found)
+    array = to_numpy(found) if is_tensor(found) else np.asarray(found)
     if array.ndim == 4:
         raise ValueError(
             f"Example {number} needs one image. Got a batch of shape {array.shape}: pass the data "

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_disent.datasets.values import from_tensor, is_tensor
+from keras_disent._utils.arrays import table_columns, to_numpy
+from keras_disent.datasets.values import is_tensor
 
 MAX_ORDINAL_VALUES = 20
 """A factor with non-integer values is continuous if it has more different values than this."""
@@ -46,19 +47,13 @@ def columns_of(labels: Any) -> dict[str, Any]:
     Raises:
         TypeError: It is anything else.
     """
-    if isinstance(labels, Mapping):
-        return dict(labels)
-    names = getattr(labels, "column_names", None)  # PyArrow, Hugging Face
-    if names is None:
-        names = getattr(labels, "columns", None)  # pandas, Polars
-    if names is None and isinstance(labels, np.ndarray):
-        names = labels.dtype.names
-    if names is None:
+    columns = table_columns(labels)
+    if columns is None:
         raise TypeError(
             "`labels` is a table: {name: one label per image}, or a data frame. "
             f"Got {type(labels).__name__}."
         )
-    return {str(name): labels[name] for name in names}
+    return columns
 
 
 def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[str, Column]:
@@ -194,7 +189,7 @@ def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] 
     elif isinstance(column, np.ma.MaskedArray):
         column = column.tolist()  # with None where it is masked
     elif is_tensor(column):
-        column = from_tensor(column)
+        column = to_numpy(column)
     if isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if isinstance(column, np.ndarray) and column.dtype.kind in "biufUmM":
@@ -233,7 +228,7 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     Integers and truth values have no NaN. With gaps, the array holds numbers of the values that are
     returned beside it.
     """
-    cells = [from_tensor(label) if is_tensor(label) else label for label in labels]
+    cells = [to_numpy(label) if is_tensor(label) else label for label in labels]
     cells = [c.item() if isinstance(c, np.ndarray) and c.ndim == 0 else c for c in cells]
     cells = [None if _is_missing(cell) else cell for cell in cells]
     cells = [c.decode("utf-8", "replace") if isinstance(c, bytes) else c for c in cells]

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.callers import outside
 from keras_disent._utils.checks import ROUNDING
 from keras_disent._utils.progress import progress_bar
@@ -261,14 +262,6 @@ def is_tensor(values: Any) -> bool:
     return package in ("torch", "tensorflow", "jax", "jaxlib") and hasattr(values, "shape")
 
 
-def from_tensor(tensor: Any) -> np.ndarray:
-    """Return the values of a tensor, which may be on a device or require a gradient."""
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
-    array = np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-
-
 def blocks_of(rows: Any, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
     """Yield consecutive blocks of rows of about `size` bytes, with the number of the first row."""
     row = max(1, math.prod(rows.shape[1:]) * np.dtype(rows.dtype).itemsize)
@@ -289,7 +282,7 @@ def _as_rows(images: Any) -> Any:
     if isinstance(images, np.ndarray) and images.dtype != object:
         return images
     if is_tensor(images):
-        return from_tensor(images)
+        return to_numpy(images)
     if package in ("h5py", "zarr") and hasattr(images, "shape"):
         return SlicedRows(images)
     if isinstance(images, (str, bytes)) or hasattr(images, "__fspath__"):
@@ -301,7 +294,7 @@ def _as_rows(images: Any) -> Any:
         images = images.to_list()
     is_sequence = isinstance(images, (list, tuple, np.ndarray)) or package == "pandas"
     if is_sequence and len(images):
-        images = [from_tensor(image) if is_tensor(image) else image for image in images]
+        images = [to_numpy(image) if is_tensor(image) else image for image in images]
         if isinstance(images[0], (str, bytes)) or hasattr(images[0], "__fspath__"):
             raise TypeError(
                 "`images` needs an array. Got names of files: pass from_examples(images)."

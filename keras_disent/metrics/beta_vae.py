@@ -1,6 +1,6 @@
 """The beta-VAE score: classify which factor pairs of images share."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import CHUNK, Encoder, GroundTruth, codes_by_index
+from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import generator, groups
 
 
-class BetaVAEScore(NamedTuple):
+class BetaVAEScore(Result):
     """Outcome of the classifier; `float()` of it is `eval_accuracy`.
 
     Attributes:

@@ -1,5 +1,7 @@
 """Draw random factors for metrics, as NumPy does or as the reference implementation does."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,16 +1,19 @@
 """Majority-vote scores: the FactorVAE score and Z-max."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import CHUNK, Codes, Encoder, GroundTruth, codes_by_index
+from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import factors_of, generator, groups
 
 
-class VoteScore(NamedTuple):
+class VoteScore(Result):
     """Result of a majority-vote classifier; `float()` of it is `eval_accuracy`.
 
     Attributes:
@@ -20,6 +23,8 @@ class VoteScore(NamedTuple):
         votes: Training votes, int64 `(latents, factors)`; rows of other latents are 0.
         eval_points: Number of evaluation votes.
     """
+
+    axes = {"votes": ("latents", "factors")}
 
     eval_accuracy: float
     train_accuracy: float
