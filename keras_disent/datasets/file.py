@@ -71,13 +71,11 @@ def open_file(
     ending = path.suffix.lower()
     found: Mapping[str, Any] = {}
     if ending == ".npz":
-        shapes = {member: npy.shape_npz(path, member) for member in npy.members(path)}
-        rows, found = _archive(path, images, shapes, npy.open_npz, npy.read_npz)
+        rows, found = _archive(path, images, npy.shapes(path), npy.open_npz, npy.read_npz)
     elif ending == ".npy":
         rows = npy.map_npy(path)
     elif ending in HDF5:
-        shapes = hdf5.shapes(path)
-        rows, found = _archive(path, images, shapes, hdf5.open_hdf5, hdf5.read_column)
+        rows, found = _archive(path, images, hdf5.shapes(path), hdf5.open_hdf5, hdf5.read_column)
     elif ending == ".zarr":
         rows = _zarr(path, images)
     elif "idx" in path.name:

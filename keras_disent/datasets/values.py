@@ -23,7 +23,7 @@ import numpy as np
 from keras_disent._utils.callers import outside
 from keras_disent._utils.checks import ROUNDING
 from keras_disent._utils.progress import progress_bar
-from keras_disent.datasets.stored.rows import Stream
+from keras_disent.datasets.stored.rows import SlicedRows, Stream
 
 BLOCK = 2**22  # bytes of an array that are converted at once
 CHANNELS = (1, 2, 3, 4)  # gray, gray with alpha, color, color with alpha
@@ -219,27 +219,6 @@ class Converted:
         return self.scale(np.asarray(self.rows[indices]))
 
 
-class SlicedRows:
-    """Rows of an object that reads slices, such as a data set of h5py or an array of Zarr."""
-
-    def __init__(self, source: Any):
-        self.source = source
-        self.shape, self.dtype = tuple(source.shape), np.dtype(source.dtype)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        wanted, inverse = np.unique(np.asarray(indices, np.int64), return_inverse=True)
-        if not wanted.size:
-            return np.empty((0, *self.shape[1:]), self.dtype)
-        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
-        parts = [np.asarray(self.source[int(run[0]) : int(run[-1]) + 1]) for run in runs]
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        # Consecutive rows, as for reading everything, need no copy.
-        return rows if np.array_equal(wanted, indices) else rows[inverse]
-
-
 class ChannelsFirst:
     """Rows `(n, channels, height, width)`, turned when they are read."""
 
@@ -270,9 +249,13 @@ def from_tensor(tensor: Any) -> np.ndarray:
 
 
 def blocks_of(rows: Any, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield consecutive blocks of rows of about `size` bytes, with the number of the first row."""
+    """Yield consecutive blocks of rows, with the number of the first row.
+
+    A block has about `size` bytes, or one chunk of rows if that is larger.
+    """
     row = max(1, math.prod(rows.shape[1:]) * np.dtype(rows.dtype).itemsize)
-    step = max(1, size // row)
+    depth = getattr(rows, "depth", 1)
+    step = depth * max(1, size // (row * depth))
     for start in range(0, rows.shape[0], step):
         stop = min(start + step, rows.shape[0])
         is_array = isinstance(rows, np.ndarray)
