@@ -33,7 +33,7 @@ def from_examples(
     image: str | int = "image",
     labels: str | Iterable[str] | None = None,
     *,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     crop: int | None = None,
     fit: str = "crop",
@@ -59,7 +59,8 @@ def from_examples(
         labels: Names of the labels; by default all numbers and texts beside the image. () for
             none. Lists of texts, which are tags, need their name. The second item of a tuple is
             "label", further ones are "label_2" and so on.
-        image_size: Height and width in pixels; by default that of the images, which must be equal.
+        image_size: Side of a square image in pixels, or `(height, width)`; by default that of the
+            images, which must be equal.
         channels: 1 for gray, 3 for color; by default that of the first image.
         crop, fit, background: See `PictureSettings`.
         data_format: `"channels_first"` for arrays `(channels, height, width)`.

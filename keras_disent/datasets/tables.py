@@ -23,6 +23,7 @@ NAMES = ("labels.csv", "labels.tsv", "labels.parquet")
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "path", "name")
 """Names of the column that names the pictures; the first of them that the table has."""
 
+_PAGE = re.compile(r"(?<=\.tif|tiff)#\d+$", re.IGNORECASE)
 _GAPS = {"", "na", "n/a", "nan", "null", "none", "nat"}
 _TRUTH = {"true": True, "false": False, "yes": True, "no": False}
 _ENCODINGS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig"))
@@ -62,7 +63,10 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
     data = path.read_bytes()
     encoding = next(name for mark, name in _ENCODINGS if data.startswith(mark))
     try:
-        lines = io.StringIO(data.decode(encoding), newline="")  # splits at no other separators
+        text = data.decode(encoding)
+        if "\0" in text:  # UTF-16 without a mark reads as UTF-8 with a zero behind each letter
+            raise ValueError("zero bytes: save the table as UTF-8, or with a byte order mark")
+        lines = io.StringIO(text, newline="")  # splits at no other separators
         first = next((line for line in lines if line.strip()), "")
         lines.seek(0)
         separator = max(("\t", ";", ","), key=first.count)
@@ -71,9 +75,10 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
             for row in csv.reader(lines, delimiter=separator, strict=True)
             if any(cell.strip() for cell in row)
         ] or [[]]
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, ValueError) as error:
+        cure = ": save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
         raise ValueError(
-            f"'{path}' needs to be a table in UTF-8 or UTF-16. Got: {error}."
+            f"'{path}' needs to be a table in UTF-8 or UTF-16. Got {error}{cure}."
         ) from error
     header = [name.strip() for name in header]
     if header and not header[0] and [row[0] for row in rows] == [str(i) for i in range(len(rows))]:
@@ -102,7 +107,8 @@ def labels_of_files(
 
     Args:
         labels: Table with a column of file names (see `FILE_COLUMNS`) and one column per factor.
-        files: Names of the pictures, relative to their folder.
+        files: Names of the pictures, relative to their folder. A row may name a page of a TIFF
+            file (`stack.tif#1`), or the file, which stands for all of its pages.
         source: Name of the table for messages.
         skip: Whether to leave out pictures without a row, and rows without a picture.
 
@@ -118,14 +124,16 @@ def labels_of_files(
         sizes = ", ".join(f"{name} {len(cells)}" for name, cells in columns.items())
         raise ValueError(f"'{source}' needs columns of one length. Got {sizes}.")
     keys = [n for word in FILE_COLUMNS for n in columns if n.lower() == word]
-    key = max(keys, key=lambda n: len(_rows_by_file(columns[n], files)[0])) if keys else None
+    whole = {file: _PAGE.sub("", file) for file in files}  # the file of each page
+    known = list(dict.fromkeys([*files, *whole.values()]))
+    key = max(keys, key=lambda n: len(_rows_by_file(columns[n], known)[0])) if keys else None
     factors = [name for name in columns if name != key]
     if key is None or not factors:
         raise ValueError(
             f"'{source}' needs a column `file` (or {', '.join(FILE_COLUMNS[1:])}) and at least "
             f"one column with the name of a factor. Got {', '.join(map(repr, columns))}."
         )
-    row_of, unknown, repeated = _rows_by_file(columns[key], files)
+    row_of, unknown, repeated = _rows_by_file(columns[key], known)
     if repeated:
         row, name = repeated[0]
         raise ValueError(
@@ -134,13 +142,15 @@ def labels_of_files(
         )
     if unknown and not skip:
         row, name = unknown[0]
+        is_page = bool(_PAGE.search(name))
         raise ValueError(
             f"'{source}' names a missing image: '{printable(name)}' in row {row + 2}"
-            f"{_more(unknown)}. "
-            "on_error='skip' leaves such rows out."
+            f"{_more(unknown)}. on_error='skip' leaves such rows out"
+            f"{', and pages=' + repr('all') + ' takes every page' if is_page else ''}."
         )
-    present = [number for number, file in enumerate(files) if file in row_of]
-    missing = [file for file in files if file not in row_of]
+    rows_of = [row_of.get(file, row_of.get(whole[file])) for file in files]
+    present = [number for number, row in enumerate(rows_of) if row is not None]
+    missing = [file for file, row in zip(files, rows_of, strict=True) if row is None]
     if missing and not skip:
         raise ValueError(
             f"'{source}' needs one row per image. {len(missing)} of {len(files)} have none, first "
@@ -148,7 +158,7 @@ def labels_of_files(
         )
     if not present:
         raise ValueError(f"'{source}' needs a row for at least one image. Got none.")
-    rows = [row_of[files[number]] for number in present]
+    rows = [row for row in rows_of if row is not None]
     return {name: [columns[name][row] for row in rows] for name in factors}, present
 
 

@@ -323,7 +323,7 @@ def scale_of_dtype(dtype: Any, pixel_range: Range | None) -> Scale | None:
     Raises:
         TypeError: The dtype has no rule, and `pixel_range` is not set.
     """
-    dtype = np.dtype(dtype)
+    dtype = np.dtype(dtype).newbyteorder("=")
     if dtype.kind not in "biuf":
         raise TypeError(f"`images` needs numbers. Got {dtype}.")
     if pixel_range is not None:
@@ -406,7 +406,8 @@ def _cure(lowest: float, highest: float) -> str:
 
 def _check_dark(dtype: np.dtype | None, highest: float, pixel_range: Range | None) -> None:
     """Refuse 16-bit images that hold 8 bits, and warn of 10 or 12 bits."""
-    if pixel_range is not None or dtype != np.uint16 or not 0 < highest < 4096:
+    is_deep = dtype is not None and dtype.newbyteorder("=") == np.uint16
+    if pixel_range is not None or not is_deep or not 0 < highest < 4096:
         return
     bits = next(white for white in (255, 1023, 4095) if highest <= white)
     text = (

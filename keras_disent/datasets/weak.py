@@ -72,7 +72,9 @@ class Groups(ABC):
         """
         from keras_disent.engine.batches import Batches
 
-        return Batches(self.draw, len(self.data), batch_size, seed=seed, steps=steps)
+        batches = Batches(self.draw, len(self.data), batch_size, seed=seed, steps=steps)
+        batches.pictures = self.data.pictures
+        return batches
 
     def _columns(self, names: Sequence[str] | None) -> np.ndarray:
         """Return the columns of some factors; by default of all that are not constant."""

@@ -305,6 +305,14 @@ ROWS = [
 ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_tables_of_other_encodings_are_refused(tmp_path, encoding):
+    shades(tmp_path, ["1.png"])
+    (tmp_path / "labels.csv").write_bytes("file,größe\n1.png,2\n".encode(encoding))
+    with pytest.raises(ValueError, match=r"labels.csv' needs .* UTF-8 or UTF-16.*save .* as UTF-8"):
+        open_folder(tmp_path)
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_tables_of_any_columns(tmp_path, separator, encoding):
@@ -387,6 +395,16 @@ def test_pages_of_tiff_files(tmp_path):
     assert data.files == ("stack.tif#0", "stack.tif#1", "stack.tif#2", "z.png")
     assert grays(data) == [50, 100, 150, 20]
     assert data.factors(range(4)).ravel().tolist() == [0, 0, 0, 1]
+    rows = "file,n\nstack.tif#2,7\nstack.tif,1\nz.png,2\nstack.tif#0,5\n"
+    (tmp_path / "labels.csv").write_text(rows)
+    data = open_folder(tmp_path, channels=1, pages="all")
+    assert data.files == ("stack.tif#1", "z.png", "stack.tif#0", "stack.tif#2")  # 1, 2, 5, 7
+    assert grays(data) == [100, 20, 50, 150]
+    (tmp_path / "labels.csv").write_text("file,n\nstack.tif#2,7\nstack.tif#1,6\n")
+    data = open_folder(tmp_path, channels=1, pages="all", on_error="skip")
+    assert (data.files, grays(data)) == (("stack.tif#1", "stack.tif#2"), [100, 150])
+    with pytest.raises(ValueError, match=r"'stack.tif#2' in row 2 .* pages='all' takes every page"):
+        open_folder(tmp_path)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])

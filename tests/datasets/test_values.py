@@ -20,6 +20,7 @@ RULES = {
     "big-endian floats": ((BYTES / 255).astype(">f4"), {}),
     "a rounding error outside": (BYTES / 255 * 1.0001 - 1e-5, {}),
     "16 bits": (BYTES.astype("uint16") * 257, {}),
+    "16 bits, big-endian": (BYTES.astype(">u2") * 257, {}),
     "from -1 to 1": (BYTES / 127.5 - 1, {"pixel_range": (-1, 1)}),
     "0 to 255 as floats": (BYTES.astype("f4"), {"pixel_range": (0, 255)}),
     "0 to 255 as integers": (BYTES.astype("i8"), {"pixel_range": (0, 255)}),
