@@ -88,9 +88,11 @@ def from_examples(
     columns: dict[str, list[Any]] = {}
     shape: tuple[int, ...] | None = None
     cache_folder().mkdir(parents=True, exist_ok=True)
-    file = tempfile.TemporaryFile(dir=cache_folder(), prefix=".examples-")  # noqa: SIM115
     number = 0
-    with progress_bar("Reading examples") as advance:
+    with (
+        tempfile.TemporaryFile(dir=cache_folder(), prefix=".examples-") as file,
+        progress_bar("Reading examples") as advance,
+    ):
         for example in examples:
             found, given = _parts(example, image, number)
             if not _is_picture(found):
@@ -109,18 +111,18 @@ def from_examples(
             number += 1
             if count:
                 advance(number, count)
-    if wanted is None:  # what is never a number or a text is no label
-        columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
-    if shape is None:
-        raise ValueError("`source` needs at least one example. Got none.")
-    file.flush()
-    rows = np.memmap(file, np.uint8, "r", 0, (number, *shape))
+        if shape is None:
+            raise ValueError("`source` needs at least one example. Got none.")
+        file.flush()
+        rows = np.memmap(file, np.uint8, "r", 0, (number, *shape))
     for column, texts in names_of.items():
         if column in columns:
             columns[column] = [
                 None if value is None or int(value) < 0 else texts[int(value)]
                 for value in columns[column]
             ]
+    if wanted is None:  # what is never a number or a text is no label
+        columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
     title = name or getattr(source, "builder_name", None) or type(source).__name__.lower()
     options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if pixel_range else None}
     data = with_labels(rows, columns or None, title, kinds, **options)
@@ -132,6 +134,11 @@ def _examples(
     source: Any, image: str | int
 ) -> tuple[Iterator[Any], int | None, dict[str, list[str]]]:
     """Return the examples, their number if it is known, and names of the values of labels."""
+    if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__"):
+        raise TypeError(
+            f"`source` needs several examples. Got {source!r:.80}: pass a list, or open a folder "
+            "or file with datasets.load."
+        )
     package = type(source).__module__.partition(".")[0]
     part = "list(itertools.islice(source, 10_000))"
     part = "source.take(10_000)" if hasattr(source, "take") else part
@@ -193,18 +200,15 @@ def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, 
 def _collect(
     columns: dict[str, list[Any]], given: Mapping[str, Any], wanted: Any, number: int
 ) -> None:
-    """Add the labels of an example to the columns."""
-    if number == 0:
-        names = (
-            [n for n, v in given.items() if v is None or _scalar(v) is not None]
-            if wanted is None
-            else wanted
-        )
-        columns |= {n: [] for n in names}
+    """Add the labels of an example to the columns; without a wish, examples may lack some."""
+    names = [n for n, v in given.items() if _scalar(v) is not None] if wanted is None else wanted
+    for name in names:
+        columns.setdefault(name, [None] * number)
     for name, column in columns.items():
-        if name not in given:
-            raise ValueError(f"Example {number} needs a label {name!r}. Got {', '.join(given)}.")
-        value = given[name]
+        if name not in given and wanted is not None:
+            got = ", ".join(given) or "none"
+            raise ValueError(f"Example {number} needs a label {name!r}. Got {got}.")
+        value = given.get(name)
         is_tags = wanted is not None and isinstance(value, (list, tuple, set))
         column.append(value if is_tags else _scalar(value))
 
@@ -250,8 +254,8 @@ def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
         )
     try:
         rows = channels_last(array[None], data_format)
-    except ValueError as error:
-        raise ValueError(f"Example {number}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"Example {number}: {error}") from None
     return rows[0] if rows.ndim == 4 else rows[0][..., None]
 
 

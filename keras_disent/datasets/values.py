@@ -170,6 +170,11 @@ def channels_last(images: Any, data_format: str | None) -> Any:
         )
     if math.prod(shape) == 0:
         raise ValueError(f"`images` needs at least one pixel. Got shape {shape}.")
+    if len(shape) == 3 and data_format is None and shape[2] in CHANNELS and shape[1] >= 8:
+        raise ValueError(
+            f"`images` needs the shape (n, height, width, channels). Got {shape}, which looks like "
+            "one image: pass images[None] (or data_format='channels_last' if it is right)."
+        )
     if data_format == "channels_first":
         if len(shape) == 3:
             raise ValueError(f"Channels first need four axes. Got shape {shape}.")
@@ -242,9 +247,12 @@ def is_tensor(values: Any) -> bool:
 
 def from_tensor(tensor: Any) -> np.ndarray:
     """Return the values of a tensor, which may be on a device or require a gradient."""
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
-    array = np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    try:
+        if hasattr(tensor, "detach"):
+            tensor = tensor.detach().cpu()
+        array = np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    except (TypeError, NotImplementedError) as error:  # sparse, quantized, or without values
+        raise TypeError(f"A tensor needs to be dense, with values. Got: {error}") from error
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
@@ -275,7 +283,12 @@ def _as_rows(images: Any) -> Any:
         return from_tensor(images)
     if package in ("h5py", "zarr") and hasattr(images, "shape"):
         return SlicedRows(images)
-    if isinstance(images, (str, bytes)) or hasattr(images, "__fspath__"):
+    if isinstance(images, bytes) or package == "PIL":
+        raise TypeError(
+            "`images` needs an array. Got one picture: pass from_examples([picture]), or read it "
+            "with read_image(picture)."
+        )
+    if isinstance(images, str) or hasattr(images, "__fspath__"):
         raise TypeError(
             f"`images` needs an array. Got {images!r:.80}: pass open_file({images!r:.80}), or "
             "open_folder(...) for a folder of pictures."

@@ -6,6 +6,7 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_disent.datasets import Images, from_examples, labeled, open_file
 
@@ -70,6 +71,9 @@ REFUSED = {
     "complex": (BYTES * 1j, {}, TypeError, "needs numbers"),
     "masked": (np.ma.array(FLOATS), {}, TypeError, "pass images.filled(0)"),
     "a path": ("faces.npy", {}, TypeError, "pass open_file('faces.npy')"),
+    "bytes": (b"\x89PNG", {}, TypeError, "Got one picture: pass from_examples([picture])"),
+    "a picture": (Image.new("L", (9, 9)), {}, TypeError, "read_image(picture)"),
+    "one image": (np.zeros((28, 28, 3)), {}, ValueError, "looks like one image: pass images[None]"),
     "paths": (["a.png", "b.png"], {}, TypeError, "pass from_examples(images)"),
     "an object": (object(), {}, TypeError, "Got object: pass from_examples(images)"),
     "8 of 16 bits": (BYTES.astype("u2"), {}, ValueError, "pass pixel_range=(0, 255) if that is"),
@@ -236,6 +240,7 @@ def test_arrays_in_archives(tmp_path, monkeypatch):
     np.savez(path, images=BYTES, names=np.array(list("abcabcabc"), object))
     with pytest.raises(ValueError, match=r"'names': save texts as np.array\(texts, dtype=str\)"):
         open_file(path)
+    assert open_file(path, labels={}).factor_names == ()
     np.savez(path, images=np.moveaxis(BYTES, -1, 1))
     with pytest.raises(ValueError, match=r"data_format='channels_first'"):
         open_file(path)
