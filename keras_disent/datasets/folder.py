@@ -31,7 +31,7 @@ from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import ENDING, cache_folder, cached_rows
 from keras_disent.datasets.stored.rows import SelectedRows
-from keras_disent.datasets.tables import NAMES, is_table, labels_of_files, read_table
+from keras_disent.datasets.tables import NAMES, find_tables, is_table, labels_of_files, read_table
 from keras_disent.datasets.values import AS_THEY_ARE, Range
 
 _BATCH = 512  # decoded pictures in memory
@@ -74,10 +74,10 @@ def open_folder(
     folder once. The result is cached until a file is added, removed or changed. A line on stderr
     counts the pictures and what was left out.
 
-    Labels are the rows of a table with a column `file` of paths relative to the folder (or file
-    names alone, with or without suffix, if they are unique), and one column per factor: numbers,
-    texts, truth values or ISO dates, with gaps. If every combination of factors occurs exactly
-    once, the data set is a `GroundTruth`.
+    Labels are the rows of a table with a column of the names of pictures (`file`, `image_id`, `path`
+    and the like): paths relative to the folder, or file names alone, with or without suffix, if
+    they are unique. Every other column is a factor: numbers, texts, truth values or ISO dates, with
+    gaps. If every combination of factors occurs exactly once, the data set is a `GroundTruth`.
 
     Args:
         path: Folder, searched with all its subfolders.
@@ -319,7 +319,7 @@ def _table(folder: Path, labels: Any) -> tuple[Any, str]:
         return None, ""
     if labels is not None:
         return read_table(labels), os.fspath(labels)
-    found = [folder / name for name in NAMES if (folder / name).is_file()]
+    found = find_tables(folder)
     if len(found) > 1:
         names = " and ".join(f"'{path.name}'" for path in found)
         raise ValueError(f"'{folder}' needs one table of labels. Got {names}: pass labels=PATH.")

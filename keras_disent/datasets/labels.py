@@ -89,6 +89,8 @@ def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[s
         ValueError: There is no factor, or not one label per image; a label is infinite or of
             another type than the others; or a kind is unknown or does not fit its labels.
     """
+    if not isinstance(kinds, Mapping | None):
+        raise TypeError(f"`kinds` is {{factor: kind}}. Got {kinds!r:.80}.")
     kinds = dict(kinds or {})
     given = columns_of(labels)
     if not given:
@@ -134,7 +136,9 @@ def _column(
         unique, steps[has_value] = np.unique(values[has_value], return_inverse=True)
         column = Column(steps, unique, _natural_kind(unique))
     if not column.values.size:
-        raise ValueError(f"'{name}' needs a label for at least one image. Got none.")
+        raise ValueError(
+            f"'{name}' needs a label for at least one image. Got none: leave it out of the labels."
+        )
     if kind is not None:
         numeric = column.values.dtype.kind in "iufmM" or (order is not None and order[1])
         options: tuple[str, ...] = (*NUMBER_KINDS, "categorical") if numeric else ("categorical",)

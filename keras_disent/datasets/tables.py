@@ -20,8 +20,11 @@ from keras_disent.datasets.labels import columns_of
 NAMES = ("labels.csv", "labels.tsv", "labels.parquet")
 """Names of the table in a folder of pictures."""
 
-FILE_COLUMNS = ("file", "filename", "file_name", "image", "path", "name")
-"""Names of the column that names the pictures; the first of them that the table has."""
+FILE_COLUMNS = (
+    *("file", "filename", "filepath", "image", "imageid", "imagename", "imagepath", "imagefile"),
+    *("img", "imgid", "imgname", "imgpath", "path", "name", "id"),
+)
+"""Names of the column that names the pictures, in lower case without spaces, "_" and "-"."""
 
 _PAGE = re.compile(r"(?<=\.tif|tiff)#\d+$", re.IGNORECASE)
 _GAPS = {"", "na", "n/a", "nan", "null", "none", "nat"}
@@ -81,8 +84,10 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
             f"'{path}' needs to be a table in UTF-8 or UTF-16. Got {error}{cure}."
         ) from error
     header = [name.strip() for name in header]
-    if header and not header[0] and [row[0] for row in rows] == [str(i) for i in range(len(rows))]:
-        header, rows = header[1:], [row[1:] for row in rows]  # the index of a data frame
+    while header and not header[-1] and not any("".join(row[len(header) - 1 :]) for row in rows):
+        header, rows = header[:-1], [row[: len(header) - 1] for row in rows]  # of a spreadsheet
+    if header and not header[0] and _is_index([row[0] for row in rows]):
+        header, rows = header[1:], [row[1:] for row in rows]
     if not header or not all(header) or len(set(header)) < len(header):
         got = ", ".join(map(repr, header)) or "an empty file"
         raise ValueError(f"'{path}' needs a header of different names. Got {got}.")
@@ -93,11 +98,16 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
     return {
         name: _typed(
             [cell.strip() for cell in cells],
-            is_file=name.lower() in FILE_COLUMNS,
+            is_file=_is_file_column(name),
             decimal_comma=separator == ";",
         )
         for name, cells in zip(header, columns, strict=True)
     }
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """Return the tables of labels in a folder, by their name in any case."""
+    return [path for path in sorted(folder.iterdir()) if path.name.lower() in NAMES]
 
 
 def labels_of_files(
@@ -106,7 +116,8 @@ def labels_of_files(
     """Match the rows of a table with pictures.
 
     Args:
-        labels: Table with a column of file names (see `FILE_COLUMNS`) and one column per factor.
+        labels: Table with a column of file names and one column per factor. The former has one of
+            the names `FILE_COLUMNS`, or is the first one that names nothing but pictures.
         files: Names of the pictures, relative to their folder. A row may name a page of a TIFF
             file (`stack.tif#1`), or the file, which stands for all of its pages.
         source: Name of the table for messages.
@@ -123,17 +134,24 @@ def labels_of_files(
     if len({len(cells) for cells in columns.values()}) > 1:
         sizes = ", ".join(f"{name} {len(cells)}" for name, cells in columns.items())
         raise ValueError(f"'{source}' needs columns of one length. Got {sizes}.")
-    keys = [n for word in FILE_COLUMNS for n in columns if n.lower() == word]
+    keys = list(filter(_is_file_column, columns))
     whole = {file: _PAGE.sub("", file) for file in files}  # the file of each page
     known = list(dict.fromkeys([*files, *whole.values()]))
-    key = max(keys, key=lambda n: len(_rows_by_file(columns[n], known)[0])) if keys else None
+    found = {name: _rows_by_file(columns[name], known) for name in keys or columns}
+    if not keys:  # a name that is a picture's is a row of a table without a header
+        keys = [
+            name
+            for name, (row_of, unknown, _) in found.items()
+            if row_of and not unknown and not _rows_by_file([name], known)[0]
+        ][:1]
+    key = max(keys, key=lambda name: len(found[name][0])) if keys else None
     factors = [name for name in columns if name != key]
     if key is None or not factors:
         raise ValueError(
-            f"'{source}' needs a column `file` (or {', '.join(FILE_COLUMNS[1:])}) and at least "
-            f"one column with the name of a factor. Got {', '.join(map(repr, columns))}."
+            f"'{source}' needs a column `file` with the names of pictures, and at least one column "
+            f"with the name of a factor. Got {', '.join(map(repr, columns))}."
         )
-    row_of, unknown, repeated = _rows_by_file(columns[key], known)
+    row_of, unknown, repeated = found[key]
     if repeated:
         row, name = repeated[0]
         raise ValueError(
@@ -167,11 +185,12 @@ def _rows_by_file(
 ) -> tuple[dict[str, int], list[tuple[int, str]], list[tuple[int, str]]]:
     """Return the row of each file, and the rows that name no file or one that has a row."""
     exact = set(files)
-    loose: dict[str, list[str]] = {}  # other ways to write a name: other folder, no suffix, NFD
+    loose: dict[str, list[str]] = {}  # other folder, no suffix, NFD, and all of them in any case
     for file in files:
         normal = unicodedata.normalize("NFC", file)
         base = normal.rpartition("/")[2]
-        for text in {normal, base, normal.rpartition(".")[0], base.rpartition(".")[0]} - {""}:
+        texts = {normal, base, normal.rpartition(".")[0], base.rpartition(".")[0]} - {""}
+        for text in texts | {text.casefold() for text in texts}:
             loose.setdefault(text, []).append(file)
     row_of: dict[str, int] = {}
     unknown, repeated = [], []
@@ -190,11 +209,21 @@ def _rows_by_file(
 def _found(written: str, exact: set[str], loose: Mapping[str, list[str]]) -> list[str]:
     """Return the files that a name may mean: without suffix or folder, or with a path before."""
     normal = unicodedata.normalize("NFC", written)
-    if normal in loose:
-        return loose[normal]
+    for text in (normal, normal.casefold()):
+        if text in loose:
+            return loose[text]
     parts = written.split("/")
     ends = ("/".join(parts[i:]) for i in range(1, len(parts)))
     return next(([end] for end in ends if end in exact), [])
+
+
+def _is_file_column(name: str) -> bool:
+    return re.sub(r"[\s_-]", "", name.lower()) in FILE_COLUMNS
+
+
+def _is_index(cells: Sequence[str]) -> bool:
+    """Return whether a column without a name is the index of a data frame."""
+    return all(cell.isdecimal() for cell in cells) and len(set(cells)) == len(cells)
 
 
 def _more(rows: Sequence[Any]) -> str:
