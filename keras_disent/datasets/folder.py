@@ -74,7 +74,7 @@ def open_folder(
     folder once. The result is cached until a file is added, removed or changed. A line on stderr
     counts the pictures and what was left out.
 
-    Labels are the rows of a table with a column of the names of pictures (`file`, `image_id`, `path`
+    Labels are the rows of a table with a column of names of pictures (`file`, `image_id`, `path`
     and the like): paths relative to the folder, or file names alone, with or without suffix, if
     they are unique. Every other column is a factor: numbers, texts, truth values or ISO dates, with
     gaps. If every combination of factors occurs exactly once, the data set is a `GroundTruth`.
