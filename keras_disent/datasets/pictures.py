@@ -290,26 +290,23 @@ def _set_libtiff_handler(handler: int | None) -> int | None:
     return previous
 
 
-def middle_square(image: Image.Image, size: int, crop: int | None = None) -> Image.Image:
-    """Crop an image to its central square and resize it.
-
-    Args:
-        image: Any Pillow image.
-        size: Height and width of the result in pixels.
-        crop: Side of the central square in pixels; by default the shorter side of the image.
-    """
-    square = image if crop is None else _center(image, crop, crop)
-    return _resized(square, (size, size), "crop", 0)
-
-
 def _center(image: Image.Image, height: int, width: int) -> Image.Image:
     left, top = (image.width - width) // 2, (image.height - height) // 2
     whole = (image.height, image.width) == (height, width)
     return image if whole else image.crop((left, top, left + width, top + height))
 
 
-def _resized(image: Image.Image, size: tuple[int, int], fit: str, color: Any) -> Image.Image:
-    """Resize an image to a height and a width."""
+def resize(
+    image: Image.Image, size: tuple[int, int], fit: str = "crop", color: Any = 0
+) -> Image.Image:
+    """Resize an image to a height and a width (Lanczos).
+
+    Args:
+        image: Any Pillow image.
+        size: Height and width in pixels.
+        fit: See `PictureSettings`.
+        color: Background of "pad" in the mode of the image.
+    """
     height, width = size
     if fit == "pad" and (image.height, image.width) != size:
         return ImageOps.pad(image, (width, height), _LANCZOS, color=color)
@@ -334,7 +331,7 @@ def _fitted(name: str, picture: Image.Image, settings: PictureSettings) -> np.nd
     if size is not None:
         gray = settings.channels == 1
         color: Any = _gray(settings.background) if gray else settings.background
-        picture = _resized(picture, size, settings.fit, color)
+        picture = resize(picture, size, settings.fit, color)
     return np.asarray(picture).reshape(picture.height, picture.width, settings.channels)
 
 

@@ -219,7 +219,7 @@ def test_a_broken_file_of_floats_leaves_nothing(tmp_path, monkeypatch):
     floats = np.zeros((50, 8, 8), "float32")
     floats[33, 1, 1] = np.nan
     np.save(tmp_path / "a.npy", floats)
-    with pytest.raises(ValueError, match=r"first in image 33"):
+    with pytest.raises(ValueError, match=r"a.npy': `images` needs .* first in image 33"):
         open_file(tmp_path / "a.npy")
     assert not list((tmp_path / "cache").iterdir())
 
