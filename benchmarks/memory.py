@@ -1,14 +1,16 @@
 """How much memory encoding, scores and traversals of large images take, for two numbers of images.
 
-    python benchmarks/memory.py --backend torch                    # 128 and 512 images of 512 x 512
+    python benchmarks/memory.py --backend torch                    # 64 and 256 images of 512 x 512
 
 The images lie in an .npy file. Each operation runs twice in a process of its own, once per number,
-and `megabytes` is what the private memory of the process grows by at most, beside its result. If
-memory is bounded, both are the same. Needs Linux, which counts the pages of mapped files apart.
-Prints JSON.
+and `megabytes` is what the private memory of the process grows by at most, once the model is there.
+If memory is bounded, both are nearly the same. Needs Linux, which counts the pages of mapped files
+apart. Prints JSON.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -18,7 +20,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-CASES = ("check", "convert", "encode", "evaluate", "fit", "traverse")
+CASES = ("convert", "encode", "evaluate", "fit", "importance", "traverse")
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="torch")
     parser.add_argument("--size", type=int, default=512, help="height and width of an image")
-    parser.add_argument("--counts", type=int, nargs="+", default=[128, 512], help="images")
+    parser.add_argument("--counts", type=int, nargs="+", default=[64, 256], help="images")
     parser.add_argument("--only", choices=CASES, nargs="+", default=list(CASES))
     parser.add_argument("--out", type=Path, help="write the JSON there too")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
@@ -78,32 +80,33 @@ def measure(case: str, file: Path) -> float:
     from keras_disent import VAE, datasets, metrics
 
     images = np.load(file, mmap_mode="r")
-    steps = np.arange(len(images)) % 8
-    labels = {"a": steps, "b": np.arange(len(images)) // 8 % 8}
+    numbers = np.arange(len(images))
+    labels = {"a": numbers % 8, "b": numbers // 8 % 8}
+    if case == "convert":
+        return growth(lambda: datasets.open_file(file, pixel_range=(0, 100)))
     model = VAE(images.shape[1:], latent_dim=4)
     model.compile()
-    first = datasets.Images(np.array(images[:2]))
-    model.encode(first.images([0]))  # compiles
-    model.fit(first.batches(2, steps=1), verbose=0)
+    model.decode(model.encode(images[:1]))  # compiles
     data = datasets.labeled(images, labels)
 
-    def convert() -> None:
-        data = datasets.open_file(file, pixel_range=(0, 100))
-        data.images(np.arange(4))
+    def traverse() -> None:
+        for i in range(len(images) // 16):
+            model.traverse(images[i : i + 1], [0], [-1, 0, 1])
 
     cases: dict[str, Callable[[], object]] = {
-        "check": lambda: datasets.labeled(images, labels, pixel_range=(0, 100)),
-        "convert": convert,
         "encode": lambda: model.encode(images),
         "evaluate": lambda: metrics.evaluate(model, data, ["mig", "factor_vae_score"]),
-        "fit": lambda: model.fit(data.batches(8, steps=len(images) // 64), verbose=0),
-        "traverse": lambda: model.traverse(images[:1], latents=[0], values=[-1, 0, 1]),
+        "fit": lambda: model.fit(data.batches(8, steps=len(images) // 16), verbose=0),
+        "importance": lambda: model.latent_importance(images[: len(images) // 4]),
+        "traverse": traverse,
     }
-    return round(growth(cases[case]) / 1e6, 1)
+    return growth(cases[case])
 
 
-def growth(operation: Callable[[], object]) -> int:
-    """Return the bytes by which the private memory of this process grows at most."""
+def growth(operation: Callable[[], object]) -> float:
+    """Return the megabytes by which the private memory of this process grows at most."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # gives back what was freed, which would be used again
     before = most = private_memory()
     done = threading.Event()
 
@@ -119,7 +122,7 @@ def growth(operation: Callable[[], object]) -> int:
     finally:
         done.set()
         watcher.join()
-    return most - before
+    return round((most - before) / 1e6, 1)
 
 
 def private_memory() -> int:
