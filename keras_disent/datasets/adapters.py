@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from keras_disent._utils.callers import outside
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pictures import PictureSettings, decode
@@ -76,6 +78,9 @@ def from_examples(
         ValueError: There is no example, an example has no such image or label, images have
             different shapes, or values have no rule; see `Images`.
 
+    Warns:
+        UserWarning: Without `labels`, something beside the images is no number or text.
+
     >>> examples = [(Image.new("L", (8, 8), 40 * i), i % 2) for i in range(4)]
     >>> data = from_examples(examples)
     >>> data.image_shape, data.factor_names, data.images([3])[0, 0, 0]
@@ -86,6 +91,7 @@ def from_examples(
     examples, count, names_of = _examples(source, image)
     settings = PictureSettings(image_size, channels or 3, crop, fit, background, pixel_range)
     columns: dict[str, list[Any]] = {}
+    left_out: dict[str, str] = {}
     shape: tuple[int, ...] | None = None
     cache_folder().mkdir(parents=True, exist_ok=True)
     number = 0
@@ -107,7 +113,7 @@ def from_examples(
                     f"{number} after {shape}."
                 )
             file.write(pixels.tobytes())
-            _collect(columns, given, wanted, number)
+            left_out |= _collect(columns, given, wanted, number)
             number += 1
             if count:
                 advance(number, count)
@@ -123,6 +129,14 @@ def from_examples(
             ]
     if wanted is None:  # what is never a number or a text is no label
         columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
+    if left_out:
+        names = ", ".join(f"'{name}' ({what})" for name, what in left_out.items())
+        warnings.warn(
+            f"What is no number or text is no label: {names}. labels=() leaves out all; of one-hot "
+            "labels, take the argmax.",
+            UserWarning,
+            stacklevel=outside(),
+        )
     title = name or getattr(source, "builder_name", None) or type(source).__name__.lower()
     options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if pixel_range else None}
     data = with_labels(rows, columns or None, title, kinds, **options)
@@ -143,7 +157,7 @@ def _examples(
     part = "list(itertools.islice(source, 10_000))"
     part = "source.take(10_000)" if hasattr(source, "take") else part
     endless = f"`source` must end: take a part of it, such as {part}."
-    if package == "tensorflow":
+    if package == "tensorflow" and hasattr(source, "cardinality"):
         if int(source.cardinality()) == -1:
             raise TypeError(endless)
         size = int(source.cardinality())
@@ -199,8 +213,12 @@ def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, 
 
 def _collect(
     columns: dict[str, list[Any]], given: Mapping[str, Any], wanted: Any, number: int
-) -> None:
-    """Add the labels of an example to the columns; without a wish, examples may lack some."""
+) -> dict[str, str]:
+    """Add the labels of an example to the columns; without a wish, examples may lack some.
+
+    Returns:
+        What is left out, because it is no number or text: `{name: type or shape}`.
+    """
     names = [n for n, v in given.items() if _scalar(v) is not None] if wanted is None else wanted
     for name in names:
         columns.setdefault(name, [None] * number)
@@ -211,6 +229,20 @@ def _collect(
         value = given.get(name)
         is_tags = wanted is not None and isinstance(value, (list, tuple, set))
         column.append(value if is_tags else _scalar(value))
+        if column[-1] is None and value is not None and wanted is not None:
+            raise ValueError(
+                f"Example {number} needs a number, a text or tags as {name!r}. Got "
+                f"{_what(value)}: take the argmax of one-hot labels."
+            )
+    if wanted is not None:
+        return {}
+    rest = {name: value for name, value in given.items() if name not in columns}
+    return {name: _what(value) for name, value in rest.items() if value is not None}
+
+
+def _what(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"an array of shape {tuple(shape)}"
 
 
 def _scalar(value: Any) -> Any:

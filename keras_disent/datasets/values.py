@@ -253,6 +253,8 @@ def from_tensor(tensor: Any) -> np.ndarray:
         array = np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
     except (TypeError, NotImplementedError) as error:  # sparse, quantized, or without values
         raise TypeError(f"A tensor needs to be dense, with values. Got: {error}") from error
+    if array.dtype == object and array.shape != tuple(tensor.shape):  # sparse or ragged
+        raise TypeError(f"A tensor needs to be dense, with values. Got {type(tensor).__name__}.")
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
@@ -287,6 +289,11 @@ def _as_rows(images: Any) -> Any:
         raise TypeError(
             "`images` needs an array. Got one picture: pass from_examples([picture]), or read it "
             "with read_image(picture)."
+        )
+    if hasattr(images, "image_shape"):
+        raise TypeError(
+            f"`images` needs an array. Got {type(images).__name__}, which is a data set already: "
+            "pass images.images(range(len(images)))."
         )
     if isinstance(images, str) or hasattr(images, "__fspath__"):
         raise TypeError(

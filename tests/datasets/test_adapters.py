@@ -199,7 +199,8 @@ def test_labels_that_the_first_example_lacks():
         {"image": pixels, "age": n or None, "tags": ["a", "b"][: n % 3], "note": None}
         for n, pixels in enumerate(COLOR)
     ]
-    data = from_examples(examples)
+    with pytest.warns(UserWarning, match=r"no number or text is no label: 'tags' \(list\)"):
+        data = from_examples(examples)
     assert data.factor_names == ("age",)
     assert data.gaps == {"age": 1}
     assert from_examples(examples, labels=["tags"]).factor_names == ("tags=a", "tags=b")
@@ -226,6 +227,13 @@ def test_lists():
         from_examples(3)
     with pytest.raises(ValueError, match=r"Cannot read 'example 1' as a picture"):
         from_examples([png(COLOR[0]), b"nothing"])
+    hot = [(pixels, np.eye(3)[n % 3]) for n, pixels in enumerate(COLOR)]
+    with pytest.warns(UserWarning, match=r"'label' \(an array of shape \(3,\)\).* the argmax"):
+        from_examples(hot)
+    with pytest.raises(ValueError, match=r"as 'label'. Got an array of shape \(3,\): take the arg"):
+        from_examples(hot, labels="label")
+    with pytest.raises(TypeError, match=r"Got Images, which is a data set already: pass images"):
+        labeled(Images(COLOR), {"n": range(len(COLOR))})
     with pytest.raises(TypeError, match=r"several examples. Got 'a.png': pass a list"):
         from_examples("a.png")
     with pytest.raises(TypeError, match=r"Example 1: `images` needs one array"):
