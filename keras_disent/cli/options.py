@@ -207,9 +207,14 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
 
 
 def value(text: str) -> Any:
-    """Return a number, list or truth value that is written as in JSON, or else the text."""
+    """Return a number, list or truth value that is written as in JSON, or else the text.
+
+    >>> value("(0, 255)"), value("pad")
+    ([0, 255], 'pad')
+    """
+    is_tuple = text.startswith("(") and text.endswith(")")  # as messages write them
     try:
-        return json.loads(text)
+        return json.loads(f"[{text[1:-1]}]" if is_tuple else text)
     except json.JSONDecodeError:
         return text
 

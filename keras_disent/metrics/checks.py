@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -196,14 +197,62 @@ def check_labeled(data: Any, *names: str) -> None:
 
 
 def check_grid(data: Any, *names: str) -> None:
-    """Raise ValueError if `data` cannot show every combination of factors, as `names` need."""
+    """Raise ValueError if `data` lacks some combination of factors, as `names` need all."""
     if names and not hasattr(data, "sample_factors"):
         raise ValueError(
-            f"{' and '.join(map(repr, names))} need images of any combination of factors, so "
-            "`data` must be a grid of them (have `sample_factors`). "
-            f"'{getattr(data, 'name', type(data).__name__)}' has labels, but no grid. "
-            "Scores of a sample, such as 'mig', 'dci' and 'sap', can do without."
+            f"{' and '.join(map(repr, names))} need an image of every combination of factors. "
+            f"{why_no_grid(data)} Metrics that draw no combinations of their own, such as 'mig', "
+            "'dci' and 'factor_vae_score', can do without."
         )
+
+
+def has_groups(data: Any) -> bool:
+    """Return whether groups of images can share one of several factors: always on a grid."""
+    kinds = getattr(data, "factor_kinds", ("",) * len(data.factor_sizes))
+    classes = zip(data.factor_sizes, kinds, strict=True)
+    shared = sum(size > 1 and kind != "continuous" for size, kind in classes)
+    return hasattr(data, "sample_factors") or shared > 1
+
+
+def check_groups(data: Any, *names: str) -> None:
+    """Raise ValueError if groups of images of `data` cannot share one of several factors."""
+    if names and not has_groups(data):
+        raise ValueError(
+            f"{' and '.join(map(repr, names))} tell factors apart, so they need two factors that "
+            f"are not continuous. Got {', '.join(data.factor_names)}."
+        )
+
+
+def combinations(data: Any) -> tuple[NDArray[np.int64], int]:
+    """Return the combinations of factors that have an image, sorted, and the number of all."""
+    steps = np.asarray(data.factors(np.arange(len(data))))
+    rows = np.unique(steps[(steps >= 0).all(axis=1)], axis=0)
+    return rows, math.prod(map(int, data.factor_sizes))
+
+
+def why_no_grid(data: Any) -> str:
+    """Return a sentence on what a labeled data set lacks to be a grid: values or combinations."""
+    names = tuple(data.factor_names)
+    text = f"'{getattr(data, 'name', type(data).__name__)}' has labels, but no grid:"
+    for name, kind in zip(names, getattr(data, "factor_kinds", ()), strict=False):
+        if kind == "continuous":
+            return f"{text} '{name}' is continuous."
+    steps = np.asarray(data.factors(np.arange(len(data))))
+    for name, count in zip(names, np.sum(steps < 0, axis=0), strict=True):
+        if count:
+            return f"{text} {count} images have no value of '{name}'."
+    rows, total = combinations(data)
+    if len(rows) == total:
+        return f"{text} {len(steps):,} images of {total:,} combinations."
+    sizes = list(map(int, data.factor_sizes))
+    strides = [min(math.prod(sizes[i + 1 :]), 2**62) for i in range(len(sizes))]
+    expected = np.arange(len(rows) + 1)[:, None] // strides % sizes  # the first combinations
+    missing = expected[np.append((rows != expected[:-1]).any(axis=1), True).argmax()]
+    values = getattr(data, "factor_values", {})
+    steps_of = zip(names, missing, strict=True)
+    parts = [f"{name} {values[name][step] if name in values else step}" for name, step in steps_of]
+    first = ", ".join(parts[:10]) + (", ..." if len(parts) > 10 else "")
+    return f"{text} {len(rows):,} of {total:,} combinations have an image, and {first} has none."
 
 
 def varying(factors: NDArray[Any]) -> NDArray[np.bool_]:

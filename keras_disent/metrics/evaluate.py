@@ -24,7 +24,13 @@ from keras_disent.metrics.bootstrap import (
     compute,
 )
 from keras_disent.metrics.catalog import METRICS, Metric, Names, check_data, settings_of
-from keras_disent.metrics.checks import FactorError, check_arrays, check_at_least, varying
+from keras_disent.metrics.checks import (
+    FactorError,
+    check_arrays,
+    check_at_least,
+    combinations,
+    varying,
+)
 from keras_disent.metrics.encoding import (
     Encoder,
     GroundTruth,
@@ -80,8 +86,9 @@ def evaluate(
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`), such as a
             model. Metrics of posteriors use its method `posterior_parameters`. If it has a true
             attribute `discrete_codes`, "infomec" counts distinct codes (`discrete=True`).
-        data: Ground-truth data set. Metrics of arrays also accept labels that are no grid.
-            Metrics without labels accept unlabeled data.
+        data: Labeled data set. "fairness", "irs" and "strong_downstream" need a grid. Metrics of
+            groups, such as "factor_vae_score", draw from the images that exist if there is none;
+            `drawn_from` in the settings says so. Metrics without labels accept unlabeled data.
         metrics: "standard" (those of the large studies), "all", names out of `METRICS`, or a dict
             from names to settings that differ from the defaults, such as `{"mig": {"bins": 10}}`.
             The setting `continuous` takes names of factors.
@@ -192,7 +199,11 @@ def evaluate(
             names = sample.names_for(name) if sample and name in array_metrics else factor_names
             outcomes[name] = outcome._replace(result=outcome.result.with_names((), names))
     record = {
-        name: {**settings, **_conditions(name, settings, data, sample), "versions": versions()}
+        name: {
+            **settings,
+            **_conditions(name, settings, data, sample, outcomes.get(name)),
+            "versions": versions(),
+        }
         for name, settings in settings_by_name.items()
     }
     return collect(outcomes, failures, record, explain, sample.warnings if sample else ())
@@ -533,14 +544,25 @@ def message(error: ValueError, factor_names: Sequence[str]) -> str:
 
 
 def _conditions(
-    name: str, settings: Mapping[str, Any], data: Any, sample: _Sample | None
+    name: str,
+    settings: Mapping[str, Any],
+    data: Any,
+    sample: _Sample | None,
+    outcome: _Outcome | None,
 ) -> dict[str, Any]:
     """Return the sample sizes of a metric and the factors it used."""
     if METRICS[name].takes != "encoder" and sample is not None:
         return sample.conditions(name, settings)
     sizes = np.asarray(getattr(data, "factor_sizes", ()))
     names = getattr(data, "factor_names", ())
-    return {"representation": "mean", **factors_used(names, sizes > 1)}
+    used = sizes > 1
+    if isinstance(outcome, Outcome) and hasattr(outcome.result, "factors_used"):
+        used = np.isin(np.arange(len(sizes)), outcome.result.factors_used)
+    conditions: dict[str, Any] = {"representation": "mean", **factors_used(names, used)}
+    if len(sizes) and not hasattr(data, "sample_factors"):
+        rows, total = combinations(data)
+        conditions["drawn_from"] = f"images of {len(rows)} of {total} combinations"
+    return conditions
 
 
 def factors_used(names: Sequence[Any], used: NDArray[np.bool_]) -> dict[str, list[Any]]:

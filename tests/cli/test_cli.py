@@ -107,7 +107,7 @@ def test_real_images(data, shape, scores, tmp_path):
     assert load_model(out).image_shape == shape
     found = set(json.loads((out / "scores.json").read_text()))
     assert scores <= found
-    assert "factor_vae_score" not in found  # there is no grid
+    assert "factor_vae_score" not in found  # there are not two factors to tell apart
 
 
 def test_train_on_correlated_factors(tmp_path):
