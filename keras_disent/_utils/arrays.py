@@ -71,9 +71,9 @@ def table_columns(values: Any) -> dict[str, Any] | None:
     >>> table_columns({"size": [1, 2]}), table_columns([[1, 2]])
     ({'size': [1, 2]}, None)
     """
-    if isinstance(values, Mapping):
-        return {str(name): column for name, column in values.items()}
-    names = getattr(values, "column_names", None)  # PyArrow, Hugging Face
+    names = list(values) if isinstance(values, Mapping) else None
+    if names is None:
+        names = getattr(values, "column_names", None)  # PyArrow, Hugging Face
     if names is None:
         names = getattr(values, "columns", None)  # pandas, Polars
     if names is None and isinstance(values, np.ndarray):
@@ -82,7 +82,8 @@ def table_columns(values: Any) -> dict[str, Any] | None:
         return None
     columns = {str(name): values[name] for name in names}
     if len(columns) < len(names):
-        twice = next(n for i, n in enumerate(names) if n in list(names)[:i])
+        texts = [str(name) for name in names]
+        twice = next(text for text in texts if texts.count(text) > 1)
         raise ValueError(f"Columns of a table need different names. Got {twice!r} twice.")
     return columns
 

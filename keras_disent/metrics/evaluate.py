@@ -548,7 +548,7 @@ def _conditions(
     settings: Mapping[str, Any],
     data: Any,
     sample: _Sample | None,
-    outcome: _Outcome | None,
+    outcome: Outcome | ValueError | None,
 ) -> dict[str, Any]:
     """Return the sample sizes of a metric and the factors it used."""
     if METRICS[name].takes != "encoder" and sample is not None:

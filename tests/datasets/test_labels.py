@@ -56,7 +56,7 @@ def test_members_of_enumerations():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ({1: range(6), "1": range(6)}, "different names of factors. Got '1' twice"),
+        ({1: range(6), "1": range(6)}, "need different names. Got '1' twice"),
         ({"a\nb": range(6), "a b": range(6)}, "Got 'a b' twice"),
         ({" ": range(6)}, "different names of factors. Got an empty one"),
         ({"a": {0, 1, 2, 3, 4, 5}}, "'a' needs one label per image. Got {0, 1"),

@@ -45,7 +45,7 @@ def test_adapters_hand_out_the_arrays_of_the_vectors():
         assert data.factor_sizes == grid.factor_sizes
         indices = np.arange(len(data))
         codes = grid.sample_observations_from_factors(data.factors(indices), None)
-        return metrics.factor_vae_score(data.encoder(codes), data, batch_size=batch_size)._asdict()
+        return metrics.factor_vae_score(data.encoder(codes), data, batch_size=batch_size).fields()
 
     def irs(codes, factors):
         raise ZeroDivisionError("none\nat all")
