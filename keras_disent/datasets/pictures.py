@@ -309,7 +309,13 @@ def resize(
     """
     height, width = size
     if fit == "pad" and (image.height, image.width) != size:
-        return ImageOps.pad(image, (width, height), _LANCZOS, color=color)
+        # `ImageOps.pad` leaves nothing of a picture that is far longer than wide.
+        scale = min(width / image.width, height / image.height)
+        wide, tall = (max(1, round(side * scale)) for side in image.size)
+        canvas = Image.new(image.mode, (width, height), color)
+        place = round((width - wide) / 2), round((height - tall) / 2)
+        canvas.paste(image.resize((wide, tall), _LANCZOS), place)
+        return canvas
     if fit == "crop":
         # Crop first: a resize with a crop box would also use pixels outside the box.
         tall = min(image.height, max(1, round(image.width * height / width)))
@@ -352,6 +358,8 @@ def _opened(source: Any, name: str, max_pixels: int) -> Image.Image:
         source = Path(source).read_bytes()  # from a path, Pillow maps some files, and not upright
     elif hasattr(source, "read"):
         source = source.read()
+    if isinstance(source, (bytes, bytearray)) and not source:
+        raise UnreadablePicture(name, "it is empty")
     if not isinstance(source, (bytes, bytearray, memoryview)):
         raise TypeError(
             "A picture is a path, bytes of a file, an open binary file or a Pillow image. "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
 
 def find_tables(folder: Path) -> list[Path]:
     """Return the tables of labels in a folder, by their name in any case."""
-    return [path for path in sorted(folder.iterdir()) if path.name.lower() in NAMES]
+    return [folder / name for name in sorted(os.listdir(folder)) if name.lower() in NAMES]
 
 
 def labels_of_files(
@@ -137,13 +138,14 @@ def labels_of_files(
     keys = list(filter(_is_file_column, columns))
     whole = {file: _PAGE.sub("", file) for file in files}  # the file of each page
     known = list(dict.fromkeys([*files, *whole.values()]))
-    found = {name: _rows_by_file(columns[name], known) for name in keys or columns}
-    if not keys:  # a name that is a picture's is a row of a table without a header
-        keys = [
-            name
-            for name, (row_of, unknown, _) in found.items()
-            if row_of and not unknown and not _rows_by_file([name], known)[0]
-        ][:1]
+    index = _index(known)
+    # A column whose own name is that of a picture is a row of a table without a header.
+    others = (
+        n for n in columns if not _find(n, index) and _find(next(iter(columns[n]), ""), index)
+    )
+    found = {name: _rows_by_file(columns[name], index) for name in keys or others}
+    if not keys:
+        keys = [name for name, (row_of, unknown, _) in found.items() if row_of and not unknown][:1]
     key = max(keys, key=lambda name: len(found[name][0])) if keys else None
     factors = [name for name in columns if name != key]
     if key is None or not factors:
@@ -180,41 +182,55 @@ def labels_of_files(
     return {name: [columns[name][row] for row in rows] for name in factors}, present
 
 
-def _rows_by_file(
-    names: Sequence[Any], files: Sequence[str]
-) -> tuple[dict[str, int], list[tuple[int, str]], list[tuple[int, str]]]:
-    """Return the row of each file, and the rows that name no file or one that has a row."""
-    exact = set(files)
-    loose: dict[str, list[str]] = {}  # other folder, no suffix, NFD, and all of them in any case
+class _Index(NamedTuple):
+    """Files by name, and by other ways to write it: without folder or suffix, NFD, any case."""
+
+    exact: set[str]
+    loose: dict[str, list[str]]
+    folded: dict[str, list[str]]
+
+
+def _index(files: Sequence[str]) -> _Index:
+    index = _Index(set(files), {}, {})
     for file in files:
         normal = unicodedata.normalize("NFC", file)
         base = normal.rpartition("/")[2]
         texts = {normal, base, normal.rpartition(".")[0], base.rpartition(".")[0]} - {""}
-        for text in texts | {text.casefold() for text in texts}:
-            loose.setdefault(text, []).append(file)
+        for text in texts:
+            index.loose.setdefault(text, []).append(file)
+        for text in {text.casefold() for text in texts}:
+            index.folded.setdefault(text, []).append(file)
+    return index
+
+
+def _rows_by_file(
+    names: Sequence[Any], index: _Index
+) -> tuple[dict[str, int], list[tuple[int, str]], list[tuple[int, str]]]:
+    """Return the row of each file, and the rows that name no file or one that has a row."""
     row_of: dict[str, int] = {}
     unknown, repeated = [], []
     for row, name in enumerate(names):
-        written = str(name).replace("\\", "/").removeprefix("./")
-        found = [written] if written in exact else _found(written, exact, loose)
+        found = _find(name, index)
         if len(found) != 1:
-            unknown.append((row, written))
+            unknown.append((row, str(name)))
         elif found[0] in row_of:
-            repeated.append((row, written))
+            repeated.append((row, str(name)))
         else:
             row_of[found[0]] = row
     return row_of, unknown, repeated
 
 
-def _found(written: str, exact: set[str], loose: Mapping[str, list[str]]) -> list[str]:
-    """Return the files that a name may mean: without suffix or folder, or with a path before."""
+def _find(name: Any, index: _Index) -> list[str]:
+    """Return the files that a name may mean: as it is, in other ways, or with a path before."""
+    written = str(name).replace("\\", "/").removeprefix("./")
+    if written in index.exact:
+        return [written]
     normal = unicodedata.normalize("NFC", written)
-    for text in (normal, normal.casefold()):
-        if text in loose:
-            return loose[text]
+    if found := index.loose.get(normal) or index.folded.get(normal.casefold()):
+        return found
     parts = written.split("/")
     ends = ("/".join(parts[i:]) for i in range(1, len(parts)))
-    return next(([end] for end in ends if end in exact), [])
+    return next(([end] for end in ends if end in index.exact), [])
 
 
 def _is_file_column(name: str) -> bool:

@@ -303,6 +303,16 @@ def test_fits(fit, channels, size):
     np.testing.assert_array_equal(found, np.asarray(expected).reshape(height, width, channels))
 
 
+def test_long_pictures_do_not_vanish():
+    line = Image.new("L", (5000, 1), 0)
+    for size in (line.size, line.size[::-1]):
+        image = read_image(line.resize(size), image_size=8, channels=1, fit="pad")
+        assert (image == 0).sum() == 8
+        assert (image == 255).sum() == 56
+    with pytest.raises(UnreadablePicture, match="it is empty"):
+        read_image(b"")
+
+
 def test_like_a_data_set_or_a_model(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
     image = Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8))
