@@ -4,6 +4,7 @@ Each test here looks at all backends, so the suite runs them once, with TensorFl
 """
 
 import ast
+from importlib import util
 from pathlib import Path
 
 import keras
@@ -54,7 +55,7 @@ def folder(tmp_path_factory):
         model = compiled(make(), lambda: keras.optimizers.Adam(1e-3))
         np.save(folder / f"{name}.npy", trained(model))
         model.save(folder / f"{name}.keras")
-    for backend in BACKENDS:
+    for backend in filter(util.find_spec, BACKENDS):
         elsewhere(train_all, str(folder), backend, backend=backend)
     return folder
 
@@ -62,6 +63,8 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("other", ["jax", "torch"])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_ten_steps_are_the_same_on_every_backend(name, other, folder):
+    if not util.find_spec(other):
+        pytest.skip(f"{other} is not installed")
     here, there = (np.load(folder / f"{name}.{b}.npz") for b in ("tensorflow", other))
     assert np.abs(here["weights"] - np.load(folder / f"{name}.npy")).max() > 5e-3
     np.testing.assert_allclose(there["weights"], here["weights"], rtol=0, atol=1e-4)

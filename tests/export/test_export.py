@@ -301,16 +301,24 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def a_format():
+    """Return a format that this environment can write."""
+    if not OWN:
+        pytest.importorskip("torch")
+    return OWN[0] if OWN else "torch"
+
+
 def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    model = small("vae")
+    model, format_ = small("vae"), a_format()
     for name in ("decode_tensors", "save"):  # the second for another process
         monkeypatch.setattr(type(model), name, lambda *args: 1 / 0)
     with pytest.raises(Exception, match="division by zero"):
-        model.export(tmp_path / "a", OWN[0] if OWN else "torch")
+        model.export(tmp_path / "a", format_)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_a_killed_export_left_is_deleted_and_nothing_else(tmp_path):
+    format_ = a_format()
     left, others = [".a.0123abcd.part", ".a.0123abcd.lock"], [".a.part", ".b.0123abcd.part", "b"]
     for name in (left[0], *others):
         (tmp_path / name).mkdir()
@@ -318,7 +326,7 @@ def test_what_a_killed_export_left_is_deleted_and_nothing_else(tmp_path):
     (tmp_path / left[1]).touch()
     (tmp_path / ".a.ffff0000.part").mkdir()
     with filelock.FileLock(tmp_path / ".a.ffff0000.lock"):  # another process is at it
-        small("vae").export(tmp_path / "a", OWN[0] if OWN else "torch")
+        small("vae").export(tmp_path / "a", format_)
         names = {path.name for path in tmp_path.iterdir()}
     assert names == {"a", ".a.ffff0000.part", ".a.ffff0000.lock", *others}
 
