@@ -1,0 +1,1 @@
+"""The page of knobs: a trained model with a slider for each latent, in one HTML file."""
