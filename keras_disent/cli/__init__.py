@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from keras_disent.cli import data, export, runs, serve, study, tune
+from keras_disent.cli import data, export, knobs, runs, serve, study, tune
 
 app = typer.Typer(
     help="Train, measure and look at disentangled representations.",
@@ -26,6 +26,7 @@ COMMANDS = (
     runs.traverse,
     tune.tune,
     export.export,
+    knobs.knobs,
     serve.serve,
     runs.demo,
 )

@@ -34,10 +34,10 @@ def read(name: str) -> bytes:
     """Return the content of `SCRIPT` or `WASM`, compressed by gzip.
 
     Raises:
-        RuntimeError: If it is not installed; says what to do.
+        ImportError: If it is not installed; says what to do.
     """
     if not installed():
-        raise RuntimeError(f"The engine of the page, {PACKAGE}, is not installed: {CURE}.")
+        raise ImportError(f"The engine of the page, {PACKAGE}, is not installed: {CURE}.")
     return _path(name).read_bytes()
 
 

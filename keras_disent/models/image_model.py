@@ -189,6 +189,10 @@ class ImageModel(PlayerModel):
             importance.append(255 * change)
         return np.array(importance, "float32")
 
+    def latent_values(self) -> list[np.ndarray | None]:
+        """Return the values that each latent can take, ascending; None for one without steps."""
+        return [None] * self.latent_dim
+
     def export(
         self,
         filepath,

@@ -77,7 +77,7 @@ def test_without_npm_it_says_what_to_install(npm):
 
 
 def test_without_its_files_it_says_what_to_run(npm):
-    with pytest.raises(RuntimeError, match=r"run `python -m keras_disent.knobs`") as error:
+    with pytest.raises(ImportError, match=r"run `python -m keras_disent.knobs`") as error:
         engine.read(engine.WASM)
     assert "\n" not in str(error.value)
 
