@@ -64,7 +64,7 @@ _ABOVE = {  # the public names of each place, which is imported when one of them
     "models.saving": "load_model",
 }
 _PLACES = {name: place for place, names in _ABOVE.items() for name in names.split()}
-_WITHOUT_BACKEND = {*"datasets engine experiments knobs metrics plots serving".split()}
+_WITHOUT_BACKEND = ["datasets", "engine", "experiments", "knobs", "metrics", "plots", "serving"]
 __all__ = ["__version__", *_PLACES]
 
 

@@ -161,7 +161,7 @@ def card(
     """
     from keras_disent.engine import schedules  # needs Keras
 
-    published = datasets.DATASETS.get((run or {}).get("data"))
+    published = datasets.DATASETS.get((run or {}).get("data", ""))
     about = getattr(data, "card", None) or getattr(published, "card", None)
     weights = {name: _number(value) for name, value in schedules.weights(model).items()}
     method = ", ".join([type(model).__name__, *(f"{n} {v}" for n, v in weights.items())])

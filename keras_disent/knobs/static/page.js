@@ -194,6 +194,7 @@ function move(target) {
       return from[i] + part * (value - from[i]);
     }));
   };
+  main.setAttribute("aria-busy", "true");
   if (calm) set(target);
   else motion = requestAnimationFrame(frame);
 }
