@@ -12,6 +12,7 @@ from keras_disent.cli.start import Backend, Imports, console, say, start
 
 def knobs(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
+    other: Annotated[Path | None, typer.Argument(help="Second run, to compare.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: RUN/knobs.html.")] = None,
     imports: Imports = None,
     backend: Backend = None,
@@ -20,7 +21,7 @@ def knobs(
     start(backend, imports)
     from keras_disent.experiments import Run
 
-    opened = Run.open(run)
+    opened, compared = Run.open(run), None if other is None else Run.open(other)
     with console.status("Writing the page"):
-        page = opened.knobs(out)
+        page = opened.knobs(out, compared)
     say(f"Wrote {page}, {page.stat().st_size / 1e6:.1f} MB. Open it in a browser.")

@@ -24,16 +24,24 @@ QUANTILE = 0.005  # of the codes beyond each end of a slider
 SILENT = {"nats": 0.05, "gray levels": 0.1}
 """Importance below which a latent says nothing about the images, by its unit."""
 
-EXPLAINS = 0.3  # least share of a latent's variance for the name of a factor
+EXPLAINS = 0.3  # least share of variance for the name of a factor, or correlation for a match
 
 
-def summary(model: Any, data: Any) -> str:
+def summary(models: Sequence[Any], data: Any) -> str:
     """Return the sentences below the title of the page."""
-    size = " x ".join(map(str, model.image_shape[:2]))
-    return (
-        f"{type(model).__name__} with {model.latent_dim} latents, trained on {data.name}, {size} "
-        "pixels. Each slider moves one latent and leaves the others as they are."
+    names = " and ".join(
+        f"{type(model).__name__} with {model.latent_dim} latents" for model in models
     )
+    size = " x ".join(map(str, models[0].image_shape[:2]))
+    moves = "Each slider moves one latent and leaves the others as they are."
+    if len(models) > 1:
+        moves = "Each slider moves one latent of the first, and the latent of the second like it."
+    return f"{names}, trained on {data.name}, {size} pixels. {moves}"
+
+
+def codes(model: Any, data: Any) -> np.ndarray:
+    """Return the codes of the images that the page is measured on: (n, D) float32."""
+    return model.encode(data.images(datasets.example_indices(data, SAMPLE)))
 
 
 def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[str, Any]:
@@ -50,16 +58,16 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
     """
     indices = datasets.example_indices(data, SAMPLE)
     images = data.images(indices)
-    codes = model.encode(images)
+    means = model.encode(images)
     importance = model.latent_importance(images)
     unit = model.importance_unit
-    hints = factor_names(codes, data, indices)
+    hints = factor_names(means, data, indices)
     values = model.latent_values()
-    names = getattr(model, "latent_names", None) or [None] * model.latent_dim
+    names = getattr(model, "latent_names", None) or _default_names(model)
     latents = []
     for i in np.argsort(-importance, kind="stable").tolist():
         silent = bool(importance[i] < SILENT[unit])
-        low, high = np.quantile(codes[:, i], [QUANTILE, 1 - QUANTILE])
+        low, high = np.quantile(means[:, i], [QUANTILE, 1 - QUANTILE])
         if values[i] is not None:
             low, high = values[i][0], values[i][-1]
         elif silent or high - low < 0.1:
@@ -86,7 +94,8 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
         "shape": list(model.image_shape),
         "unit": unit,
         "latents": latents,
-        "codes": np.round(codes[:EXAMPLES].astype("float64"), 5).tolist(),
+        "causal": _causal(model, images),
+        "codes": np.round(means[:EXAMPLES].astype("float64"), 5).tolist(),
         "encodes": model.image_shape[2] in (1, 3),
         "pictures": {
             "crop": pictures.get("crop"),
@@ -94,6 +103,61 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
             "background": pictures.get("background", [255, 255, 255]),
         },
     }
+
+
+def _default_names(model: Any) -> list[str]:
+    """Return z0, z1, ..., or the concepts that the latents are the independent parts of."""
+    concepts = getattr(model, "concept_names", None)
+    if concepts is None:
+        return [f"z{i}" for i in range(model.latent_dim)]
+    size = model.latent_dim // len(concepts)
+    parts = [f" {k + 1}" for k in range(size)] if size > 1 else [""]
+    return [f"{name.replace('_', ' ')}{part}" for name in concepts for part in parts]
+
+
+def _causal(model: Any, images: np.ndarray) -> dict[str, Any] | None:
+    """Return the learned graph, and the names and ranges of its concepts; None without a graph."""
+    if not hasattr(model, "intervene_tensors"):
+        return None
+    from keras_disent.models.causal.graphs import ancestors_first  # needs Keras
+
+    graph, names = model.graph(), model.concept_names
+    try:
+        ancestors_first(graph, names)
+    except ValueError:
+        return None  # it has a cycle, so that nothing can be set
+    ranges = np.quantile(model.concepts(images), [QUANTILE, 1 - QUANTILE], axis=0).T
+    ranges[:, 1] = np.maximum(ranges[:, 1], ranges[:, 0] + 1e-3)
+    return {"names": list(names), "graph": graph.tolist(), "ranges": ranges.round(4).tolist()}
+
+
+def match(first: dict[str, Any], second: dict[str, Any], codes: Sequence[np.ndarray]) -> None:
+    """Note at the latents of one model which latents of another one move with them.
+
+    Latents that say something are paired one to one, so that the sum of their absolute rank
+    correlations is largest (Kuhn 1955). A pair needs a correlation of 0.3.
+
+    Args:
+        first, second: What `describe` returns of two models; the first is changed.
+        codes: Codes (n, D) of both for the same images.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.stats import rankdata
+
+    sides = [[a for a in model["latents"] if not a["silent"]] for model in (first, second)]
+    columns = [
+        array[:, [a["index"] for a in side]] for array, side in zip(codes, sides, strict=True)
+    ]
+    ranks = np.concatenate([rankdata(array, axis=0) for array in columns], axis=1)
+    varies = ranks.std(axis=0) > 0
+    ranks = (ranks - ranks.mean(axis=0)) / np.where(varies, ranks.std(axis=0), np.inf)
+    count = len(sides[0])
+    correlation = ranks[:, :count].T @ ranks[:, count:] / len(ranks)
+    for i, j in zip(*linear_sum_assignment(-np.abs(correlation)), strict=True):
+        if abs(correlation[i, j]) >= EXPLAINS:
+            other = sides[1][j]
+            sign = int(np.sign(correlation[i, j]))
+            sides[0][i]["match"] = {"index": other["index"], "name": other["name"], "sign": sign}
 
 
 def factor_names(codes: np.ndarray, data: Any, indices: np.ndarray) -> list[str]:
@@ -150,8 +214,8 @@ def card(
     data: Any,
     run: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
-) -> list[tuple[str, str]]:
-    """Return headings and texts on a model: method, data, scores, settings, version, citation.
+) -> dict[str, str]:
+    """Return texts on a model by heading: method, data, scores, settings, version, citation.
 
     Args:
         model: An `ImageModel`.
@@ -180,7 +244,7 @@ def card(
     rows.append(("Settings", ", ".join(f"{name} {_plain(v)}" for name, v in settings.items())))
     rows.append(("Made with", f"keras-disent {__version__}"))
     rows.append(("Cite", "; ".join(filter(None, [_source(model), _citation(about)]))))
-    return [(heading, text) for heading, text in rows if text]
+    return {heading: text for heading, text in rows if text}
 
 
 _SHOWN = ("subset", "correlate", "player_batch", "learning_rate", "likelihood", "network", "width")

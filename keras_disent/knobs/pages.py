@@ -17,7 +17,7 @@ from keras_disent._utils.files import atomic_write
 from keras_disent._utils.version import __version__
 from keras_disent.knobs import content, engine
 
-SCRIPTS = ("runtime.js", "pictures.js", "gif.js", "page.js")
+SCRIPTS = ("runtime.js", "pictures.js", "gif.js", "causal.js", "page.js")
 
 
 def write_page(
@@ -25,10 +25,12 @@ def write_page(
     data: Any,
     path: str | Path,
     *,
+    other: Any = None,
+    names: Sequence[str] = (),
     title: str | None = None,
-    source: str | Path | None = None,
-    run: Mapping[str, Any] | None = None,
-    scores: Mapping[str, Any] | None = None,
+    sources: Sequence[str | Path] = (),
+    runs: Sequence[Mapping[str, Any]] = (),
+    scores: Sequence[Mapping[str, Any] | None] = (),
 ) -> Path:
     """Write a page that runs a model in the browser, with a slider for each latent.
 
@@ -41,17 +43,20 @@ def write_page(
         data: Data set whose images have the shape of the model's: its codes give the ranges, and
             its first example images are on the page.
         path: HTML file to write.
-        title: Title of the page. Default: the class of the model and the name of the data set.
-        source: Run folder or `.keras` file of the model, for the Python code on the page.
-        run: Configuration of the run, for the card on the page.
-        scores: Scores of the model, as `Run.scores` returns them, for the card on the page.
+        other: Second model of the same images, to compare: its latents are matched to those of
+            `model` by the rank correlation of their codes, and move with them.
+        names: Name of each model on the page. Default: its class.
+        title: Title of the page. Default: the names and the name of the data set.
+        sources: Run folder or `.keras` file of each model, for the Python code on the page.
+        runs: Configuration of the run of each model, for the card on the page.
+        scores: Scores of each model, as `Run.scores` returns them, for the card on the page.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: If the model does not decode codes, the images of the data have another shape,
-            or the model cannot be exported. Nothing is written.
+        ValueError: If a model does not decode codes, the images of the data have another shape, or
+            a model cannot be exported. Nothing is written.
         ImportError: If the engine of the page, or a package for the export, is missing; says what
             to do.
 
@@ -61,26 +66,32 @@ def write_page(
     ...
     ValueError: The model needs images (64, 64, 1), as it was trained on. Got (32, 32, 1).
     """
-    _check_decoder(model)
-    if tuple(data.image_shape) != tuple(model.image_shape):
-        raise ValueError(
-            f"The model needs images {tuple(model.image_shape)}, as it was trained on. "
-            f"Got {tuple(data.image_shape)}."
-        )
-    shared = [
+    models = [model] if other is None else [model, other]
+    for one in models:
+        _check(one, data)
+    parts = [
         content.plain("engine-script", engine.read(engine.SCRIPT), zipped=True),
         content.plain("engine-wasm", engine.read(engine.WASM), zipped=True),
     ]
-    name = title or f"{type(model).__name__} on {data.name}"
-    parts, identity = _networks(model, 0)
-    images = content.plain("examples-0", np.ascontiguousarray(content.examples(data)).tobytes())
-    settings = {
-        "title": name,
-        "id": identity,
-        "models": [content.describe(model, data, name, None if source is None else str(source))],
-    }
-    card = content.card(model, data, run, scores)
-    text = render(name, content.summary(model, data), settings, card, [*shared, *parts, images])
+    names = list(names) or [type(one).__name__ for one in models]
+    descriptions, cards, identities = [], [], []
+    for i, (one, name) in enumerate(zip(models, names, strict=True)):
+        source = str(sources[i]) if sources else None
+        described = content.describe(one, data, name, source)
+        networks, identity = _networks(one, i, causal=described["causal"] is not None)
+        images = np.ascontiguousarray(content.examples(data)).tobytes()
+        parts += [*networks, content.plain(f"examples-{i}", images)]
+        descriptions.append(described)
+        identities.append(identity)
+        run, score = (given[i] if given else None for given in (runs, scores))
+        cards.append(content.card(one, data, run, score))
+    if other is not None:
+        first, second = descriptions
+        content.match(first, second, [content.codes(one, data) for one in models])
+    title = title or f"{' and '.join(names)} on {data.name}"
+    settings = {"title": title, "id": "-".join(identities), "models": descriptions}
+    rows = dict(zip(names, cards, strict=True))
+    text = render(title, content.summary(models, data), settings, rows, parts)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
@@ -90,7 +101,7 @@ def render(
     title: str,
     summary: str,
     settings: Mapping[str, Any],
-    card: Sequence[tuple[str, str]],
+    cards: Mapping[str, Mapping[str, str]],
     data: Sequence[str],
 ) -> str:
     """Return the page as text.
@@ -99,21 +110,17 @@ def render(
         title: Title.
         summary: Sentences below it.
         settings: What the code of the page reads.
-        card: Rows of the table about the model.
+        cards: Rows of the table about each model, by its name.
         data: Elements with the engine, the networks and images.
     """
     static = resources.files(__package__).joinpath("static")
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(heading)}</th><td>{html.escape(text)}</td></tr>'
-        for heading, text in card
-    )
     license = resources.files(__package__).joinpath("onnxruntime_web", "LICENSE").read_text()
     return string.Template(static.joinpath("page.html").read_text()).substitute(
         generator=f"keras-disent {__version__}",
         title=html.escape(title),
         summary=html.escape(summary),
         style=static.joinpath("page.css").read_text(),
-        card=f"<table>{rows}</table>",
+        card=_table(cards),
         license=html.escape(license),
         settings=json.dumps(settings, allow_nan=False).replace("<", "\\u003c"),
         data="\n".join(data),
@@ -121,7 +128,18 @@ def render(
     )
 
 
-def _check_decoder(model: Any) -> None:
+def _table(cards: Mapping[str, Mapping[str, str]]) -> str:
+    """Return an HTML table with a column for each model."""
+    headings = dict.fromkeys(heading for card in cards.values() for heading in card)
+    names = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in cards)
+    rows = [f"<tr><td></td>{names}</tr>"] if len(cards) > 1 else []
+    for heading in headings:
+        cells = "".join(f"<td>{html.escape(card.get(heading, ''))}</td>" for card in cards.values())
+        rows.append(f'<tr><th scope="row">{html.escape(heading)}</th>{cells}</tr>')
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _check(model: Any, data: Any) -> None:
     from keras_disent.models.image_model import ImageModel  # needs Keras
 
     if getattr(type(model), "decode_tensors", None) in (None, ImageModel.decode_tensors):
@@ -129,15 +147,21 @@ def _check_decoder(model: Any) -> None:
             "The page shows what codes decode to: a model for it defines `decode_tensors`. "
             f"Got {type(model).__name__}."
         )
+    if tuple(data.image_shape) != tuple(model.image_shape):
+        raise ValueError(
+            f"The model needs images {tuple(model.image_shape)}, as it was trained on. "
+            f"Got {tuple(data.image_shape)}."
+        )
 
 
-def _networks(model: Any, number: int) -> tuple[list[str], str]:
+def _networks(model: Any, number: int, causal: bool) -> tuple[list[str], str]:
     """Return the exported networks as elements of a page, and what tells them apart."""
     from keras_disent import export  # needs Keras
 
-    files = {"decode": "decode.onnx", "encode": "encode.onnx", "weights": "weights.bin"}
+    names = ["decode", "encode", *(["intervene"] if causal else [])]
+    files = {**{name: f"{name}.onnx" for name in names}, "weights": "weights.bin"}
     with tempfile.TemporaryDirectory() as folder:
-        exported = export.model(model, Path(folder) / "onnx", "onnx")
+        exported = export.model(model, Path(folder) / "onnx", "onnx", names=names)
         contents = {name: (exported / file).read_bytes() for name, file in files.items()}
     elements = [content.plain(f"{name}-{number}", part) for name, part in contents.items()]
     return elements, content.digest(list(contents.values()))

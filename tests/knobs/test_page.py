@@ -39,7 +39,7 @@ def path(model, data, tmp_path_factory):
     pytest.importorskip("tf2onnx")
     folder = tmp_path_factory.mktemp("knobs")
     model.save(folder / "model.keras")
-    return knobs.write_page(model, data, folder / "page.html", source=folder / "model.keras")
+    return knobs.write_page(model, data, folder / "page.html", sources=[folder / "model.keras"])
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, path, scheme):
 def test_the_card_has_method_scores_and_citation(browser, model, data, tmp_path):
     scores = {"mig": {"value": 0.25, "interval": [0.2, 0.3]}, "kl": {"value": None}}
     page = tmp_path / "page.html"
-    knobs.write_page(model, data, page, title="<Two> latents", scores=scores)
+    knobs.write_page(model, data, page, title="<Two> latents", scores=[scores])
     opened = KnobsPage(browser, page)
     card = opened.page.inner_text("footer table")
     for text in ("VAE", "mig 0.25 (0.2 to 0.3)", "Kingma & Welling 2014", "keras-disent"):

@@ -60,6 +60,23 @@ def test_values_of_discrete_latents_are_those_that_are_decoded():
     assert Autoencoder((32, 32, 1), 2, "mlp", "mlp").latent_values() == [None, None]
 
 
+def test_latents_of_two_models_are_matched_with_their_sign():
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(300, 3))
+    second = np.stack([rng.normal(size=300), -np.exp(first[:, 2]), first[:, 0] ** 3], axis=1)
+    sides = [
+        {"latents": [{"index": i, "name": f"z{i}", "silent": False} for i in range(3)]}
+        for _ in range(2)
+    ]
+    content.match(*sides, codes=[first, second])
+    matches = [latent.get("match") for latent in sides[0]["latents"]]
+    assert matches == [
+        {"index": 2, "name": "z2", "sign": 1},
+        None,
+        {"index": 1, "name": "z1", "sign": -1},
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "size", "error", "message"),
     [

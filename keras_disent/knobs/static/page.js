@@ -79,21 +79,20 @@ function makeView(model) {
   return view;
 }
 
-// The code of another model: its matched latents move by the same part of their ranges.
-function followed(model) {
-  if (model === models[0]) return code.slice();
+// The code of a model for a code of the first: matched latents move by the same part of their ranges.
+function followed(model, codes = code) {
+  if (model === models[0]) return Float32Array.from(codes);
   const result = Float32Array.from(origin.codes[model.number]);
-  for (const latent of models[0].latents) {
-    const { match } = latent;
+  for (const { index, low, high, match } of models[0].latents) {
     if (!match) continue;
-    const other = model.latents.find(({ index }) => index === match.index);
-    const part = (code[latent.index] - origin.codes[0][latent.index]) / (latent.high - latent.low);
+    const other = model.latents.find((latent) => latent.index === match.index);
+    const part = (codes[index] - origin.codes[0][index]) / (high - low);
     result[match.index] += match.sign * part * (other.high - other.low);
   }
   return result;
 }
 
-let wanted = false, drawing = false, views;
+let wanted = false, drawing = false, views, whatIf;
 
 async function draw() { // never twice at once; the newest code wins
   wanted = true;
@@ -104,6 +103,7 @@ async function draw() { // never twice at once; the newest code wins
     while (wanted) {
       wanted = false;
       for (const view of views) await paint(view);
+      if (whatIf && $("causal").open) await whatIf.paint(code.slice());
     }
   } catch (error) {
     tell(`The model could not be run: ${error.message ?? error}`);
@@ -250,7 +250,8 @@ function makeRow(latent) {
   row.play = button(ICONS.play, "Sweep");
   lock.setAttribute("aria-pressed", "false");
   row.play.setAttribute("aria-pressed", "false");
-  const about = [latent.hint, `${latent.importance.toFixed(2)} ${models[0].unit}`].filter(Boolean).join(" · ");
+  const matched = latent.match && `moves ${latent.match.name} of ${models[1].name}`;
+  const about = [latent.hint, `${latent.importance.toFixed(2)} ${models[0].unit}`, matched].filter(Boolean).join(" · ");
   const head = element("div", { className: "head" }, name,
     element("span", { className: "weight", title: about }, about), output, row.play, lock, save);
   const box = element("div", { className: "latent" }, head);
@@ -543,6 +544,11 @@ async function start() {
   });
   restart();
   rows.push(...first.latents.map(makeRow));
+  if (first.causal) {
+    $("causal").hidden = false;
+    whatIf = new Interventions(first, draw);
+    $("causal").addEventListener("toggle", draw);
+  }
   const silent = rows.filter(({ latent }) => latent.silent);
   $("latents").append(...rows.filter(({ latent }) => !latent.silent).map(({ box }) => box));
   $("silent").hidden = !silent.length;
@@ -554,7 +560,10 @@ async function start() {
 
   const on = (id, act) => $(id).addEventListener("click", act);
   on("shuffle", () => go(drawn(first)));
-  on("random", () => begin({ codes: models.map(drawn) }));
+  on("random", () => {
+    const random = drawn(first);
+    begin({ codes: models.map((model) => Array.from(followed(model, random))) });
+  });
   on("reset", () => go(origin.codes[0]));
   on("undo", () => step(past, future));
   on("redo", () => step(future, past));

@@ -46,22 +46,25 @@ class Model {
     return this.networks[name];
   }
 
-  // Codes (n rows of one Float32Array) to pictures: numbers from 0 to 1 (n, h, w, c).
-  decode(codes, n = 1) {
+  // Run a network on inputs {name: [numbers of n rows, columns]}.
+  run(name, inputs, n = 1) {
     return inTurn(async () => {
-      const network = await this.network("decode");
-      const input = new this.engine.Tensor("float32", codes, [n, codes.length / n]);
-      const { decoded } = await network.run({ codes: input });
-      return decoded.data;
+      const network = await this.network(name), feeds = {};
+      for (const [input, [data, columns]] of Object.entries(inputs)) {
+        const kind = data instanceof Uint8Array ? "uint8" : "float32";
+        feeds[input] = new this.engine.Tensor(kind, data, [n].concat(columns));
+      }
+      return network.run(feeds);
     });
   }
 
+  // Codes (n rows of one Float32Array) to pictures: numbers from 0 to 1 (n, h, w, c).
+  async decode(codes, n = 1) {
+    return (await this.run("decode", { codes: [codes, codes.length / n] }, n)).decoded.data;
+  }
+
   // Bytes (h, w, c) of one picture to its code.
-  encode(pixels) {
-    return inTurn(async () => {
-      const network = await this.network("encode");
-      const input = new this.engine.Tensor("uint8", pixels, [1, ...this.shape]);
-      return (await network.run({ images: input })).mean.data;
-    });
+  async encode(pixels) {
+    return (await this.run("encode", { images: [pixels, this.shape] })).mean.data;
   }
 }
