@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 from keras_disent._utils.backends import choose
@@ -75,7 +76,13 @@ def __getattr__(name: str) -> Any:
         near = difflib.get_close_matches(name.lower(), {n.lower(): n for n in _PLACES}, 1)
         meant = [n for n in _PLACES if near == [n.lower()]]
         hint = f". Did you mean {meant[0]!r}?" if meant else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+        # `from keras_disent import NAME` asks whether the name is there, which would hide the hint.
+        is_import = sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        if hint and is_import and not importlib.util.find_spec(f"{__name__}.{name}"):
+            raise ImportError(f"cannot import name {name!r} from {__name__!r}{hint}")
+        # Python adds no hint of its own where `obj` is set.
+        text = f"module {__name__!r} has no attribute {name!r}{hint}"
+        raise AttributeError(text, name=name, obj=None)
     if name not in _WITHOUT_BACKEND:
         importlib.import_module(f"{__name__}.engine.backend")  # first: it says what to install
     path = ".".join(filter(None, (__name__, _PLACES[name])))

@@ -18,6 +18,12 @@ from keras_disent import metrics as metrics_module
 from keras_disent import plots
 from keras_disent._utils import checks
 
+__all__ = ["DisentanglementMetrics", "ProgressCallback", "TraversalGrid"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 class _Copyable(keras.callbacks.Callback):
     """Support deep copies that are independent and share the model and the data.

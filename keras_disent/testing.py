@@ -24,6 +24,13 @@ from keras import ops
 from keras_disent._utils.registry import lookup
 from keras_disent.engine import schedules
 
+__all__ = ["PROMISES", "check_model"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 Make = Callable[[], Any]
 
 

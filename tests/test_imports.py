@@ -1,7 +1,10 @@
 """Imports: cheap, without effects, and clear about what has to be installed."""
 
 import importlib.util
+import inspect
 import pkgutil
+import pydoc
+from operator import attrgetter
 from pathlib import Path
 
 import keras
@@ -11,7 +14,7 @@ from support.checks import BACKEND, LATENTS, compiled, images, small
 from support.commands import python
 
 import keras_disent
-from keras_disent import networks
+from keras_disent import metrics, networks
 from keras_disent.engine import registration
 from keras_disent.engine.backend import choice
 
@@ -69,8 +72,69 @@ def test_unknown_names_are_told():
         keras_disent.BetaVea  # noqa: B018
     with pytest.raises(AttributeError, match=r"has no attribute 'zzz'$"):
         keras_disent.zzz  # noqa: B018
-    with pytest.raises(ImportError, match="BetaVea"):
-        from keras_disent import BetaVea  # noqa: F401
+    expected = r"^cannot import name 'BetaVae' from 'keras_disent'\. Did you mean 'BetaVAE'\?$"
+    with pytest.raises(ImportError, match=expected):
+        from keras_disent import BetaVae  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'zzz'"):
+        from keras_disent import zzz  # noqa: F401
+    from keras_disent import artifact
+
+    assert artifact.CARD == "card.json"
+
+
+@pytest.mark.parametrize("start", ["from keras_disent import BetaVae", "keras_disent.BetaVae"])
+def test_a_hint_is_given_once(start):
+    status, _, last = python(f"import keras_disent\n{start}")
+    assert status == 1
+    assert last.count("ean") == last.count("Did you mean 'BetaVAE'?") == 1
+
+
+PUBLIC = [
+    *(name for name in keras_disent.__all__ if inspect.ismodule(getattr(keras_disent, name))),
+    "plots.charts",
+    "plots.causal",
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_modules_list_their_public_names_alone(name):
+    module = attrgetter(name)(keras_disent)
+    assert dir(module) == sorted(module.__all__)
+    for public in module.__all__:
+        assert not public.startswith("_")
+        value = getattr(module, public)
+        assert getattr(value, "__doc__", None) or not callable(value)
+
+
+def test_signatures_name_arrays_in_one_word():
+    for name in metrics.__all__:
+        value = getattr(metrics, name)
+        if callable(value):
+            text = str(inspect.signature(value))
+            assert "\n" not in text
+            assert "numpy" not in text, text
+            assert len(text) < 600, text
+    shown = str(inspect.signature(metrics.mig)).replace("'", "")
+    assert shown == (
+        "(codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None)"
+        " -> float"
+    )
+    described = pydoc.render_doc(metrics.mig, renderer=pydoc.plaintext)
+    assert "_SupportsArray" not in described
+    assert "ArrayLike" in described
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow is what it runs on")
+def test_importing_everything_imports_no_tensorflow_and_prints_nothing():
+    code = """
+import keras_disent
+for name in keras_disent.__all__:
+    getattr(keras_disent, name)
+keras_disent.VAE((8, 8, 1), latent_dim=2, encoder="mlp", decoder="mlp")
+found = [name for name in sys.modules if name.partition(".")[0] == "tensorflow"]
+assert not found, found[:5]
+"""
+    assert python(code) == (0, "", "")
 
 
 @pytest.mark.parametrize("hidden", [HEAVY, HEAVY[1:], ("keras",)])

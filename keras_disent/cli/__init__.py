@@ -6,17 +6,16 @@ Nothing here imports Keras before the backend is chosen.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from keras_disent._utils.version import __version__
 from keras_disent.cli import data, export, knobs, runs, serve, study, tune
 
 app = typer.Typer(
-    help="Train, measure and look at disentangled representations.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -31,6 +30,26 @@ COMMANDS = (
     runs.demo,
 )
 _UsageError: Any = typer.BadParameter.__base__  # of the click that this typer has
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"keras-disent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Train, measure and look at disentangled representations."""
+
+
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -65,6 +65,8 @@ def info(name: Name, data_dir: DataDir = None, data_option: DataOption = None) -
         options = named_values(data_option, "--data-option")
         data = datasets.load(name, data_dir=data_dir, **options)
     except FileNotFoundError as error:
+        if name not in datasets.DATASETS:
+            raise
         say(f"Not available: {error}")
         return
     say(f"{len(data):,} images {data.image_shape}")

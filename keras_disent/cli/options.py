@@ -10,6 +10,23 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+METHODS = (  # the names of `models.MODELS`, which need a backend
+    *("vae", "beta_vae", "annealed_vae", "factor_vae", "beta_tcvae", "dip_vae", "info_vae"),
+    *("hfs_vae", "ada_gvae", "ada_mlvae", "gvae", "mlvae", "autoencoder", "qlae", "tripod"),
+    *("info_gan", "causal_vae"),
+)
+
+
+def _methods(incomplete: str) -> list[str]:
+    return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def _data_sets(incomplete: str) -> list[str]:
+    from keras_disent.datasets.catalog import DATASETS
+
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
 DataOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -20,10 +37,18 @@ DataOption = Annotated[
 
 def of_a_run(
     model: Annotated[
-        str, typer.Option(help="Name of the method, or MODULE:CLASS of a custom one.")
+        str,
+        typer.Option(
+            help=f"Name of the method: {', '.join(METHODS)}, or MODULE:CLASS of a custom one.",
+            autocompletion=_methods,
+        ),
     ] = "factor_vae",
     data: Annotated[
-        str, typer.Option(help="A data set (see `data list`), or a folder or file of images.")
+        str,
+        typer.Option(
+            help="A data set (see `data list`), or a folder or file of images.",
+            autocompletion=_data_sets,
+        ),
     ] = "sprites",
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of downloaded files. Default: KERAS_DISENT_DATA.")
@@ -66,6 +91,17 @@ def of_a_run(
         str, typer.Option(help="conv, higgins, burgess, mlp, qlae or tripod.")
     ] = "conv",
     width: Annotated[float, typer.Option(help="Multiplies the sizes of the networks.")] = 1.0,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32, mixed_bfloat16, mixed_float16, bfloat16 or float64."),
+    ] = None,
+    steps_per_execution: Annotated[
+        int, typer.Option(help="Steps that the backend does in one call.")
+    ] = 1,
+    jit_compile: Annotated[
+        bool | None,
+        typer.Option(help="Compile the step with XLA or torch.compile. Default: as Keras."),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,6 +135,9 @@ def of_a_run(
         "likelihood": likelihood,
         "network": network,
         "width": width,
+        "precision": precision,
+        "steps_per_execution": steps_per_execution,
+        "jit_compile": "auto" if jit_compile is None else jit_compile,
         "options": named_values(option, "--set"),
         "metrics": names(listed(metrics)),
     }
@@ -168,9 +207,14 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
 
 
 def value(text: str) -> Any:
-    """Return a number, list or truth value that is written as in JSON, or else the text."""
+    """Return a number, list or truth value that is written as in JSON, or else the text.
+
+    >>> value("(0, 255)"), value("pad")
+    ([0, 255], 'pad')
+    """
+    is_tuple = text.startswith("(") and text.endswith(")")  # as messages write them
     try:
-        return json.loads(text)
+        return json.loads(f"[{text[1:-1]}]" if is_tuple else text)
     except json.JSONDecodeError:
         return text
 

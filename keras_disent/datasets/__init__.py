@@ -71,3 +71,7 @@ __all__ = [
     "read_image",
     "transform_images",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from keras_disent._utils.arrays import to_numpy
+from keras_disent._utils.callers import outside
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pictures import PictureSettings, decode
@@ -20,7 +23,6 @@ from keras_disent.datasets.values import (
     Range,
     channels_last,
     check_range,
-    from_tensor,
     is_tensor,
     to_bytes,
 )
@@ -33,7 +35,7 @@ def from_examples(
     image: str | int = "image",
     labels: str | Iterable[str] | None = None,
     *,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     crop: int | None = None,
     fit: str = "crop",
@@ -59,7 +61,8 @@ def from_examples(
         labels: Names of the labels; by default all numbers and texts beside the image. () for
             none. Lists of texts, which are tags, need their name. The second item of a tuple is
             "label", further ones are "label_2" and so on.
-        image_size: Height and width in pixels; by default that of the images, which must be equal.
+        image_size: Side of a square image in pixels, or `(height, width)`; by default that of the
+            images, which must be equal.
         channels: 1 for gray, 3 for color; by default that of the first image.
         crop, fit, background: See `PictureSettings`.
         data_format: `"channels_first"` for arrays `(channels, height, width)`.
@@ -75,6 +78,9 @@ def from_examples(
         ValueError: There is no example, an example has no such image or label, images have
             different shapes, or values have no rule; see `Images`.
 
+    Warns:
+        UserWarning: Without `labels`, something beside the images is no number or text.
+
     >>> examples = [(Image.new("L", (8, 8), 40 * i), i % 2) for i in range(4)]
     >>> data = from_examples(examples)
     >>> data.image_shape, data.factor_names, data.images([3])[0, 0, 0]
@@ -85,11 +91,14 @@ def from_examples(
     examples, count, names_of = _examples(source, image)
     settings = PictureSettings(image_size, channels or 3, crop, fit, background, pixel_range)
     columns: dict[str, list[Any]] = {}
+    left_out: dict[str, str] = {}
     shape: tuple[int, ...] | None = None
     cache_folder().mkdir(parents=True, exist_ok=True)
-    file = tempfile.TemporaryFile(dir=cache_folder(), prefix=".examples-")  # noqa: SIM115
     number = 0
-    with progress_bar("Reading examples") as advance:
+    with (
+        tempfile.TemporaryFile(dir=cache_folder(), prefix=".examples-") as file,
+        progress_bar("Reading examples") as advance,
+    ):
         for example in examples:
             found, given = _parts(example, image, number)
             if not _is_picture(found):
@@ -104,22 +113,30 @@ def from_examples(
                     f"{number} after {shape}."
                 )
             file.write(pixels.tobytes())
-            _collect(columns, given, wanted, number)
+            left_out |= _collect(columns, given, wanted, number)
             number += 1
             if count:
                 advance(number, count)
-    if wanted is None:  # what is never a number or a text is no label
-        columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
-    if shape is None:
-        raise ValueError("`source` needs at least one example. Got none.")
-    file.flush()
-    rows = np.memmap(file, np.uint8, "r", 0, (number, *shape))
+        if shape is None:
+            raise ValueError("`source` needs at least one example. Got none.")
+        file.flush()
+        rows = np.memmap(file, np.uint8, "r", 0, (number, *shape))
     for column, texts in names_of.items():
         if column in columns:
             columns[column] = [
                 None if value is None or int(value) < 0 else texts[int(value)]
                 for value in columns[column]
             ]
+    if wanted is None:  # what is never a number or a text is no label
+        columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
+    if left_out:
+        names = ", ".join(f"'{name}' ({what})" for name, what in left_out.items())
+        warnings.warn(
+            f"What is no number or text is no label: {names}. labels=() leaves out all; of one-hot "
+            "labels, take the argmax.",
+            UserWarning,
+            stacklevel=outside(),
+        )
     title = name or getattr(source, "builder_name", None) or type(source).__name__.lower()
     options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if pixel_range else None}
     data = with_labels(rows, columns or None, title, kinds, **options)
@@ -131,11 +148,16 @@ def _examples(
     source: Any, image: str | int
 ) -> tuple[Iterator[Any], int | None, dict[str, list[str]]]:
     """Return the examples, their number if it is known, and names of the values of labels."""
+    if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__"):
+        raise TypeError(
+            f"`source` needs several examples. Got {source!r:.80}: pass a list, or open a folder "
+            "or file with datasets.load."
+        )
     package = type(source).__module__.partition(".")[0]
     part = "list(itertools.islice(source, 10_000))"
     part = "source.take(10_000)" if hasattr(source, "take") else part
     endless = f"`source` must end: take a part of it, such as {part}."
-    if package == "tensorflow":
+    if package == "tensorflow" and hasattr(source, "cardinality"):
         if int(source.cardinality()) == -1:
             raise TypeError(endless)
         size = int(source.cardinality())
@@ -191,27 +213,42 @@ def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, 
 
 def _collect(
     columns: dict[str, list[Any]], given: Mapping[str, Any], wanted: Any, number: int
-) -> None:
-    """Add the labels of an example to the columns."""
-    if number == 0:
-        names = (
-            [n for n, v in given.items() if v is None or _scalar(v) is not None]
-            if wanted is None
-            else wanted
-        )
-        columns |= {n: [] for n in names}
+) -> dict[str, str]:
+    """Add the labels of an example to the columns; without a wish, examples may lack some.
+
+    Returns:
+        What is left out, because it is no number or text: `{name: type or shape}`.
+    """
+    names = [n for n, v in given.items() if _scalar(v) is not None] if wanted is None else wanted
+    for name in names:
+        columns.setdefault(name, [None] * number)
     for name, column in columns.items():
-        if name not in given:
-            raise ValueError(f"Example {number} needs a label {name!r}. Got {', '.join(given)}.")
-        value = given[name]
+        if name not in given and wanted is not None:
+            got = ", ".join(given) or "none"
+            raise ValueError(f"Example {number} needs a label {name!r}. Got {got}.")
+        value = given.get(name)
         is_tags = wanted is not None and isinstance(value, (list, tuple, set))
         column.append(value if is_tags else _scalar(value))
+        if column[-1] is None and value is not None and wanted is not None:
+            raise ValueError(
+                f"Example {number} needs a number, a text or tags as {name!r}. Got "
+                f"{_what(value)}: take the argmax of one-hot labels."
+            )
+    if wanted is not None:
+        return {}
+    rest = {name: value for name, value in given.items() if name not in columns}
+    return {name: _what(value) for name, value in rest.items() if value is not None}
+
+
+def _what(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"an array of shape {tuple(shape)}"
 
 
 def _scalar(value: Any) -> Any:
     """Return a label as a plain value; None for anything that is no number or text."""
     if is_tensor(value):
-        value = from_tensor(value)
+        value = to_numpy(value)
     if isinstance(value, np.ndarray):
         if value.ndim:
             return None
@@ -241,7 +278,7 @@ def _channels(found: Any) -> int:
 
 def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
     """Return an image as an array `(height, width, channels)`."""
-    array = from_tensor(found) if is_tensor(found) else np.asarray(found)
+    array = to_numpy(found) if is_tensor(found) else np.asarray(found)
     if array.ndim == 4:
         raise ValueError(
             f"Example {number} needs one image. Got a batch of shape {array.shape}: pass the data "
@@ -249,8 +286,8 @@ def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
         )
     try:
         rows = channels_last(array[None], data_format)
-    except ValueError as error:
-        raise ValueError(f"Example {number}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"Example {number}: {error}") from None
     return rows[0] if rows.ndim == 4 else rows[0][..., None]
 
 

@@ -195,6 +195,8 @@ def labeled(
     which scores do not treat as classes) if the factor has more than 20 different values and some
     are not integers. In a grid of several factors, floats are ordinal.
 
+    Texts are compared without blanks at their ends, in the composed form of Unicode.
+
     Images may lack a value: None, NaN, NaT or a blank text. The step of such an image is -1, and
     scores of this factor leave it out.
 

@@ -101,7 +101,7 @@ def load(
     name: str | PathLike[str],
     *,
     data_dir: str | PathLike[str] | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     subset: Mapping[str, Sequence[Any]] | None = None,
     correlate: Mapping[tuple[str, str], float] | None = None,
@@ -112,7 +112,8 @@ def load(
     Args:
         name: Key of `DATASETS`, or path of a folder or a file.
         data_dir: Folder of the files of published data sets; by default KERAS_DISENT_DATA.
-        image_size: Height and width in pixels; by default that of the data set.
+        image_size: Side of square images in pixels, or `(height, width)`; by default that of the
+            data set.
         channels: 1 for gray, 3 for color; by default that of the data set.
         subset: Steps to keep of some factors; see `GroundTruth.subgrid`.
         correlate: Correlations of factors in training batches; see `GroundTruth.correlated`.

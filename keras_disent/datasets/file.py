@@ -35,16 +35,16 @@ def open_file(
     compressed files, are converted to bytes in the cache once, a few megabytes at a time.
 
     - `.npy`: one array of images, `(n, height, width, channels)` or `(n, height, width)`.
-    - `.npz`, `.h5`, `.hdf5`: the array `images`, or the only one that can be images. Every other
-      array with one value per image is a factor.
-    - `.zarr`: an array, or a group with an array `images`; needs the library zarr.
+    - `.npz`, `.h5`, `.hdf5`, and groups of `.zarr`, which needs the library zarr: the array
+      `images`, or the only one that can be images. Without `labels`, every other array with one
+      value per image is a factor.
     - idx, the format of MNIST, raw or `.gz`.
 
     Args:
         path: File to open.
         images: Name of the array of images in an `.npz`, HDF5 or Zarr file.
         labels: Table with one row per image, in the order of the images, or the path of one (CSV,
-            TSV or Parquet); see `labeled`. By default the other arrays of an `.npz` or HDF5 file.
+            TSV or Parquet); see `labeled`. By default the other arrays of the file; {} for none.
         data_format: See `Images`.
         pixel_range: See `Images`.
         kinds: Kinds of some factors, such as `{"age": "continuous"}`; see `labeled`.
@@ -71,15 +71,19 @@ def open_file(
     ending = path.suffix.lower()
     found: Mapping[str, Any] = {}
     if ending == ".npz":
-        shapes = {member: npy.shape_npz(path, member) for member in npy.members(path)}
-        rows, found = _archive(path, images, shapes, npy.open_npz, npy.read_npz)
+        rows, found = _archive(path, images, labels, npy.shapes(path), npy.open_npz, npy.read_npz)
     elif ending == ".npy":
         rows = npy.map_npy(path)
     elif ending in HDF5:
-        shapes = hdf5.shapes(path)
-        rows, found = _archive(path, images, shapes, hdf5.open_hdf5, hdf5.read_column)
+        arrays = hdf5.shapes(path)
+        rows, found = _archive(path, images, labels, arrays, hdf5.open_hdf5, hdf5.read_column)
     elif ending == ".zarr":
-        rows = _zarr(path, images)
+        rows = opened = _open_zarr(path)
+        if not hasattr(opened, "shape"):  # a group
+            arrays = {key: tuple(array.shape) for key, array in opened.arrays()}
+            rows, found = _archive(
+                path, images, labels, arrays, lambda _, key: opened[key], lambda _, key: opened[key]
+            )
     elif "idx" in path.name:
         rows = binary.open_idx(path)
     else:
@@ -93,7 +97,12 @@ def open_file(
 
         labels = read_table(labels)
     is_right = rows.dtype != np.uint8 or pixel_range is not None  # of what is converted
-    rows = _as_bytes(path, images, rows, data_format, pixel_range)
+    try:
+        rows = _as_bytes(path, images, rows, data_format, pixel_range)
+    except (TypeError, ValueError) as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"'{path}': {error}") from error
     options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
     return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
 
@@ -126,15 +135,16 @@ def _as_bytes(
 def _archive(
     path: Path,
     name: str,
+    labels: Any,
     shapes: Mapping[str, tuple[int, ...]],
     open_rows: Callable[[Path, str], Any],
-    read: Callable[[Path, str], np.ndarray],
-) -> tuple[Any, dict[str, np.ndarray]]:
-    """Return the images of a file of several arrays, and those with one value per image."""
+    read: Callable[[Path, str], Any],
+) -> tuple[Any, dict[str, Any]]:
+    """Return the images of a file of several arrays; without labels, also those of one value."""
     name = _images_among(path, name, shapes)
     rows = open_rows(path, name)
     others = [n for n, shape in shapes.items() if n != name and shape == rows.shape[:1]]
-    return rows, {other: read(path, other) for other in others}
+    return rows, {other: read(path, other) for other in others} if labels is None else {}
 
 
 def _images_among(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -149,16 +159,12 @@ def _images_among(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) 
     raise ValueError(f"'{path}' needs an array {name!r}. Got {arrays or 'none'}{cure}.")
 
 
-def _zarr(path: Path, name: str) -> Any:
+def _open_zarr(path: Path) -> Any:
     try:
         import zarr
     except ImportError:
         raise ImportError(f"'{path}' needs the library zarr: pip install zarr.") from None
     try:
-        opened = zarr.open(str(path), mode="r")
+        return zarr.open(str(path), mode="r")
     except Exception as error:
         raise ValueError(f"'{path}' needs to be a Zarr array or group. Got: {error}") from error
-    if hasattr(opened, "shape"):
-        return opened
-    shapes = {key: tuple(array.shape) for key, array in opened.arrays()}
-    return opened[_images_among(path, name, shapes)]

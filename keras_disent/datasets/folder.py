@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import ENDING, cache_folder, cached_rows
 from keras_disent.datasets.stored.rows import SelectedRows
-from keras_disent.datasets.tables import NAMES, is_table, labels_of_files, read_table
+from keras_disent.datasets.tables import NAMES, find_tables, is_table, labels_of_files, read_table
 from keras_disent.datasets.values import AS_THEY_ARE, Range
 
 _BATCH = 512  # decoded pictures in memory
@@ -55,7 +56,7 @@ class Picture(NamedTuple):
 def open_folder(
     path: str | PathLike[str],
     *,
-    image_size: int | None = 64,
+    image_size: int | tuple[int, int] | None = 64,
     channels: int = 3,
     crop: int | None = None,
     fit: str = "crop",
@@ -73,15 +74,15 @@ def open_folder(
     folder once. The result is cached until a file is added, removed or changed. A line on stderr
     counts the pictures and what was left out.
 
-    Labels are the rows of a table with a column `file` of paths relative to the folder (or file
-    names alone, with or without suffix, if they are unique), and one column per factor: numbers,
-    texts, truth values or ISO dates, with gaps. If every combination of factors occurs exactly
-    once, the data set is a `GroundTruth`.
+    Labels are the rows of a table with a column of names of pictures (`file`, `image_id`, `path`
+    and the like): paths relative to the folder, or file names alone, with or without suffix, if
+    they are unique. Every other column is a factor: numbers, texts, truth values or ISO dates, with
+    gaps. If every combination of factors occurs exactly once, the data set is a `GroundTruth`.
 
     Args:
         path: Folder, searched with all its subfolders.
-        image_size: Height and width in pixels. With None, images keep their size, which must be
-            the same for all.
+        image_size: Side of a square image in pixels, or `(height, width)`. With None, images keep
+            their size, which must be the same for all.
         channels: 3 for color, 1 for gray.
         crop: Side of the central square in pixels; by default the shorter side of the image.
         fit: How pictures that are not square become squares: "crop", "pad" or "stretch".
@@ -133,24 +134,27 @@ def open_folder(
             f"Got none in '{folder}'."
         )
     table, source = _table(folder, labels)
-    columns = None
+    pictures = _pages(folder, files, pages == "all")
+    columns: dict[str, list[Any]] | None = None
+    names_of = [picture.name for picture in pictures]
     if table is not None:
-        columns, numbers = labels_of_files(table, files, source, skip)
-        if len(numbers) < len(files):
-            left_out["without a row of labels"] += len(files) - len(numbers)
-        files = [files[number] for number in numbers]
+        columns, numbers = labels_of_files(table, names_of, source, skip)
+        if len(numbers) < len(pictures):
+            left_out["without a row of labels"] += len(pictures) - len(numbers)
+        pictures = [pictures[number] for number in numbers]
+        names_of = [names_of[number] for number in numbers]
     elif labels == "folders":
-        columns = {"folder": _folders(folder, files)}
-    pictures, of_file = _pages(folder, files, pages == "all", skip)
-    identity = [(name, *identity_of(folder / name)) for name in files]
+        columns = {"folder": _folders(folder, names_of)}
+    used = {picture.source for picture in pictures}
+    identity = [(name, *identity_of(folder / name)) for name in files if folder / name in used]
     key = f"folder-{_short_hash(str(folder.resolve()))}"
-    rows, broken = decode_pictures(key, pictures, (identity, pages), settings, skip)
+    rows, broken = decode_pictures(key, pictures, (identity, names_of), settings, skip)
     kept = [i for i in range(len(pictures)) if i not in broken]
     if broken:
         left_out["unreadable"] += len(broken)
-    names = tuple(pictures[i].name for i in kept)
+    names = tuple(names_of[i] for i in kept)
     if columns is not None:
-        columns = {name: [column[of_file[i]] for i in kept] for name, column in columns.items()}
+        columns = {name: [column[i] for i in kept] for name, column in columns.items()}
     _say(len(names), left_out)
     _warn_if_dark(rows, folder)
     options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if settings.pixel_range else None}
@@ -286,9 +290,8 @@ def decode_pictures(
 
 def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int, int, int]:
     """Return the shape of the images: that of the first picture that can be read."""
-    side = settings.image_size or settings.crop
-    if side:
-        return side, side, settings.channels
+    if settings.size:
+        return (*settings.size, settings.channels)
     for picture in pictures:
         source = picture.source if isinstance(picture.source, Path) else picture.source()
         try:
@@ -316,7 +319,7 @@ def _table(folder: Path, labels: Any) -> tuple[Any, str]:
         return None, ""
     if labels is not None:
         return read_table(labels), os.fspath(labels)
-    found = [folder / name for name in NAMES if (folder / name).is_file()]
+    found = find_tables(folder)
     if len(found) > 1:
         names = " and ".join(f"'{path.name}'" for path in found)
         raise ValueError(f"'{folder}' needs one table of labels. Got {names}: pass labels=PATH.")
@@ -334,23 +337,17 @@ def _folders(folder: Path, files: Iterable[str]) -> list[str]:
     return names
 
 
-def _pages(
-    folder: Path, files: Sequence[str], every: bool, skip: bool
-) -> tuple[list[Picture], list[int]]:
-    """Return the pictures, and the number of the file of each."""
-    pictures, of_file = [], []
-    for number, name in enumerate(files):
+def _pages(folder: Path, files: Sequence[str], every: bool) -> list[Picture]:
+    """Return the pictures: the first page of each file, or every page of TIFF files."""
+    pictures = []
+    for name in files:
         count = 1
         if every and name.lower().endswith((".tif", ".tiff")):
-            try:
+            with suppress(ValueError):  # decoding it tells what is wrong
                 count = count_pages(folder / name)
-            except ValueError:
-                count = 1  # decoding it tells what is wrong
-        for page in range(count):
-            label = f"{name}#{page}" if count > 1 else name
-            pictures.append(Picture(folder / name, label, page))
-            of_file.append(number)
-    return pictures, of_file
+        names = [f"{name}#{page}" for page in range(count)] if count > 1 else [name]
+        pictures += [Picture(folder / name, label, page) for page, label in enumerate(names)]
+    return pictures
 
 
 def _say(count: int, left_out: Mapping[str, int]) -> None:

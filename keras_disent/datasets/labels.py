@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import UTC, date, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_disent.datasets.values import from_tensor, is_tensor
+from keras_disent._utils.arrays import table_columns, to_numpy
+from keras_disent.datasets.values import is_tensor
 
 MAX_ORDINAL_VALUES = 20
 """A factor with non-integer values is continuous if it has more different values than this."""
@@ -45,20 +48,26 @@ def columns_of(labels: Any) -> dict[str, Any]:
 
     Raises:
         TypeError: It is anything else.
+        ValueError: A column has no name, or the name of another one.
+
+    >>> columns_of({"hair  color\\n": ["red"]})
+    {'hair color': ['red']}
     """
-    if isinstance(labels, Mapping):
-        return dict(labels)
-    names = getattr(labels, "column_names", None)  # PyArrow, Hugging Face
-    if names is None:
-        names = getattr(labels, "columns", None)  # pandas, Polars
-    if names is None and isinstance(labels, np.ndarray):
-        names = labels.dtype.names
-    if names is None:
+    if hasattr(labels, "collect"):
+        raise TypeError("`labels` is a lazy table: pass labels.collect().")
+    table = table_columns(labels)
+    if table is None:
+        cure = ": pass {'label': labels} for one factor" if hasattr(labels, "__len__") else ""
         raise TypeError(
             "`labels` is a table: {name: one label per image}, or a data frame. "
-            f"Got {type(labels).__name__}."
+            f"Got {type(labels).__name__}{cure}."
         )
-    return {str(name): labels[name] for name in names}
+    texts = [" ".join(name.split()) for name in table]  # one line each
+    twice = next((text for text in texts if texts.count(text) > 1), None)
+    if twice is not None or "" in texts:
+        got = "an empty one" if "" in texts else f"{twice!r} twice"
+        raise ValueError(f"`labels` needs different names of factors. Got {got}.")
+    return dict(zip(texts, table.values(), strict=True))
 
 
 def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[str, Column]:
@@ -74,6 +83,8 @@ def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[s
         ValueError: There is no factor, or not one label per image; a label is infinite or of
             another type than the others; or a kind is unknown or does not fit its labels.
     """
+    if not isinstance(kinds, Mapping | None):
+        raise TypeError(f"`kinds` is {{factor: kind}}. Got {kinds!r:.80}.")
     kinds = dict(kinds or {})
     given = columns_of(labels)
     if not given:
@@ -104,6 +115,8 @@ def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[s
 def _column(
     name: str, values: np.ndarray, order: tuple[np.ndarray, bool] | None, kind: str | None
 ) -> Column:
+    if values.dtype.kind == "U":
+        values = _composed(values)
     has_value = ~_missing(values)
     if order is not None:  # categories in an order of their own, without unused ones
         categories, is_ordered = order
@@ -117,7 +130,9 @@ def _column(
         unique, steps[has_value] = np.unique(values[has_value], return_inverse=True)
         column = Column(steps, unique, _natural_kind(unique))
     if not column.values.size:
-        raise ValueError(f"'{name}' needs a label for at least one image. Got none.")
+        raise ValueError(
+            f"'{name}' needs a label for at least one image. Got none: leave it out of the labels."
+        )
     if kind is not None:
         numeric = column.values.dtype.kind in "iufmM" or (order is not None and order[1])
         options: tuple[str, ...] = (*NUMBER_KINDS, "categorical") if numeric else ("categorical",)
@@ -155,16 +170,19 @@ def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
             parts = filter(None, map(str.strip, _SEPARATORS.split(value)))
         elif value is not None and not isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
             raise ValueError(f"'{name}' needs texts or lists of texts as tags. Got {value!r}.")
-        sets.append({str(part) for part in parts})
+        present = [_plain(part) for part in parts if not _is_missing(part)]
+        if wrong := [part for part in present if _type_of(part) not in ("texts", "numbers")]:
+            raise ValueError(f"'{name}' needs texts as tags. Got {wrong[0]!r:.80}.")
+        sets.append({str(part).strip() for part in present})
     tags = sorted(set().union(*sets))
     if not tags:
         raise ValueError(f"'{name}' needs at least one tag. Got none.")
     columns = {}
     for tag in tags:
         steps = np.array([tag in tags_of for tags_of in sets], np.int64)
-        present, steps = np.unique(steps, return_inverse=True)
-        kind_ = "constant" if len(present) == 1 else "categorical"
-        columns[f"{name}={tag}"] = Column(steps, np.array([False, True])[present], kind_)
+        found, steps = np.unique(steps, return_inverse=True)
+        kind_ = "constant" if len(found) == 1 else "categorical"
+        columns[f"{name}={tag}"] = Column(steps, np.array([False, True])[found], kind_)
     return columns
 
 
@@ -191,17 +209,19 @@ def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] 
         column = column.to_pylist()
     elif hasattr(column, "to_list"):  # Polars
         column = column.to_list()
+    elif package in ("h5py", "zarr"):
+        column = np.asarray(column[:])
     elif isinstance(column, np.ma.MaskedArray):
         column = column.tolist()  # with None where it is masked
     elif is_tensor(column):
-        column = from_tensor(column)
+        column = to_numpy(column)
     if isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if isinstance(column, np.ndarray) and column.dtype.kind in "biufUmM":
         array = column
     elif isinstance(column, np.ndarray) and column.dtype.kind not in "OST":
         raise ValueError(f"'{name}' needs numbers, texts or dates as labels. Got {column.dtype}.")
-    elif isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
+    elif isinstance(column, (str, bytes, Set, Mapping)) or not hasattr(column, "__len__"):
         raise ValueError(f"'{name}' needs one label per image. Got {column!r:.80}.")
     else:
         shape = np.shape(column) if hasattr(column, "shape") else (len(column),)
@@ -223,6 +243,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "numbers": (int, float, np.integer, np.floating),
     "texts": (str,),
     "dates": (date, np.datetime64),
+    "durations": (timedelta, np.timedelta64),
     "tags": (list, tuple, set, frozenset),
 }
 
@@ -233,11 +254,10 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     Integers and truth values have no NaN. With gaps, the array holds numbers of the values that are
     returned beside it.
     """
-    cells = [from_tensor(label) if is_tensor(label) else label for label in labels]
+    cells = [to_numpy(label) if is_tensor(label) else label for label in labels]
     cells = [c.item() if isinstance(c, np.ndarray) and c.ndim == 0 else c for c in cells]
     cells = [None if _is_missing(cell) else cell for cell in cells]
-    cells = [c.decode("utf-8", "replace") if isinstance(c, bytes) else c for c in cells]
-    cells = [float(c) if isinstance(c, Decimal) else c for c in cells]
+    cells = [_plain(cell) for cell in cells]
     types = [None if cell is None else _type_of(cell) for cell in cells]
     found = list(dict.fromkeys(kind for kind in types if kind is not None))
     if len(found) > 1 or found == ["others"]:
@@ -256,6 +276,8 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     if kind == "dates":
         dates = ["NaT" if cell is None else _instant(cell) for cell in cells]
         return np.array(dates, "datetime64[us]"), None
+    if kind == "durations":
+        return np.array(["NaT" if cell is None else cell for cell in cells], "m8[us]"), None
     present = np.array([cell is not None for cell in cells])
     dtype: type = np.bool_
     if kind == "numbers":
@@ -273,6 +295,21 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
         return array, None
     unique, array[present] = np.unique(values, return_inverse=True)
     return array, unique
+
+
+def _plain(cell: Any) -> Any:
+    """Return a label as a number, text or date, if it is one in another form."""
+    if isinstance(cell, Enum):  # one that is a text, too, prints its name and its class
+        return cell.value if isinstance(cell.value, str | int | float) else cell.name
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
+    return float(cell) if isinstance(cell, Decimal) else cell
+
+
+def _composed(texts: np.ndarray) -> np.ndarray:
+    """Return texts without blanks at their ends, in the composed form of Unicode (NFC)."""
+    values, inverse = np.unique(texts, return_inverse=True)
+    return np.array([unicodedata.normalize("NFC", value.strip()) for value in values])[inverse]
 
 
 def _type_of(cell: Any) -> str:
@@ -293,7 +330,7 @@ def _is_missing(label: Any) -> bool:
         return True
     if isinstance(label, str):
         return not label.strip()
-    if isinstance(label, np.datetime64):
+    if isinstance(label, np.datetime64 | np.timedelta64):
         return bool(np.isnat(label))
     return isinstance(label, (float, np.floating)) and bool(np.isnan(label))
 

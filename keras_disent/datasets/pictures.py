@@ -4,9 +4,9 @@ Folders, the server and the command line all come here, so that a model is used 
 that it was trained on. The rules:
 
 - PNG, JPEG, BMP, WebP, GIF and TIFF are recognized by their content. No other format is opened.
-- Deep gray pictures follow the rule of `values`: 16 bits are divided by 257, floats are 0 to 1, and
-  `pixel_range` sets other values of black and white, as integers of 32 bits need. Color of 16 bits
-  is cut to 8.
+- Deep pictures follow the rule of `values`: 16 bits are divided by 257, gray floats are 0 to 1, and
+  `pixel_range` sets other values of black and white, as integers of 32 bits need. A TIFF file may
+  say that its 0 is white.
 - Transparent parts show the `background`.
 - The EXIF orientation is applied. Color profiles, CMYK and Lab are converted to sRGB
   (perceptually); a broken profile counts as sRGB.
@@ -19,8 +19,10 @@ that it was trained on. The rules:
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import io
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -47,6 +49,7 @@ FITS = {"crop": 0, "pad": 0, "stretch": 0}
 _LANCZOS = Image.Resampling.LANCZOS
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
+_PHOTOMETRIC = 262  # tag of TIFF: 0 says that 0 is white
 _GAP = 3.0  # pictures are averaged to this many times the size before they are resampled
 
 Source = str | PathLike[str] | bytes | BinaryIO | Image.Image
@@ -57,16 +60,17 @@ class PictureSettings:
     """How a picture becomes an image of a data set.
 
     Attributes:
-        image_size: Height and width in pixels. None keeps the size of the picture.
+        image_size: Side of a square image in pixels, or `(height, width)`. None keeps the size of
+            the picture.
         channels: 3 for color, 1 for gray.
         crop: Side of the central square that is cut out first, in pixels.
-        fit: How other shapes become squares: "crop" to the central square, "pad" with the
-            background, or "stretch".
+        fit: How pictures get another shape: "crop" to their center, "pad" with the background, or
+            "stretch".
         background: Color behind transparent parts and around padded pictures: a name, "#rrggbb",
             or three bytes.
-        pixel_range: Values of black and of white of gray pictures, such as `(0, 4095)` for 12 bits
-            in 16, with or without an alpha channel. Color pictures, palettes and pictures of one
-            bit have their own colors. Color of 16 bits is cut to 8.
+        pixel_range: Values of black and of white of gray pictures and of color of 16 bits, such as
+            `(0, 4095)` for 12 bits in 16, with or without an alpha channel. Color of 8 bits,
+            palettes and pictures of one bit have their own colors.
 
     Raises:
         ValueError: A setting is invalid.
@@ -75,7 +79,7 @@ class PictureSettings:
     3
     """
 
-    image_size: int | None = 64
+    image_size: int | tuple[int, int] | None = 64
     channels: int = 3
     crop: int | None = None
     fit: str = "crop"
@@ -85,12 +89,21 @@ class PictureSettings:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"`channels` is 1 (gray) or 3 (color). Got {self.channels!r}.")
-        for name in ("image_size", "crop"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), at_least=1)
+        if self.crop is not None:
+            check_integer("crop", self.crop, at_least=1)
+        for side in self.size or ():
+            check_integer("image_size", side, at_least=1)
         lookup(self.fit, FITS, "fit")
         object.__setattr__(self, "background", _color(self.background))
         object.__setattr__(self, "pixel_range", check_range(self.pixel_range))
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the images; None if they depend on the picture."""
+        size = self.crop if self.image_size is None else self.image_size
+        if isinstance(size, tuple | list) and len(size) == 2:
+            return size[0], size[1]
+        return None if size is None else (size, size)
 
     def shared(self) -> dict[str, Any]:
         """Return what models and data sets keep as `pictures`: all but the shape of an image."""
@@ -144,10 +157,12 @@ def decode(
         with _without_warnings(), _opened(source, name, max_pixels) as opened:
             if page:
                 opened.seek(page)
-            if settings.image_size and settings.crop is None:
-                side = 2 * settings.image_size
-                opened.draft(None, (side, side))
+            if settings.size and settings.crop is None:
+                opened.draft(None, (2 * settings.size[1], 2 * settings.size[0]))
+            numbers = _deep_color(opened, page)
             opened.load()
+            if numbers is not None:
+                _replace(opened, numbers, settings)
             return _fitted(name, _flat(name, opened, settings), settings)
     except (FileNotFoundError, TypeError, UnreadablePicture):
         raise
@@ -175,7 +190,7 @@ def read_image(
     source: Source | list[Source] | tuple[Source, ...],
     *,
     like: Any = None,
-    image_size: int | Literal["like"] | None = "like",
+    image_size: int | tuple[int, int] | Literal["like"] | None = "like",
     channels: int | None = None,
     crop: int | None = None,
     fit: str | None = None,
@@ -189,8 +204,7 @@ def read_image(
         source: Path, bytes of a picture file, open binary file, or Pillow image; or a list of them.
         like: Model or data set that gives the size, the channels and what else is not set: its
             `image_shape`, and its `pictures`, if it was made from picture files.
-        image_size: Height and width in pixels; None keeps the size of the picture. By default that
-            of `like`, or 64.
+        image_size: See `PictureSettings`; by default that of `like`, or 64.
         channels, crop, fit, background, pixel_range: See `PictureSettings`; by default those of
             `like`.
         max_pixels: Largest picture that is unpacked, width x height.
@@ -223,12 +237,12 @@ def read_image(
     settings = {**found, **settings}
     if shape is not None:
         settings.setdefault("channels", shape[2])
-    sides = (shape[0], shape[1]) if shape is not None and image_size == "like" else None
-    settings["image_size"] = (sides or (64,))[0] if image_size == "like" else image_size
-    chosen = PictureSettings(**settings)
+    if image_size == "like":
+        image_size = 64 if shape is None else (shape[0], shape[1])
+    chosen = PictureSettings(image_size=image_size, **settings)
     if not isinstance(source, (list, tuple)):
-        return _in_shape(source, chosen, sides, max_pixels)
-    images = [_in_shape(one, chosen, sides, max_pixels) for one in source]
+        return decode(source, chosen, max_pixels=max_pixels)
+    images = [decode(one, chosen, max_pixels=max_pixels) for one in source]
     shapes = list(dict.fromkeys(image.shape for image in images))
     if len(shapes) != 1:
         got = " and ".join(map(str, shapes[:2])) or "no picture"
@@ -236,73 +250,76 @@ def read_image(
     return np.stack(images)
 
 
-def _in_shape(
-    source: Source,
-    settings: PictureSettings,
-    sides: tuple[int, int] | None,
-    max_pixels: int,
-) -> np.ndarray:
-    """Decode a picture; images of a model that are not square keep the shape of the model."""
-    if sides is None or sides[0] == sides[1]:
-        return decode(source, settings, max_pixels=max_pixels)
-    settings = dataclasses.replace(settings, image_size=None)
-    whole = decode(source, settings, max_pixels=max_pixels)
-    picture = Image.fromarray(whole if settings.channels == 3 else whole[..., 0])
-    size = (sides[1], sides[0])
-    if settings.fit == "stretch":
-        resized = picture.resize(size, _LANCZOS)
-    elif settings.fit == "pad":
-        color: Any = settings.background if settings.channels == 3 else _gray(settings.background)
-        resized = ImageOps.pad(picture, size, _LANCZOS, color=color)
-    else:
-        resized = ImageOps.fit(picture, size, _LANCZOS)
-    return np.asarray(resized).reshape(*sides, settings.channels)
-
-
-class _Filter:
-    """Ignore Pillow's warnings while any thread decodes; filters belong to the whole process."""
+class _Quiet:
+    """Silence Pillow while any thread decodes: warnings and libtiff belong to the whole process."""
 
     lock = threading.Lock()
     users = 0
     saved: Any = None
+    handler: Any = None
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Keep Pillow from warning about odd metadata: what matters is an error here."""
-    with _Filter.lock:
-        _Filter.users += 1
-        if _Filter.users == 1:
-            _Filter.saved = warnings.catch_warnings()
-            _Filter.saved.__enter__()
+    """Keep Pillow and libtiff from telling about odd contents: what matters is an error here."""
+    with _Quiet.lock:
+        _Quiet.users += 1
+        if _Quiet.users == 1:
+            _Quiet.saved = warnings.catch_warnings()
+            _Quiet.saved.__enter__()
             warnings.filterwarnings("ignore", module=r"PIL\.|keras_disent\.datasets\.pictures")
+            _Quiet.handler = _set_libtiff_handler(None)
     try:
         yield
     finally:
-        with _Filter.lock:
-            _Filter.users -= 1
-            if not _Filter.users:
-                _Filter.saved.__exit__(None, None, None)
+        with _Quiet.lock:
+            _Quiet.users -= 1
+            if not _Quiet.users:
+                _Quiet.saved.__exit__(None, None, None)
+                _set_libtiff_handler(_Quiet.handler)
 
 
-def middle_square(image: Image.Image, size: int, crop: int | None = None) -> Image.Image:
-    """Crop an image to its central square and resize it.
+def _set_libtiff_handler(handler: int | None) -> int | None:
+    """Set the function that prints errors of libtiff to stderr; return the one before."""
+    try:
+        function = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):  # Pillow without libtiff, or one that hides it
+        return None
+    function.restype, function.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    previous: int | None = function(handler)
+    return previous
+
+
+def _center(image: Image.Image, height: int, width: int) -> Image.Image:
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    whole = (image.height, image.width) == (height, width)
+    return image if whole else image.crop((left, top, left + width, top + height))
+
+
+def resize(
+    image: Image.Image, size: tuple[int, int], fit: str = "crop", color: Any = 0
+) -> Image.Image:
+    """Resize an image to a height and a width (Lanczos).
 
     Args:
         image: Any Pillow image.
-        size: Height and width of the result in pixels.
-        crop: Side of the central square in pixels; by default the shorter side of the image.
+        size: Height and width in pixels.
+        fit: See `PictureSettings`.
+        color: Background of "pad" in the mode of the image.
     """
-    width, height = image.size
-    side = min(width, height) if crop is None else crop
-    left, top = (width - side) // 2, (height - side) // 2
-    # Crop first: a resize with a crop box would also use pixels outside the box.
-    square = image if width == height == side else image.crop((left, top, left + side, top + side))
-    return square.resize((size, size), _LANCZOS, reducing_gap=_GAP)
+    height, width = size
+    if fit == "pad" and (image.height, image.width) != size:
+        return ImageOps.pad(image, (width, height), _LANCZOS, color=color)
+    if fit == "crop":
+        # Crop first: a resize with a crop box would also use pixels outside the box.
+        tall = min(image.height, max(1, round(image.width * height / width)))
+        wide = min(image.width, max(1, round(image.height * width / height)))
+        image = _center(image, tall, wide)
+    return image.resize((width, height), _LANCZOS, reducing_gap=_GAP)
 
 
 def _fitted(name: str, picture: Image.Image, settings: PictureSettings) -> np.ndarray:
-    crop, size = settings.crop, settings.image_size
+    crop, size = settings.crop, settings.size
     if crop is not None:
         if min(picture.size) < crop:
             raise UnreadablePicture(
@@ -310,16 +327,11 @@ def _fitted(name: str, picture: Image.Image, settings: PictureSettings) -> np.nd
                 f"`crop` cuts {crop} pixels out of it, and it has {picture.width} x "
                 f"{picture.height}",
             )
-        picture = middle_square(picture, size or crop, crop)
-    elif size is not None and picture.size != (size, size):
-        if settings.fit == "crop":
-            picture = middle_square(picture, size)
-        elif settings.fit == "stretch":
-            picture = picture.resize((size, size), _LANCZOS, reducing_gap=_GAP)
-        else:
-            gray = settings.channels == 1
-            color: Any = _gray(settings.background) if gray else settings.background
-            picture = ImageOps.pad(picture, (size, size), _LANCZOS, color=color)
+        picture = _center(picture, crop, crop)
+    if size is not None:
+        gray = settings.channels == 1
+        color: Any = _gray(settings.background) if gray else settings.background
+        picture = resize(picture, size, settings.fit, color)
     return np.asarray(picture).reshape(picture.height, picture.width, settings.channels)
 
 
@@ -380,6 +392,49 @@ def _flat(name: str, picture: Image.Image, settings: PictureSettings) -> Image.I
     return picture if picture.mode == target else picture.convert(target)
 
 
+def _deep_color(picture: Image.Image, page: int) -> np.ndarray | None:
+    """Return the numbers of a picture of 16 bits of which Pillow keeps 8, else None.
+
+    Pillow keeps one byte of each number. Read in the other order, the file gives the other one.
+
+    Returns:
+        uint16 `(height, width, bands)`: gray or color, and alpha.
+    """
+    tiles: Any = getattr(picture, "tile", ())
+    modes = {args[0] if isinstance(args, tuple) and args else args for *_, args in tiles}
+    mode = modes.pop() if len(modes) == 1 else ""
+    color, _, order = str(mode).partition(";16")
+    if mode != "LA;16B" and (color not in ("RGB", "RGBA") or order not in ("B", "L", "N")):
+        return None
+    twin: Any = Image.open(io.BytesIO(picture.fp.getvalue()), formats=FORMATS)  # type: ignore[attr-defined]
+    twin.seek(page)
+    is_big = order == "B" or (order == "N" and sys.byteorder == "big")
+    other = "RGBA" if color == "LA" else f"{color};16{'L' if is_big else 'B'}"
+    make = getattr(type(tiles[0]), "_make", tuple)
+    args = [other if isinstance(tile[3], str) else (other, *tile[3][1:]) for tile in tiles]
+    twin.tile = [make((*tile[:3], read)) for tile, read in zip(tiles, args, strict=True)]
+    twin.load()
+    low = np.asarray(twin)
+    if color == "LA":  # all four bytes of gray and alpha
+        return np.ascontiguousarray(low).view(">u2").astype(np.uint16)
+    picture.load()
+    return np.asarray(picture).astype(np.uint16) << 8 | low
+
+
+def _replace(picture: Image.Image, numbers: np.ndarray, settings: PictureSettings) -> None:
+    """Replace the bytes of a picture by those of its numbers of 16 bits."""
+    colors = 3 if numbers.shape[2] > 2 else 1
+    color = to_bytes(numbers[..., :colors], settings.pixel_range)
+    pixels = np.repeat(color, 3 // colors, axis=2)
+    if numbers.shape[2] > colors:
+        pixels = np.concatenate([pixels, to_bytes(numbers[..., colors:])], axis=2)
+    picture.paste(Image.fromarray(pixels))
+    key = picture.info.pop("transparency", None)
+    if isinstance(key, tuple):
+        shown = (numbers != np.array(key)).any(axis=2)
+        picture.putalpha(Image.fromarray(np.where(shown, 255, 0).astype(np.uint8)))
+
+
 def _shallow(
     name: str, picture: Image.Image, settings: PictureSettings, format: str | None
 ) -> Image.Image:
@@ -402,6 +457,8 @@ def _shallow(
         raise UnreadablePicture(
             name, f"it needs {text.replace(' in image 0', '')}".rstrip(".")
         ) from None
+    if format == "TIFF" and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        pixels = 255 - pixels
     gray = Image.fromarray(pixels)
     if alpha is not None:
         gray.putalpha(alpha)

@@ -17,32 +17,38 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from keras_disent._utils.checks import check_integer
-from keras_disent.datasets.pictures import middle_square
+from keras_disent.datasets.pictures import resize
 
 Shape = tuple[int, int, int]
 
 
 class Resized:
-    """Crop images to their central square and resize it to `size x size` pixels (Lanczos)."""
+    """Crop images to their center and resize it (Lanczos).
 
-    def __init__(self, size: int):
-        self.size = check_integer("size", size, at_least=1)
+    Args:
+        size: Side of a square image in pixels, or `(height, width)`.
+    """
+
+    def __init__(self, size: int | tuple[int, int]):
+        height, width = size if isinstance(size, tuple | list) and len(size) == 2 else (size, size)
+        check_integer("size", height, at_least=1)
+        self.size = (int(height), check_integer("size", width, at_least=1))
 
     def shape(self, shape: Shape) -> Shape:
-        return self.size, self.size, shape[2]
+        return *self.size, shape[2]
 
     def uniforms(self, shape: Shape) -> None:
         return None
 
     def __call__(self, images: np.ndarray, uniforms: None = None) -> np.ndarray:
-        if images.shape[1:3] == (self.size, self.size):
+        if images.shape[1:3] == self.size:
             return images
         out = np.empty((len(images), *self.shape(images.shape[1:])), np.uint8)
         for target, image in zip(out, images, strict=True):
             # Pillow supports one or three channels; other images are resized channel by channel.
             is_rgb = image.shape[2] == 3
             planes = [image] if is_rgb else [image[..., c] for c in range(image.shape[2])]
-            resized = [np.asarray(middle_square(Image.fromarray(p), self.size)) for p in planes]
+            resized = [np.asarray(resize(Image.fromarray(p), self.size)) for p in planes]
             target[:] = resized[0] if is_rgb else np.stack(resized, axis=-1)
         return out
 

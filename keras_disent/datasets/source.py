@@ -247,8 +247,11 @@ class ImageSource(ABC):
 
     # -- views of the same data: see `views`, `grids`, `parts` ------------------------------------
 
-    def resized(self, size: int) -> ImageSource:
-        """Return a view with images of `size x size` pixels, cropped to their central square.
+    def resized(self, size: int | tuple[int, int]) -> ImageSource:
+        """Return a view with images of another size, cropped to their center.
+
+        Args:
+            size: Side of a square image in pixels, or `(height, width)`.
 
         >>> from keras_disent.datasets import Sprites
         >>> Sprites().resized(28).image_shape
@@ -256,8 +259,9 @@ class ImageSource(ABC):
         """
         from keras_disent.datasets import pixels, views
 
-        same = self.image_shape[:2] == (size, size)
-        return self if same else views.transform_images(self, pixels.Resized(size))
+        transform = pixels.Resized(size)
+        same = self.image_shape[:2] == transform.size
+        return self if same else views.transform_images(self, transform)
 
     def with_channels(self, channels: int) -> ImageSource:
         """Return a view with gray images (1 channel) or color images (3 channels).

@@ -20,9 +20,13 @@ from keras_disent.datasets.labels import columns_of
 NAMES = ("labels.csv", "labels.tsv", "labels.parquet")
 """Names of the table in a folder of pictures."""
 
-FILE_COLUMNS = ("file", "filename", "file_name", "image", "path", "name")
-"""Names of the column that names the pictures; the first of them that the table has."""
+FILE_COLUMNS = (
+    *("file", "filename", "filepath", "image", "imageid", "imagename", "imagepath", "imagefile"),
+    *("img", "imgid", "imgname", "imgpath", "path", "name", "id"),
+)
+"""Names of the column that names the pictures, in lower case without spaces, "_" and "-"."""
 
+_PAGE = re.compile(r"(?<=\.tif|tiff)#\d+$", re.IGNORECASE)
 _GAPS = {"", "na", "n/a", "nan", "null", "none", "nat"}
 _TRUTH = {"true": True, "false": False, "yes": True, "no": False}
 _ENCODINGS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig"))
@@ -62,7 +66,10 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
     data = path.read_bytes()
     encoding = next(name for mark, name in _ENCODINGS if data.startswith(mark))
     try:
-        lines = io.StringIO(data.decode(encoding), newline="")  # splits at no other separators
+        text = data.decode(encoding)
+        if "\0" in text:  # UTF-16 without a mark reads as UTF-8 with a zero behind each letter
+            raise ValueError("zero bytes: save the table as UTF-8, or with a byte order mark")
+        lines = io.StringIO(text, newline="")  # splits at no other separators
         first = next((line for line in lines if line.strip()), "")
         lines.seek(0)
         separator = max(("\t", ";", ","), key=first.count)
@@ -71,13 +78,16 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
             for row in csv.reader(lines, delimiter=separator, strict=True)
             if any(cell.strip() for cell in row)
         ] or [[]]
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, ValueError) as error:
+        cure = ": save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
         raise ValueError(
-            f"'{path}' needs to be a table in UTF-8 or UTF-16. Got: {error}."
+            f"'{path}' needs to be a table in UTF-8 or UTF-16. Got {error}{cure}."
         ) from error
     header = [name.strip() for name in header]
-    if header and not header[0] and [row[0] for row in rows] == [str(i) for i in range(len(rows))]:
-        header, rows = header[1:], [row[1:] for row in rows]  # the index of a data frame
+    while header and not header[-1] and not any("".join(row[len(header) - 1 :]) for row in rows):
+        header, rows = header[:-1], [row[: len(header) - 1] for row in rows]  # of a spreadsheet
+    if header and not header[0] and _is_index([row[0] for row in rows]):
+        header, rows = header[1:], [row[1:] for row in rows]
     if not header or not all(header) or len(set(header)) < len(header):
         got = ", ".join(map(repr, header)) or "an empty file"
         raise ValueError(f"'{path}' needs a header of different names. Got {got}.")
@@ -88,11 +98,16 @@ def read_table(path: str | PathLike[str]) -> dict[str, Any]:
     return {
         name: _typed(
             [cell.strip() for cell in cells],
-            is_file=name.lower() in FILE_COLUMNS,
+            is_file=_is_file_column(name),
             decimal_comma=separator == ";",
         )
         for name, cells in zip(header, columns, strict=True)
     }
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """Return the tables of labels in a folder, by their name in any case."""
+    return [path for path in sorted(folder.iterdir()) if path.name.lower() in NAMES]
 
 
 def labels_of_files(
@@ -101,8 +116,10 @@ def labels_of_files(
     """Match the rows of a table with pictures.
 
     Args:
-        labels: Table with a column of file names (see `FILE_COLUMNS`) and one column per factor.
-        files: Names of the pictures, relative to their folder.
+        labels: Table with a column of file names and one column per factor. The former has one of
+            the names `FILE_COLUMNS`, or is the first one that names nothing but pictures.
+        files: Names of the pictures, relative to their folder. A row may name a page of a TIFF
+            file (`stack.tif#1`), or the file, which stands for all of its pages.
         source: Name of the table for messages.
         skip: Whether to leave out pictures without a row, and rows without a picture.
 
@@ -117,15 +134,24 @@ def labels_of_files(
     if len({len(cells) for cells in columns.values()}) > 1:
         sizes = ", ".join(f"{name} {len(cells)}" for name, cells in columns.items())
         raise ValueError(f"'{source}' needs columns of one length. Got {sizes}.")
-    keys = [n for word in FILE_COLUMNS for n in columns if n.lower() == word]
-    key = max(keys, key=lambda n: len(_rows_by_file(columns[n], files)[0])) if keys else None
+    keys = list(filter(_is_file_column, columns))
+    whole = {file: _PAGE.sub("", file) for file in files}  # the file of each page
+    known = list(dict.fromkeys([*files, *whole.values()]))
+    found = {name: _rows_by_file(columns[name], known) for name in keys or columns}
+    if not keys:  # a name that is a picture's is a row of a table without a header
+        keys = [
+            name
+            for name, (row_of, unknown, _) in found.items()
+            if row_of and not unknown and not _rows_by_file([name], known)[0]
+        ][:1]
+    key = max(keys, key=lambda name: len(found[name][0])) if keys else None
     factors = [name for name in columns if name != key]
     if key is None or not factors:
         raise ValueError(
-            f"'{source}' needs a column `file` (or {', '.join(FILE_COLUMNS[1:])}) and at least "
-            f"one column with the name of a factor. Got {', '.join(map(repr, columns))}."
+            f"'{source}' needs a column `file` with the names of pictures, and at least one column "
+            f"with the name of a factor. Got {', '.join(map(repr, columns))}."
         )
-    row_of, unknown, repeated = _rows_by_file(columns[key], files)
+    row_of, unknown, repeated = found[key]
     if repeated:
         row, name = repeated[0]
         raise ValueError(
@@ -134,13 +160,15 @@ def labels_of_files(
         )
     if unknown and not skip:
         row, name = unknown[0]
+        is_page = bool(_PAGE.search(name))
         raise ValueError(
             f"'{source}' names a missing image: '{printable(name)}' in row {row + 2}"
-            f"{_more(unknown)}. "
-            "on_error='skip' leaves such rows out."
+            f"{_more(unknown)}. on_error='skip' leaves such rows out"
+            f"{', and pages=' + repr('all') + ' takes every page' if is_page else ''}."
         )
-    present = [number for number, file in enumerate(files) if file in row_of]
-    missing = [file for file in files if file not in row_of]
+    rows_of = [row_of.get(file, row_of.get(whole[file])) for file in files]
+    present = [number for number, row in enumerate(rows_of) if row is not None]
+    missing = [file for file, row in zip(files, rows_of, strict=True) if row is None]
     if missing and not skip:
         raise ValueError(
             f"'{source}' needs one row per image. {len(missing)} of {len(files)} have none, first "
@@ -148,7 +176,7 @@ def labels_of_files(
         )
     if not present:
         raise ValueError(f"'{source}' needs a row for at least one image. Got none.")
-    rows = [row_of[files[number]] for number in present]
+    rows = [row for row in rows_of if row is not None]
     return {name: [columns[name][row] for row in rows] for name in factors}, present
 
 
@@ -157,11 +185,12 @@ def _rows_by_file(
 ) -> tuple[dict[str, int], list[tuple[int, str]], list[tuple[int, str]]]:
     """Return the row of each file, and the rows that name no file or one that has a row."""
     exact = set(files)
-    loose: dict[str, list[str]] = {}  # other ways to write a name: other folder, no suffix, NFD
+    loose: dict[str, list[str]] = {}  # other folder, no suffix, NFD, and all of them in any case
     for file in files:
         normal = unicodedata.normalize("NFC", file)
         base = normal.rpartition("/")[2]
-        for text in {normal, base, normal.rpartition(".")[0], base.rpartition(".")[0]} - {""}:
+        texts = {normal, base, normal.rpartition(".")[0], base.rpartition(".")[0]} - {""}
+        for text in texts | {text.casefold() for text in texts}:
             loose.setdefault(text, []).append(file)
     row_of: dict[str, int] = {}
     unknown, repeated = [], []
@@ -180,11 +209,21 @@ def _rows_by_file(
 def _found(written: str, exact: set[str], loose: Mapping[str, list[str]]) -> list[str]:
     """Return the files that a name may mean: without suffix or folder, or with a path before."""
     normal = unicodedata.normalize("NFC", written)
-    if normal in loose:
-        return loose[normal]
+    for text in (normal, normal.casefold()):
+        if text in loose:
+            return loose[text]
     parts = written.split("/")
     ends = ("/".join(parts[i:]) for i in range(1, len(parts)))
     return next(([end] for end in ends if end in exact), [])
+
+
+def _is_file_column(name: str) -> bool:
+    return re.sub(r"[\s_-]", "", name.lower()) in FILE_COLUMNS
+
+
+def _is_index(cells: Sequence[str]) -> bool:
+    """Return whether a column without a name is the index of a data frame."""
+    return all(cell.isdecimal() for cell in cells) and len(set(cells)) == len(cells)
 
 
 def _more(rows: Sequence[Any]) -> str:

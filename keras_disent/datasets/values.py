@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.callers import outside
 from keras_disent._utils.checks import ROUNDING
 from keras_disent._utils.progress import progress_bar
-from keras_disent.datasets.stored.rows import Stream
+from keras_disent.datasets.stored.rows import SlicedRows, Stream
 
 BLOCK = 2**22  # bytes of an array that are converted at once
 CHANNELS = (1, 2, 3, 4)  # gray, gray with alpha, color, color with alpha
@@ -170,6 +171,11 @@ def channels_last(images: Any, data_format: str | None) -> Any:
         )
     if math.prod(shape) == 0:
         raise ValueError(f"`images` needs at least one pixel. Got shape {shape}.")
+    if len(shape) == 3 and data_format is None and shape[2] in CHANNELS and shape[1] >= 8:
+        raise ValueError(
+            f"`images` needs the shape (n, height, width, channels). Got {shape}, which looks like "
+            "one image: pass images[None] (or data_format='channels_last' if it is right)."
+        )
     if data_format == "channels_first":
         if len(shape) == 3:
             raise ValueError(f"Channels first need four axes. Got shape {shape}.")
@@ -219,27 +225,6 @@ class Converted:
         return self.scale(np.asarray(self.rows[indices]))
 
 
-class SlicedRows:
-    """Rows of an object that reads slices, such as a data set of h5py or an array of Zarr."""
-
-    def __init__(self, source: Any):
-        self.source = source
-        self.shape, self.dtype = tuple(source.shape), np.dtype(source.dtype)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        wanted, inverse = np.unique(np.asarray(indices, np.int64), return_inverse=True)
-        if not wanted.size:
-            return np.empty((0, *self.shape[1:]), self.dtype)
-        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
-        parts = [np.asarray(self.source[int(run[0]) : int(run[-1]) + 1]) for run in runs]
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        # Consecutive rows, as for reading everything, need no copy.
-        return rows if np.array_equal(wanted, indices) else rows[inverse]
-
-
 class ChannelsFirst:
     """Rows `(n, channels, height, width)`, turned when they are read."""
 
@@ -261,18 +246,14 @@ def is_tensor(values: Any) -> bool:
     return package in ("torch", "tensorflow", "jax", "jaxlib") and hasattr(values, "shape")
 
 
-def from_tensor(tensor: Any) -> np.ndarray:
-    """Return the values of a tensor, which may be on a device or require a gradient."""
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
-    array = np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-
-
 def blocks_of(rows: Any, size: int = BLOCK) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield consecutive blocks of rows of about `size` bytes, with the number of the first row."""
+    """Yield consecutive blocks of rows, with the number of the first row.
+
+    A block has about `size` bytes, or one chunk of rows if that is larger.
+    """
     row = max(1, math.prod(rows.shape[1:]) * np.dtype(rows.dtype).itemsize)
-    step = max(1, size // row)
+    depth = getattr(rows, "depth", 1)
+    step = depth * max(1, size // (row * depth))
     for start in range(0, rows.shape[0], step):
         stop = min(start + step, rows.shape[0])
         is_array = isinstance(rows, np.ndarray)
@@ -289,10 +270,20 @@ def _as_rows(images: Any) -> Any:
     if isinstance(images, np.ndarray) and images.dtype != object:
         return images
     if is_tensor(images):
-        return from_tensor(images)
+        return to_numpy(images)
     if package in ("h5py", "zarr") and hasattr(images, "shape"):
         return SlicedRows(images)
-    if isinstance(images, (str, bytes)) or hasattr(images, "__fspath__"):
+    if isinstance(images, bytes) or package == "PIL":
+        raise TypeError(
+            "`images` needs an array. Got one picture: pass from_examples([picture]), or read it "
+            "with read_image(picture)."
+        )
+    if hasattr(images, "image_shape"):
+        raise TypeError(
+            f"`images` needs an array. Got {type(images).__name__}, which is a data set already: "
+            "pass images.images(range(len(images)))."
+        )
+    if isinstance(images, str) or hasattr(images, "__fspath__"):
         raise TypeError(
             f"`images` needs an array. Got {images!r:.80}: pass open_file({images!r:.80}), or "
             "open_folder(...) for a folder of pictures."
@@ -301,7 +292,7 @@ def _as_rows(images: Any) -> Any:
         images = images.to_list()
     is_sequence = isinstance(images, (list, tuple, np.ndarray)) or package == "pandas"
     if is_sequence and len(images):
-        images = [from_tensor(image) if is_tensor(image) else image for image in images]
+        images = [to_numpy(image) if is_tensor(image) else image for image in images]
         if isinstance(images[0], (str, bytes)) or hasattr(images[0], "__fspath__"):
             raise TypeError(
                 "`images` needs an array. Got names of files: pass from_examples(images)."
@@ -340,7 +331,7 @@ def scale_of_dtype(dtype: Any, pixel_range: Range | None) -> Scale | None:
     Raises:
         TypeError: The dtype has no rule, and `pixel_range` is not set.
     """
-    dtype = np.dtype(dtype)
+    dtype = np.dtype(dtype).newbyteorder("=")
     if dtype.kind not in "biuf":
         raise TypeError(f"`images` needs numbers. Got {dtype}.")
     if pixel_range is not None:
@@ -423,7 +414,8 @@ def _cure(lowest: float, highest: float) -> str:
 
 def _check_dark(dtype: np.dtype | None, highest: float, pixel_range: Range | None) -> None:
     """Refuse 16-bit images that hold 8 bits, and warn of 10 or 12 bits."""
-    if pixel_range is not None or dtype != np.uint16 or not 0 < highest < 4096:
+    is_deep = dtype is not None and dtype.newbyteorder("=") == np.uint16
+    if pixel_range is not None or not is_deep or not 0 < highest < 4096:
         return
     bits = next(white for white in (255, 1023, 4095) if highest <= white)
     text = (

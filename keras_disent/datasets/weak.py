@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_disent._utils.checks import check_integer
+from keras_disent.datasets import preview
 from keras_disent.datasets.ground_truth import GroundTruth
+from keras_disent.datasets.source import ImageSource
 
 if TYPE_CHECKING:
     from keras_disent.engine.batches import Batches
@@ -33,9 +35,10 @@ class Groups(ABC):
 
     def __init__(self, data: GroundTruth, *, labels: bool = False):
         if not isinstance(data, GroundTruth):
+            got = f" {preview.describe(data)}" if isinstance(data, ImageSource) else ""
             raise TypeError(
-                "Groups need a GroundTruth, a grid of factors. "
-                f"Got {type(data).__name__} '{getattr(data, 'name', '')}'."
+                "Groups need a GroundTruth, with one image of every combination of factors. "
+                f"Got {type(data).__name__}{got}."
             )
         self.data = data
         self.with_labels = labels
@@ -69,7 +72,9 @@ class Groups(ABC):
         """
         from keras_disent.engine.batches import Batches
 
-        return Batches(self.draw, len(self.data), batch_size, seed=seed, steps=steps)
+        batches = Batches(self.draw, len(self.data), batch_size, seed=seed, steps=steps)
+        batches.pictures = self.data.pictures
+        return batches
 
     def _columns(self, names: Sequence[str] | None) -> np.ndarray:
         """Return the columns of some factors; by default of all that are not constant."""

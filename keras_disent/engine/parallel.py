@@ -12,6 +12,12 @@ import keras
 from keras_disent._utils.checks import check_integer
 from keras_disent.engine import backend
 
+__all__ = ["devices"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 @contextmanager
 def devices(number: int | str = "all") -> Iterator[list[str]]:

@@ -18,6 +18,12 @@ from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 from keras_disent._utils.registry import lookup
 
+__all__ = ["SCHEDULES", "Cyclical", "Linear", "Weight", "parse"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 @keras.saving.register_keras_serializable("keras_disent")
 class Linear(Schedule):

@@ -17,11 +17,13 @@ import numpy as np
 from keras_disent import datasets, metrics, models
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.registry import lookup
-from keras_disent.engine import schedules
+from keras_disent.engine import backend, schedules
 from keras_disent.engine.inputs import check_batches
 from keras_disent.experiments.custom import find_class
 from keras_disent.layers import networks
 from keras_disent.models.image_model import ImageModel
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Config:
         learning_rate: of the model's (not the discriminator's) optimizer; None means its own.
         latent_dim, likelihood: as the model's.
         network, width: name of encoder and decoder, and what multiplies their sizes.
+        precision: name in `PRECISIONS`, the dtype policy of the model; None means Keras's setting.
+        steps_per_execution: as in `compile`; a divisor of `steps` and `epoch_steps`.
+        jit_compile: as in `compile`: True, False or "auto".
         options: other arguments of the model, such as `{"beta": 4.0}`; a schedule as it is stored,
             or as its call in words, `"Linear(0, 4, steps=1000)"`.
         metrics: names in `METRICS`, for the scores at the end.
@@ -70,6 +75,9 @@ class Config:
     likelihood: str = "bernoulli"
     network: str = "conv"
     width: float = 1.0
+    precision: str | None = None
+    steps_per_execution: int = 1
+    jit_compile: bool | str = "auto"
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ("mig", "factor_vae_score")
 
@@ -81,8 +89,24 @@ class Config:
             lookup(name, metrics.METRICS, "metric")
         for names in self.correlate or {}:
             _pair(names)
-        for name in ("steps", "epoch_steps", "player_batch", "latent_dim"):
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"`precision` is one of: {', '.join(PRECISIONS)}. Got {self.precision!r}."
+            )
+        if self.jit_compile not in (True, False, "auto"):
+            raise ValueError(f"`jit_compile` is true, false or 'auto'. Got {self.jit_compile!r}.")
+        for name in ("steps", "epoch_steps", "player_batch", "latent_dim", "steps_per_execution"):
             check_integer(name, getattr(self, name), at_least=1)
+        if self.steps_per_execution > 1 and not backend.STEPS_AT_ONCE:
+            raise ValueError(
+                "`steps_per_execution` is 1 on PyTorch, which does one step at a time. Got "
+                f"{self.steps_per_execution}."
+            )
+        if self.steps % self.steps_per_execution or self.epoch_steps % self.steps_per_execution:
+            raise ValueError(
+                "`steps_per_execution` divides `steps` and `epoch_steps`. Got "
+                f"{self.steps_per_execution} for {self.steps} and {self.epoch_steps}."
+            )
         check_integer("seed", self.seed, at_least=0)
         if self.changed != "random":
             if not isinstance(self.changed, int):
@@ -132,12 +156,17 @@ class Config:
                 self.width,
                 likelihood=self.likelihood,
                 seed=self.seed,
+                **({} if self.precision is None else {"dtype": self.precision}),
                 **options,
             )
         except TypeError as error:
             raise ValueError(f"{cls.__name__} does not take these options: {error}") from None
         model.pictures = data.pictures
-        model.compile(model.default_optimizer(self.learning_rate))
+        model.compile(
+            model.default_optimizer(self.learning_rate),
+            steps_per_execution=self.steps_per_execution,
+            jit_compile=self.jit_compile,
+        )
         check_batches(model, self.batches(model, data), None, training=True, name="data")
         return model
 

@@ -23,7 +23,7 @@ from keras_disent import callbacks, datasets, export, knobs, metrics, plots
 from keras_disent._utils.files import unfinished
 from keras_disent.datasets.catalog import check_name
 from keras_disent.datasets.folder import find_pictures
-from keras_disent.datasets.tables import NAMES as TABLES
+from keras_disent.datasets.tables import find_tables
 from keras_disent.engine import parallel
 from keras_disent.experiments import training
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
@@ -530,7 +530,7 @@ def data_digest(config: Config, data: Any) -> str:
         about["files"] = [
             [name, (path / name if name else path).stat().st_size] for name in _names(path)
         ]
-        tables = [path / name for name in TABLES] if path.is_dir() else []
+        tables = find_tables(path) if path.is_dir() else []
         tables += [Path(v) for v in config.data_options.values() if isinstance(v, str)]
         about["tables"] = [
             hashlib.sha256(table.read_bytes()).hexdigest() for table in tables if table.is_file()

@@ -44,6 +44,10 @@ from keras_disent.export.precision import in_single_precision
 __all__ = ["FORMATS", "Array", "Endpoint", "Format", "check", "endpoints", "model", "read_card"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 @dataclasses.dataclass(frozen=True)
 class Format:
     """Describe a format of exported models.

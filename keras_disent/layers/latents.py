@@ -17,6 +17,23 @@ from keras import ops
 from keras_disent.engine import backend
 from keras_disent.layers.networks import initializers
 
+__all__ = [
+    "LIKELIHOODS",
+    "BernoulliLikelihood",
+    "ContinuousBernoulliLikelihood",
+    "GaussianLikelihood",
+    "GaussianPosterior",
+    "Likelihood",
+    "Noise",
+    "SeedGenerator",
+    "StandardNormalPrior",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 register = keras.saving.register_keras_serializable("keras_disent")
 LOG_TWO_PI = math.log(2 * math.pi)
 MIN_SCALE = 1 / (255 * math.sqrt(12))  # standard deviation of rounding a pixel to a byte

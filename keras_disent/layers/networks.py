@@ -21,6 +21,21 @@ from keras import layers
 from keras_disent._utils import checks
 from keras_disent.layers import style_networks
 
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "conv_decoder",
+    "conv_encoder",
+    "discriminator",
+    "mlp_decoder",
+    "mlp_encoder",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 CHANNELS_LAST = "channels_last"  # for every layer, independent of Keras's global setting
 PERMUTING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # layers and operations of Keras
 

@@ -23,8 +23,12 @@ from keras_disent.metrics.mig import dcimig, mig, mig_sup
 from keras_disent.metrics.modularity import Explicitness, explicitness, modularity
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
 from keras_disent.metrics.posterior import JEMMIG, ActiveUnits, active_units, jemmig, rmig
+from keras_disent.metrics.results import Result
 from keras_disent.metrics.sap import sap, sap_matrix
-from keras_disent.metrics.scores import Scores
+from keras_disent.metrics.score import score
+from keras_disent.metrics.scorer import make_scorer
+from keras_disent.metrics.scores import Comparison, Scores
+from keras_disent.metrics.streaming import StreamingScores
 from keras_disent.metrics.strong_downstream import strong_downstream
 from keras_disent.metrics.udr import UDR, udr
 from keras_disent.metrics.unified import UnifiedScores, aggregate, unified_scores
@@ -43,12 +47,15 @@ __all__ = [
     "UDR",
     "ActiveUnits",
     "BetaVAEScore",
+    "Comparison",
     "Explicitness",
     "Fairness",
     "InfoMEC",
     "Interval",
     "Metric",
+    "Result",
     "Scores",
+    "StreamingScores",
     "UnifiedScores",
     "UnsupervisedScores",
     "VoteScore",
@@ -71,6 +78,7 @@ __all__ = [
     "infomec",
     "irs",
     "jemmig",
+    "make_scorer",
     "mcc",
     "mig",
     "mig_sup",
@@ -81,9 +89,14 @@ __all__ = [
     "rmig",
     "sap",
     "sap_matrix",
+    "score",
     "strong_downstream",
     "udr",
     "unified_scores",
     "unsupervised_scores",
     "z_max_score",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

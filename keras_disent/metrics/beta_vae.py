@@ -1,6 +1,6 @@
 """The beta-VAE score: classify which factor pairs of images share."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +8,24 @@ from numpy.typing import NDArray
 from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import CHUNK, Encoder, GroundTruth, codes_by_index
-from keras_disent.metrics.sampling import generator, groups
+from keras_disent.metrics.results import Result
+from keras_disent.metrics.sampling import generator, group_sampler
 
 
-class BetaVAEScore(NamedTuple):
+class BetaVAEScore(Result):
     """Outcome of the classifier; `float()` of it is `eval_accuracy`.
 
     Attributes:
         eval_accuracy: Accuracy of the classifier on evaluation points, from 0 to 1.
         train_accuracy: The same on the training points.
         eval_points: Number of evaluation points.
+        factors_used: Numbers of the factors that were drawn.
     """
 
     eval_accuracy: float
     train_accuracy: float
     eval_points: int
+    factors_used: tuple[int, ...]
 
     def __float__(self) -> float:
         return self.eval_accuracy
@@ -46,14 +49,15 @@ def beta_vae_score(
     classifier (softmax, L2 penalty of 1/2) predicts the factor. Higgins et al. (2017), "beta-VAE:
     Learning Basic Visual Concepts with a Constrained Variational Framework", section 3.
 
-    Factors of size 1 are never drawn as the shared factor. The features are not scaled, so
+    Factors of size 1 are never drawn as the shared factor. Without a grid, pairs are drawn from the
+    images that exist (see `factor_vae_score`). The features are not scaled, so
     latents of small range have little influence: the score depends on the scale of the codes.
 
     Args:
         encoder: Deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`). Each image
             may be encoded only once if that saves work.
-        data: Ground-truth data set.
+        data: Labeled data set.
         batch_size: Number of image pairs for one point.
         train_points: Number of training points of the classifier.
         eval_points: Number of evaluation points.
@@ -81,12 +85,12 @@ def beta_vae_score(
     """
     check_labeled(data, "beta_vae_score")
     check_at_least(1, batch_size=batch_size, train_points=train_points, eval_points=eval_points)
-    if sum(size > 1 for size in data.factor_sizes) < 2:
+    sampler = group_sampler(data, "beta_vae_score", generator(seed, legacy_stream))
+    if len(sampler.candidates) < 2:
         raise ValueError(
             "'beta_vae_score' classifies factors, so it needs two with more than one value. "
             f"Got `factor_sizes` {tuple(data.factor_sizes)}."
         )
-    random = generator(seed, legacy_stream)
     planned = 2 * batch_size * (train_points + eval_points)
     codes_of = codes_by_index(encoder, data, planned)
 
@@ -95,11 +99,9 @@ def beta_vae_score(
         step = max(1, CHUNK // (2 * batch_size))
         features, labels = [], []
         for start in range(0, number, step):
-            shared, factors = groups(data, min(step, number - start), (2, batch_size), random)
-            point = np.arange(len(shared))
-            factors[point, 1, :, shared] = factors[point, 0, :, shared]
-            codes = codes_of(data.indices(factors.reshape(-1, factors.shape[-1])))
-            first, second = np.moveaxis(codes.reshape(*factors.shape[:3], -1), 1, 0)
+            shared, indices = sampler.groups(min(step, number - start), (2, batch_size))
+            codes = codes_of(indices.reshape(-1))
+            first, second = np.moveaxis(codes.reshape(*indices.shape, -1), 1, 0)
             features.append(np.abs(first - second).mean(axis=1))
             labels.append(shared)
         return np.concatenate(features).astype(np.float64), np.concatenate(labels)
@@ -109,4 +111,5 @@ def beta_vae_score(
     train_accuracy = float(np.mean(classifier.predict(features) == labels))
     features, labels = points(eval_points)
     eval_accuracy = float(np.mean(classifier.predict(features) == labels))
-    return BetaVAEScore(eval_accuracy, train_accuracy, eval_points)
+    used = tuple(sampler.candidates.tolist())
+    return BetaVAEScore(eval_accuracy, train_accuracy, eval_points, used)

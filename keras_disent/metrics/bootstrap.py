@@ -1,19 +1,85 @@
-"""Bootstrap confidence intervals of scores."""
+"""Bootstrap confidence intervals of scores, and of every number that comes with them."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from keras_disent._utils.arrays import ArrayLike, to_numpy
+from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import check_at_least
+from keras_disent.metrics.results import Result
+from keras_disent.metrics.tables import Cell, Table, Tabular
 
 
-class Interval(NamedTuple):
-    """Lower and upper end of a confidence interval."""
+class _Ends(NamedTuple):
+    low: Any
+    high: Any
 
-    low: float
-    high: float
+
+class Interval(Tabular, _Ends):
+    """Lower and upper end of a confidence interval.
+
+    Both are floats; or, for a field that is an array, arrays of its shape.
+
+    >>> low, high = Interval(0.25, 0.75)
+    >>> low, Interval(0.25, 0.75)
+    (0.25, Interval(low=0.25, high=0.75))
+    """
+
+    __slots__ = ()
+
+    def _table(self, part: str | None) -> Table:
+        ends = self._asdict()
+        columns = tuple(ends) if part is None else (part,)
+        values = zip(*(np.ravel(lookup(c, ends, "end")).tolist() for c in columns), strict=True)
+        cells = tuple(tuple(map(Cell, row)) for row in values)
+        return Table(tuple(range(len(cells))), columns, cells)
+
+
+class Task(NamedTuple):
+    """A score that is computed from arrays.
+
+    Attributes:
+        function: Function of the arrays, with its settings.
+        rows: Arrays with one row per sample.
+        test: Arrays for its argument `test`.
+        resampled: The same score for resamples, if training and test samples are split inside.
+            Repeated samples would be on both sides of that split.
+    """
+
+    function: Callable[..., Any]
+    rows: tuple[Any, ...]
+    test: tuple[Any, ...] | None = None
+    resampled: Task | None = None
+
+    def compute(self, rng: np.random.Generator | None = None) -> Any:
+        """Return the score, or that of a resample if there is a generator."""
+        task = self if rng is None else self.resampled or self
+
+        def draw(group: tuple[Any, ...]) -> tuple[Any, ...]:
+            if rng is None:
+                return group
+            indices = rng.integers(len(group[0]), size=len(group[0]))
+            return tuple(array[indices] for array in group)
+
+        test = {} if task.test is None else {"test": draw(task.test)}
+        return task.function(*draw(task.rows), **test)
+
+
+class Outcome(NamedTuple):
+    """A score, with its intervals if requested.
+
+    Attributes:
+        result: What the metric returned, with intervals of its fields.
+        interval: Interval of the main score, or why there is none.
+    """
+
+    result: Any
+    interval: Interval | ValueError | None = None
 
 
 def check_level(level: float) -> None:
@@ -50,7 +116,8 @@ def bootstrap(
         settings: Other arguments of the metric.
 
     Raises:
-        ValueError: For a level outside (0, 1), fewer than two resamples, or an error of the metric.
+        ValueError: For a level outside (0, 1), fewer than two resamples, an error of the metric, or
+            scores that are not finite.
 
     Example:
         >>> from keras_disent.metrics import mig
@@ -61,28 +128,121 @@ def bootstrap(
         >>> low < mig(codes, factors) < high
         True
     """
-    check_level(level)
-    check_at_least(2, n_resamples=n_resamples)
+    rows = tuple(to_numpy(array) for array in arrays)  # masks are kept
+    test_rows = None if test is None else tuple(to_numpy(array) for array in test)
+    task = Task(lambda *group, **pair: function(*group, **pair, **settings), rows, test_rows)
+    ((_, outcome),) = compute(
+        {"": task}, level=level, n_resamples=n_resamples, seed=seed, n_jobs=n_jobs
+    )
+    if isinstance(outcome, ValueError):
+        raise outcome
+    if isinstance(outcome.interval, Interval):
+        return outcome.interval
+    assert outcome.interval is not None
+    raise outcome.interval
+
+
+def compute(
+    tasks: Mapping[str, Task],
+    *,
+    level: float | None = None,
+    n_resamples: int = 100,
+    seed: int = 0,
+    n_jobs: int = 1,
+    planned: Callable[[dict[str, float]], object] = lambda seconds: None,
+    called: Callable[[str], object] = lambda name: None,
+) -> Iterator[tuple[str, Outcome | ValueError]]:
+    """Compute scores side by side, in threads, then their intervals if there is a level.
+
+    Args:
+        tasks: Scores to compute, by name.
+        level, n_resamples, seed, n_jobs: As in `bootstrap`.
+        planned: Called before the first resample with the seconds that each score took.
+        called: Called with the name after each score, or each resample if there is a level.
+
+    Yields:
+        The name of each task, in order, with its outcome or the error of its function.
+
+    Raises:
+        ValueError: For a level outside (0, 1), or fewer than two resamples.
+    """
+    if level is not None:
+        check_level(level)
+        check_at_least(2, n_resamples=n_resamples)
     from joblib import Parallel, delayed
 
-    rows = [np.asanyarray(array) for array in arrays]  # masks of arrays are kept
-    test_rows = None if test is None else [np.asarray(array) for array in test]
+    def attempt(name: str) -> tuple[Any, float]:
+        start = time.perf_counter()
+        try:
+            return tasks[name].compute(), time.perf_counter() - start
+        except ValueError as error:
+            return error, 0.0
 
-    def score(rng: np.random.Generator | None) -> float:
-        def resample(group: list[Any]) -> list[Any]:
-            if rng is None:
-                return group
-            indices = rng.integers(len(group[0]), size=len(group[0]))
-            return [array[indices] for array in group]
+    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    results, seconds = {}, {}
+    for name, (result, taken) in zip(tasks, parallel(map(delayed(attempt), tasks)), strict=True):
+        results[name], seconds[name] = result, taken
+        if level is None:
+            called(name)
+            yield name, result if isinstance(result, ValueError) else Outcome(result)
+    if level is None:
+        return
+    planned(seconds)
+    failed = {name for name, result in results.items() if isinstance(result, ValueError)}
+    yield from ((name, results[name]) for name in failed)
 
-        test_set = {} if test_rows is None else {"test": tuple(resample(test_rows))}
-        return float(function(*resample(rows), **test_set, **settings))
+    def attempt_resample(name: str, seed: np.random.SeedSequence) -> Any:
+        if name in failed:  # one resample without a score is enough
+            return None
+        try:
+            return _numbers(tasks[name].compute(np.random.default_rng(seed)))
+        except ValueError as error:
+            failed.add(name)
+            return error
 
-    generators = [None, *np.random.default_rng(seed).spawn(n_resamples)]
-    scores = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(score)(rng) for rng in generators)
-    estimate, spread = scores[0], np.asarray(scores[1:])
-    low, high = np.quantile(spread - spread.mean(), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(estimate + low), float(estimate + high))
+    seeds = np.random.SeedSequence(seed).spawn(n_resamples)
+    order = [(name, one) for name in tasks if name not in failed for one in seeds]
+    drawn: list[Any] = []
+    calls = parallel(delayed(attempt_resample)(*call) for call in order)
+    for numbers, (name, _) in zip(calls, order, strict=True):
+        called(name)
+        drawn.append(numbers)
+        if len(drawn) == n_resamples:
+            yield name, _with_intervals(results[name], drawn, level)
+            drawn = []
+
+
+def _numbers(result: Any) -> dict[str, tuple[Any, Any]]:
+    """Return all numbers of a result, with their labels; the main score has the name ""."""
+    numbers: dict[str, tuple[Any, Any]] = {"": ((), float(result))}
+    if isinstance(result, Result):
+        for name, value in result.numbers().items():
+            if np.ndim(value) == 0 or value.dtype.kind == "f":
+                numbers[name] = result.labels(name), value
+    return numbers
+
+
+def _with_intervals(result: Any, drawn: list[Any], level: float) -> Outcome:
+    """Return a result with intervals of its numbers, from those of resamples."""
+    errors = [numbers for numbers in drawn if isinstance(numbers, ValueError)]
+    if errors:  # the metric is undefined for a resample
+        return Outcome(result, errors[0])
+    intervals = {}
+    for name, (labels, estimate) in _numbers(result).items():
+        # Resamples may lack a factor's values, so that an array is of other factors.
+        if any(name not in numbers or numbers[name][0] != labels for numbers in drawn):
+            continue
+        spread = np.array([numbers[name][1] for numbers in drawn], np.float64)
+        if not (np.isfinite(spread).all() and np.isfinite(estimate).all()):
+            continue
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low, high = np.quantile(spread - spread.mean(axis=0), tails, axis=0)
+        ends = estimate + low, estimate + high
+        intervals[name] = Interval(*(map(float, ends) if np.ndim(estimate) == 0 else ends))
+    main = intervals.pop("", None)
+    if isinstance(result, Result):
+        result = result.with_intervals(intervals)
+    return Outcome(result, main or ValueError("An interval needs finite scores of all resamples."))
 
 
 def accuracy_interval(accuracy: float, points: int, level: float) -> Interval:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.beta_vae import beta_vae_score
-from keras_disent.metrics.checks import check_grid, check_labeled
+from keras_disent.metrics.checks import check_grid, check_groups, check_labeled, has_groups
 from keras_disent.metrics.correlation import mcc
 from keras_disent.metrics.dci import dci
 from keras_disent.metrics.dci_es import dci_es
@@ -35,6 +35,7 @@ class Metric(NamedTuple):
             `function(encoder, data)`.
         latents: Minimum number of latents.
         grid: Whether it needs every combination of factors.
+        groups: Whether it tells apart factors that groups of images share.
         higher: Whether higher scores are better.
         continuous: How it treats a continuous factor; settings are filled in.
     """
@@ -43,6 +44,7 @@ class Metric(NamedTuple):
     takes: Literal["arrays", "codes", "posterior", "encoder"]
     latents: int = 1
     grid: bool = False
+    groups: bool = False
     higher: bool = True
     continuous: str = ""
 
@@ -62,7 +64,7 @@ _BINS = "{bins} bins of equal width"
 
 METRICS: dict[str, Metric] = {
     "active_units": Metric(active_units, takes="codes"),
-    "beta_vae_score": Metric(beta_vae_score, takes="encoder", grid=True),
+    "beta_vae_score": Metric(beta_vae_score, takes="encoder", groups=True),
     "dci": Metric(dci, takes="arrays", latents=2, continuous="regression trees, R²"),
     "dci_es": Metric(
         dci_es, takes="arrays", latents=2, continuous="regression trees, squared error"
@@ -70,7 +72,7 @@ METRICS: dict[str, Metric] = {
     "dcimig": Metric(dcimig, takes="arrays", continuous=_BINS),
     "downstream": Metric(downstream, takes="arrays", continuous="regression, R²"),
     "explicitness": Metric(explicitness, takes="arrays", continuous=_BINS),
-    "factor_vae_score": Metric(factor_vae_score, takes="encoder", grid=True),
+    "factor_vae_score": Metric(factor_vae_score, takes="encoder", groups=True),
     "fairness": Metric(fairness, takes="encoder", grid=True, higher=False),
     "infomec": Metric(
         infomec, takes="arrays", latents=2, continuous=f"{_BINS}; explicitness: linear regression"
@@ -98,7 +100,7 @@ METRICS: dict[str, Metric] = {
         continuous=f"{_BINS}; importance: regression trees; accuracy: squared correlation",
     ),
     "unsupervised": Metric(unsupervised_scores, takes="codes", latents=2, higher=False),
-    "z_max": Metric(z_max_score, takes="encoder", grid=True),
+    "z_max": Metric(z_max_score, takes="encoder", groups=True),
 }
 
 # The scores that the large studies of the field report.
@@ -159,21 +161,25 @@ def names(metrics: Names) -> tuple[str, ...]:
 
 
 def check_data(data: Any, metrics: Iterable[str]) -> None:
-    """Raise ValueError if a metric needs labels, or a grid of factors, that `data` lacks."""
+    """Raise ValueError if a metric needs labels, or combinations of factors, that `data` lacks."""
     metrics = tuple(metrics)
     check_labeled(data, *(name for name in metrics if METRICS[name].takes != "codes"))
     check_grid(data, *(name for name in metrics if METRICS[name].grid))
+    check_groups(data, *(name for name in metrics if METRICS[name].groups))
 
 
 def applicable(metrics: Iterable[str], data: Any) -> tuple[str, ...]:
     """Keep the metrics that `data` has the labels for; if none, return the label-free ones."""
     labeled = len(getattr(data, "factor_sizes", ())) > 0
     grid = hasattr(data, "sample_factors")
+    groups = labeled and has_groups(data)
     return (
         tuple(
             name
             for name in metrics
-            if (labeled or METRICS[name].takes == "codes") and (grid or not METRICS[name].grid)
+            if (labeled or METRICS[name].takes == "codes")
+            and (grid or not METRICS[name].grid)
+            and (groups or not METRICS[name].groups)
         )
         or LABEL_FREE
     )

@@ -1,11 +1,15 @@
 """Argument checks that all metrics share. Messages state the rule, then the value."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent.metrics.mutual_information import MISSING, discretize, present
 
 Continuous = bool | Sequence[int] | None
@@ -34,7 +38,7 @@ def check_codes(codes: ArrayLike, name: str = "`codes`") -> NDArray[Any]:
     Floats keep their precision, because the edges of histogram bins depend on it. Integers
     become float64.
     """
-    array = np.asarray(codes)
+    array = _with_nan(to_numpy(codes, name))
     if array.ndim != 2:
         raise ValueError(f"{name} must have two axes, (samples, latents). Got shape {array.shape}.")
     if array.dtype.kind not in "biuf":
@@ -47,21 +51,28 @@ def check_codes(codes: ArrayLike, name: str = "`codes`") -> NDArray[Any]:
     return array
 
 
+def _with_nan(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array with NaN in place of masked values."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    return np.where(np.ma.getmaskarray(array), np.nan, array.filled(0))
+
+
 def check_factors(
     factors: ArrayLike, continuous: Continuous = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return `factors` `(samples, factors)` and a mask of the continuous columns `(factors,)`.
 
     The array is int64, or float64 if a column is continuous. Discrete columns may be floats with
-    integer values. NaN says that a sample has no value of a factor; in an int64 array, `MISSING`
-    takes its place.
+    integer values. NaN or a mask says that a sample has no value of a factor; in an int64 array,
+    `MISSING` takes its place.
 
     Args:
         factors: Numbers `(samples, factors)`.
         continuous: Continuous columns: all (True), none (False) or their numbers; default, the
             columns with a non-integer value.
     """
-    array = np.asarray(factors)
+    array = _with_nan(to_numpy(factors, "`factors`"))
     if array.ndim != 2:
         raise ValueError(
             f"`factors` must have two axes, (samples, factors). Got shape {array.shape}."
@@ -186,14 +197,62 @@ def check_labeled(data: Any, *names: str) -> None:
 
 
 def check_grid(data: Any, *names: str) -> None:
-    """Raise ValueError if `data` cannot show every combination of factors, as `names` need."""
+    """Raise ValueError if `data` lacks some combination of factors, as `names` need all."""
     if names and not hasattr(data, "sample_factors"):
         raise ValueError(
-            f"{' and '.join(map(repr, names))} need images of any combination of factors, so "
-            "`data` must be a grid of them (have `sample_factors`). "
-            f"'{getattr(data, 'name', type(data).__name__)}' has labels, but no grid. "
-            "Scores of a sample, such as 'mig', 'dci' and 'sap', can do without."
+            f"{' and '.join(map(repr, names))} need an image of every combination of factors. "
+            f"{why_no_grid(data)} Metrics that draw no combinations of their own, such as 'mig', "
+            "'dci' and 'factor_vae_score', can do without."
         )
+
+
+def has_groups(data: Any) -> bool:
+    """Return whether groups of images can share one of several factors: always on a grid."""
+    kinds = getattr(data, "factor_kinds", ("",) * len(data.factor_sizes))
+    classes = zip(data.factor_sizes, kinds, strict=True)
+    shared = sum(size > 1 and kind != "continuous" for size, kind in classes)
+    return hasattr(data, "sample_factors") or shared > 1
+
+
+def check_groups(data: Any, *names: str) -> None:
+    """Raise ValueError if groups of images of `data` cannot share one of several factors."""
+    if names and not has_groups(data):
+        raise ValueError(
+            f"{' and '.join(map(repr, names))} tell factors apart, so they need two factors that "
+            f"are not continuous. Got {', '.join(data.factor_names)}."
+        )
+
+
+def combinations(data: Any) -> tuple[NDArray[np.int64], int]:
+    """Return the combinations of factors that have an image, sorted, and the number of all."""
+    steps = np.asarray(data.factors(np.arange(len(data))))
+    rows = np.unique(steps[(steps >= 0).all(axis=1)], axis=0)
+    return rows, math.prod(map(int, data.factor_sizes))
+
+
+def why_no_grid(data: Any) -> str:
+    """Return a sentence on what a labeled data set lacks to be a grid: values or combinations."""
+    names = tuple(data.factor_names)
+    text = f"'{getattr(data, 'name', type(data).__name__)}' has labels, but no grid:"
+    for name, kind in zip(names, getattr(data, "factor_kinds", ()), strict=False):
+        if kind == "continuous":
+            return f"{text} '{name}' is continuous."
+    steps = np.asarray(data.factors(np.arange(len(data))))
+    for name, count in zip(names, np.sum(steps < 0, axis=0), strict=True):
+        if count:
+            return f"{text} {count} images have no value of '{name}'."
+    rows, total = combinations(data)
+    if len(rows) == total:
+        return f"{text} {len(steps):,} images of {total:,} combinations."
+    sizes = list(map(int, data.factor_sizes))
+    strides = [min(math.prod(sizes[i + 1 :]), 2**62) for i in range(len(sizes))]
+    expected = np.arange(len(rows) + 1)[:, None] // strides % sizes  # the first combinations
+    missing = expected[np.append((rows != expected[:-1]).any(axis=1), True).argmax()]
+    values = getattr(data, "factor_values", {})
+    steps_of = zip(names, missing, strict=True)
+    parts = [f"{name} {values[name][step] if name in values else step}" for name, step in steps_of]
+    first = ", ".join(parts[:10]) + (", ..." if len(parts) > 10 else "")
+    return f"{text} {len(rows):,} of {total:,} combinations have an image, and {first} has none."
 
 
 def varying(factors: NDArray[Any]) -> NDArray[np.bool_]:
@@ -228,20 +287,27 @@ def train_and_test(
             raise ValueError(
                 f"A third of the samples is for testing, which takes at least 3. Got {len(codes)}."
             )
-        order = np.random.default_rng(seed).permutation(len(codes))
-        test_rows, train_rows = np.split(order, [len(codes) // 3])
+        train_rows, test_rows = split_rows(len(codes), seed)
         return codes[train_rows], factors[train_rows], codes[test_rows], factors[test_rows], mask
     if len(test) != 2:
         raise ValueError(f"`test` is a pair (codes, factors). Got {len(test)} parts.")
-    has_same_columns = np.shape(test[1])[1:] == factors.shape[1:]
+    test_codes, test_factors = (to_numpy(part, "`test`") for part in test)
+    has_same_columns = test_factors.shape[1:] == factors.shape[1:]
     columns = np.flatnonzero(mask).tolist() if has_same_columns else None
-    test_codes, test_factors, _ = check_arrays(*test, columns)
+    test_codes, test_factors, _ = check_arrays(test_codes, test_factors, columns)
     if test_codes.shape[1] != codes.shape[1] or test_factors.shape[1] != factors.shape[1]:
         raise ValueError(
             f"`test` needs {codes.shape[1]} latents and {factors.shape[1]} factors, as those to "
             f"train on. Got {test_codes.shape[1]} and {test_factors.shape[1]}."
         )
     return codes, factors, test_codes, test_factors, mask
+
+
+def split_rows(samples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of training rows, and of a third of the rows for testing."""
+    order = np.random.default_rng(seed).permutation(samples)
+    test_rows, train_rows = np.split(order, [samples // 3])
+    return train_rows, test_rows
 
 
 def factors_that_vary(factors: NDArray[Any], metric: str) -> NDArray[np.int64]:

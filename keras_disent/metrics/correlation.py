@@ -1,17 +1,21 @@
 """Mean correlation coefficient of matched latents and factors, or of two models."""
 
-from typing import Any, Literal, NamedTuple
+from __future__ import annotations
+
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike, column_names, to_numpy
 from keras_disent.metrics.checks import check_codes
 from keras_disent.metrics.mutual_information import present
+from keras_disent.metrics.results import Result, keeps_names
 
 Kind = Literal["pearson", "spearman"]
 
 
-class MCC(NamedTuple):
+class MCC(Result):
     """Mean correlation coefficient; `float()` of it is `score`.
 
     Attributes:
@@ -21,6 +25,8 @@ class MCC(NamedTuple):
         pairs: Matched pairs of column numbers, `(column of codes, column of others)`.
     """
 
+    axes = {"matrix": ("latents", "factors")}
+
     score: float
     matrix: NDArray[np.float64]
     pairs: tuple[tuple[int, int], ...]
@@ -29,6 +35,7 @@ class MCC(NamedTuple):
         return self.score
 
 
+@keeps_names
 def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     """Score how well latents correspond one to one to factors, or to another model's latents.
 
@@ -45,7 +52,8 @@ def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     Args:
         codes: Floats `(samples, p)`.
         others: Numbers `(samples, q)` for the same samples: factors, or codes of another model.
-            In a masked array, masked samples of a column are left out of its correlations.
+            Masked samples of a masked array, and missing values of a table, are left out of the
+            correlations of their column.
         kind: "pearson" for linear, "spearman" for monotonic relations (ranks, with ties averaged).
 
     Returns:
@@ -65,11 +73,12 @@ def mcc(codes: ArrayLike, others: ArrayLike, *, kind: Kind = "pearson") -> MCC:
     from scipy.optimize import linear_sum_assignment
 
     codes = check_codes(codes)
-    if isinstance(others, np.ma.MaskedArray):
-        gaps = np.ma.getmaskarray(others)
-        others = np.where(gaps, np.nan, check_codes(others.filled(0), "`others`"))
-    else:
-        others = check_codes(others, "`others`")
+    is_table = bool(column_names(others))
+    others = to_numpy(others, "`others`")
+    if is_table:
+        others = np.ma.masked_where(np.isnan(others), others)
+    gaps = np.ma.getmaskarray(others)
+    others = np.where(gaps, np.nan, check_codes(np.ma.filled(others, 0), "`others`"))
     if len(codes) != len(others):
         raise ValueError(
             f"`others` needs one row per code. Got {len(others)} rows for {len(codes)} codes."

@@ -1,10 +1,13 @@
 """DCI: disentanglement, completeness and informativeness."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent.metrics.checks import (
     Continuous,
     check_at_least,
@@ -17,6 +20,7 @@ from keras_disent.metrics.predictors import (
     fit_predictor,
     train_and_test_accuracy,
 )
+from keras_disent.metrics.results import Result, keeps_names
 
 Matrix = NDArray[np.float64]
 
@@ -31,7 +35,7 @@ class Arrays(NamedTuple):
     continuous: NDArray[np.bool_]
 
 
-class DCI(NamedTuple):
+class DCI(Result):
     """Scores from 0 to 1; `float()` of them is `disentanglement`.
 
     Attributes:
@@ -46,6 +50,8 @@ class DCI(NamedTuple):
         predictor: Name of the predictors.
     """
 
+    axes = {"importance": ("latents", "factors_used")}
+
     disentanglement: float
     completeness: float
     informativeness_train: float
@@ -58,6 +64,7 @@ class DCI(NamedTuple):
         return self.disentanglement
 
 
+@keeps_names
 def dci(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -156,7 +163,9 @@ def disentanglement(importance: ArrayLike) -> tuple[float, Matrix]:
         >>> round(score, 6), per_latent.round(6)
         (0.6, array([1., 0., 0.]))
     """
-    return _row_concentration(np.asarray(importance, np.float64), "Disentanglement", "factors")
+    return _row_concentration(
+        to_numpy(importance, "`importance`").astype(np.float64), "Disentanglement", "factors"
+    )
 
 
 def completeness(importance: ArrayLike) -> tuple[float, Matrix]:
@@ -169,7 +178,9 @@ def completeness(importance: ArrayLike) -> tuple[float, Matrix]:
         >>> round(score, 6), per_factor.round(6)
         (0.6, array([1., 0.]))
     """
-    return _row_concentration(np.asarray(importance, np.float64).T, "Completeness", "latents")
+    return _row_concentration(
+        to_numpy(importance, "`importance`").astype(np.float64).T, "Completeness", "latents"
+    )
 
 
 def _row_concentration(matrix: Matrix, score: str, columns: str) -> tuple[float, Matrix]:

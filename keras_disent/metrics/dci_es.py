@@ -1,17 +1,19 @@
 """DCI-ES: the scores of DCI, with explicitness and size."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import Continuous, FactorError, check_at_least
 from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fit_predictors, prepare
 from keras_disent.metrics.mutual_information import present
 from keras_disent.metrics.predictors import relative_error
+from keras_disent.metrics.results import Result, keeps_names
 
 
-class DCIES(NamedTuple):
+class DCIES(Result):
     """Explicitness and size beside the scores of DCI; `float()` of them is `explicitness`.
 
     Attributes:
@@ -29,6 +31,12 @@ class DCIES(NamedTuple):
         factors_used: Numbers of the factors with more than one value; others are skipped.
     """
 
+    axes = {
+        "explicitness_per_factor": ("factors_used",),
+        "losses": ("factors_used", "capacities"),
+        "baselines": ("factors_used",),
+    }
+
     explicitness: float
     size: float
     disentanglement: float
@@ -44,6 +52,7 @@ class DCIES(NamedTuple):
         return self.explicitness
 
 
+@keeps_names
 def dci_es(
     codes: ArrayLike,
     factors: ArrayLike,

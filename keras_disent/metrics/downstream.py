@@ -1,12 +1,15 @@
 """Downstream tasks: predict the factors from codes, or from some of the latents."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import (
     Continuous,
     check_at_least,
@@ -18,9 +21,10 @@ from keras_disent.metrics.predictors import (
     fit_predictor,
     train_and_test_accuracy,
 )
+from keras_disent.metrics.results import Result, keeps_names
 
 
-class Downstream(NamedTuple):
+class Downstream(Result):
     """Accuracies by training size; `float()` is the mean test accuracy at the largest size.
 
     Attributes:
@@ -30,6 +34,11 @@ class Downstream(NamedTuple):
         test_accuracy: The same on the test samples, `(sizes, factors)`.
         factors_used: Numbers of the factors with more than one value.
     """
+
+    axes = {
+        "train_accuracy": ("sizes", "factors_used"),
+        "test_accuracy": ("sizes", "factors_used"),
+    }
 
     sizes: tuple[int, ...]
     train_accuracy: NDArray[np.float64]
@@ -60,6 +69,7 @@ class Downstream(NamedTuple):
         return float(self.mean_test_accuracy[-1])
 
 
+@keeps_names
 def downstream(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -127,7 +137,7 @@ def downstream(
     return Downstream(tuple(numbers), train_accuracy, test_accuracy, tuple(used.tolist()))
 
 
-class ReducedDownstream(NamedTuple):
+class ReducedDownstream(Result):
     """Accuracies after removing the latents of one factor; `float()` is the gap to other factors.
 
     Attributes:
@@ -139,6 +149,12 @@ class ReducedDownstream(NamedTuple):
             `(factors, n_removed)`.
         factors_used: Numbers of the factors with more than one value.
     """
+
+    axes = {
+        "train_accuracy": ("factors_used", "factors_used"),
+        "test_accuracy": ("factors_used", "factors_used"),
+        "removed_latents": ("factors_used",),
+    }
 
     train_accuracy: NDArray[np.float64]
     test_accuracy: NDArray[np.float64]
@@ -159,6 +175,7 @@ class ReducedDownstream(NamedTuple):
         return self.other_accuracy - self.reduced_accuracy
 
 
+@keeps_names
 def reduced_downstream(
     codes: ArrayLike,
     factors: ArrayLike,

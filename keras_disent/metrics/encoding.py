@@ -1,12 +1,15 @@
 """Encode images of a data set by index, in bounded memory."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import check_codes
 
 CHUNK = 4096  # maximum number of images per call of the encoder

@@ -1,8 +1,10 @@
 """Compute several scores of one encoder in one call."""
 
+from __future__ import annotations
+
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, NamedTuple
@@ -10,11 +12,25 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_disent._utils.callers import outside
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.spellings import also_called
-from keras_disent.metrics.bootstrap import Interval, accuracy_interval, bootstrap, check_level
+from keras_disent.metrics.bootstrap import (
+    Interval,
+    Outcome,
+    Task,
+    accuracy_interval,
+    check_level,
+    compute,
+)
 from keras_disent.metrics.catalog import METRICS, Metric, Names, check_data, settings_of
-from keras_disent.metrics.checks import FactorError, check_arrays, check_at_least, varying
+from keras_disent.metrics.checks import (
+    FactorError,
+    check_arrays,
+    check_at_least,
+    combinations,
+    varying,
+)
 from keras_disent.metrics.encoding import (
     Encoder,
     GroundTruth,
@@ -23,14 +39,12 @@ from keras_disent.metrics.encoding import (
     posteriors,
 )
 from keras_disent.metrics.mutual_information import MISSING, present
+from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import generator, sample_factors
 from keras_disent.metrics.scores import Scores
 
 MANY_VALUES = 20
 """Integer factors with more values than this, on data without a grid, may be continuous."""
-
-_Outcome = tuple[Any, Interval | ValueError | None]
-"""A score, and its interval or why there is none."""
 
 
 @also_called(n="n_samples", test_n="n_test_samples")
@@ -72,8 +86,9 @@ def evaluate(
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`), such as a
             model. Metrics of posteriors use its method `posterior_parameters`. If it has a true
             attribute `discrete_codes`, "infomec" counts distinct codes (`discrete=True`).
-        data: Ground-truth data set. Metrics of arrays also accept labels that are no grid.
-            Metrics without labels accept unlabeled data.
+        data: Labeled data set. "fairness", "irs" and "strong_downstream" need a grid. Metrics of
+            groups, such as "factor_vae_score", draw from the images that exist if there is none;
+            `drawn_from` in the settings says so. Metrics without labels accept unlabeled data.
         metrics: "standard" (those of the large studies), "all", names out of `METRICS`, or a dict
             from names to settings that differ from the defaults, such as `{"mig": {"bins": 10}}`.
             The setting `continuous` takes names of factors.
@@ -84,8 +99,9 @@ def evaluate(
         seed: Random seed of all draws.
         representation: Codes for the metrics of arrays: the "mean" of the posterior, or one
             "sample" of it.
-        interval: Confidence level of bootstrap intervals over the samples, such as 0.95. `fairness`
-            and `strong_downstream` have no intervals.
+        interval: Confidence level of bootstrap intervals over the samples, such as 0.95: of each
+            score, and in its result of all other numbers. `fairness` and `strong_downstream` have
+            no intervals.
         n_resamples: Number of bootstrap resamples for those intervals.
         legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`,
             where a metric can.
@@ -119,6 +135,7 @@ def evaluate(
     lookup(representation, {"mean": 0, "sample": 1}, "representation")
     if interval is not None:
         check_level(interval)
+        check_at_least(2, n_resamples=n_resamples)
     if representation == "sample":
         check_posterior(encoder)
     elif getattr(encoder, "discrete_codes", False):
@@ -131,12 +148,8 @@ def evaluate(
     if len(failures) == len(settings_by_name):
         check_data(data, settings_by_name)
         raise ValueError(next(iter(failures.values())))
-    from joblib import Parallel, delayed
-
-    n_jobs = n_jobs or os.cpu_count() or 1
     computable = [name for name in settings_by_name if name not in failures]
     array_metrics = [name for name in computable if METRICS[name].takes != "encoder"]
-    encoder_metrics = [name for name in computable if METRICS[name].takes == "encoder"]
     sample = None
     if array_metrics:
         sample = _Sample(
@@ -149,87 +162,110 @@ def evaluate(
             representation,
             legacy_stream,
         )
+    outcomes: dict[str, Outcome | ValueError] = {}
 
-    def score_arrays(name: str) -> _Outcome:
-        assert sample is not None
-        rows, extra = sample.arrays(name, settings_by_name[name])
-        arguments = {**settings_by_name[name], **extra}
-        result = METRICS[name].function(*rows, **arguments)
-        if interval is None:
-            return result, None
-        test = {key: arguments.pop(key) for key in ("test",) if key in arguments}
-        function = partial(METRICS[name].function, **arguments)
-        try:
-            return result, bootstrap(
-                function, *rows, level=interval, n_resamples=n_resamples, seed=seed, **test
-            )
-        except ValueError as error:  # the metric is undefined for one of the resamples
-            return result, error
-
-    def score_encoder(name: str) -> _Outcome:
-        result = METRICS[name].function(encoder, data, **settings_by_name[name])
-        if interval is None or not hasattr(result, "eval_points"):
-            return result, None
-        return result, accuracy_interval(result.eval_accuracy, result.eval_points, interval)
-
-    def attempt(name: str) -> _Outcome | ValueError:
-        try:
-            return score_arrays(name) if name in array_metrics else score_encoder(name)
-        except ValueError as error:
-            return error
-
-    outcomes: dict[str, _Outcome] = {}
-    errors: dict[str, ValueError] = {}
-
-    def store(name: str, outcome: _Outcome | ValueError) -> None:
-        if isinstance(outcome, ValueError):
-            errors[name] = outcome
-        else:
-            outcomes[name] = outcome
+    def store(name: str, outcome: Outcome | ValueError) -> None:
+        outcomes[name] = outcome
         if progress:
-            progress(name, len(outcomes) + len(errors), len(computable))
+            progress(name, len(outcomes), len(computable))
 
-    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    results = parallel(map(delayed(attempt), array_metrics))
-    for name, outcome in zip(array_metrics, results, strict=True):
+    tasks: dict[str, Task] = {}
+    for name in array_metrics:
+        assert sample is not None
+        try:
+            tasks[name] = sample.task(name, settings_by_name[name])
+        except ValueError as error:
+            store(name, error)
+    for name, outcome in compute(
+        tasks,
+        level=interval,
+        n_resamples=n_resamples,
+        seed=seed,
+        n_jobs=n_jobs or os.cpu_count() or 1,
+    ):
         store(name, outcome)
-    for name in encoder_metrics:
-        store(name, attempt(name))
+    for name in computable:
+        if name not in array_metrics:
+            store(name, _outcome(name, encoder, data, settings_by_name[name], interval))
 
     factor_names = tuple(getattr(data, "factor_names", ()))
-    for name, error in errors.items():
-        failures[name] = _message(error, factor_names)
-        if sample and name in array_metrics:
-            failures[name] += sample.constant_factors(name)
-    if not outcomes:
+
+    def explain(name: str, error: ValueError) -> str:
+        constant = sample.constant_factors(name) if sample and name in array_metrics else ""
+        return message(error, factor_names) + constant
+
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, Outcome) and isinstance(outcome.result, Result):
+            names = sample.names_for(name) if sample and name in array_metrics else factor_names
+            outcomes[name] = outcome._replace(result=outcome.result.with_names((), names))
+    record = {
+        name: {
+            **settings,
+            **_conditions(name, settings, data, sample, outcomes.get(name)),
+            "versions": versions(),
+        }
+        for name, settings in settings_by_name.items()
+    }
+    return collect(outcomes, failures, record, explain, sample.warnings if sample else ())
+
+
+def collect(
+    outcomes: Mapping[str, Outcome | ValueError],
+    failures: dict[str, str],
+    record: dict[str, dict[str, Any]],
+    explain: Callable[[str, ValueError], str],
+    messages: Iterable[str] = (),
+) -> Scores:
+    """Collect outcomes in `Scores`, and warn of what has no score or no interval.
+
+    Args:
+        outcomes: Scores and errors by name.
+        failures: Reasons, by name, for scores that were not computed.
+        record: Settings of all requested scores, in the requested order.
+        explain: Function of a name and an error that returns the reason in one line.
+        messages: Further warnings.
+
+    Raises:
+        ValueError: If there is no score.
+    """
+    errors = {name: error for name, error in outcomes.items() if isinstance(error, ValueError)}
+    failures = failures | {name: explain(name, error) for name, error in errors.items()}
+    scores = {name: found for name, found in outcomes.items() if isinstance(found, Outcome)}
+    if not scores:
         if len(errors) == 1:
             name, error = next(iter(errors.items()))
             raise ValueError(failures[name]) from error
         raise ValueError(" ".join(f"{name!r}: {why}" for name, why in failures.items()))
-    for warning in sample.warnings if sample else ():
-        warnings.warn(warning, stacklevel=3)  # through `also_called`
+    for text in messages:
+        warnings.warn(text, stacklevel=outside())
     for name, why in failures.items():
-        warnings.warn(f"{name!r} has no score: {why}", stacklevel=3)
-
-    record = {
-        name: {**settings, **_conditions(name, settings, data, sample), "versions": _versions()}
-        for name, settings in settings_by_name.items()
-    }
-    intervals: dict[str, Interval] = {}
-    for name, (_, ends) in outcomes.items():
-        if isinstance(ends, ValueError):
-            why = _message(ends, factor_names)
-            record[name]["interval_error"] = why
-            warnings.warn(f"{name!r} has a score, but no interval: {why}", stacklevel=3)
-        elif ends is not None:
-            intervals[name] = ends
-    ordered = [name for name in settings_by_name if name in outcomes]
+        warnings.warn(f"{name!r} has no score: {why}", stacklevel=outside())
+    for name, found in scores.items():
+        if isinstance(found.interval, ValueError):
+            why = record[name]["interval_error"] = explain(name, found.interval)
+            warnings.warn(f"{name!r} has a score, but no interval: {why}", stacklevel=outside())
+    ordered = [name for name in record if name in scores]
+    ends = {name: scores[name].interval for name in ordered}
     return Scores(
-        {name: outcomes[name][0] for name in ordered},
+        {name: scores[name].result for name in ordered},
         record,
-        {name: intervals[name] for name in ordered if name in intervals},
+        {name: interval for name, interval in ends.items() if isinstance(interval, Interval)},
         failures,
     )
+
+
+def _outcome(
+    name: str, encoder: Any, data: Any, settings: dict[str, Any], level: float | None
+) -> Outcome | ValueError:
+    """Compute a metric of an encoder."""
+    try:
+        result = METRICS[name].function(encoder, data, **settings)
+    except ValueError as error:
+        return error
+    if level is None or not hasattr(result, "eval_points"):
+        return Outcome(result)
+    interval = accuracy_interval(result.eval_accuracy, result.eval_points, level)
+    return Outcome(result.with_intervals({"eval_accuracy": interval}), interval)
 
 
 class _Split(NamedTuple):
@@ -354,50 +390,47 @@ class _Sample:
         """Return the rows that a metric is computed or fitted on."""
         return self.split.train if "test" in metric.arguments else self.split.all
 
-    def arrays(
-        self, name: str, settings: Mapping[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arrays that a metric takes, and its test set if it takes one."""
+    def task(self, name: str, settings: Mapping[str, Any]) -> Task:
+        """Return a metric with the arrays that it takes, and its test set if it takes one."""
         metric = METRICS[name]
         rows = self._rows(metric)
+        function = partial(metric.function, **settings)
         if metric.takes == "codes":
-            return (self.codes[rows],), {}
-        extra: dict[str, Any] = {}
+            return Task(function, (self.codes[rows],))
         factors = self.values
         if "continuous" in metric.arguments:
             columns = self._continuous_columns(settings["continuous"])
-            extra["continuous"] = columns
+            function = partial(function, continuous=columns)
             real = np.isin(np.arange(len(self.names)), columns) & self.continuous
             steps = self.steps
             if real.any():
                 factors = np.where(real, self.values, np.where(present(steps), steps, np.nan))
             else:
                 factors = steps
-        else:  # the metric takes numbers of any kind; constant columns are no factors to it
-            factors = factors[:, varying(factors[rows])]
-            if not present(factors).all():
-                factors = np.ma.masked_array(factors, ~present(factors))
+        else:
+            factors, _ = plain_factors(factors, rows)
+        test = None
         if "test" in metric.arguments:
-            extra["test"] = self.codes[self.split.test], factors[self.split.test]
+            test = self.codes[self.split.test], factors[self.split.test]
         if metric.takes == "posterior":
-            return (self.means[rows], self.log_variances[rows], factors[rows]), extra
-        return (self.codes[rows], factors[rows]), extra
+            return Task(function, (self.means[rows], self.log_variances[rows], factors[rows]), test)
+        return Task(function, (self.codes[rows], factors[rows]), test)
+
+    def names_for(self, name: str) -> tuple[str, ...]:
+        """Return the names of the factors that a metric takes."""
+        metric = METRICS[name]
+        if metric.takes == "codes":
+            return ()
+        if "continuous" in metric.arguments:
+            return self.names
+        _, kept = plain_factors(self.values, self._rows(metric))
+        return tuple(np.array(self.names)[kept].tolist())
 
     def _continuous_columns(self, continuous: Any) -> list[int]:
         """Return the factor numbers that the setting `continuous` selects."""
         if continuous is None:
             return np.flatnonzero(self.continuous).tolist()
-        if isinstance(continuous, bool | np.bool_):
-            return list(range(len(self.names))) if continuous else []
-        numbers = dict(zip(self.names, range(len(self.names)), strict=True))
-        if isinstance(continuous, str) or any(
-            factor not in numbers and factor not in numbers.values() for factor in continuous
-        ):
-            raise ValueError(
-                f"`continuous` is True, False, or names out of {', '.join(self.names)}. "
-                f"Got {continuous!r}."
-            )
-        return sorted({numbers.get(factor, factor) for factor in continuous})
+        return factor_numbers(continuous, self.names)
 
     def conditions(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the sample sizes of a metric, and how each factor was treated."""
@@ -410,7 +443,7 @@ class _Sample:
         if metric.takes == "codes":
             return conditions
         used = varying(self.steps[rows])
-        conditions |= _factors_used(self.names, used)
+        conditions |= factors_used(self.names, used)
         gaps = np.sum(~present(self.steps[rows]), axis=0)
         if gaps.any():
             named = zip(self.names, gaps.tolist(), strict=True)
@@ -454,6 +487,39 @@ class _Sample:
         return (steps if table is None else np.asarray(table)[steps]).tolist()
 
 
+def plain_factors(
+    factors: NDArray[Any], rows: slice = slice(None)
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the factors for a metric of numbers of any kind, and a mask of them.
+
+    Factors that are constant in `rows` are none to it, and missing values are masked.
+    """
+    kept = varying(factors[rows])
+    factors = factors[:, kept]
+    if not present(factors).all():
+        factors = np.ma.masked_array(factors, ~present(factors))
+    return factors, kept
+
+
+def factor_numbers(continuous: Any, names: Sequence[Any]) -> list[int]:
+    """Return the numbers of the factors that a setting `continuous` selects by name or number.
+
+    Raises:
+        ValueError: If there is no such factor.
+    """
+    if isinstance(continuous, bool | np.bool_):
+        return list(range(len(names))) if continuous else []
+    numbers = dict(zip(names, range(len(names)), strict=True))
+    if isinstance(continuous, str) or any(
+        factor not in numbers and factor not in numbers.values() for factor in continuous
+    ):
+        raise ValueError(
+            f"`continuous` is True, False, or names out of {', '.join(map(str, names))}. "
+            f"Got {continuous!r}."
+        )
+    return sorted({numbers.get(factor, factor) for factor in continuous})
+
+
 _REMEDIES = {
     "numbers": "If its numbers are quantities, say `labeled(..., kinds={{{0!r}: 'continuous'}})`; "
     "if they are names, 'categorical'.",
@@ -472,22 +538,35 @@ def _obstacle(name: str, encoder: Any, data: Any) -> str:
     return ""
 
 
-def _message(error: ValueError, factor_names: Sequence[str]) -> str:
+def message(error: ValueError, factor_names: Sequence[str]) -> str:
+    """Return the text of an error, with the name of the factor that it is about."""
     return error.with_names(factor_names) if isinstance(error, FactorError) else str(error)
 
 
 def _conditions(
-    name: str, settings: Mapping[str, Any], data: Any, sample: _Sample | None
+    name: str,
+    settings: Mapping[str, Any],
+    data: Any,
+    sample: _Sample | None,
+    outcome: Outcome | ValueError | None,
 ) -> dict[str, Any]:
     """Return the sample sizes of a metric and the factors it used."""
     if METRICS[name].takes != "encoder" and sample is not None:
         return sample.conditions(name, settings)
     sizes = np.asarray(getattr(data, "factor_sizes", ()))
     names = getattr(data, "factor_names", ())
-    return {"representation": "mean", **_factors_used(names, sizes > 1)}
+    used = sizes > 1
+    if isinstance(outcome, Outcome) and hasattr(outcome.result, "factors_used"):
+        used = np.isin(np.arange(len(sizes)), outcome.result.factors_used)
+    conditions: dict[str, Any] = {"representation": "mean", **factors_used(names, used)}
+    if len(sizes) and not hasattr(data, "sample_factors"):
+        rows, total = combinations(data)
+        conditions["drawn_from"] = f"images of {len(rows)} of {total} combinations"
+    return conditions
 
 
-def _factors_used(names: Sequence[str], used: NDArray[np.bool_]) -> dict[str, list[str]]:
+def factors_used(names: Sequence[Any], used: NDArray[np.bool_]) -> dict[str, list[Any]]:
+    """Return the names of the factors that a score is of, and of the others."""
     pairs = list(zip(names, used, strict=True))
     return {
         "factors_used": [factor for factor, is_used in pairs if is_used],
@@ -495,7 +574,8 @@ def _factors_used(names: Sequence[str], used: NDArray[np.bool_]) -> dict[str, li
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that scores are computed with."""
     packages = ("keras-disent", "numpy", "scipy", "scikit-learn")
     return {name: _version(name) for name in packages}
 

@@ -1,20 +1,24 @@
 """Fairness: whether predictions of one factor depend on a sensitive factor."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import Encoder, GroundTruth, codes_by_index
 from keras_disent.metrics.predictors import check_predictor, fit_predictor
+from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import factors_of, generator, sample_factors
 
 Matrix = NDArray[np.float64]
 
 
-class Fairness(NamedTuple):
+class Fairness(Result):
     """Unfairness by predicted and sensitive factor; `float()` is the mean of `mean`.
 
     Attributes:
@@ -23,6 +27,11 @@ class Fairness(NamedTuple):
         max: The same, maximum over those values.
         factors_used: Numbers of the factors with more than one value.
     """
+
+    axes = {
+        "mean": ("factors_used", "factors_used"),
+        "max": ("factors_used", "factors_used"),
+    }
 
     mean: Matrix
     max: Matrix
@@ -149,7 +158,7 @@ def inter_group_fairness(counts: ArrayLike) -> tuple[float, float]:
         >>> inter_group_fairness([[3, 1], [1, 3]])
         (0.25, 0.25)
     """
-    counts = np.asarray(counts, np.float64)
+    counts = to_numpy(counts, "`counts`").astype(np.float64)
     if counts.ndim != 2 or not counts.sum() > 0 or counts.min() < 0:
         raise ValueError(
             "`counts` must have two axes, (values, groups), no negative entry, and a positive "

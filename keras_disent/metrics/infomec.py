@@ -1,10 +1,13 @@
 """InfoMEC: modularity, explicitness and compactness in terms of information."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import (
     Continuous,
     FactorError,
@@ -16,9 +19,10 @@ from keras_disent.metrics.checks import (
 )
 from keras_disent.metrics.mutual_information import entropy, mutual_information, present
 from keras_disent.metrics.predictors import FILTERS
+from keras_disent.metrics.results import Result, keeps_names
 
 
-class InfoMEC(NamedTuple):
+class InfoMEC(Result):
     """Modularity, explicitness and compactness; `float()` of it is `modularity`.
 
     Attributes:
@@ -32,6 +36,8 @@ class InfoMEC(NamedTuple):
         factors_used: Numbers of the factors with more than one value.
     """
 
+    axes = {"information": ("latents", "factors_used")}
+
     modularity: float
     explicitness: float
     compactness: float
@@ -43,6 +49,7 @@ class InfoMEC(NamedTuple):
         return self.modularity
 
 
+@keeps_names
 def infomec(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -260,6 +267,7 @@ def _explicitness(
         model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
         with FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Setting penalty=None")  # scikit-learn 1.8
             model.fit(inputs, factor)
         probabilities = model.predict_proba(test_inputs[is_fitted])
         loss = log_loss(test_factor[is_fitted], probabilities, labels=model.classes_)

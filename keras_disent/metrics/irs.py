@@ -1,15 +1,17 @@
 """Interventional robustness score: latents that stay constant when other factors change."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import Continuous, discrete_arrays, factors_that_vary
 from keras_disent.metrics.mutual_information import discretize, present
+from keras_disent.metrics.results import Result, keeps_names
 
 
-class IRS(NamedTuple):
+class IRS(Result):
     """Interventional robustness; `float()` of it is `score`.
 
     Attributes:
@@ -23,6 +25,12 @@ class IRS(NamedTuple):
         factors_used: Numbers of the factors with more than one value.
     """
 
+    axes = {
+        "matrix": ("active", "factors_used"),
+        "per_latent": ("active",),
+        "max_deviations": ("active",),
+    }
+
     score: float
     matrix: NDArray[np.float64]
     per_latent: NDArray[np.float64]
@@ -35,6 +43,7 @@ class IRS(NamedTuple):
         return self.score
 
 
+@keeps_names
 def irs(
     codes: ArrayLike,
     factors: ArrayLike,

@@ -1,12 +1,17 @@
 """Mutual information gaps: MIG, MIG-sup and DCIMIG."""
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import Continuous, discrete_arrays, factors_that_vary
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
+from keras_disent.metrics.results import keeps_names
 
 
+@keeps_names
 def mig(
     codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
 ) -> float:
@@ -56,6 +61,7 @@ def mig(
     return float(np.mean((first - second) / entropy(factors)))
 
 
+@keeps_names
 def mig_sup(
     codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
 ) -> float:
@@ -95,6 +101,7 @@ def mig_sup(
     return float(np.mean(first - second))
 
 
+@keeps_names
 def dcimig(
     codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
 ) -> float:

@@ -1,10 +1,13 @@
 """Modularity (one factor per latent) and explicitness (linearly predictable factors)."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.checks import (
     Continuous,
@@ -17,9 +20,10 @@ from keras_disent.metrics.checks import (
     train_and_test,
 )
 from keras_disent.metrics.mutual_information import discretize, mutual_information, present
+from keras_disent.metrics.results import Result, keeps_names
 
 
-class Explicitness(NamedTuple):
+class Explicitness(Result):
     """Areas under the receiver operating curve; `float()` of it is `test`.
 
     Attributes:
@@ -29,6 +33,11 @@ class Explicitness(NamedTuple):
         per_factor_train: The same on the training samples.
         factors_used: Numbers of the factors with more than one value; others are skipped.
     """
+
+    axes = {
+        "per_factor_test": ("factors_used",),
+        "per_factor_train": ("factors_used",),
+    }
 
     test: float
     train: float
@@ -40,6 +49,7 @@ class Explicitness(NamedTuple):
         return self.test
 
 
+@keeps_names
 def modularity(
     codes: ArrayLike, factors: ArrayLike, *, bins: int = 20, continuous: Continuous = None
 ) -> float:
@@ -91,6 +101,7 @@ def modularity(
     return float(np.sum(1 - others[is_informed] / best[is_informed]) / len(best))
 
 
+@keeps_names
 def explicitness(
     codes: ArrayLike,
     factors: ArrayLike,

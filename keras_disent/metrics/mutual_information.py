@@ -1,9 +1,13 @@
 """Estimate mutual information of codes and factors from histograms."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 
 MISSING = np.iinfo(np.int64).min
 """Integer label of a sample without a value; in floats, it is NaN."""
@@ -19,7 +23,7 @@ def present(factors: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def discretize(
-    codes: NDArray[Any], bins: int = 20, ranges: NDArray[Any] | None = None
+    codes: ArrayLike, bins: int = 20, ranges: ArrayLike | None = None
 ) -> NDArray[np.int64]:
     """Sort every column of `codes` into equal-width bins between its minimum and maximum.
 
@@ -41,8 +45,9 @@ def discretize(
         array([[0, 0, 1, 1],
                [0, 0, 0, 0]])
     """
+    codes = to_numpy(codes, "`codes`")
     labels = np.zeros(codes.shape, np.int64)
-    ends = codes if ranges is None else ranges
+    ends = codes if ranges is None else to_numpy(ranges, "`ranges`")
     for label, column, end in zip(labels.T, codes.T, ends.T, strict=True):
         edges = np.linspace(float(end.min()), float(end.max()), bins + 1)
         edges = edges.astype(codes.dtype)
@@ -51,7 +56,7 @@ def discretize(
     return labels
 
 
-def mutual_information(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+def mutual_information(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     """Estimate the mutual information of every column of `first` with every one of `second`.
 
     The plug-in estimate in nats, from the contingency table of each pair. It is never negative. It
@@ -81,7 +86,7 @@ def mutual_information(first: NDArray[np.int64], second: NDArray[np.int64]) -> N
     return result
 
 
-def entropy(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def entropy(labels: ArrayLike) -> NDArray[np.float64]:
     """Estimate the entropy of every column of integer `labels` `(samples, k)`, in nats `(k,)`.
 
     Samples without a value (`MISSING`) of a column are left out of its estimate.
@@ -95,7 +100,7 @@ def entropy(labels: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _compact(
-    labels: NDArray[np.int64],
+    labels: ArrayLike,
 ) -> list[tuple[NDArray[np.int64], int, NDArray[np.bool_] | None]]:
     """Renumber the labels of each column from 0 without gaps.
 
@@ -104,7 +109,7 @@ def _compact(
         samples that have one (None if all have).
     """
     columns = []
-    for column in labels.T:
+    for column in to_numpy(labels).T:
         kept = present(column)
         has_all = bool(kept.all())
         values, inverse = np.unique(column if has_all else column[kept], return_inverse=True)

@@ -1,10 +1,13 @@
 """Scores of Gaussian posteriors instead of their means: RMIG, JEMMIG, active units."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import (
     Continuous,
     check_at_least,
@@ -13,6 +16,7 @@ from keras_disent.metrics.checks import (
     factors_that_vary,
 )
 from keras_disent.metrics.mutual_information import entropy, present
+from keras_disent.metrics.results import Result, keeps_names
 
 CHUNK = 10_000
 """Number of samples whose bin probabilities are computed at a time."""
@@ -21,7 +25,7 @@ ROUNDING = 1e-12
 """Information below this, in nats, is a rounding error and set to 0."""
 
 
-class JEMMIG(NamedTuple):
+class JEMMIG(Result):
     """Joint entropy minus mutual information gap; `float()` of it is `score`.
 
     Attributes:
@@ -30,6 +34,8 @@ class JEMMIG(NamedTuple):
         per_factor: Normalized score of each factor used, float64.
         factors_used: Numbers of the factors with more than one value.
     """
+
+    axes = {"per_factor": ("factors_used",)}
 
     score: float
     raw: float
@@ -40,7 +46,7 @@ class JEMMIG(NamedTuple):
         return self.score
 
 
-class ActiveUnits(NamedTuple):
+class ActiveUnits(Result):
     """Active latents; `float()` of it is `number`.
 
     Attributes:
@@ -48,6 +54,8 @@ class ActiveUnits(NamedTuple):
         active: Numbers of the active latents.
         variances: Variance of every latent's posterior mean over the samples, float64.
     """
+
+    axes = {"variances": ("latents",)}
 
     number: int
     active: tuple[int, ...]
@@ -57,6 +65,7 @@ class ActiveUnits(NamedTuple):
         return float(self.number)
 
 
+@keeps_names
 def rmig(
     means: ArrayLike,
     log_variances: ArrayLike,
@@ -114,6 +123,7 @@ def rmig(
     return float(np.mean((first - second) / entropies))
 
 
+@keeps_names
 def jemmig(
     means: ArrayLike,
     log_variances: ArrayLike,
@@ -174,6 +184,7 @@ def jemmig(
     return JEMMIG(float(per_factor.mean()), float(raw.mean()), per_factor, tuple(used.tolist()))
 
 
+@keeps_names
 def active_units(means: ArrayLike, *, threshold: float = 0.01) -> ActiveUnits:
     """Count the latents whose posterior mean varies over samples.
 

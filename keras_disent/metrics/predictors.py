@@ -1,5 +1,7 @@
 """Registry of the predictors that metrics train on codes."""
 
+from __future__ import annotations
+
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -30,7 +32,7 @@ class Constant:
         array([7, 7, 7])
     """
 
-    def fit(self, codes: NDArray[Any], labels: NDArray[Any]) -> "Constant":
+    def fit(self, codes: NDArray[Any], labels: NDArray[Any]) -> Constant:
         self.label = labels[0]
         # With a single label, no latent has any importance.
         self.feature_importances_ = np.zeros(codes.shape[1])
@@ -53,7 +55,7 @@ class Logistic:
         0
     """
 
-    def fit(self, codes: NDArray[Any], labels: NDArray[np.int64]) -> "Logistic":
+    def fit(self, codes: NDArray[Any], labels: NDArray[np.int64]) -> Logistic:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegressionCV
         from sklearn.model_selection import KFold
@@ -85,7 +87,7 @@ class Linear:
         array([90.])
     """
 
-    def fit(self, codes: NDArray[Any], values: NDArray[Any]) -> "Linear":
+    def fit(self, codes: NDArray[Any], values: NDArray[Any]) -> Linear:
         from sklearn.linear_model import RidgeCV
         from sklearn.model_selection import KFold
 

@@ -1,4 +1,10 @@
-"""Draw random factors for metrics, as NumPy does or as the reference implementation does."""
+"""Draw random factors and groups of images for metrics.
+
+On a grid, they are drawn as NumPy does, or as the reference implementation does; without one, from
+the images that exist.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_disent.metrics.checks import why_no_grid
 from keras_disent.metrics.encoding import GroundTruth
 
 LEGACY_BATCH = 16  # samples that the reference draws per call, which determines its stream
@@ -45,31 +52,158 @@ def sample_factors(data: GroundTruth, n: int, random: Random) -> NDArray[np.int6
     return np.concatenate([legacy_factors(data.factor_sizes, m, random) for m in batches])
 
 
-def groups(
-    data: GroundTruth, number: int, shape: tuple[int, ...], random: Random
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw groups of images, and one varying factor for each group.
+def group_sampler(
+    data: GroundTruth, name: str, random: Random, *, others: bool = False
+) -> GridGroups | ImageGroups:
+    """Return a sampler of groups of images that share one factor, or all factors but one.
 
     Args:
-        data: Ground-truth data set.
-        number: Number of groups.
-        shape: Shape of a group of images.
+        data: Labeled data set. On a grid, the factors of a group are drawn independently. Without
+            one, groups are drawn from the images that exist.
+        name: Name of the metric for messages.
         random: Random generator.
+        others: Whether images share all factors but one.
+
+    Raises:
+        ValueError: For a legacy stream or a lack of images that share factors, without a grid.
+    """
+    sampler = GridGroups if hasattr(data, "sample_factors") else ImageGroups
+    return sampler(data, name, random, others)
+
+
+class GridGroups:
+    """Groups of images of a grid; see `group_sampler`.
+
+    Attributes:
+        candidates: Numbers of the factors with more than one value.
+    """
+
+    def __init__(self, data: GroundTruth, name: str, random: Random, others: bool) -> None:
+        self.data, self.random, self.others = data, random, others
+        self.candidates = np.flatnonzero(np.asarray(data.factor_sizes) > 1)
+
+    def images(self, n: int) -> NDArray[np.int64]:
+        """Draw indices of images, `(n,)`."""
+        return self.data.indices(factors_of(self.data, n, self.random))
+
+    def groups(
+        self, number: int, shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw groups of images, each with one factor that its images share (or do not share).
+
+        Args:
+            number: Number of groups.
+            shape: Shape of a group; images share along its first axis.
+
+        Returns:
+            The number of the factor of each group, `(number,)`, and the indices of the images,
+            `(number, *shape)`.
+        """
+        labels, factors = self._draw(number, shape)
+        group = np.arange(number)
+        if self.others:
+            varied = factors[group, ..., labels]
+            factors[:] = factors[:, :1]
+            factors[group, ..., labels] = varied
+        else:
+            factors[group, ..., labels] = factors[group, :1, ..., labels]
+        indices = self.data.indices(factors.reshape(-1, factors.shape[-1]))
+        return labels, indices.reshape(number, *shape)
+
+    def _draw(
+        self, number: int, shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw independent factors `(number, *shape, factors)`."""
+        random, width = self.random, len(self.data.factor_sizes)
+        if isinstance(random, np.random.Generator):
+            labels = random.choice(self.candidates, number)
+            factors: Any = self.data.sample_factors(number * int(np.prod(shape)), random)
+            return labels, factors.reshape(number, *shape, width)
+        *copies, last = shape
+        labels = np.empty(number, np.int64)
+        factors = np.empty((number, *shape, width), np.int64)
+        for i in range(number):
+            labels[i] = self.candidates[random.randint(len(self.candidates))]
+            for j in np.ndindex(*copies):
+                factors[i, *j] = legacy_factors(self.data.factor_sizes, last, random)
+        return labels, factors
+
+
+class ImageGroups:
+    """Groups of images that exist, for labels that are no grid; see `group_sampler`.
+
+    The first image of a group is drawn from all images that share factors with another one, the
+    others from the images that share them with the first. Images that lack a value of the factors
+    in question are left out, and so are continuous factors, whose values are not shared.
+
+    Attributes:
+        candidates: Numbers of the factors for which there are groups.
+    """
+
+    def __init__(self, data: GroundTruth, name: str, random: Random, others: bool) -> None:
+        if not isinstance(random, np.random.Generator):
+            raise ValueError(f"{name!r} with `legacy_stream` needs a grid. {why_no_grid(data)}")
+        self.size, self.random = len(data), random
+        steps = np.asarray(data.factors(np.arange(len(data))))
+        kinds = getattr(data, "factor_kinds", ("",) * steps.shape[1])
+        self._pools = {}
+        for factor in np.flatnonzero(np.asarray(data.factor_sizes) > 1).tolist():
+            if kinds[factor] == "continuous":
+                continue
+            shared = np.delete(steps, factor, axis=1) if others else steps[:, [factor]]
+            rows = np.flatnonzero((shared >= 0).all(axis=1) & (steps[:, factor] >= 0))
+            pool = _pool(rows, shared[rows], steps[rows, factor] if others else rows)
+            if len(pool[0]):
+                self._pools[factor] = pool
+        self.candidates = np.array([*self._pools], np.int64)
+        if len(self.candidates) < 2:
+            what = "all factors but one" if others else "one factor"
+            found = [str(data.factor_names[factor]) for factor in self.candidates]
+            raise ValueError(
+                f"{name!r} needs images that share {what}, for two factors. Got such images for "
+                f"{', '.join(found) or 'none'} of {', '.join(data.factor_names)}."
+            )
+
+    def images(self, n: int) -> NDArray[np.int64]:
+        """Draw indices of images, `(n,)`."""
+        return self.random.integers(self.size, size=n)
+
+    def groups(
+        self, number: int, shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw groups of images; see `GridGroups.groups`."""
+        labels = self.random.choice(self.candidates, number)
+        indices = np.empty((number, *shape), np.int64)
+        for factor, (rows, starts) in self._pools.items():
+            groups = np.flatnonzero(labels == factor)
+            if not len(groups):
+                continue
+            first = self.random.integers(len(rows), size=(len(groups), 1, *shape[1:]))
+            numbers = np.searchsorted(starts, first, "right")
+            low, high = starts[numbers - 1], starts[numbers]
+            others = self.random.integers(low, high, (len(groups), shape[0] - 1, *shape[1:]))
+            indices[groups] = rows[np.concatenate([first, others], axis=1)]
+        return labels, indices
+
+
+def _pool(
+    rows: NDArray[np.int64], shared: NDArray[np.int64], own: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort rows into groups of equal `shared` values, with at least two values of `own`.
 
     Returns:
-        The number of the factor of each group, `(number,)`, and the factors of the images,
-        `(number, *shape, factors)`.
+        The rows, group by group, and the start of each group, with the end of the last one.
+
+    >>> _pool(np.arange(5), np.array([[7], [3], [7], [3], [1]]), np.array([0, 1, 2, 1, 0]))
+    (array([0, 2]), array([0, 2]))
     """
-    candidates = np.flatnonzero(np.asarray(data.factor_sizes) > 1)
-    width = len(data.factor_sizes)
-    if isinstance(random, np.random.Generator):
-        labels = random.choice(candidates, number)
-        factors: Any = data.sample_factors(number * int(np.prod(shape)), random)
-        return labels, factors.reshape(number, *shape, width)
-    *copies, last = shape
-    labels, factors = np.empty(number, np.int64), np.empty((number, *shape, width), np.int64)
-    for i in range(number):
-        labels[i] = candidates[random.randint(len(candidates))]
-        for j in np.ndindex(*copies):
-            factors[i, *j] = legacy_factors(data.factor_sizes, last, random)
-    return labels, factors
+    if not len(rows):
+        return rows, np.zeros(1, np.int64)
+    _, group = np.unique(shared, axis=0, return_inverse=True)
+    group = group.reshape(-1)  # NumPy 2.0 keeps an axis
+    pairs = np.unique(np.stack([group, own], axis=1), axis=0)
+    kept = np.bincount(pairs[:, 0])[group] > 1
+    rows, group = rows[kept], group[kept]
+    order = np.argsort(group, kind="stable")
+    counts = np.unique(group, return_counts=True)[1]
+    return rows[order], np.concatenate([[0], np.cumsum(counts)])

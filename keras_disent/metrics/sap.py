@@ -1,10 +1,13 @@
 """Separated attribute predictability (SAP): the gap between the two most predictive latents."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import (
     Continuous,
     FactorError,
@@ -15,6 +18,7 @@ from keras_disent.metrics.checks import (
     train_and_test,
 )
 from keras_disent.metrics.mutual_information import present
+from keras_disent.metrics.results import keeps_names
 
 Array = NDArray[np.float64]
 
@@ -29,6 +33,7 @@ TIE = 1e-9
 ITERATIONS, HALVINGS = 100, 40
 
 
+@keeps_names
 def sap(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -82,6 +87,7 @@ def sap(
     return float(np.mean(first - second))
 
 
+@keeps_names
 def sap_matrix(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -184,7 +190,7 @@ class _Targets(NamedTuple):
     negative: Array  # loss weight of the rest, for each class
 
     @classmethod
-    def of(cls, factor: NDArray[Any], test_factor: NDArray[Any]) -> "_Targets":
+    def of(cls, factor: NDArray[Any], test_factor: NDArray[Any]) -> _Targets:
         values, labels, counts = np.unique(factor, return_inverse=True, return_counts=True)
         candidates = np.searchsorted(values, test_factor).clip(max=len(values) - 1)
         test_labels = np.where(values[candidates] == test_factor, candidates, -1)

@@ -1,6 +1,8 @@
 """A downstream task under distribution shift of another factor."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,11 @@ from keras_disent.metrics.predictors import (
     fit_predictor,
     train_and_test_accuracy,
 )
+from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import factors_of, generator
 
 
-class StrongDownstream(NamedTuple):
+class StrongDownstream(Result):
     """Accuracies under a shift of another factor; `float()` is the mean test accuracy.
 
     Attributes:
@@ -26,6 +29,13 @@ class StrongDownstream(NamedTuple):
         strong_test_accuracy: The same on the test samples.
         factors_used: Numbers of the factors with more than one value.
     """
+
+    axes = {
+        "train_accuracy": ("factors_used",),
+        "test_accuracy": ("factors_used",),
+        "strong_train_accuracy": ("factors_used", "repeats"),
+        "strong_test_accuracy": ("factors_used", "repeats"),
+    }
 
     train_accuracy: NDArray[np.float64]
     test_accuracy: NDArray[np.float64]

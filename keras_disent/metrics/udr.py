@@ -1,19 +1,23 @@
 """Unsupervised disentanglement ranking (UDR): agreement of the latents of several models."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent.metrics.checks import check_at_least, check_codes
 from keras_disent.metrics.correlation import absolute_correlations
+from keras_disent.metrics.results import Result
 
 INACTIVE_KL = 0.01
 """Latents with at most this divergence, in nats, are set to 0 before models are compared."""
 
 
-class UDR(NamedTuple):
+class UDR(Result):
     """Agreement of models; `float()` of it is the mean of `model_scores`.
 
     Attributes:
@@ -135,7 +139,7 @@ def _models(
     codes = [check_codes(array, f"`means[{m}]`") for m, array in enumerate(means)]
     divergences = []
     for m, (code, kl) in enumerate(zip(codes, kls, strict=True)):
-        kl = np.asarray(kl, np.float64)
+        kl = to_numpy(kl, f"`kls[{m}]`").astype(np.float64)
         if len(code) != len(codes[0]) or len(code) < 2:
             raise ValueError(
                 "All models need codes of the same samples, at least 2. "

@@ -1,11 +1,13 @@
 """All scores of several matrices that relate latents to factors."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import (
     Continuous,
@@ -16,12 +18,13 @@ from keras_disent.metrics.checks import (
 )
 from keras_disent.metrics.dci import Arrays, completeness, disentanglement, fit_predictors
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
+from keras_disent.metrics.results import Result, keeps_names
 from keras_disent.metrics.sap import sap_matrix
 
 Matrix = NDArray[np.float64]
 
 
-class Aggregates(NamedTuple):
+class Aggregates(Result):
     """Scores of one matrix `(latents, factors)`; `float()` is `dci_disentanglement`.
 
     Attributes:
@@ -44,6 +47,15 @@ class Aggregates(NamedTuple):
             `(factors, factors)`; 0 on the diagonal. This is the dendrogram of the factors.
     """
 
+    axes = {
+        "dci_disentanglement_per_code": ("latents",),
+        "dci_completeness_per_factor": ("factors",),
+        "mig_per_factor": ("factors",),
+        "sap_per_factor": ("factors",),
+        "modularity_per_code": ("latents",),
+        "merges": ("factors", "factors"),
+    }
+
     dci_disentanglement: float
     dci_disentanglement_per_code: Matrix
     dci_completeness: float
@@ -62,7 +74,7 @@ class Aggregates(NamedTuple):
         return self.dci_disentanglement
 
 
-class UnifiedScores(NamedTuple):
+class UnifiedScores(Result):
     """Scores by matrix name; `float()` is the DCI disentanglement of the first matrix.
 
     Attributes:
@@ -77,6 +89,7 @@ class UnifiedScores(NamedTuple):
         return float(next(iter(self.scores.values())))
 
 
+@keeps_names
 def unified_scores(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -166,7 +179,8 @@ def aggregate(matrix: ArrayLike, entropies: ArrayLike) -> Aggregates:
         array([[0, 3],
                [3, 0]])
     """
-    matrix, entropies = np.asarray(matrix, np.float64), np.asarray(entropies, np.float64)
+    matrix = to_numpy(matrix, "`matrix`").astype(np.float64)
+    entropies = to_numpy(entropies, "`entropies`").astype(np.float64)
     _check_shape(matrix.shape)
     if not (np.isfinite(matrix).all() and matrix.min() >= 0):
         raise ValueError(f"`matrix` must be finite and at least 0. Got {matrix.min()} in it.")

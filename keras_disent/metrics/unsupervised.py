@@ -1,12 +1,16 @@
 """Label-free scores of the statistical dependence between latents."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import check_at_least, check_codes
 from keras_disent.metrics.mutual_information import discretize, mutual_information
+from keras_disent.metrics.results import Result, keeps_names
 
 DETERMINED = 1e-6
 """Maximum relative residual of a latent that other latents determine linearly.
@@ -16,7 +20,7 @@ this residual, and float64 determinants keep at most four digits of its square.
 """
 
 
-class UnsupervisedScores(NamedTuple):
+class UnsupervisedScores(Result):
     """Dependence of the latents; `float()` of it is `gaussian_total_correlation`.
 
     Attributes:
@@ -37,6 +41,7 @@ class UnsupervisedScores(NamedTuple):
         return self.gaussian_total_correlation
 
 
+@keeps_names
 def unsupervised_scores(codes: ArrayLike, *, bins: int = 20) -> UnsupervisedScores:
     """Score how strongly the latents depend on each other, without labels.
 

@@ -1,16 +1,19 @@
 """Majority-vote scores: the FactorVAE score and Z-max."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import CHUNK, Codes, Encoder, GroundTruth, codes_by_index
-from keras_disent.metrics.sampling import factors_of, generator, groups
+from keras_disent.metrics.results import Result
+from keras_disent.metrics.sampling import generator, group_sampler
 
 
-class VoteScore(NamedTuple):
+class VoteScore(Result):
     """Result of a majority-vote classifier; `float()` of it is `eval_accuracy`.
 
     Attributes:
@@ -19,13 +22,17 @@ class VoteScore(NamedTuple):
         active: Numbers of the active latents, which can win votes.
         votes: Training votes, int64 `(latents, factors)`; rows of other latents are 0.
         eval_points: Number of evaluation votes.
+        factors_used: Numbers of the factors that were drawn.
     """
+
+    axes = {"votes": ("latents", "factors")}
 
     eval_accuracy: float
     train_accuracy: float
     active: tuple[int, ...]
     votes: NDArray[np.int64]
     eval_points: int
+    factors_used: tuple[int, ...]
 
     def __float__(self) -> float:
         return self.eval_accuracy
@@ -51,13 +58,17 @@ def factor_vae_score(
     training votes and tested on evaluation votes. Kim & Mnih (2018), "Disentangling by
     Factorizing", section 4. Also known as Z-min variance.
 
-    Factors of size 1 are never fixed.
+    Factors of size 1 are never fixed. Without a grid (combinations of factors have no image, or
+    several), batches are drawn from the images that exist: the first one from all images, the
+    others from those that share the value. Then factors that depend on each other are told apart
+    less well, whatever the codes. Images without a value of a factor, images that share theirs with
+    no other, and continuous factors are left out.
 
     Args:
         encoder: Deterministic function, or object with such a method `encode`, from images
             (uint8 `(n, height, width, channels)`) to codes (floats `(n, latents)`). Each image
             may be encoded only once if that saves work.
-        data: Ground-truth data set.
+        data: Labeled data set.
         batch_size: Number of images per vote.
         variance_samples: Number of images that estimate the variances over the data.
         train_votes: Number of training votes.
@@ -88,7 +99,8 @@ def factor_vae_score(
     """
     check_labeled(data, "factor_vae_score")
     sizes = batch_size, variance_samples, train_votes, eval_votes
-    return _vote(encoder, data, False, *sizes, threshold, generator(seed, legacy_stream))
+    random = generator(seed, legacy_stream)
+    return _vote("factor_vae_score", encoder, data, False, *sizes, threshold, random)
 
 
 def z_max_score(
@@ -109,6 +121,9 @@ def z_max_score(
     over several latents is not penalized, and one latent for two factors is penalized as there.
     Kim et al. (2019), "Relevance Factor VAE: Learning and Identifying Disentangled Factors",
     section 4.
+
+    Without a grid, batches are drawn from the images that exist, as far as images differ in one
+    factor alone.
 
     Args:
         encoder, data, batch_size, variance_samples, train_votes, eval_votes, threshold, seed: As in
@@ -133,10 +148,11 @@ def z_max_score(
     """
     check_labeled(data, "z_max")
     sizes = batch_size, variance_samples, train_votes, eval_votes
-    return _vote(encoder, data, True, *sizes, threshold, generator(seed, False))
+    return _vote("z_max", encoder, data, True, *sizes, threshold, generator(seed, False))
 
 
 def _vote(
+    name: str,
     encoder: Encoder,
     data: GroundTruth,
     varies_one: bool,
@@ -151,32 +167,27 @@ def _vote(
     check_at_least(1, train_votes=train_votes, eval_votes=eval_votes)
     check_at_least(0, threshold=threshold)
     width = len(data.factor_sizes)
+    sampler = group_sampler(data, name, random, others=varies_one)
+    used = tuple(sampler.candidates.tolist())
     codes_of = codes_by_index(
         encoder, data, variance_samples + batch_size * (train_votes + eval_votes)
     )
 
-    codes = codes_of(data.indices(factors_of(data, variance_samples, random)))
+    codes = codes_of(sampler.images(variance_samples))
     variances = variance(codes, axis=0)
     varies = codes.max(axis=0) > codes.min(axis=0)
     active = np.flatnonzero(varies & (np.sqrt(variances) >= threshold))
     if not active.size:
         none = np.zeros((len(variances), width), np.int64)
-        return VoteScore(0.0, 0.0, (), none, eval_votes)
+        return VoteScore(0.0, 0.0, (), none, eval_votes, used)
 
     def votes(number: int) -> NDArray[np.int64]:
         # As many votes at a time as fit into one call of the encoder.
         step = max(1, CHUNK // batch_size)
         result = np.zeros((len(variances), width), np.int64)
         for start in range(0, number, step):
-            labels, factors = groups(data, min(step, number - start), (batch_size,), random)
-            vote = np.arange(len(labels))
-            if varies_one:
-                varied = factors[vote, :, labels]
-                factors[:] = factors[:, :1]
-                factors[vote, :, labels] = varied
-            else:
-                factors[vote, :, labels] = factors[vote, :1, labels]
-            codes = codes_of(data.indices(factors.reshape(-1, width)))
+            labels, indices = sampler.groups(min(step, number - start), (batch_size,))
+            codes = codes_of(indices.reshape(-1))
             local = variance(codes.reshape(len(labels), batch_size, -1), axis=1)
             lowest = -local if varies_one else local
             result += count_votes(lowest, labels, variances, active, width)
@@ -184,7 +195,8 @@ def _vote(
 
     train, evaluation = votes(train_votes), votes(eval_votes)
     train_accuracy, eval_accuracy = vote_accuracies(train, evaluation)
-    return VoteScore(eval_accuracy, train_accuracy, tuple(active.tolist()), train, eval_votes)
+    numbers = tuple(active.tolist())
+    return VoteScore(eval_accuracy, train_accuracy, numbers, train, eval_votes, used)
 
 
 def count_votes(

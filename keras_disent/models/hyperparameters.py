@@ -7,6 +7,12 @@ import math
 import numbers
 from typing import Any
 
+__all__ = ["Range", "Values"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 @dataclasses.dataclass(frozen=True)
 class Range:

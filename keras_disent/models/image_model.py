@@ -179,15 +179,18 @@ class ImageModel(PlayerModel):
             images: Images (n, h, w, c).
             batch_size: Number of images at a time.
         """
+        batch_size = bounded(batch_size, self.image_shape)
         codes = self.encode(images, batch_size)
-        reconstructions = self.decode(codes, batch_size)
-        importance = []
-        for latent in range(self.latent_dim):
-            ablated = codes.copy()
-            ablated[:, latent] = 0
-            change = np.mean(np.abs(self.decode(ablated, batch_size) - reconstructions))
-            importance.append(255 * change)
-        return np.array(importance, "float32")
+        sums = np.zeros(self.latent_dim)
+        for start in range(0, len(codes), batch_size):
+            part = codes[start : start + batch_size]
+            reconstructions = self.decode(part, batch_size)
+            for latent in range(self.latent_dim):
+                ablated = part.copy()
+                ablated[:, latent] = 0
+                changes = np.abs(self.decode(ablated, batch_size) - reconstructions)
+                sums[latent] += len(part) * np.mean(changes)
+        return (255 * sums / len(codes)).astype("float32")
 
     def latent_values(self) -> list[np.ndarray | None]:
         """Return the values that each latent can take, ascending; None for one without steps."""

@@ -1,9 +1,38 @@
 """Pictures of latents; charts of scores are in `charts`, those of causal models in `causal`."""
 
-from keras_disent.plots.pictures import as_array as as_array
-from keras_disent.plots.pictures import as_png as as_png
-from keras_disent.plots.pictures import beside as beside
-from keras_disent.plots.pictures import contact_sheet as contact_sheet
-from keras_disent.plots.pictures import mosaic as mosaic
-from keras_disent.plots.pictures import save as save
-from keras_disent.plots.pictures import traversals as traversals
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from keras_disent.plots.pictures import (
+    as_array,
+    as_png,
+    beside,
+    contact_sheet,
+    mosaic,
+    save,
+    traversals,
+)
+
+__all__ = [
+    "as_array",
+    "as_png",
+    "beside",
+    "causal",
+    "charts",
+    "contact_sheet",
+    "mosaic",
+    "save",
+    "traversals",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("causal", "charts"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -14,6 +14,13 @@ from numpy.typing import ArrayLike
 from keras_disent.plots.pictures import mosaic
 from keras_disent.plots.style import ACCENT, INK, QUIET, WRONG, as_written, new_figure
 
+__all__ = ["graph", "interventions"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 PANEL = 3.9  # inches
 NODE = 0.31  # radius, where concepts stand on a circle of radius 1
 

@@ -15,6 +15,13 @@ from numpy.typing import ArrayLike
 
 from keras_disent.plots.style import ACCENT, INK, QUIET, as_written, new_figure
 
+__all__ = ["against", "heat_map", "matrix", "rank_correlation", "tradeoff"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 CELL = 0.52  # inches
 
 

@@ -22,6 +22,13 @@ from typing import Any
 from keras_disent._utils.checks import check_integer
 from keras_disent.artifact import read_card
 
+__all__ = ["server"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # supported by LitServe
 
 

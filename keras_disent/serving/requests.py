@@ -11,6 +11,7 @@ import numpy as np
 
 MAX_PIXELS = 50_000_000  # of one picture
 MAX_IMAGES = 4096  # rows of one request, or rows x latents x values
+MAX_BYTES = 2**27  # of them as float32, images that come in or go out
 
 
 def check_request(
@@ -44,24 +45,36 @@ def check_request(
     if not isinstance(inputs, dict) or set(inputs) != set(names):
         got = sorted(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
         raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
+    limit = _max_rows(endpoint)
     arrays = {
-        array["name"]: _array(array, inputs[array["name"]], pictures)
+        array["name"]: _array(array, inputs[array["name"]], pictures, limit)
         for array in endpoint["inputs"]
     }
     latents = arrays.get("latents")
     if latent_dim and latents is not None and not ((latents >= 0) & (latents < latent_dim)).all():
         raise ValueError(f"`latents` are 0 to {latent_dim - 1}. Got {latents.tolist()}.")
     lengths = [len(array) for array in arrays.values()]
-    if math.prod(lengths) > MAX_IMAGES:
+    if math.prod(lengths) > limit:
         raise ValueError(
-            f"{' x '.join(names)} may ask for at most {MAX_IMAGES} images. "
+            f"{' x '.join(names)} may ask for at most {limit} images. "
             f"Got {' x '.join(map(str, lengths))}."
         )
     return arrays
 
 
-def _array(description: dict[str, Any], value: Any, pictures: dict[str, Any] | None) -> np.ndarray:
+def _max_rows(endpoint: dict[str, Any]) -> int:
+    """Return how many rows a request may have: fewer if the images are large."""
+    arrays = [*endpoint["inputs"], *endpoint.get("outputs", ())]
+    sizes = [math.prod(size or 1 for size in array["shape"]) for array in arrays]
+    return max(1, min(MAX_IMAGES, MAX_BYTES // (4 * max(sizes))))
+
+
+def _array(
+    description: dict[str, Any], value: Any, pictures: dict[str, Any] | None, limit: int
+) -> np.ndarray:
     name, shape, dtype = description["name"], description["shape"], description["dtype"]
+    if isinstance(value, list) and len(value) > limit:  # before a picture is decoded
+        raise ValueError(f"`{name}` takes 1 to {limit} rows. Got {len(value)}.")
     if name == "images" and isinstance(value, list):
         value = [
             _picture(image, shape[1:], pictures) if isinstance(image, dict) else image
@@ -77,8 +90,8 @@ def _array(description: dict[str, Any], value: Any, pictures: dict[str, Any] | N
         free = ", ".join("n" if size is None else str(size) for size in shape)
         comma = "," if len(shape) == 1 else ""
         raise ValueError(f"`{name}` must be ({free}{comma}). Got shape {array.shape}.")
-    if not 0 < len(array) <= MAX_IMAGES:
-        raise ValueError(f"`{name}` takes 1 to {MAX_IMAGES} rows. Got {len(array)}.")
+    if not len(array):
+        raise ValueError(f"`{name}` takes 1 to {limit} rows. Got 0.")
     integer = not dtype.startswith("float")
     if array.dtype.kind not in ("iu" if integer else "iuf"):
         kind = "integers" if integer else "numbers"
@@ -97,7 +110,9 @@ def _array(description: dict[str, Any], value: Any, pictures: dict[str, Any] | N
     return array
 
 
-def _picture(value: dict[str, Any], shape: list[int], pictures: dict[str, Any] | None) -> list:
+def _picture(
+    value: dict[str, Any], shape: list[int], pictures: dict[str, Any] | None
+) -> np.ndarray:
     """Decode a picture of a request as training decoded its pictures."""
     from keras_disent.datasets.pictures import read_image
 
@@ -106,4 +121,4 @@ def _picture(value: dict[str, Any], shape: list[int], pictures: dict[str, Any] |
     except (KeyError, TypeError, ValueError):
         raise ValueError('A picture is {"b64": "..."}, an image file in base64.') from None
     like = SimpleNamespace(image_shape=tuple(shape), pictures=pictures)
-    return read_image(content, like=like, max_pixels=MAX_PIXELS).tolist()
+    return read_image(content, like=like, max_pixels=MAX_PIXELS)

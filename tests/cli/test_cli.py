@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,9 @@ from PIL import Image
 from support.checks import BACKEND, on, state
 from support.commands import QUICK, SMALL, call, files, process, python, wait_for
 
-from keras_disent import cli, load_model
+import keras_disent
+from keras_disent import cli, load_model, models
+from keras_disent.cli import options
 from keras_disent.experiments import Config, Run, demo
 from keras_disent.knobs import engine
 
@@ -103,7 +108,7 @@ def test_real_images(data, shape, scores, tmp_path):
     assert load_model(out).image_shape == shape
     found = set(json.loads((out / "scores.json").read_text()))
     assert scores <= found
-    assert "factor_vae_score" not in found  # there is no grid
+    assert "factor_vae_score" not in found  # there are not two factors to tell apart
 
 
 def test_train_on_correlated_factors(tmp_path):
@@ -357,6 +362,35 @@ def test_help_is_quick_for_it_imports_little():
     code, out, last = python(HELP)
     assert code == 0, last
     assert float(out) < 3  # seconds of work, however busy the machine
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert call("--version") == 0
+    assert capsys.readouterr().out == f"keras-disent {keras_disent.__version__}\n"
+
+
+def test_help_lists_the_methods():
+    assert set(options.METHODS) == set(models.MODELS)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("keras-disent tr", {"train", "traverse"}),
+        ("keras-disent train --model ada", {"ada_gvae", "ada_mlvae"}),
+        ("keras-disent train --data face", {"faces"}),
+    ],
+)
+def test_a_shell_completes_names(words, offered):
+    environment = {
+        **os.environ,
+        "_KERAS_DISENT_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    code = "import sys; sys.argv[0] = 'keras-disent'; from keras_disent.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert set(done.stdout.decode().split()) == offered
 
 
 def test_unknown_flags_are_one_line(refused):

@@ -56,6 +56,18 @@ def test_info_describes_a_data_set(call, name):
         assert "Not available: " in out
 
 
+def test_options_are_written_as_in_messages(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
+    np.save(tmp_path / "a.npy", np.linspace(0, 255, 192).reshape(3, 8, 8))
+    code, _, error = call("info", tmp_path / "a.npy")
+    assert code == 2
+    assert "a.npy': `images` needs floats from 0 to 1" in error
+    option = error.split("pass ")[1].strip().rstrip(".")
+    assert call("info", tmp_path / "a.npy", "--data-option", option)[0] == 0
+    code, _, error = call("info", tmp_path / "a.npy", "--data-option", "labels=none.csv")
+    assert (code, "none.csv" in error) == (2, True)
+
+
 def test_info_lists_factors(call):
     _, out, _ = call("info", "sprites")
     assert "737,280 images (64, 64, 1)" in out

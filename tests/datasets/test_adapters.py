@@ -79,7 +79,11 @@ def test_h5py_and_zarr(tmp_path):
     group = zarr.open_group(tmp_path / "b.zarr", mode="w")
     stored = group.create_array("images", shape=FIRST.shape, dtype="float32")
     stored[:] = FIRST / 255
-    check(open_file(tmp_path / "b.zarr", data_format="channels_first"))
+    labels = group.create_array("age", data=np.arange(len(FIRST)))
+    data = open_file(tmp_path / "b.zarr", data_format="channels_first")
+    np.testing.assert_array_equal(data.images(range(len(COLOR))), COLOR)
+    assert data.factor_names == ("age",)
+    assert labeled(COLOR, {"age": labels}).factor_sizes == (len(COLOR),)
 
 
 # -- examples -------------------------------------------------------------------------------------
@@ -87,6 +91,8 @@ def test_h5py_and_zarr(tmp_path):
 
 def test_hugging_face(cache):
     datasets = pytest.importorskip("datasets")
+    if not hasattr(datasets, "Features"):  # these tests' own folder, as it seems to Python
+        pytest.skip("Hugging Face's datasets is not installed")
     features = datasets.Features(
         {
             "image": datasets.Image(),
@@ -195,10 +201,15 @@ def test_labels_that_the_first_example_lacks():
         {"image": pixels, "age": n or None, "tags": ["a", "b"][: n % 3], "note": None}
         for n, pixels in enumerate(COLOR)
     ]
-    data = from_examples(examples)
+    with pytest.warns(UserWarning, match=r"no number or text is no label: 'tags' \(list\)"):
+        data = from_examples(examples)
     assert data.factor_names == ("age",)
     assert data.gaps == {"age": 1}
     assert from_examples(examples, labels=["tags"]).factor_names == ("tags=a", "tags=b")
+    late = [{"image": pixels} | ({"age": n} if n > 3 else {}) for n, pixels in enumerate(COLOR)]
+    assert from_examples(late).gaps == {"age": 4}
+    with pytest.raises(ValueError, match=r"Example 0 needs a label 'age'. Got none"):
+        from_examples(late, labels="age")
 
 
 def test_lists():
@@ -218,6 +229,17 @@ def test_lists():
         from_examples(3)
     with pytest.raises(ValueError, match=r"Cannot read 'example 1' as a picture"):
         from_examples([png(COLOR[0]), b"nothing"])
+    hot = [(pixels, np.eye(3)[n % 3]) for n, pixels in enumerate(COLOR)]
+    with pytest.warns(UserWarning, match=r"'label' \(an array of shape \(3,\)\).* the argmax"):
+        from_examples(hot)
+    with pytest.raises(ValueError, match=r"as 'label'. Got an array of shape \(3,\): take the arg"):
+        from_examples(hot, labels="label")
+    with pytest.raises(TypeError, match=r"Got Images, which is a data set already: pass images"):
+        labeled(Images(COLOR), {"n": range(len(COLOR))})
+    with pytest.raises(TypeError, match=r"several examples. Got 'a.png': pass a list"):
+        from_examples("a.png")
+    with pytest.raises(TypeError, match=r"Example 1: `images` needs one array"):
+        from_examples([COLOR[0], None])
     with pytest.raises(TypeError, match=r"Example 0: .* pass pixel_range="):
         from_examples([COLOR[0].astype(int)])
     check(from_examples(list(COLOR.astype(int)), pixel_range=(0, 255)))

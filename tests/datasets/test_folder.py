@@ -134,7 +134,6 @@ def test_table_that_covers_no_grid(grid):
         ("left/1.png", "left/9.png", "a missing image: 'left/9.png' in row 6"),
         ("left/1.png", "left/0.png", "Row 7 repeats 'left/0.png'"),
         ("left/1.png,left,0.5", "left/1.png,left", "needs 3 cells a row. Row 6: 2"),
-        ("file,side,lift", "picture,side,lift", "a column `file` .* Got 'picture', 'side', 'lift'"),
         ("file,side,lift", "file,side,side", "different names. Got 'file', 'side', 'side'"),
         ("file,side,lift", "file,side,", "a header of different names"),
         ("left/1.png,left,0.5", "left/1.png,left,inf", "'lift' needs finite numbers.* Got inf"),
@@ -305,6 +304,44 @@ ROWS = [
 ]
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "Image_ID,n\na,1\nb,2\n",  # as data sets of faces and competitions have them
+        "img path,n\nA.PNG,1\nB.png,2\n",  # of another system, which ignores case
+        "photo,n\na.png,1\nb.png,2\n",
+        ",file,n\n7,a.png,1\n3,b.png,2\n",  # rows of a data frame
+        "file,n,,\na.png,1,,\nb.png,2,,\n",  # of a spreadsheet
+    ],
+)
+@pytest.mark.parametrize("name", ["labels.csv", "Labels.CSV"])
+def test_tables_as_people_have_them(tmp_path, table, name):
+    shades(tmp_path, ["a.png", "b.png"])
+    (tmp_path / name).write_text(table)
+    data = open_folder(tmp_path, image_size=8)
+    assert data.factor_names == ("n",)
+    assert data.factor_values["n"].tolist() == [1, 2]
+    assert data.files == ("a.png", "b.png")
+
+
+def test_tables_without_a_header_are_refused(tmp_path):
+    shades(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "labels.csv").write_text("a.png,1\nb.png,2\n")
+    with pytest.raises(ValueError, match=r"needs a column `file` .* Got 'a.png', '1'"):
+        open_folder(tmp_path, on_error="skip")
+    (tmp_path / "labels.csv").write_text("file,n\na.png,1\nb.png,2\n")
+    with pytest.raises(TypeError, match=r"`kinds` is \{factor: kind\}. Got \['n'\]"):
+        open_folder(tmp_path, kinds=["n"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_tables_of_other_encodings_are_refused(tmp_path, encoding):
+    shades(tmp_path, ["1.png"])
+    (tmp_path / "labels.csv").write_bytes("file,größe\n1.png,2\n".encode(encoding))
+    with pytest.raises(ValueError, match=r"labels.csv' needs .* UTF-8 or UTF-16.*save .* as UTF-8"):
+        open_folder(tmp_path)
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_tables_of_any_columns(tmp_path, separator, encoding):
@@ -387,6 +424,16 @@ def test_pages_of_tiff_files(tmp_path):
     assert data.files == ("stack.tif#0", "stack.tif#1", "stack.tif#2", "z.png")
     assert grays(data) == [50, 100, 150, 20]
     assert data.factors(range(4)).ravel().tolist() == [0, 0, 0, 1]
+    rows = "file,n\nstack.tif#2,7\nstack.tif,1\nz.png,2\nstack.tif#0,5\n"
+    (tmp_path / "labels.csv").write_text(rows)
+    data = open_folder(tmp_path, channels=1, pages="all")
+    assert data.files == ("stack.tif#1", "z.png", "stack.tif#0", "stack.tif#2")  # 1, 2, 5, 7
+    assert grays(data) == [100, 20, 50, 150]
+    (tmp_path / "labels.csv").write_text("file,n\nstack.tif#2,7\nstack.tif#1,6\n")
+    data = open_folder(tmp_path, channels=1, pages="all", on_error="skip")
+    assert (data.files, grays(data)) == (("stack.tif#1", "stack.tif#2"), [100, 150])
+    with pytest.raises(ValueError, match=r"'stack.tif#2' in row 2 .* pages='all' takes every page"):
+        open_folder(tmp_path)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])

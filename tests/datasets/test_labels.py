@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 
 import numpy as np
 import pytest
@@ -25,7 +26,48 @@ COLUMNS = {
         [datetime(2023, 1, 2), datetime(2024, 1, 2)],
         "ordinal",
     ),
+    "durations": ([timedelta(2), timedelta(1)] * 3, [timedelta(1), timedelta(2)], "ordinal"),
 }
+
+
+class Animal(Enum):
+    CAT, DOG = "a cat", ("a", "dog")
+
+
+class Hue(str, Enum):  # noqa: UP042  # its text is "Hue.RED"
+    RED, BLUE = "red", "blue"
+
+
+def test_texts_that_look_alike_are_equal():
+    names = ["caf\u00e9", "cafe\u0301", "caf\u00e9 ", "tea", " tea", "\ttea\n"]
+    for column in (names, np.array(names), np.array(names, object)):
+        data = labeled(IMAGES, {"a": column})
+        assert data.factor_values["a"].tolist() == ["caf\u00e9", "tea"]
+        assert data.factors(range(6))[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_members_of_enumerations():
+    data = labeled(IMAGES, {"a": [Animal.CAT, Animal.DOG] * 3, "b": [Hue.RED, None, Hue.BLUE] * 2})
+    assert data.factor_values["a"].tolist() == ["DOG", "a cat"]
+    assert data.factor_values["b"].tolist() == ["blue", "red"]
+    assert data.gaps == {"b": 2}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({1: range(6), "1": range(6)}, "need different names. Got '1' twice"),
+        ({"a\nb": range(6), "a b": range(6)}, "Got 'a b' twice"),
+        ({" ": range(6)}, "different names of factors. Got an empty one"),
+        ({"a": {0, 1, 2, 3, 4, 5}}, "'a' needs one label per image. Got {0, 1"),
+        ({"a": dict.fromkeys(range(6))}, "'a' needs one label per image. Got {0: None"),
+        ({"a": [["x"], [["y"]], [], [], [], []]}, r"'a' needs texts as tags. Got \['y'\]"),
+    ],
+)
+def test_tables_that_are_not_clear(labels, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        labeled(IMAGES, labels)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("case", COLUMNS)
@@ -148,7 +190,7 @@ def test_mixed_labels_are_refused_with_the_row():
         labeled(IMAGES, {"a": [1, {}, 3, 4, 5, 6]})
     with pytest.raises(ValueError, match=r"one label per image. Got 'cats'"):
         labeled(IMAGES, {"a": "cats"})
-    with pytest.raises(TypeError, match=r"`labels` is a table: .* Got list"):
+    with pytest.raises(TypeError, match=r"a table: .* Got list: pass {'label': labels} for one"):
         labeled(IMAGES, [1, 2, 3, 4, 5, 6])
 
 

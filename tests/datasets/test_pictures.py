@@ -142,6 +142,67 @@ def test_deep_gray():
         decode(stored(Image.fromarray(floats), "TIFF"), GRAY)
 
 
+def numbers_of(bands):
+    return RNG.integers(0, 65_536, (6, 5, bands)).astype("uint16")
+
+
+def expected_of(numbers, black=0, white=65_535):
+    colors = 3 if numbers.shape[2] > 2 else 1
+    scaled = (numbers[..., :colors].astype(float) - black) * (255 / (white - black))
+    bytes_ = np.rint(np.clip(scaled, 0, 255))
+    if numbers.shape[2] > colors:
+        alpha = np.rint(numbers[..., -1:] / 257) / 255
+        bytes_ = bytes_ * alpha + 255 * (1 - alpha)
+    return np.repeat(bytes_, 3 // colors, axis=2)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_png_of_16_bits(bands):
+    numbers = numbers_of(bands)
+    found = decode(odd_pictures.png_of_16_bits(numbers), SAME)
+    np.testing.assert_allclose(found, expected_of(numbers), atol=0.51)
+    numbers[..., : 3 if bands > 2 else 1] >>= 4
+    twelve = PictureSettings(None, pixel_range=(0, 4095))
+    found = decode(odd_pictures.png_of_16_bits(numbers), twelve)
+    np.testing.assert_allclose(found, expected_of(numbers, white=4095), atol=0.51)
+
+
+def test_a_transparent_color_of_16_bits():
+    numbers = numbers_of(3)
+    key = tuple(numbers[2, 3].tolist())
+    numbers[0, 0] = numbers[2, 3] ^ 1  # the same 8 bits
+    found = decode(odd_pictures.png_of_16_bits(numbers, key), PictureSettings(None))
+    expected = expected_of(numbers)
+    expected[2, 3] = 255
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("bands", "photometric"), [(1, 1), (1, 0), (3, 2), (4, 2)])
+def test_tiff_of_16_bits(bands, photometric, order, deflate):
+    numbers = numbers_of(bands)
+    content = odd_pictures.tiff(numbers, photometric, order, deflate)
+    if photometric == 0 and order == ">":
+        with pytest.raises(UnreadablePicture, match="its content is none of"):  # of Pillow
+            decode(content, SAME)
+        return
+    expected = expected_of(numbers)
+    expected = 255 - expected if photometric == 0 else expected
+    np.testing.assert_allclose(decode(content, SAME), expected, atol=0.51)
+
+
+def test_errors_of_libtiff_do_not_reach_stderr(capfd):
+    content = bytearray(odd_pictures.tiff(numbers_of(3), 2, deflate=True))
+    content[-90:-40] = bytes(50)
+    with pytest.raises(UnreadablePicture):
+        decode(bytes(content), SAME, "a.tif")
+    assert capfd.readouterr() == ("", "")
+    with Image.open(io.BytesIO(content)) as image, pytest.raises(OSError, match="decoder error"):
+        image.load()
+    assert "ZIPDecode" in capfd.readouterr().err  # as it was before
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
 @pytest.mark.parametrize("background", ["white", "#102030", (255, 0, 0)])
 def test_transparent_parts_show_the_background(mode, background):
@@ -221,22 +282,25 @@ def test_color_profiles():
     assert red[1:].max() < 60
 
 
+@pytest.mark.parametrize("size", [16, (16, 16), (10, 30), (30, 10)])
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_fits(fit, channels):
+def test_fits(fit, channels, size):
     image = Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8))
-    found = read_image(image, image_size=16, fit=fit, channels=channels, background="blue")
+    found = read_image(image, image_size=size, fit=fit, channels=channels, background="blue")
+    height, width = size if isinstance(size, tuple) else (size, size)
     mode = {1: "L", 3: "RGB"}[channels]
     plain = image.convert(mode)
     lanczos = Image.Resampling.LANCZOS
     if fit == "crop":
-        expected = plain.crop((10, 0, 50, 40)).resize((16, 16), lanczos)
+        boxes = {16: (10, 0, 50, 40), 10: (0, 10, 60, 30), 30: (23, 0, 36, 40)}
+        expected = plain.crop(boxes[height]).resize((width, height), lanczos, reducing_gap=3)
     elif fit == "stretch":
-        expected = plain.resize((16, 16), lanczos)
+        expected = plain.resize((width, height), lanczos, reducing_gap=3)
     else:
         color = {1: 29, 3: (0, 0, 255)}[channels]
-        expected = ImageOps.pad(plain, (16, 16), lanczos, color=color)
-    np.testing.assert_array_equal(found, np.asarray(expected).reshape(16, 16, channels))
+        expected = ImageOps.pad(plain, (width, height), lanczos, color=color)
+    np.testing.assert_array_equal(found, np.asarray(expected).reshape(height, width, channels))
 
 
 def test_like_a_data_set_or_a_model(tmp_path, monkeypatch):
@@ -250,12 +314,10 @@ def test_like_a_data_set_or_a_model(tmp_path, monkeypatch):
     data = open_folder(folder, image_size=16, crop=30)
     np.testing.assert_array_equal(read_image(image, like=data), data.images([0])[0])
 
-    class Wide:
-        image_shape, pictures = (10, 30, 3), None
-
-    assert read_image(image, like=Wide).shape == (10, 30, 3)
-    for fit in ("pad", "stretch"):
-        assert read_image(image, like=Wide, fit=fit).shape == (10, 30, 3)
+    for fit in ("crop", "pad", "stretch"):
+        wide = open_folder(folder, image_size=(10, 30), fit=fit)
+        assert wide.image_shape == (10, 30, 3)
+        np.testing.assert_array_equal(read_image(image, like=wide), wide.images([0])[0])
 
 
 @pytest.mark.parametrize(
@@ -263,6 +325,8 @@ def test_like_a_data_set_or_a_model(tmp_path, monkeypatch):
     [
         ({"channels": 4}, r"`channels` is 1 \(gray\) or 3 \(color\). Got 4"),
         ({"image_size": 0}, "`image_size` must be an integer of at least 1. Got 0"),
+        ({"image_size": (8, 0)}, "`image_size` must be an integer of at least 1. Got 0"),
+        ({"image_size": (8, 8, 3)}, r"`image_size` must be an integer .* Got \(8, 8, 3\)"),
         ({"fit": "fill"}, "Unknown fit 'fill'. Choose from: crop, pad, stretch"),
         ({"background": "blu"}, "`background` is the name of a color, .* Got 'blu'"),
         ({"background": (1, 2)}, r"Got \(1, 2\)"),

@@ -22,7 +22,7 @@ from scipy.io import savemat
 
 from keras_disent.datasets.card import File
 from keras_disent.datasets.ground_truth import GroundTruth
-from keras_disent.datasets.pixels import middle_square
+from keras_disent.datasets.pictures import resize
 from keras_disent.datasets.published import cars3d, celeba, idx, small_norb
 from keras_disent.datasets.published.cars3d import Cars3D
 from keras_disent.datasets.published.celeba import CelebA
@@ -168,7 +168,7 @@ def test_norb_is_resized_and_cached(data_dir, monkeypatch):
     write_all_norb(data_dir, norb_halves(6, 8, paint))
     data = SmallNORB(image_size=3)
     for index in (0, 12_345, 48_599):
-        expected = middle_square(Image.fromarray(paint(np.array([index]))[0]), 3)
+        expected = resize(Image.fromarray(paint(np.array([index]))[0]), (3, 3))
         assert (data.images([index])[0, ..., 0] == np.asarray(expected)).all()
     file = data_dir / f"{TESTING}-info.mat"
     assert_cached_until_changed(lambda: SmallNORB(image_size=3), small_norb, file, monkeypatch)
@@ -316,7 +316,7 @@ def test_car_images_and_factors(data_dir, kind):
 def test_cars_are_resized_and_cached(data_dir, monkeypatch):
     path = write_tar(data_dir, car_files(height=6, width=8))
     data = Cars3D(image_size=4, verify=False)
-    expected = middle_square(Image.fromarray(car(1, 6, 8)[..., 5, 2]), 4)
+    expected = resize(Image.fromarray(car(1, 6, 8)[..., 5, 2]), (4, 4))
     assert (data.images(data.indices([[2, 5, 1]]))[0] == np.asarray(expected)).all()
     make = functools.partial(Cars3D, image_size=4, verify=False)
     assert_cached_until_changed(make, cars3d, path, monkeypatch)
@@ -860,8 +860,8 @@ WRONG_DIGITS = [
     ("images", idx_bytes(IMAGES.view(np.int8), 9), "Got int8"),
     ("images", idx_bytes(IMAGES)[:-3], ""),
     ("images", idx_bytes(IMAGES) + b"more", ""),
-    ("images", b"junk", "to begin with 00 00"),
-    ("images", b"", "of an idx file"),
+    ("images", b"junk", "to be an idx file"),
+    ("images", b"", "to be an idx file"),
     ("images", idx_bytes(IMAGES)[:4] + struct.pack(">3I", 2**31, 28, 28), "needs"),
     ("labels", idx_bytes(LABELS[:-1]), "12 labels, as 'train-images-idx3-ubyte"),
     ("labels", idx_bytes(LABELS + np.uint8(1)), "labels from 0 to 9. Got 10"),

@@ -6,6 +6,7 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_disent.datasets import Images, from_examples, labeled, open_file
 
@@ -20,6 +21,7 @@ RULES = {
     "big-endian floats": ((BYTES / 255).astype(">f4"), {}),
     "a rounding error outside": (BYTES / 255 * 1.0001 - 1e-5, {}),
     "16 bits": (BYTES.astype("uint16") * 257, {}),
+    "16 bits, big-endian": (BYTES.astype(">u2") * 257, {}),
     "from -1 to 1": (BYTES / 127.5 - 1, {"pixel_range": (-1, 1)}),
     "0 to 255 as floats": (BYTES.astype("f4"), {"pixel_range": (0, 255)}),
     "0 to 255 as integers": (BYTES.astype("i8"), {"pixel_range": (0, 255)}),
@@ -69,6 +71,9 @@ REFUSED = {
     "complex": (BYTES * 1j, {}, TypeError, "needs numbers"),
     "masked": (np.ma.array(FLOATS), {}, TypeError, "pass images.filled(0)"),
     "a path": ("faces.npy", {}, TypeError, "pass open_file('faces.npy')"),
+    "bytes": (b"\x89PNG", {}, TypeError, "Got one picture: pass from_examples([picture])"),
+    "a picture": (Image.new("L", (9, 9)), {}, TypeError, "read_image(picture)"),
+    "one image": (np.zeros((28, 28, 3)), {}, ValueError, "looks like one image: pass images[None]"),
     "paths": (["a.png", "b.png"], {}, TypeError, "pass from_examples(images)"),
     "an object": (object(), {}, TypeError, "Got object: pass from_examples(images)"),
     "8 of 16 bits": (BYTES.astype("u2"), {}, ValueError, "pass pixel_range=(0, 255) if that is"),
@@ -214,7 +219,7 @@ def test_a_broken_file_of_floats_leaves_nothing(tmp_path, monkeypatch):
     floats = np.zeros((50, 8, 8), "float32")
     floats[33, 1, 1] = np.nan
     np.save(tmp_path / "a.npy", floats)
-    with pytest.raises(ValueError, match=r"first in image 33"):
+    with pytest.raises(ValueError, match=r"a.npy': `images` needs .* first in image 33"):
         open_file(tmp_path / "a.npy")
     assert not list((tmp_path / "cache").iterdir())
 
@@ -235,6 +240,7 @@ def test_arrays_in_archives(tmp_path, monkeypatch):
     np.savez(path, images=BYTES, names=np.array(list("abcabcabc"), object))
     with pytest.raises(ValueError, match=r"'names': save texts as np.array\(texts, dtype=str\)"):
         open_file(path)
+    assert open_file(path, labels={}).factor_names == ()
     np.savez(path, images=np.moveaxis(BYTES, -1, 1))
     with pytest.raises(ValueError, match=r"data_format='channels_first'"):
         open_file(path)

@@ -311,6 +311,7 @@ def test_resized_and_channels():
     assert (small.images([0]) == (200, 100, 50)).all()
     assert bright.with_channels(3) is bright
     assert Sprites(32).resized(32).image_shape == (32, 32, 1)
+    assert Sprites(32).resized((16, 24)).images([0, 5]).shape == (2, 16, 24, 1)
     big = Sprites().resized(32)
     mean = Sprites().images([99_999])[0, ..., 0].reshape(32, 2, 32, 2).mean((1, 3))
     assert abs(big.images([99_999])[0, ..., 0] - mean).mean() < 4  # Lanczos against block means

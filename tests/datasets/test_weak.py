@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_disent.datasets import (
     ChangedPairs,
@@ -13,6 +14,7 @@ from keras_disent.datasets import (
     RankedPairs,
     Scenes3D,
     Sprites,
+    open_folder,
 )
 
 DATA = {
@@ -118,3 +120,13 @@ def test_ranks_compare_both_images():
 def test_wrong_groups(make, error, message):
     with pytest.raises(error, match=message):
         make(Sprites(32))
+
+
+def test_batches_know_how_pictures_were_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
+    for x in range(2):
+        for y in range(2):
+            Image.new("L", (9, 9), 90 * x + 80 * y + 20).save(tmp_path / f"{x}{y}.png")
+    table = {"file": ["00", "01", "10", "11"], "x": [0, 0, 1, 1], "y": [0, 1, 0, 1]}
+    data = open_folder(tmp_path, image_size=8, fit="pad", labels=table)
+    assert ChangedPairs(data).batches(4).pictures == data.pictures

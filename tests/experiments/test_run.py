@@ -491,6 +491,9 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"changed": "some"}, r"`changed` is a number or 'random'\. Got 'some'\."),
         ({"changed": 0}, r"`changed` must be an integer of at least 1\. Got 0\."),
         ({"width": float("nan")}, r"`width` is a number above 0\. Got nan\."),
+        ({"precision": "float16"}, r"`precision` is one of: float32, .* Got 'float16'\."),
+        ({"jit_compile": "yes"}, r"`jit_compile` is true, false or 'auto'\. Got 'yes'\."),
+        ({"steps_per_execution": 3, "steps": 9}, "`steps_per_execution` (divides|is 1 on PyTorch)"),
     ],
 )
 def test_wrong_configurations(fields, message):
@@ -548,6 +551,19 @@ def test_configurations_build_what_they_say():
     assert float(own.optimizer.learning_rate.numpy()) == pytest.approx(1e-3)
     sampled = change(model="beta_tcvae", options={"estimator": "mss"}).build(data)
     assert sampled.get_config()["dataset_size"] == 2 * 32 * 32
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", None])
+def test_the_step_is_compiled_as_configured(precision, tmp_path):
+    at_once = 1 if BACKEND == "torch" else 2
+    config = change(precision=precision, steps_per_execution=at_once, jit_compile=False)
+    run = Run.create(config, tmp_path / "run")
+    run.train()
+    assert run.model.encoder.compute_dtype == ("bfloat16" if precision else "float32")
+    assert run.model.jit_compile is False
+    assert run.model.steps_per_execution == at_once
+    assert run.model.steps_taken() == config.steps
+    assert Config.from_dict(config.as_dict()) == config
 
 
 def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):

@@ -81,6 +81,21 @@ def test_scores_print_as_a_table():
     assert with_interval.count("[") == with_interval.count("]") == 1
 
 
+def test_results_know_the_names_of_factors_and_intervals_of_all_numbers():
+    names = {"mcc": {}, "irs": {}, **FEW}
+    scores = evaluate(ENTANGLED, Toy((3, 1, 6, 5)), names, interval=0.9, n_resamples=3)
+    assert scores.results["mcc"].labels("matrix")[1] == ("a", "c", "d")
+    irs = scores.results["irs"]
+    assert irs.labels("matrix")[1] == ("a", "c", "d")
+    assert irs.intervals["matrix"].low.shape == irs.matrix.shape
+    votes = scores.results["factor_vae_score"]
+    assert votes.labels("votes")[1] == ("a", "b", "c", "d")
+    assert votes.intervals == {"eval_accuracy": scores.intervals["factor_vae_score"]}
+    saved = scores.as_dict()["irs"]
+    assert saved["detail_intervals"]["score"] == saved["interval"]
+    json.loads(scores.to_json())
+
+
 def test_evaluate_equals_the_functions_of_the_metrics():
     data = Toy()
     scores = evaluate(ENTANGLED, data, {"mig": {}, **FEW}, n_samples=400, seed=7)

@@ -17,7 +17,7 @@ CODES = FACTORS @ np.array([[1, 0.3, 0, 0.5], [0, 1, 0, 0.5], [0, 0.2, 1, 0]]) +
 
 
 def scores(result):
-    return np.array(result[:3])
+    return np.array([result.modularity, result.explicitness, result.compactness])
 
 
 # With more neighbors, scikit-learn's search in small classes rounds to seven digits.

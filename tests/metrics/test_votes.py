@@ -56,7 +56,8 @@ def test_looking_codes_up_changes_nothing(score, monkeypatch):
     first = score(ENTANGLED, looked_up, **QUICK)
     monkeypatch.setattr(encoding, "GRID_LIMIT", 0)
     second = score(ENTANGLED, encoded, **QUICK)
-    assert first[:3] == second[:3]
+    for field in ("eval_accuracy", "train_accuracy", "active"):
+        assert getattr(first, field) == getattr(second, field)
     np.testing.assert_array_equal(first.votes, second.votes)
     assert looked_up.served == len(looked_up) == 720
     assert encoded.served == 1000 + 16 * 2000
@@ -100,7 +101,7 @@ def test_accuracies_are_of_their_own_votes():
 @SCORES
 def test_no_active_latent_scores_zero(score):
     result = score(lambda images: 0.01 * standard(images), Toy())
-    assert result[:3] == (0.0, 0.0, ())
+    assert (result.eval_accuracy, result.train_accuracy, result.active) == (0.0, 0.0, ())
     assert not result.votes.any()
 
 

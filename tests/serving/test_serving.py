@@ -186,6 +186,17 @@ def test_a_traversal_is_bounded_as_a_whole():
         check_request(TRAVERSE, {"inputs": asked})
 
 
+def test_large_images_are_bounded_by_bytes():
+    large = {"inputs": [{"name": "images", "shape": [None, 512, 512, 3], "dtype": "uint8"}]}
+    sent = {"images": [picture(images(1)[0, ..., 0])] * 43}
+    with pytest.raises(ValueError, match=r"`images` takes 1 to 42 rows. Got 43"):
+        check_request(large, {"inputs": sent})
+    decode = {"inputs": [CODES], "outputs": large["inputs"]}
+    assert len(check_request(decode, {"inputs": {"codes": [ROW] * 42}})["codes"]) == 42
+    with pytest.raises(ValueError, match=r"`codes` takes 1 to 42 rows. Got 43"):
+        check_request(decode, {"inputs": {"codes": [ROW] * 43}})
+
+
 # -- what is refused before anything starts -------------------------------------------------------
 
 

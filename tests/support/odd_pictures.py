@@ -143,9 +143,56 @@ def bomb(data, rng):
     return _png(head, zlib.compress(bytes(10**6)))
 
 
-def _png(head: bytes, data: bytes) -> bytes:
+def _png(head: bytes, data: bytes, *marks: bytes) -> bytes:
     parts = [b"\x89PNG\r\n\x1a\n"]
-    for chunk in (head, b"IDAT" + data, b"IEND"):
+    for chunk in (head, *marks, b"IDAT" + data, b"IEND"):
         size = struct.pack(">I", len(chunk) - 4)
         parts.append(size + chunk + struct.pack(">I", zlib.crc32(chunk)))
     return b"".join(parts)
+
+
+def png_of_16_bits(numbers: np.ndarray, key: tuple[int, ...] = ()) -> bytes:
+    """Return a PNG of uint16 `(height, width, bands)`, which Pillow cannot write in color.
+
+    Args:
+        numbers: One to four bands.
+        key: Color that is transparent.
+    """
+    height, width, bands = numbers.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[bands]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in numbers)
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    marks = [b"tRNS" + struct.pack(f">{len(key)}H", *key)] if key else []
+    return _png(b"IHDR" + head, zlib.compress(rows), *marks)
+
+
+def tiff(numbers: np.ndarray, photometric: int, order: str = "<", deflate: bool = False) -> bytes:
+    """Return a TIFF file of one strip.
+
+    Args:
+        numbers: uint8 or uint16 `(height, width, bands)`.
+        photometric: 0 if 0 is white, 1 if 0 is black, 2 for color.
+        order: "<" or ">", the order of bytes.
+        deflate: Whether libtiff is needed.
+    """
+    height, width, bands = numbers.shape
+    bits = 8 * numbers.dtype.itemsize
+    data = numbers.astype(numbers.dtype.newbyteorder(order)).tobytes()
+    data = zlib.compress(data) if deflate else data
+    entries = 10 + (bands == 4)
+    many = struct.pack(f"{order}{bands}H", *[bits] * bands) if bands > 2 else b""
+    at = 8 + 2 + 12 * entries + 4
+    tags = {256: width, 257: height, 258: bits, 259: 8 if deflate else 1, 262: photometric}
+    tags |= {273: at + len(many), 277: bands, 278: height, 279: len(data), 339: 1}
+    tags |= {338: 2} if bands == 4 else {}
+    ifd = b""
+    for tag, value in sorted(tags.items()):
+        if tag == 258 and many:
+            ifd += struct.pack(f"{order}HHII", tag, 3, bands, at)
+        elif tag in (273, 279):
+            ifd += struct.pack(f"{order}HHII", tag, 4, 1, value)
+        else:
+            ifd += struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0)
+    mark = {"<": b"II", ">": b"MM"}[order]
+    head = struct.pack(f"{order}2sHIH", mark, 42, 8, entries)
+    return head + ifd + bytes(4) + many + data

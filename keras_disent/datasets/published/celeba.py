@@ -41,7 +41,7 @@ class CelebA(LabeledImages):
     """Aligned faces of celebrities with forty attributes (Liu et al. 2015).
 
     202,599 images in color, cropped to their central square and resized. The attributes, `"no"` or
-    `"yes"`, were annotated by people. They are not a grid, so scores that need a `GroundTruth` do
+    `"yes"`, were annotated by people. They are not a grid, so scores that need every combination do
     not apply.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.source import check_indices
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import byte_size, malformed
-from keras_disent.datasets.stored.hdf5 import ChunkedRows, open_hdf5
+from keras_disent.datasets.stored.checks import malformed
+from keras_disent.datasets.stored.hdf5 import open_hdf5
 from keras_disent.datasets.stored.npy import open_npz
-from keras_disent.datasets.stored.rows import RowSource, Stream
+from keras_disent.datasets.stored.rows import Stream
+from keras_disent.datasets.values import blocks_of
 
 _FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 _VALUES = {
@@ -30,8 +30,6 @@ _VALUES = {
     "position_x": np.linspace(0.0, 1.0, 32),
     "position_y": np.linspace(0.0, 1.0, 32),
 }
-_BLOCK = 2**22
-_MAX_BLOCK = 2**27  # one row of the published chunks, 23,040 images, has 94 MB
 
 
 class DSprites(GroundTruth):
@@ -165,13 +163,4 @@ def _stream(path: Path, member: str) -> Stream:
     rows = open_npz(path, member) if is_npz else open_hdf5(path, member, warn=False)
     if isinstance(rows, Stream):
         return rows
-    return Stream(rows.shape, rows.dtype, _bands(rows))
-
-
-def _bands(rows: RowSource) -> Iterator[np.ndarray]:
-    """Yield all rows in blocks of complete chunks, so that each chunk is read once."""
-    size = byte_size(rows.shape[1:], rows.dtype)
-    depth = rows.chunks[0] if isinstance(rows, ChunkedRows) else 1
-    step = max(1, min(depth * max(1, _BLOCK // (depth * size)), _MAX_BLOCK // size))
-    for first in range(0, rows.shape[0], step):
-        yield rows[np.arange(first, min(first + step, rows.shape[0]))]
+    return Stream(rows.shape, rows.dtype, (block for _, block in blocks_of(rows)))

@@ -1,5 +1,4 @@
 """Read stored arrays: npy, npz, idx, NORB and HDF5 files, checksums, and a cache of rows.
 
-Files are untrusted input: malformed contents raise a `ValueError`, nothing is unpickled, and the
-sizes in a header are checked before memory is allocated.
+Malformed contents raise a `ValueError` that names the file. Nothing is ever unpickled.
 """

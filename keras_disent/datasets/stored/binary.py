@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
-from keras_disent.datasets.stored.checks import (
-    Path,
-    byte_size,
-    check_expansion,
-    file_size,
-    malformed,
-    wrap_errors,
-)
-from keras_disent.datasets.stored.rows import Layout, Stream, check_rows, map_rows, read_blocks
+from keras_disent.datasets.stored.checks import Path, file_size, wrap_errors
+from keras_disent.datasets.stored.rows import Stream, map_rows, read_blocks
 
-_IDX = "to be an idx file"
-_NORB = "to be a binary matrix of NORB"
-_IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_NORB_TYPES = {
-    0x1E3D4C55: "u1",
-    0x1E3D4C54: "<i4",
-    0x1E3D4C56: "<i2",
-    0x1E3D4C51: "<f4",
-    0x1E3D4C53: "<f8",
-}
+_IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_NORB = {0x55: "u1", 0x54: "<i4", 0x56: "<i2", 0x51: "<f4", 0x53: "<f8"}
+
+_DEFLATE = 1032  # most bytes that a compressed one can hold
+
+Header = tuple[tuple[int, ...], np.dtype]
 
 
 def open_idx(path: Path) -> np.ndarray | Stream:
@@ -53,7 +43,7 @@ def open_idx(path: Path) -> np.ndarray | Stream:
     >>> open_idx(path)[[2, 0]]
     array([99, 97], dtype=uint8)
     """
-    return _open(path, _IDX, _idx_header)
+    return _open(path, "to be an idx file", _idx_header)
 
 
 def open_norb(path: Path) -> np.ndarray | Stream:
@@ -62,7 +52,7 @@ def open_norb(path: Path) -> np.ndarray | Stream:
     Raises:
         FileNotFoundError, ValueError: See `open_idx`.
     """
-    return _open(path, _NORB, _norb_header)
+    return _open(path, "to be a binary matrix of NORB", _norb_header)
 
 
 def read_rows(rows: np.ndarray | Stream) -> np.ndarray:
@@ -73,45 +63,39 @@ def read_rows(rows: np.ndarray | Stream) -> np.ndarray:
     """
     if not isinstance(rows, Stream):
         return np.array(rows)
-    empty = np.empty((0, *rows.shape[1:]), rows.dtype)
-    return np.concatenate([empty, *rows.blocks])
+    return np.concatenate([np.empty((0, *rows.shape[1:]), rows.dtype), *rows.blocks])
 
 
-def _open(
-    path: Path, rule: str, read_header: Callable[[Path, BinaryIO], Layout]
-) -> np.ndarray | Stream:
+def _open(path: Path, rule: str, read_header: Callable[[Any], Header]) -> np.ndarray | Stream:
     size = file_size(path)
     with wrap_errors(path, rule), open(path, "rb") as raw:
         is_packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
+    opened: Any = gzip.open if is_packed else open
+    with wrap_errors(path, rule), opened(path, "rb") as file:
+        shape, dtype = read_header(file)
         if not is_packed:
-            layout = read_header(path, raw)
-            return map_rows(path, raw, layout, size - layout.offset)
-        with gzip.open(raw) as file:
-            layout = read_header(path, file)  # type: ignore[arg-type]
-    check_rows(path, layout)
-    check_expansion(path, layout.offset + byte_size(layout.shape, layout.dtype), size)
+            return map_rows(path, shape, dtype, file.tell())
+        if math.prod(shape) > _DEFLATE * size:  # before a file of this size is made
+            raise ValueError(f"a claim of {math.prod(shape)} numbers in {size} bytes")
 
     def blocks() -> Iterator[np.ndarray]:
         with wrap_errors(path, rule), gzip.open(path) as file:
-            yield from read_blocks(path, file, read_header(path, file))  # type: ignore[arg-type]
+            read_header(file)
+            yield from read_blocks(path, file, shape, dtype)
 
-    return Stream(layout.shape, layout.dtype, blocks())
-
-
-def _idx_header(path: Path, file: BinaryIO) -> Layout:
-    magic = file.read(4)
-    if magic[:2] != b"\0\0" or magic[2] not in _IDX_TYPES:
-        raise malformed(path, "to begin with 00 00 and the type of an idx file", magic.hex(" "))
-    axes = magic[3]
-    shape = struct.unpack(f">{axes}I", file.read(4 * axes))
-    return Layout(shape, np.dtype(_IDX_TYPES[magic[2]]), 4 + 4 * axes)
+    return Stream(shape, dtype, blocks())
 
 
-def _norb_header(path: Path, file: BinaryIO) -> Layout:
-    magic, axes = struct.unpack("<Ii", file.read(8))
-    if magic not in _NORB_TYPES or not 1 <= axes <= 32:
-        raise malformed(path, "the header of a binary matrix", f"{magic:08x} with {axes} axes")
-    written = max(3, axes)  # padded with ones
-    sizes = struct.unpack(f"<{written}i", file.read(4 * written))
-    return Layout(sizes[:axes], np.dtype(_NORB_TYPES[magic]), 8 + 4 * written)
+def _idx_header(file: Any) -> Header:
+    zero, code, axes = struct.unpack(">HBB", file.read(4))
+    if zero or code not in _IDX or not axes:
+        raise ValueError(f"a file that begins with {zero:04x} {code:02x} {axes:02x}")
+    return struct.unpack(f">{axes}I", file.read(4 * axes)), np.dtype(_IDX[code])
+
+
+def _norb_header(file: Any) -> Header:
+    code, magic, axes = struct.unpack("<B3sI", file.read(8))
+    if code not in _NORB or magic != b"\x4c\x3d\x1e" or not 0 < axes < 10:
+        raise ValueError(f"a file that begins with {code:02x} {magic.hex()} and has {axes} axes")
+    sizes = struct.unpack(f"<{max(3, axes)}I", file.read(4 * max(3, axes)))  # padded with ones
+    return sizes[:axes], np.dtype(_NORB[code])

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
-from keras_disent.datasets.stored.checks import byte_size
 from keras_disent.datasets.stored.npy import map_npy
 
 _VARIABLE = "KERAS_DISENT_CACHE"
@@ -192,7 +191,7 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
         offset = file.tell()
         # Allocate now: a full disk raises here, but kills a process that writes to a sparse map.
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, offset + byte_size(shape, dtype))
+            os.posix_fallocate(file.fileno(), 0, offset + math.prod(shape) * dtype.itemsize)
         return np.memmap(file, dtype, "r+", offset, shape)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from keras_disent.datasets.stored.checks import Path, byte_size, file_size, malformed, wrap_errors
-from keras_disent.datasets.stored.rows import Layout, Stream, check_rows, map_rows, read_blocks
+from keras_disent.datasets.stored.checks import Path, file_size, malformed, wrap_errors
+from keras_disent.datasets.stored.rows import Stream, map_rows, read_blocks
 
 _NPY = "to be an .npy file of numbers"
 _NPZ = "to be an .npz file"
-_MAX_HEADER = 10_000  # bytes, as NumPy allows at most
+
+Header = tuple[tuple[int, ...], np.dtype]
 
 
 def map_npy(path: Path) -> np.ndarray:
@@ -26,7 +26,7 @@ def map_npy(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is not a numeric .npy file, or its size differs from its header.
+        ValueError: The file is not an .npy file, or its size differs from its header.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.npy"
@@ -36,37 +36,32 @@ def map_npy(path: Path) -> np.ndarray:
            [0, 1],
            [4, 5]])
     """
-    size = file_size(path)
+    file_size(path)
     with wrap_errors(path, _NPY), open(path, "rb") as file:
-        layout = _read_header(path, file)
-        return map_rows(path, file, layout, size - layout.offset)
+        shape, dtype = _header(path, file)
+        return map_rows(path, shape, dtype, file.tell())
 
 
-def members(path: Path) -> list[str]:
-    """Return the names of the arrays in an .npz archive.
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every array in an .npz archive by its name.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is not an archive.
+        ValueError: The file is not an archive of arrays.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.npz"
-    >>> np.savez(path, images=np.zeros(3), labels=np.zeros(3))
-    >>> members(path)
-    ['images', 'labels']
+    >>> np.savez(path, images=np.zeros((3, 4)), labels=np.zeros(3))
+    >>> shapes(path)
+    {'images': (3, 4), 'labels': (3,)}
     """
-    with _archive(path) as (_, archive):
-        return [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
-
-
-def shape_npz(path: Path, member: str) -> tuple[int, ...]:
-    """Return the shape of a member of an .npz archive, of any dtype.
-
-    Raises:
-        FileNotFoundError, ValueError: See `open_npz`.
-    """
-    with _archive(path) as (_, archive), archive.open(_find(path, archive, member)) as file:
-        return _read_header(path, file, any_dtype=True).shape
+    found = {}
+    with _archive(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as file:
+                    found[name.removesuffix(".npy")] = _header(path, file, any_order=True)[0]
+    return found
 
 
 def read_npz(path: Path, member: str) -> np.ndarray:
@@ -76,11 +71,8 @@ def read_npz(path: Path, member: str) -> np.ndarray:
         FileNotFoundError: The file does not exist.
         ValueError: The member is missing, broken, or holds objects, which are never unpickled.
     """
-    with _archive(path) as (_, archive), archive.open(_find(path, archive, member)) as file:
-        if _read_header(path, file, any_dtype=True).dtype.hasobject:
-            rule = f"numbers or texts in '{member}': save texts as np.array(texts, dtype=str)"
-            raise malformed(path, rule, "Python objects, which are never unpickled")
-    with wrap_errors(path, _NPZ), np.load(path, allow_pickle=False) as arrays:
+    rule = f"numbers or texts in '{member}': save texts as np.array(texts, dtype=str)"
+    with wrap_errors(path, rule), np.load(path, allow_pickle=False) as arrays:
         return arrays[member]
 
 
@@ -99,8 +91,8 @@ def open_npz(path: Path, member: str) -> np.ndarray | Stream:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is not an archive; or the member is missing, encrypted, not numeric,
-            or its size differs from its header. The blocks raise it for broken data.
+        ValueError: The file is not an archive; or the member is missing, encrypted, or its size
+            differs from its header. The blocks raise it for broken data.
 
     >>> import tempfile
     >>> path = f"{tempfile.mkdtemp()}/a.npz"
@@ -109,65 +101,51 @@ def open_npz(path: Path, member: str) -> np.ndarray | Stream:
     array([[4, 5],
            [0, 1]])
     """
-    with _archive(path) as (file, archive):
-        info = _find(path, archive, member)
+    with _archive(path) as archive:
+        name = f"{member}.npy"
+        if name not in archive.namelist():
+            names = [other.removesuffix(".npy") for other in archive.namelist()]
+            raise malformed(path, f"a member '{member}'", names[:10])
+        info = archive.getinfo(name)
+        with archive.open(info) as file:
+            shape, dtype = _header(path, file)
+            offset = file.tell()
         if info.compress_type == zipfile.ZIP_STORED:
-            start = _data_start(file, info)
-            file.seek(start)
-            layout = _read_header(path, file)
-            available = info.file_size - (layout.offset - start)
-            return map_rows(path, file, layout, available)
-        with archive.open(info) as packed:
-            layout = _read_header(path, packed)
-            check_rows(path, layout)
-            needed = layout.offset + byte_size(layout.shape, layout.dtype)
-            if needed != info.file_size:
-                rule = f"{needed} bytes for '{member}' of shape {layout.shape}"
-                raise malformed(path, rule, info.file_size)
+            start = _data_start(archive, info)
+            return map_rows(path, shape, dtype, start + offset, start + info.file_size)
 
     def blocks() -> Iterator[np.ndarray]:
-        with _archive(path) as (_, archive), archive.open(f"{member}.npy") as packed:
-            yield from read_blocks(path, packed, _read_header(path, packed))  # type: ignore[arg-type]
+        with _archive(path) as archive, archive.open(name) as file:
+            _header(path, file)
+            yield from read_blocks(path, file, shape, dtype)
 
-    return Stream(layout.shape, layout.dtype, blocks())
+    return Stream(shape, dtype, blocks())
 
 
 @contextmanager
-def _archive(path: Path) -> Iterator[tuple[BinaryIO, zipfile.ZipFile]]:
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     file_size(path)
-    with wrap_errors(path, _NPZ), open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-        yield file, archive
+    with wrap_errors(path, _NPZ), zipfile.ZipFile(path) as archive:
+        yield archive
 
 
-def _find(path: Path, archive: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
-    try:
-        return archive.getinfo(f"{member}.npy")
-    except KeyError:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-        raise malformed(path, f"a member '{member}'", names[:10]) from None
-
-
-def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
+def _data_start(archive: Any, info: zipfile.ZipInfo) -> int:
     """Return the offset of a member's data: it follows a header of 30 bytes and two texts."""
-    file.seek(info.header_offset + 26)
-    texts = np.frombuffer(file.read(4), "<u2")
+    archive.fp.seek(info.header_offset + 26)
+    texts = np.frombuffer(archive.fp.read(4), "<u2")
     return info.header_offset + 30 + int(texts.sum())
 
 
-def _read_header(path: Path, file: Any, any_dtype: bool = False) -> Layout:
+def _header(path: Path, file: Any, any_order: bool = False) -> Header:
     """Read the header of an .npy file; afterward `file` is at the first byte of the data."""
-    start = file.tell()
-    # NumPy allocates what the header claims as its own size, up to 4 GB.
-    head = io.BytesIO(file.read(_MAX_HEADER))
-    version = np.lib.format.read_magic(head)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(head)
-    file.seek(start + head.tell())
-    if not any_dtype and dtype.kind not in "biufc":
-        rule = "numbers: bool, integer, float or complex. Pickled objects are never read"
-        raise malformed(path, rule, f"the dtype {dtype}")
-    if fortran and len(shape) > 1 and not any_dtype:
+    version = np.lib.format.read_magic(file)
+    first = version == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if any_order:
+        return shape, dtype
+    if dtype.hasobject:
+        raise malformed(path, "numbers or texts", "Python objects, which are never unpickled")
+    if fortran and len(shape) > 1:
         raise malformed(path, "C order: save np.ascontiguousarray(images)", "Fortran order")
-    return Layout(shape, dtype, file.tell())
+    return shape, dtype

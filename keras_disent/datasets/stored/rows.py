@@ -1,44 +1,22 @@
-"""Map rows of a file into memory, or stream them in blocks."""
+"""Rows of arrays in files: mapped into memory, read by slices, or streamed in blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple, Protocol
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_disent._utils.progress import progress_bar
-from keras_disent.datasets.stored.checks import Path, byte_size, check_shape, malformed
+from keras_disent.datasets.source import check_indices
+from keras_disent.datasets.stored.checks import Path, file_size, malformed
 
-BLOCK = 2**22
-MAX_ROW = 2**24
+BLOCK = 2**22  # bytes of a stream that are read at once
 _PIECE = 2**20
-
-
-class RowSource(Protocol):
-    """Anything that returns rows by index; `np.ndarray` and `np.memmap` are row sources."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array; the first axis counts the rows."""
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Dtype of the rows."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        """Return the rows at int64 `indices`, in any order; indices may repeat."""
-
-
-class Layout(NamedTuple):
-    """Shape and dtype of an array in a file, and the offset of its first byte."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    offset: int
+SLICE = 2**27  # bytes of a chunk of rows that are read at once; those of dSprites have 94 MB
 
 
 class Stream(NamedTuple):
@@ -60,11 +38,11 @@ class SelectedRows:
     """Some rows of an array, which are read when they are indexed.
 
     Args:
-        rows: Array, or reader of rows.
+        rows: Array, or an object with a shape and dtype that returns rows for an array of indices.
         numbers: `(n,)` numbers of the selected rows.
     """
 
-    def __init__(self, rows: RowSource, numbers: np.ndarray):
+    def __init__(self, rows: Any, numbers: np.ndarray):
         self.rows, self.numbers = rows, numbers
         self.shape, self.dtype = (len(numbers), *rows.shape[1:]), rows.dtype
 
@@ -75,33 +53,63 @@ class SelectedRows:
         return self.rows[self.numbers[indices]]
 
 
-def map_rows(path: Path, file: BinaryIO, layout: Layout, available: int) -> np.ndarray:
-    """Map an array that fills `available` bytes of `file`.
+class SlicedRows:
+    """Rows of an object that reads slices, such as a data set of h5py or an array of Zarr.
+
+    A call reads each chunk once, if the rows of a chunk have at most 128 MB.
+
+    Args:
+        source: Object with a shape and dtype, and chunks if it has any.
+
+    Attributes:
+        depth: Number of rows that are read together; 1 without chunks, where each run of
+            consecutive rows is read.
+    """
+
+    def __init__(self, source: Any):
+        self.source = source
+        self.shape, self.dtype = tuple(source.shape), np.dtype(source.dtype)
+        size = max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
+        chunks = getattr(source, "chunks", None) or (1,)
+        self.depth = min(chunks[0], max(1, SLICE // size))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: ArrayLike) -> np.ndarray:
+        checked = check_indices(indices, len(self))
+        rows, inverse = np.unique(checked, return_inverse=True)
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        together = rows // self.depth if self.depth > 1 else rows - np.arange(len(rows))
+        starts = np.unique(together, return_index=True)[1]
+        for start, stop in itertools.pairwise([*starts, len(rows)]):
+            low, high = int(rows[start]), int(rows[stop - 1]) + 1
+            values[start:stop] = self._read(low, high)[rows[start:stop] - low]
+        # Sorted indices without repeats, as for reading everything, need no copy.
+        return values if np.array_equal(rows, checked) else values[inverse]
+
+    def _read(self, low: int, high: int) -> np.ndarray:
+        return np.asarray(self.source[low:high])
+
+
+def map_rows(
+    path: Path, shape: Sequence[int], dtype: np.dtype, offset: int, end: int | None = None
+) -> np.ndarray:
+    """Map an array that fills a file from `offset` to `end`, by default that of the file.
 
     Returns:
         A read-only `np.memmap`; an empty array if there are no rows.
 
     Raises:
-        ValueError: The array needs more or fewer bytes than `available`.
+        ValueError: The array needs more or fewer bytes.
     """
-    shape = check_shape(path, layout.shape)
-    needed = byte_size(shape, layout.dtype)
+    needed = math.prod(shape) * dtype.itemsize
+    available = (file_size(path) if end is None else end) - offset
     if needed != available:
-        rule = f"{needed} bytes for the shape {shape} of {layout.dtype}"
-        raise malformed(path, rule, available)
+        raise malformed(path, f"{needed} bytes for the shape {tuple(shape)} of {dtype}", available)
     if not needed:
-        rows = np.empty(shape, layout.dtype)
-        rows.flags.writeable = False
-        return rows
-    return np.memmap(file, layout.dtype, "r", layout.offset, shape)
-
-
-def check_rows(path: Path, layout: Layout) -> None:
-    """Raise an error if the rows are too large to be streamed in bounded memory."""
-    size = byte_size(check_shape(path, layout.shape)[1:], layout.dtype)
-    if size > MAX_ROW:
-        rule = f"rows of at most {MAX_ROW} bytes"
-        raise malformed(path, rule, f"{size} bytes a row of shape {layout.shape[1:]}")
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", offset, tuple(shape))
 
 
 def copy_blocks(blocks: Iterable[np.ndarray], target: np.ndarray, description: str) -> None:
@@ -121,26 +129,26 @@ def copy_blocks(blocks: Iterable[np.ndarray], target: np.ndarray, description: s
             advance(done, len(target))
 
 
-def read_blocks(path: Path, file: BinaryIO, layout: Layout) -> Iterator[np.ndarray]:
+def read_blocks(
+    path: Path, file: Any, shape: Sequence[int], dtype: np.dtype
+) -> Iterator[np.ndarray]:
     """Read an array to the end of `file`, in blocks of rows.
 
     Raises:
         ValueError: The file is shorter or longer than its rows.
     """
-    count, *row = layout.shape
-    size = byte_size(row, layout.dtype)
+    count, *row = shape
+    size = max(1, math.prod(row) * dtype.itemsize)
+    rule = f"{count * size} bytes for the shape {tuple(shape)} of {dtype}"
     step = max(1, BLOCK // size)
     for start in range(0, count, step):
-        rows = min(step, count - start)
-        raw = np.empty(rows * size, np.uint8)
-        position = 0
-        while position < raw.size:
-            read = file.readinto(raw[position : position + _PIECE].data)  # type: ignore[attr-defined]
+        raw, done = np.empty(min(step, count - start) * size, np.uint8), 0
+        while done < raw.size:
+            read = file.readinto(raw[done : done + _PIECE].data)
             if not read:
-                available = start * size + position
-                rule = f"{count * size} bytes for the shape {layout.shape} of {layout.dtype}"
-                raise malformed(path, rule, f"only {available}: the file is truncated")
-            position += read
-        yield raw.view(layout.dtype).reshape(rows, *row)
+                got = f"only {start * size + done}: the file is truncated"
+                raise malformed(path, rule, got)
+            done += read
+        yield raw.view(dtype).reshape(-1, *row)
     if file.read(1):
-        raise malformed(path, f"to end after {count * size} bytes of rows", "more")
+        raise malformed(path, rule, "more")

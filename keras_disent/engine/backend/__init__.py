@@ -8,6 +8,7 @@ backend runs.
 
 from keras_disent.engine.backend.choice import BACKEND as BACKEND
 from keras_disent.engine.backend.choice import PREFETCHES as PREFETCHES
+from keras_disent.engine.backend.choice import STEPS_AT_ONCE as STEPS_AT_ONCE
 from keras_disent.engine.backend.devices import all_gather as all_gather
 from keras_disent.engine.backend.devices import devices as devices
 from keras_disent.engine.backend.devices import devices_of as devices_of

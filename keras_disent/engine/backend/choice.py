@@ -54,3 +54,6 @@ _check(BACKEND)
 
 PREFETCHES = BACKEND == "tensorflow"
 """Whether the backend itself loads batches in the background."""
+
+STEPS_AT_ONCE = BACKEND != "torch"
+"""Whether the backend can do several steps in one call, as `steps_per_execution` asks."""

@@ -1,5 +1,7 @@
 """Gradient boosting of shallow trees, vectorized over all classes of a round."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any, Self
 

@@ -1,5 +1,7 @@
 """Multinomial logistic regression for few features, many samples and many classes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple

@@ -10,3 +10,9 @@ A is (K, K) over K concepts, A[j, i] the edge from cause j to effect i; concepts
 from keras_disent.models.causal.acyclicity import AugmentedLagrangian as AugmentedLagrangian
 from keras_disent.models.causal.acyclicity import acyclicity as acyclicity
 from keras_disent.models.causal.graphs import hamming as hamming
+
+__all__ = ["AugmentedLagrangian", "acyclicity", "hamming"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
