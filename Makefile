@@ -111,6 +111,7 @@ constraints: setup
 # The same bytes for the same commit: the times of all files are those of the commit.
 dist: setup
 	rm -rf dist
+	$(BIN)/python -m keras_disent.knobs # a wheel that is published has the engine
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --quiet --no-isolation
 	$(BIN)/twine check --strict dist/*
 

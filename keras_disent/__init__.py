@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keras_disent import engine as engine
     from keras_disent import experiments as experiments
     from keras_disent import export as export
+    from keras_disent import knobs as knobs
     from keras_disent import layers as layers
     from keras_disent import metrics as metrics
     from keras_disent import models as models
@@ -55,7 +56,8 @@ if TYPE_CHECKING:
     from keras_disent.models.saving import load_model as load_model
 
 _ABOVE = {  # the public names of each place, which is imported when one of them is used
-    "": "callbacks datasets engine experiments export layers metrics models plots serving testing",
+    "": "callbacks datasets engine experiments export knobs layers metrics models plots serving"
+    " testing",
     "engine": "parallel schedules",
     "layers": "latents networks",
     "models": "causal hyperparameters MODELS AdaGVAE AdaMLVAE AnnealedVAE Autoencoder BetaTCVAE"
@@ -63,7 +65,7 @@ _ABOVE = {  # the public names of each place, which is imported when one of them
     "models.saving": "load_model",
 }
 _PLACES = {name: place for place, names in _ABOVE.items() for name in names.split()}
-_WITHOUT_BACKEND = {"datasets", "engine", "experiments", "metrics", "plots", "serving"}
+_WITHOUT_BACKEND = ["datasets", "engine", "experiments", "knobs", "metrics", "plots", "serving"]
 __all__ = ["__version__", *_PLACES]
 
 

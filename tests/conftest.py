@@ -33,6 +33,7 @@ QUICK_ON_EVERY_BACKEND = {
     "test_cli.py": (
         "test_evaluate_scores_again_and_shows_a_table",
         "test_export_writes_an_artifact_and_shows_its_endpoints",
+        "test_knobs_writes_a_page",
     ),
     "test_custom.py": (),
     "test_executor.py": (),

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from keras_disent.knobs import engine
 
 ROOT = Path(__file__).parents[1]
 CODE = """
@@ -35,6 +38,9 @@ def test_the_wheel_is_reproducible_and_works_without_keras(tmp_path):
         (wheel,) = (tmp_path / name).iterdir()
         wheels.append(wheel)
     assert wheels[0].read_bytes() == wheels[1].read_bytes()
+    names = zipfile.ZipFile(wheels[0]).namelist()
+    packed = {name for name in engine.SHA256 if any(name in path for path in names)}
+    assert packed == (set(engine.SHA256) if engine.installed() else set())
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     constraints = ["--constraint", str(ROOT / "constraints" / "tested.txt")]

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from keras_disent._utils.version import __version__
-from keras_disent.cli import data, export, runs, serve, study, tune
+from keras_disent.cli import data, export, knobs, runs, serve, study, tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +25,7 @@ COMMANDS = (
     runs.traverse,
     tune.tune,
     export.export,
+    knobs.knobs,
     serve.serve,
     runs.demo,
 )

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_disent import callbacks, datasets, export, metrics, plots
+from keras_disent import callbacks, datasets, export, knobs, metrics, plots
 from keras_disent._utils.files import unfinished
 from keras_disent.datasets.catalog import check_name
 from keras_disent.datasets.folder import find_pictures
@@ -254,6 +254,36 @@ class Run:
             return plots.save(figure, target)
         with self.store.lock():
             return plots.save(figure, target)
+
+    def knobs(self, path: str | Path | None = None, other: Run | None = None) -> Path:
+        """Write a page that runs the model in the browser, with a slider for each latent.
+
+        Args:
+            path: HTML file; default `knobs.html` in the folder.
+            other: Second run on images of the same shape, to compare.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError, ImportError: As `knobs.write_page`, or if a run has no checkpoint, or the
+                page would lie among the images of the data.
+        """
+        target = self.folder / "knobs.html" if path is None else Path(path)
+        self._check_outside(target)
+        runs = [self] if other is None else [self, other]
+        models = [run._trained() for run in runs]
+        about: dict[str, Any] = {
+            "other": None if other is None else models[1],
+            "names": () if other is None else [run.folder.name for run in runs],
+            "sources": [run.folder for run in runs],
+            "runs": [run.config.as_dict() for run in runs],
+            "scores": [run.scores() for run in runs],
+        }
+        if path is not None:
+            return knobs.write_page(models[0], self.data, target, **about)
+        with self.store.lock():
+            return knobs.write_page(models[0], self.data, target, **about)
 
     def _picture(self, name: str | Path) -> np.ndarray:
         """Return a picture among the data, or any other one, as an image for the model."""

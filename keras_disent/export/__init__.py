@@ -25,7 +25,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def model(
     images: str = "float32",
     run: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Path:
     """Export a model to a folder atomically, and return the folder.
 
@@ -105,10 +106,12 @@ def model(
         images: Dtype of the returned images: "float32" in [0, 1] or "uint8" in 0..255.
         run: Configuration of the run, for the card.
         scores: Scores of the model, for the card.
+        names: Names of the endpoints to write, see `endpoints`. Default: the five above.
 
     Raises:
-        ValueError: For an unknown format or dtype, a path that exists or cannot be written, or a
-            model that the other backend cannot load. Nothing is overwritten or partially written.
+        ValueError: For an unknown format, dtype or endpoint, a path that exists or cannot be
+            written, or a model that the other backend cannot load. Nothing is overwritten or
+            partially written.
         ImportError: If a package that the format needs is missing; says which.
 
     >>> from keras_disent import VAE
@@ -124,7 +127,7 @@ def model(
     _check_packages(name, format_)
     _check_target(path)
     model = in_single_precision(model)
-    model_endpoints = endpoints(model, images)
+    model_endpoints = endpoints(model, images, names)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _partial(path) as partial:
@@ -133,7 +136,7 @@ def model(
                 format_.write(model_endpoints, model, partial, model_card)
                 (partial / CARD).write_text(json.dumps(model_card, indent=2) + "\n")
             else:
-                options = {"images": images, "run": run, "scores": scores}
+                options = {"images": images, "run": run, "scores": scores, "names": names}
                 write_elsewhere(model, partial, name, format_.backend, options)
     except PermissionError as error:
         raise ValueError(f"Cannot write into {str(path.parent)!r}: {error.strerror}.") from None

@@ -8,6 +8,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_disent._utils.registry import lookup
+
 IMAGES = ("float32", "uint8")
 
 
@@ -41,7 +43,9 @@ def convert_all(
     return {endpoint.name: results[endpoint.function] for endpoint in endpoints}
 
 
-def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
+def endpoints(
+    model: Any, images: str = "float32", names: Sequence[str] | None = None
+) -> tuple[Endpoint, ...]:
     """Create the endpoints of a model; the first is the default.
 
     - `serve` and `reconstruct`: images -> reconstructed
@@ -49,10 +53,16 @@ def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
     - `decode`: codes (n, D) -> decoded
     - `traverse`: images, latents (l,), values (v,) -> traversed (n, l, v, h, w, c), as
       `ImageModel.traverse`
+    - `intervene`, of models with concepts, only if it is asked for: codes, values (n, K), fixed
+      (n, K), noise (n, 1) -> decoded, concepts (n, K), as `ConceptVAE.intervene_tensors`
 
     Args:
         model: An `ImageModel`.
         images: Dtype of the returned images: "float32" in [0, 1] or "uint8" in 0..255.
+        names: Names of the endpoints. Default: the first five.
+
+    Raises:
+        ValueError: For a name that this model has no endpoint of.
 
     >>> from keras_disent import VAE
     >>> [endpoint.name for endpoint in endpoints(VAE((32, 32, 1), 4, "mlp", "mlp"))]
@@ -85,6 +95,10 @@ def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
         decoded = to_dtype(model.decode_tensors(ops.reshape(grid, (-1, dims))))
         return {"traversed": ops.reshape(decoded, (*sizes, *shape))}
 
+    def intervene(codes, values, fixed, noise):
+        concepts, estimates = model.intervene_tensors(codes, values, fixed, noise)
+        return {"decoded": to_dtype(model.decode_concepts(concepts)), "concepts": estimates}
+
     inputs = Array("images", (None, *shape), "uint8")
     codes = Array("codes", (None, latents), "float32")
     indices, values = Array("latents", (None,), "int32"), Array("values", (None,), "float32")
@@ -93,10 +107,20 @@ def endpoints(model: Any, images: str = "float32") -> tuple[Endpoint, ...]:
         Array(name, (None, *shape), images) for name in ("reconstructed", "decoded")
     )
     traversed = Array("traversed", (None, None, None, *shape), images)
-    return (
+    available: tuple[Endpoint, ...] = (
         Endpoint("serve", reconstruct, (inputs,), (reconstructed,)),
         Endpoint("encode", encode, (inputs,), encoding),
         Endpoint("decode", decode, (codes,), (decoded,)),
         Endpoint("reconstruct", reconstruct, (inputs,), (reconstructed,)),
         Endpoint("traverse", traverse, (inputs, indices, values), (traversed,)),
     )
+    if names is None:
+        return available
+    if hasattr(model, "intervene_tensors"):
+        count = len(model.concept_names)
+        labels, fixed = (Array(name, (None, count), "float32") for name in ("values", "fixed"))
+        estimates = Array("concepts", (None, count), "float32")
+        given = (codes, labels, fixed, Array("noise", (None, 1), "float32"))
+        available += (Endpoint("intervene", intervene, given, (decoded, estimates)),)
+    by_name = {endpoint.name: endpoint for endpoint in available}
+    return tuple(lookup(name, by_name, "endpoint") for name in names)

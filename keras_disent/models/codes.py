@@ -91,6 +91,11 @@ class Codes:
             [q_parameters[:, : self.continuous] * math.sqrt(3), *columns], axis=-1
         )
 
+    def values(self) -> list[np.ndarray | None]:
+        """Return the values of each latent, one for each class; None if it is continuous."""
+        classes = [(np.arange(k) - (k - 1) / 2) / _stddev(k) for k in self.categorical]
+        return [*[None] * self.continuous, *classes]
+
     def log_density(self, columns, q_parameters, stddev: float):
         """Return log q(c|x) of columns (n, width), summed over codes: (n,), nats.
 

@@ -49,6 +49,38 @@ class ConceptVAE(VAE):
         """
         return (np.abs(self.adjacency()) > threshold).astype(int)
 
+    # -- tensors ----------------------------------------------------------------------------------
+
+    def intervene_tensors(self, codes, values, fixed, noise) -> tuple[Any, Any]:
+        """Return the concepts of codes under interventions, as `intervene` or `counterfactual`.
+
+        Args:
+            codes: Codes (n, D).
+            values: Values (n, K) of the concepts that are set, in the units of the labels.
+            fixed: 1 for a concept that is set, 0 for the others, (n, K).
+            noise: 1 to keep the noise of the codes, as a counterfactual, or 0, (n, 1).
+
+        Returns:
+            Concepts z (n, D), which `decode_concepts` reads, and estimated labels (n, K).
+        """
+        edges = self.graph_layer.edges()
+        transmits = ops.cast(ops.abs(edges) > 0.5, "float32")
+        before = self._by_concept(self._mixed(codes))
+        residual = noise[..., None] * (before - self.mask_layer(before, edges))
+        held = self.label_scale(values)[..., None] * ops.ones_like(before)
+        is_held, changed = fixed[..., None] > 0.5, fixed
+        concepts = ops.where(is_held, held, before)
+        for _ in range(len(self.concept_names) - 1):  # the longest way from cause to effect
+            changed = ops.minimum(changed + ops.matmul(changed, transmits), 1.0)
+            effects = self.mask_layer(concepts, edges) + residual
+            effects = ops.where(changed[..., None] > 0.5, effects, before)
+            concepts = ops.where(is_held, held, effects)
+        return self._flat(concepts), self.label_scale.inverse(ops.mean(concepts, axis=2))
+
+    def decode_concepts(self, concepts):
+        """Decode concepts z (n, D) to expected images: (n, h, w, c) in [0, 1]."""
+        return super().decode_tensors(concepts)
+
     # -- images to concepts and back --------------------------------------------------------------
 
     def decode_tensors(self, codes, training: bool = False):
@@ -158,7 +190,7 @@ class ConceptVAE(VAE):
 
     @cached_property
     def _show(self):
-        return backend.compiled(self, lambda concepts: (VAE.decode_tensors(self, concepts),))
+        return backend.compiled(self, lambda concepts: (self.decode_concepts(concepts),))
 
     def _total(self):
         return total_effects(self.graph_layer.edges())

@@ -192,6 +192,10 @@ class ImageModel(PlayerModel):
                 sums[latent] += len(part) * np.mean(changes)
         return (255 * sums / len(codes)).astype("float32")
 
+    def latent_values(self) -> list[np.ndarray | None]:
+        """Return the values that each latent can take, ascending; None for one without steps."""
+        return [None] * self.latent_dim
+
     def export(
         self,
         filepath,

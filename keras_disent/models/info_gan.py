@@ -304,6 +304,10 @@ class InfoGAN(ImageModel):
         self.check_images(images, check_values=True)
         return batched(self._encode, images, batch_size)[0]
 
+    def latent_values(self) -> list[np.ndarray | None]:
+        """Return the values of each categorical code, one for each class; None for the others."""
+        return self.codes.values()
+
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
         """Generate `n` images from noise and codes of the prior: float32 in [0, 1]."""
         n = checks.check_integer("n", n, at_least=1)

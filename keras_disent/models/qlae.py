@@ -36,6 +36,14 @@ class QuantizedAutoencoder(Autoencoder):
         """Return the possible values of each latent, as raw codes: (D, values)."""
         raise NotImplementedError(f"{type(self).__name__} does not define `levels`.")
 
+    def latent_values(self) -> list[np.ndarray | None]:
+        """Return the values of each latent, as codes, ascending; None for all after `fit_ica`."""
+        unmixing = ops.convert_to_numpy(self.code_transform.unmixing)
+        if not np.array_equal(unmixing, np.eye(self.latent_dim)):
+            return super().latent_values()  # a component mixes the values of all latents
+        raw = ops.convert_to_tensor(np.asarray(self.levels().T, "float32"))
+        return [np.unique(column) for column in ops.convert_to_numpy(self.code_transform(raw)).T]
+
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
         """Decode `n` codes drawn uniformly and independently: images, float32 in [0, 1]."""
         n = checks.check_integer("n", n, at_least=1)

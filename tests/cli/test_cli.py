@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.checks import BACKEND, state
+from support.checks import BACKEND, on, state
 from support.commands import QUICK, SMALL, call, files, process, python, wait_for
 
 import keras_disent
 from keras_disent import cli, load_model, models
 from keras_disent.cli import options
 from keras_disent.experiments import Config, Run, demo
+from keras_disent.knobs import engine
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +167,21 @@ def test_export_writes_an_artifact_and_shows_its_endpoints(trained, tmp_path, ca
     assert "needs a new or empty folder" in refused("export", trained, *to)
     assert "Unknown format 'tflite'." in refused("export", trained, "--format", "tflite")
     assert "A run folder holds config.json." in refused("export", tmp_path)
+
+
+@on("tensorflow")
+@pytest.mark.skipif(not engine.installed(), reason=f"needs the engine: {engine.CURE}")
+def test_knobs_writes_a_page(trained, tmp_path, capsys, refused, monkeypatch):
+    page = tmp_path / "page.html"
+    assert call("knobs", trained, "--out", page) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1].startswith(f"Wrote {page}, ")
+    text = page.read_text()
+    assert str(trained) in text
+    assert "A run folder holds config.json." in refused("knobs", tmp_path)
+    monkeypatch.setattr(engine, "FOLDER", tmp_path)
+    assert "run `python -m keras_disent.knobs`" in refused("knobs", trained, "--out", page)
+    assert page.read_text() == text
 
 
 def test_resume_goes_on_to_more_steps(run):

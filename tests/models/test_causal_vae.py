@@ -374,3 +374,27 @@ def test_interventions_are_drawn():
     np.testing.assert_allclose(picture[:, 9:17], np.repeat(expected, 3, -1), atol=1e-4)
     with pytest.raises(ValueError, match=r"same number of values for each concept. Got \[1, 2\]"):
         causal_plots.interventions(model, X[0], {"light": [1], "mood": [1, 2]})
+
+
+@pytest.mark.parametrize("keep_noise", [False, True])
+def test_interventions_on_codes_are_those_on_images(keep_noise):
+    names = ("light", "height", "shadow", "other")
+    graph = {"light": ["shadow"], "height": ["shadow", "other"], "shadow": ["other"]}
+    model = CausalVAE((16, 16, 1), names, 2, graph, variant="fixed_weights", seed=2)
+    for variable in model.mask_layer.weights:
+        variable.assign(3 * variable)
+    labels = np.arange(40, dtype="float32").reshape(10, 4) ** 1.5
+    model.label_scale.update(ops.convert_to_tensor(labels))
+    images = np.random.default_rng(0).integers(256, size=(5, 16, 16, 1)).astype("uint8")
+    for chosen in ({"light": 50.0}, {"height": 2.0, "shadow": 90.0}, {}):
+        values, fixed = np.zeros((2, 5, 4), "float32")
+        for name, value in chosen.items():
+            values[:, names.index(name)], fixed[:, names.index(name)] = value, 1
+        noise = np.full((5, 1), float(keep_noise), "float32")
+        arrays = (model.encode(images), values, fixed, noise)
+        concepts, labels = model.intervene_tensors(*map(ops.convert_to_tensor, arrays))
+        pictures = ops.convert_to_numpy(model.decode_concepts(concepts))
+        act = model.counterfactual if keep_noise else model.intervene
+        np.testing.assert_allclose(pictures, act(images, chosen), atol=1e-5)
+        expected = model.concepts(images, chosen, keep_noise)
+        np.testing.assert_allclose(ops.convert_to_numpy(labels), expected, rtol=1e-4, atol=1e-3)
