@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from keras_disent.cli import data, export, runs, serve, study, tune
+from keras_disent.cli import data, export, latents, runs, serve, study, tune
 
 app = typer.Typer(
     help="Train, measure and look at disentangled representations.",
@@ -24,6 +24,12 @@ COMMANDS = (
     runs.train,
     runs.evaluate,
     runs.traverse,
+    latents.latents,
+    latents.edit,
+    latents.interpolate,
+    latents.nearest,
+    latents.extremes,
+    latents.poster,
     tune.tune,
     export.export,
     serve.serve,

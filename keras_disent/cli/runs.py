@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
 from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
 
@@ -92,7 +93,10 @@ def traverse(
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),
     ] = "0",
-    out: Annotated[Path | None, typer.Option(help="Picture. Default: RUN/traversal.png.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
@@ -100,8 +104,7 @@ def traverse(
     start(backend, imports)
     from keras_disent.experiments import Run
 
-    chosen = int(image) if image.lstrip("-").isdecimal() else image
-    say(f"Wrote {Run.open(run).traverse(out, chosen)}")
+    say(f"Wrote {Run.open(run).traverse(out, which(image))}")
 
 
 def demo(
