@@ -28,6 +28,7 @@ from keras_disent.datasets.tables import NAMES as TABLES
 from keras_disent.engine import parallel
 from keras_disent.experiments import training
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
+from keras_disent.experiments.html import run_as_html
 from keras_disent.experiments.progress import SCORES, Progress
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
 from keras_disent.experiments.table import read_scores
@@ -98,6 +99,18 @@ class Run:
     def from_store(cls, store: Store) -> Run:
         """Open a run whose folder may be locked by `store`."""
         return cls(store, Config.from_dict(store.definition(), repr(str(store.path))))
+
+    def __repr__(self) -> str:
+        """Return folder, model, data and steps, such as <Run 'runs/a': vae on sprites, ...>."""
+        config, taken = self.config, Progress.read(self.folder).step
+        return (
+            f"<Run {str(self.folder)!r}: {config.model} on {config.data}, {taken:,} of "
+            f"{config.steps:,} steps>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the scores and the traversals of the run, which notebooks show."""
+        return run_as_html(repr(self)[1:-1], self.folder)
 
     @functools.cached_property
     def data(self) -> Any:

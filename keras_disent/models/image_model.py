@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.latent_names import latent_indices
 from keras_disent.engine import backend, schedules
@@ -68,6 +68,26 @@ class ImageModel(Editing, PlayerModel):
                 f"'mixed_float16'. Got {self.dtype_policy.name!r}, by `dtype` or Keras's settings."
             )
         self.image_shape, self.latent_dim = shape, latent_dim
+
+    def __repr__(self) -> str:
+        """Return class, shape of the images, and number of the latents, or their names."""
+        if not hasattr(self, "latent_dim"):  # its constructor has not got so far
+            return super().__repr__()
+        latents = ", ".join(self._latent_names or ()) or f"{self.latent_dim} latents"
+        return f"<{type(self).__name__} of images {self.image_shape}: {latents}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of what the model is, which notebooks show."""
+        parts = dict.fromkeys(part for names in self.players.values() for part in names)
+        counts = {part: getattr(self, part).count_params() for part in parts}
+        rows = [
+            ("images", " x ".join(map(str, self.image_shape))),
+            ("latents", ", ".join(self.latent_names)),
+            *((name, str(value)) for name, value in schedules.weights(self).items()),
+            ("training steps", f"{self.steps_taken():,}"),
+            ("parameters", ", ".join(f"{part} {n:,}" for part, n in counts.items() if n)),
+        ]
+        return html.table([type(self).__name__, ""], rows)
 
     def part_seed(self, part: str) -> int:
         """Return the seed of the initial weights of one part, as `networks.part_seed`."""

@@ -256,3 +256,14 @@ def test_a_model_that_only_decodes_says_so(model):
 
     with pytest.raises(TypeError, match="Decoder has no `encode`, so that it can decode codes and"):
         Decoder().edit(images(1, COLOR)[0], {})
+
+
+def test_a_model_says_what_it_is():
+    model = compiled(small("factor_vae"))
+    assert repr(model) == "<FactorVAE of images (8, 8, 1): 3 latents>"
+    model.latent_names = ("hue", "<size>", "z2")
+    assert repr(model) == "<FactorVAE of images (8, 8, 1): hue, <size>, z2>"
+    page = model._repr_html_()
+    assert "<td>hue, &lt;size&gt;, z2</td>" in page
+    assert f"encoder {model.encoder.count_params():,}" in page
+    assert f"<td>gamma</td><td>{model.gamma}</td>" in page

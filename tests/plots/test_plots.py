@@ -303,6 +303,11 @@ def test_frames_go_through_each_range_and_back():
     np.testing.assert_allclose(shown, [[0.5, 0.75, 1, 0.75], [0, 0.5, 1, 0.5]], atol=0.01)
 
 
+def test_figures_show_in_notebooks():
+    figure = plots.traversals(Painter(), gray(), values=VALUES)
+    assert figure._repr_png_() == plots.as_png(figure)
+
+
 @pytest.mark.parametrize("broken", ["Figure.savefig", "os.replace"])
 def test_a_failed_save_leaves_the_old_picture(broken, tmp_path, monkeypatch):
     figure = Figure(figsize=(1, 1), dpi=50)
