@@ -44,6 +44,8 @@ def train(
         opened = Run.create(Config(**run), out, devices=number)
     _train(opened, "To resume it, add --resume.", number)
     _evaluate(opened)
+    how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
+    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:

@@ -428,9 +428,8 @@ class Run:
     def _train(self, on_steps: OnSteps, pictures: bool) -> None:
         model, config = self.model, self.config
         self._clean()
-        grid = None
+        grid, images = None, datasets.example_images(self.data)
         if pictures:
-            images = datasets.example_images(self.data)
             grid = callbacks.TraversalGrid(images, self.folder / PICTURES)
             self._draw_missing(grid)
         taken = model.steps_taken()
@@ -442,7 +441,7 @@ class Run:
             self.folder / HISTORY,
             self._checkpoint,
             self._stamp,
-            datasets.example_images(self.data),
+            images,
             report.saved,
         )
         try:
