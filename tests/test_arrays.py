@@ -93,13 +93,13 @@ def test_codes_may_be_lists():
 @pytest.mark.parametrize(
     ("latents", "values", "rule"),
     [
-        ([1.5], [0.0], "`latents` are numbers 0 to 2. Got [1.5]."),
-        ([3], [0.0], "`latents` are numbers 0 to 2. Got [3]."),
-        ([-1], [0.0], "`latents` are numbers 0 to 2. Got [-1]."),
+        ([1.5], [0.0], "Unknown latent 1.5. Choose from: z0, z1, z2, or a number from 0 to 2."),
+        (["z3"], [0.0], "Unknown latent 'z3'. Choose from: z0, z1, z2, or a number from 0 to 2."),
+        ([-1], [0.0], "Unknown latent -1. Choose from: z0, z1, z2, or a number from 0 to 2."),
         ([0], [np.nan], "`values` are finite numbers, in one row. Got [nan]."),
         ([0], [[1.0]], "`values` are finite numbers, in one row. Got [[1.0]]."),
-        ([], [1.0], "`latents` and `values` must hold at least one number each. Got none."),
-        ([0], [], "`latents` and `values` must hold at least one number each. Got none."),
+        ([], [1.0], "`latents` must hold at least one latent. Got none."),
+        ([0], [], "`values` must hold at least one number. Got none."),
     ],
 )
 def test_traversals_of_nothing_are_refused(latents, values, rule):

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from keras_disent._utils.version import __version__
-from keras_disent.cli import data, export, knobs, runs, serve, study, tune
+from keras_disent.cli import data, export, knobs, latents, runs, serve, study, tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +23,12 @@ COMMANDS = (
     runs.train,
     runs.evaluate,
     runs.traverse,
+    latents.latents,
+    latents.edit,
+    latents.interpolate,
+    latents.nearest,
+    latents.extremes,
+    latents.poster,
     tune.tune,
     export.export,
     knobs.knobs,

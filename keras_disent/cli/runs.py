@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
 from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
 
@@ -43,6 +44,8 @@ def train(
         opened = Run.create(Config(**run), out, devices=number)
     _train(opened, "To resume it, add --resume.", number)
     _evaluate(opened)
+    how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
+    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
@@ -92,7 +95,10 @@ def traverse(
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),
     ] = "0",
-    out: Annotated[Path | None, typer.Option(help="Picture. Default: RUN/traversal.png.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
@@ -100,8 +106,7 @@ def traverse(
     start(backend, imports)
     from keras_disent.experiments import Run
 
-    chosen = int(image) if image.lstrip("-").isdecimal() else image
-    say(f"Wrote {Run.open(run).traverse(out, chosen)}")
+    say(f"Wrote {Run.open(run).traverse(out, which(image))}")
 
 
 def demo(

@@ -52,7 +52,7 @@ _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _PHOTOMETRIC = 262  # tag of TIFF: 0 says that 0 is white
 _GAP = 3.0  # pictures are averaged to this many times the size before they are resampled
 
-Source = str | PathLike[str] | bytes | BinaryIO | Image.Image
+Source = str | PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +201,8 @@ def read_image(
     """Read one's own picture as an image for a model, as training read its pictures.
 
     Args:
-        source: Path, bytes of a picture file, open binary file, or Pillow image; or a list of them.
+        source: Path, bytes of a picture file, open binary file, Pillow image, or array (height,
+            width), if there are channels with 1, 3 or 4 of them last; or a list of these.
         like: Model or data set that gives the size, the channels and what else is not set: its
             `image_shape`, and its `pictures`, if it was made from picture files.
         image_size: See `PictureSettings`; by default that of `like`, or 64.
@@ -349,6 +350,8 @@ def _opened(source: Any, name: str, max_pixels: int) -> Image.Image:
         content = source.fp.read()
         source.fp.seek(place)
         return _opened(content, name, max_pixels)
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
     if isinstance(source, Image.Image):
         _check_size(name, source, max_pixels)
         copy = source.copy()
@@ -362,8 +365,8 @@ def _opened(source: Any, name: str, max_pixels: int) -> Image.Image:
         raise UnreadablePicture(name, "it is empty")
     if not isinstance(source, (bytes, bytearray, memoryview)):
         raise TypeError(
-            "A picture is a path, bytes of a file, an open binary file or a Pillow image. "
-            f"Got {type(source).__name__}."
+            "A picture is a path, bytes of a file, an open binary file, a Pillow image or an "
+            f"array. Got {type(source).__name__}."
         )
     file = io.BytesIO(source)
     picture = Image.open(file, formats=FORMATS)
@@ -373,6 +376,20 @@ def _opened(source: Any, name: str, max_pixels: int) -> Image.Image:
     # Pillow decodes a PNG with broken data as far as it goes, so checksums are compared first.
     picture.verify()
     return Image.open(file, formats=FORMATS)
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    """Return an array as a Pillow image; gray values stay as they are until `pixel_range`."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
+        raise TypeError(
+            "A picture as an array is (height, width), or has 1, 3 or 4 channels last. "
+            f"Got shape {pixels.shape}."
+        )
+    if pixels.ndim == 2 and pixels.dtype.kind == "f":
+        return Image.fromarray(pixels.astype(np.float32))
+    return Image.fromarray(to_bytes(pixels) if pixels.ndim == 3 else pixels)
 
 
 def _check_size(name: str, picture: Image.Image, max_pixels: int) -> None:

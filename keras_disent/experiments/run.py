@@ -6,6 +6,7 @@ A run that is killed at any moment goes on bit-exactly: weights, optimizers, see
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -27,11 +28,12 @@ from keras_disent.datasets.tables import find_tables
 from keras_disent.engine import parallel
 from keras_disent.experiments import training
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
+from keras_disent.experiments.html import run_as_html
 from keras_disent.experiments.progress import SCORES, Progress
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
 from keras_disent.experiments.table import read_scores
 from keras_disent.models.saving import FILE as MODEL
-from keras_disent.models.saving import load_model
+from keras_disent.models.saving import load_model, write_latent_names
 
 HISTORY, PICTURES = "history.csv", "traversals"
 SAMPLE = 64
@@ -76,7 +78,7 @@ class Run:
         store.check_new()
         check_name(config.data)
         run = cls(store, config.absolute())
-        run._check_outside(store.folder)
+        run.check_outside(store.folder)
         with parallel.devices(devices):
             model = run.config.build(run.data)
         if devices == 1:
@@ -97,6 +99,18 @@ class Run:
     def from_store(cls, store: Store) -> Run:
         """Open a run whose folder may be locked by `store`."""
         return cls(store, Config.from_dict(store.definition(), repr(str(store.path))))
+
+    def __repr__(self) -> str:
+        """Return folder, model, data and steps, such as <Run 'runs/a': vae on sprites, ...>."""
+        config, taken = self.config, Progress.read(self.folder).step
+        return (
+            f"<Run {str(self.folder)!r}: {config.model} on {config.data}, {taken:,} of "
+            f"{config.steps:,} steps>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the scores and the traversals of the run, which notebooks show."""
+        return run_as_html(repr(self)[1:-1], self.folder)
 
     @functools.cached_property
     def data(self) -> Any:
@@ -209,7 +223,7 @@ class Run:
         if names not in ("standard", "all"):  # of these, what cannot be computed is left out
             metrics.check(names, self.data)
         with self.store.lock():
-            model = self._trained()
+            model = self.trained_model()
             result = terms(model, self.config, self.data)
             scores = metrics.evaluate(
                 model,
@@ -228,32 +242,63 @@ class Run:
         """Draw the latent traversals of the model; return the path of the picture.
 
         Args:
-            path: Picture; default `traversal.png` in the folder.
-            image: Which image is changed: the number of an example image, the name of a picture
-                among the data's `files`, or the path of any picture, which is decoded as those of
-                the data.
+            path: Picture; default `traversal.png` in the folder. With the ending .gif or .webp, the
+                traversals move (`plots.traversal_frames`).
+            image: Which image is changed, as `image`.
+
+        Raises:
+            FileNotFoundError, ValueError: As `image`, or if the run has no checkpoint, or the
+                picture would lie among the images of the data.
+        """
+        target = self.folder / "traversal.png" if path is None else Path(path)
+        draw = plots.traversal_frames if plots.is_animation(target) else plots.traversals
+        return self._draw(draw, target, image, path is None)
+
+    def poster(self, path: str | Path | None = None, image: int | str | Path = 0) -> Path:
+        """Draw a poster of all latents (`plots.poster`); return the path of the picture.
+
+        Args:
+            path: Picture; default `poster.png` in the folder.
+            image: Which image is changed, as `image`.
+
+        Raises:
+            FileNotFoundError, ValueError: As `traverse`.
+        """
+        target = self.folder / "poster.png" if path is None else Path(path)
+        return self._draw(plots.poster, target, image, path is None)
+
+    def _draw(
+        self, draw: Callable[..., Any], target: Path, image: int | str | Path, own: bool
+    ) -> Path:
+        """Draw example images and write the result, under the lock if it is a file of the run."""
+        self.check_outside(target)
+        chosen, images = self.image(image), datasets.example_images(self.data)
+        if not isinstance(image, int):
+            images, image = np.concatenate([chosen[None], images[:-1]]), 0
+        model = self.trained_model()
+        title = f"{type(model).__name__} on {Path(self.config.data).name}"
+        drawn = draw(model, images, start=image, title=f"{title}, step {model.steps_taken():,}")
+        write = plots.save_animation if isinstance(drawn, np.ndarray) else plots.save
+        with self.store.lock() if own else contextlib.nullcontext():
+            return write(drawn, target)
+
+    def image(self, which: int | str | Path) -> np.ndarray:
+        """Return an image of the data, or a picture as an image for the model: uint8 (h, w, c).
+
+        Args:
+            which: Number of an example image (`datasets.example_images`), name of a picture among
+                the data's `files`, or path of any picture, which is decoded as those of the data.
 
         Raises:
             FileNotFoundError: If there is no picture of this name.
-            ValueError: If there is no such image, it cannot be read, the run has no checkpoint, or
-                the picture would lie among the images of the data.
+            ValueError: If there is no such image, or it cannot be read.
         """
-        images = datasets.example_images(self.data)
-        if not isinstance(image, int):
-            own = self._picture(image)
-            images, image = np.concatenate([own[None], images[:-1]]), 0
-        if not 0 <= image < len(images):
-            raise ValueError(f"`image` is a number from 0 to {len(images) - 1}. Got {image}.")
-        target = self.folder / "traversal.png" if path is None else Path(path)
-        self._check_outside(target)
-        model = self._trained()
-        title = f"{type(model).__name__} on {Path(self.config.data).name}"
-        title = f"{title}, step {model.steps_taken():,}".replace("$", r"\$")
-        figure = plots.traversals(model, images, start=image, title=title)
-        if path is not None:
-            return plots.save(figure, target)
-        with self.store.lock():
-            return plots.save(figure, target)
+        if not isinstance(which, int):
+            return self._picture(which)
+        indices = datasets.example_indices(self.data)
+        if not 0 <= which < len(indices):
+            raise ValueError(f"`image` is a number from 0 to {len(indices) - 1}. Got {which}.")
+        return self.data.images(indices[which : which + 1])[0]
 
     def knobs(self, path: str | Path | None = None, other: Run | None = None) -> Path:
         """Write a page that runs the model in the browser, with a slider for each latent.
@@ -286,7 +331,6 @@ class Run:
             return knobs.write_page(models[0], self.data, target, **about)
 
     def _picture(self, name: str | Path) -> np.ndarray:
-        """Return a picture among the data, or any other one, as an image for the model."""
         if str(name) in self.data.files:
             return self.data.images([self.data.files.index(str(name))])[0]
         if not Path(name).is_file():
@@ -295,6 +339,25 @@ class Run:
                 f"There is no picture '{name}'{known}, nor a file of this path."
             )
         return datasets.read_image(name, like=self.data)
+
+    def name_latents(self, names: Any = None) -> tuple[str, ...]:
+        """Name the latents of the model, in its checkpoint, and return the names.
+
+        Nothing but the names is changed in the file, so that training can be resumed.
+
+        Args:
+            names: As `latent_names` of the model; by default those that
+                `model.suggest_latent_names(run.data)` suggests.
+
+        Raises:
+            ValueError: If the names are invalid, the data have no factors to suggest some, or the
+                run has no checkpoint.
+        """
+        with self.store.lock():
+            model = self.trained_model()
+            model.latent_names = model.suggest_latent_names(self.data) if names is None else names
+            write_latent_names(self._checkpoint, model.latent_names)
+        return model.latent_names
 
     def export(
         self,
@@ -315,7 +378,7 @@ class Run:
         """
         target = self.folder / "export" / format if path is None else Path(path)
         export.check(target, format)
-        model = self._trained()
+        model = self.trained_model()
         if model.steps_taken() < self.config.steps:
             raise ValueError(
                 f"The run in {str(self.folder)!r} has taken {model.steps_taken():,} of "
@@ -341,7 +404,7 @@ class Run:
     def _checkpoint(self) -> Path:
         return self.folder / MODEL
 
-    def _trained(self) -> Any:
+    def trained_model(self) -> Any:
         """Return the model of the checkpoint as it is now.
 
         Raises:
@@ -395,9 +458,8 @@ class Run:
     def _train(self, on_steps: OnSteps, pictures: bool) -> None:
         model, config = self.model, self.config
         self._clean()
-        grid = None
+        grid, images = None, datasets.example_images(self.data)
         if pictures:
-            images = datasets.example_images(self.data)
             grid = callbacks.TraversalGrid(images, self.folder / PICTURES)
             self._draw_missing(grid)
         taken = model.steps_taken()
@@ -406,7 +468,11 @@ class Run:
             return
         report = _Report(self.folder, taken, on_steps)
         checkpoint = training.Checkpoint(
-            self.folder / HISTORY, self._checkpoint, self._stamp, report.saved
+            self.folder / HISTORY,
+            self._checkpoint,
+            self._stamp,
+            images,
+            report.saved,
         )
         try:
             with training.Interruption(model) as interruption:
@@ -441,7 +507,8 @@ class Run:
         for path in unfinished(self.folder / PICTURES, r"traversal_\d{8,}\.png"):
             path.unlink()
 
-    def _check_outside(self, path: Path) -> None:
+    def check_outside(self, path: Path) -> None:
+        """Raise a ValueError if a file to write lies among the images of the data."""
         if inside_data(self.config, path):
             raise ValueError(
                 f"{str(path)!r} lies in the folder {self.config.data!r}, whose pictures are the "

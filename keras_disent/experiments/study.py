@@ -24,6 +24,12 @@ class Study(StudyFolder):
         folder: Path of the folder.
     """
 
+    def _repr_html_(self) -> str:
+        """Return a table of the runs and their scores, which notebooks show."""
+        from keras_disent.experiments.html import study_as_html
+
+        return study_as_html(self)
+
     @classmethod
     def create(cls, plan: Plan | Search, folder: str | Path) -> Study:
         """Make the folder of a study, or open the one that is there, which may grow.

@@ -59,6 +59,11 @@ class StudyFolder:
     def __init__(self, store: Store):
         self.store, self.folder = store, store.folder
 
+    def __repr__(self) -> str:
+        """Return folder, number and states of the runs."""
+        runs = len(self.runs)
+        return f"<{type(self).__name__} {str(self.folder)!r}: {runs:,} runs, {self.status()}>"
+
     @classmethod
     def open(cls, folder: str | Path) -> Self:
         """Open the folder of a study.

@@ -98,6 +98,7 @@ class Checkpoint(keras.callbacks.Callback):
         history: Path of the history; what it holds up to the checkpoint is kept.
         model_file: Path of the checkpoint.
         stamp: What the checkpoint says about its run.
+        images: Images by which the ranges of the latents are measured.
         on_saved: Called after each checkpoint with its step.
     """
 
@@ -106,10 +107,12 @@ class Checkpoint(keras.callbacks.Callback):
         history: Path,
         model_file: Path,
         stamp: dict[str, Any],
+        images: np.ndarray,
         on_saved: Callable[[int], object] = lambda step: None,
     ):
         super().__init__()
         self._history, self._file, self._stamp = history, model_file, stamp
+        self._images = images
         self._on_saved = on_saved
         self._lines = read_history(history)
 
@@ -130,6 +133,7 @@ class Checkpoint(keras.callbacks.Callback):
         table.writerow({name: csv_text(name) for name in self._lines[-1]})
         table.writerows(self._lines)
         write_text(self._history, text.getvalue())
+        self.model.fit_latent_ranges(self._images)
         with atomic_write(self._file) as temporary:
             self.model.save(temporary)
             with zipfile.ZipFile(temporary, "a") as file:

@@ -45,12 +45,15 @@ def card(
         }
         for endpoint in endpoints
     }
+    ranges = model.latent_ranges
     content = {
         "model": type(model).__name__,
         "format": format,
         "image_shape": model.image_shape,
         "pictures": model.pictures,
         "latent_dim": model.latent_dim,
+        "latent_names": model.latent_names,
+        "latent_ranges": None if ranges is None else ranges.tolist(),
         "steps": model.steps_taken(),
         "endpoints": descriptions,
         "default": endpoints[0].name,

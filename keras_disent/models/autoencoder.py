@@ -130,13 +130,14 @@ class Autoencoder(Coder):
         self.check_images(images, check_values=True)
         return batched(self._encode, images, batch_size)[0]
 
-    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Decode `n` codes drawn from a standard normal distribution: images in [0, 1].
+    def sample(self, n: int, seed: int | None = None, dtype: str = "float32") -> np.ndarray:
+        """Decode `n` codes drawn from a standard normal distribution: images in [0, 1], or "uint8".
 
         An autoencoder has no prior, so it was not trained to decode such codes.
         """
         n = checks.check_integer("n", n, at_least=1)
-        return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent_dim)))
+        codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
+        return self.decode(codes, dtype=dtype)
 
     def fit_ica(self, images, seed: int = 0, batch_size: int = 256) -> None:
         """Fit a linear independent component analysis, and apply it to all codes from now on.

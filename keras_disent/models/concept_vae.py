@@ -12,6 +12,7 @@ from keras import ops
 from keras_disent.engine import backend
 from keras_disent.models.causal import arguments
 from keras_disent.models.causal.graphs import ancestors_first, total_effects
+from keras_disent.models.editing import as_dtype, check_dtype
 from keras_disent.models.image_model import batched, bounded
 from keras_disent.models.vae import VAE
 
@@ -35,6 +36,12 @@ class ConceptVAE(VAE):
     graph_layer: Any
     mask_layer: Any
     label_scale: Any
+
+    def default_latent_names(self) -> tuple[str, ...]:
+        """Return the names of the concepts, numbered if they have several latents each."""
+        if self.concept_dim == 1:
+            return tuple(self.concept_names)
+        return tuple(f"{name}_{i}" for name in self.concept_names for i in range(self.concept_dim))
 
     # -- the graph --------------------------------------------------------------------------------
 
@@ -110,7 +117,11 @@ class ConceptVAE(VAE):
         return (codes.mean(axis=2) * scale + shift).astype("float32")
 
     def intervene(
-        self, images, interventions: Mapping[str, Any], batch_size: int = 256
+        self,
+        images,
+        interventions: Mapping[str, Any],
+        batch_size: int = 256,
+        dtype: str = "float32",
     ) -> np.ndarray:
         """Return images under do(concept = value), which sets concepts independent of their causes.
 
@@ -122,19 +133,25 @@ class ConceptVAE(VAE):
             images: Images (n, h, w, c).
             interventions: `{concept: value}`, one value or (n,) values, in the units of the labels.
             batch_size: Number of images at a time.
+            dtype: "float32", in [0, 1], or "uint8".
 
         Returns:
-            Images (n, h, w, c) float32 in [0, 1].
+            Images (n, h, w, c).
 
         Raises:
             ValueError: For an unknown concept, a value that is not finite or not one per image, or
                 a learned graph that still has a cycle.
         """
+        check_dtype(dtype)
         codes = self._concept_codes(images, interventions, False, batch_size)
-        return self._render(codes, batch_size)
+        return as_dtype(self._render(codes, batch_size), dtype)
 
     def counterfactual(
-        self, images, interventions: Mapping[str, Any], batch_size: int = 256
+        self,
+        images,
+        interventions: Mapping[str, Any],
+        batch_size: int = 256,
+        dtype: str = "float32",
     ) -> np.ndarray:
         """Return counterfactual images: the same images, had the concepts been set.
 
@@ -145,8 +162,9 @@ class ConceptVAE(VAE):
 
         Args, returns and raises: As `intervene`.
         """
+        check_dtype(dtype)
         codes = self._concept_codes(images, interventions, True, batch_size)
-        return self._render(codes, batch_size)
+        return as_dtype(self._render(codes, batch_size), dtype)
 
     def _concept_codes(self, images, interventions, keep_noise, batch_size) -> np.ndarray:
         """Return the concepts z of images after interventions, if any: (n, K, k)."""

@@ -12,21 +12,23 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import to_numpy
+from keras_disent._utils.latent_names import latent_indices
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
+from keras_disent.models.editing import Editing, as_dtype, check_dtype
 from keras_disent.models.hyperparameters import Range
 
 TRAVERSAL_VALUES = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
 
 
-class ImageModel(PlayerModel):
+class ImageModel(Editing, PlayerModel):
     """Map images (n, h, w, c) to codes (n, D), in standard deviations of their prior, and back.
 
     A subclass defines `encode_tensors` and `decode_tensors`, which work on tensors, and `encode`
-    and `sample`.
+    and `sample`. Latents are given by index, or by their name in `latent_names`.
 
     Class attributes:
         encoding: Names of the outputs of `encode_tensors`.
@@ -66,6 +68,26 @@ class ImageModel(PlayerModel):
                 f"'mixed_float16'. Got {self.dtype_policy.name!r}, by `dtype` or Keras's settings."
             )
         self.image_shape, self.latent_dim = shape, latent_dim
+
+    def __repr__(self) -> str:
+        """Return class, shape of the images, and number of the latents, or their names."""
+        if not hasattr(self, "latent_dim"):  # its constructor has not got so far
+            return super().__repr__()
+        latents = ", ".join(self._latent_names or ()) or f"{self.latent_dim} latents"
+        return f"<{type(self).__name__} of images {self.image_shape}: {latents}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of what the model is, which notebooks show."""
+        parts = dict.fromkeys(part for names in self.players.values() for part in names)
+        counts = {part: getattr(self, part).count_params() for part in parts}
+        rows = [
+            ("images", " x ".join(map(str, self.image_shape))),
+            ("latents", ", ".join(self.latent_names)),
+            *((name, str(value)) for name, value in schedules.weights(self).items()),
+            ("training steps", f"{self.steps_taken():,}"),
+            ("parameters", ", ".join(f"{part} {n:,}" for part, n in counts.items() if n)),
+        ]
+        return html.table([type(self).__name__, ""], rows)
 
     def part_seed(self, part: str) -> int:
         """Return the seed of the initial weights of one part, as `networks.part_seed`."""
@@ -110,16 +132,19 @@ class ImageModel(PlayerModel):
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
-    def decode(self, codes, batch_size: int = 256) -> np.ndarray:
+    def decode(self, codes, batch_size: int = 256, dtype: str = "float32") -> np.ndarray:
         """Decode codes (n, D) to expected images: (n, h, w, c) float32 in [0, 1].
 
         Args:
             codes: Codes (n, D), an array, a tensor of any backend or a list of rows.
             batch_size: Number of codes decoded at a time.
+            dtype: "float32", in [0, 1], or "uint8", which Pillow takes:
+                `Image.fromarray(image.squeeze())`.
 
         Raises:
             ValueError: If `codes` is not (n, D), or has no row.
         """
+        check_dtype(dtype)
         if not hasattr(codes, "shape"):
             codes = to_numpy(codes)
         shape = tuple(codes.shape)
@@ -127,47 +152,54 @@ class ImageModel(PlayerModel):
             raise ValueError(f"`codes` must be (n, {self.latent_dim}). Got shape {shape}.")
         if shape[0] == 0:
             raise ValueError("`codes` must hold at least one row. Got none.")
-        return batched(self._decode, codes, bounded(batch_size, self.image_shape))[0]
+        batch_size = bounded(batch_size, self.image_shape)
+        return as_dtype(batched(self._decode, codes, batch_size)[0], dtype)
 
-    def reconstruct(self, images, batch_size: int = 256) -> np.ndarray:
-        """Encode images and decode their codes: (n, h, w, c) float32 in [0, 1]."""
-        return self.decode(self.encode(images, batch_size), batch_size)
+    def reconstruct(self, images, batch_size: int = 256, dtype: str = "float32") -> np.ndarray:
+        """Encode images and decode their codes: (n, h, w, c) float32 in [0, 1], or "uint8"."""
+        check_dtype(dtype)
+        return self.decode(self.encode(images, batch_size), batch_size, dtype)
 
     def traverse(
-        self, images, latents=None, values=TRAVERSAL_VALUES, batch_size: int = 256
+        self,
+        images,
+        latents=None,
+        values=TRAVERSAL_VALUES,
+        batch_size: int = 256,
+        dtype: str = "float32",
     ) -> np.ndarray:
         """Decode latent traversals: change one latent of each image, with the others fixed.
 
         Args:
             images: Images (n, h, w, c).
-            latents: Indices of the latents to traverse. Default: all in order.
+            latents: Names or indices of the latents to traverse. Default: all in order.
             values: Values of the latent, in standard deviations of the prior.
             batch_size: Number of images encoded or decoded at a time.
+            dtype: "float32", in [0, 1], or "uint8".
 
         Returns:
-            Images (n, len(latents), len(values), h, w, c) float32 in [0, 1].
+            Images (n, len(latents), len(values), h, w, c).
 
         Raises:
-            ValueError: If a latent is not one of 0 .. D - 1, a value is not a finite number, or
-                there is none of either.
+            ValueError: If a latent is unknown, a value is not a finite number, or there is none of
+                either.
 
         >>> from keras_disent import VAE
         >>> VAE((32, 32, 1), 4).traverse(np.zeros((1, 32, 32, 1), "uint8"), [2], [-1, 1]).shape
         (1, 1, 2, 32, 32, 1)
         """
-        indices = np.arange(self.latent_dim) if latents is None else to_numpy(latents)
-        if indices.ndim != 1 or not np.isin(indices, np.arange(self.latent_dim)).all():
-            raise ValueError(f"`latents` are numbers 0 to {self.latent_dim - 1}. Got {latents}.")
+        check_dtype(dtype)
+        indices = latent_indices(latents, self.latent_names)
         settings = to_numpy(values).astype("float32")
         if settings.ndim != 1 or not np.isfinite(settings).all():
             raise ValueError(f"`values` are finite numbers, in one row. Got {values}.")
-        if not indices.size or not settings.size:
-            raise ValueError("`latents` and `values` must hold at least one number each. Got none.")
+        if not settings.size:
+            raise ValueError("`values` must hold at least one number. Got none.")
         codes = self.encode(images, batch_size)
         grid = np.tile(codes[:, None, None], (1, len(indices), len(settings), 1))
-        for row, latent in enumerate(indices.astype(int)):
+        for row, latent in enumerate(indices):
             grid[:, row, :, latent] = settings
-        decoded = self.decode(grid.reshape(-1, self.latent_dim), batch_size)
+        decoded = self.decode(grid.reshape(-1, self.latent_dim), batch_size, dtype)
         return decoded.reshape(*grid.shape[:3], *self.image_shape)
 
     def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
@@ -260,14 +292,15 @@ class ImageModel(PlayerModel):
             **super().get_config(),
             **{name: schedules.config(value) for name, value in schedules.weights(self).items()},
             **({"pictures": dict(self.pictures)} if self.pictures else {}),
+            **({"latent_names": list(self._latent_names)} if self._latent_names else {}),
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = copy.deepcopy(config)  # Keras empties the dicts that it reads
-        pictures = config.pop("pictures", None)
+        pictures, names = config.pop("pictures", None), config.pop("latent_names", None)
         model = cls(**config)
-        model.pictures = pictures
+        model.pictures, model.latent_names = pictures, names
         return model
 
 

@@ -18,6 +18,7 @@ from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
 from keras_disent.layers.convolutions import accelerate
 from keras_disent.models.codes import CodeNoise, Codes
+from keras_disent.models.editing import as_dtype, check_dtype
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
 from keras_disent.models.hyperparameters import Range
 from keras_disent.models.image_model import ImageModel, batched, bounded
@@ -308,11 +309,13 @@ class InfoGAN(ImageModel):
         """Return the values of each categorical code, one for each class; None for the others."""
         return self.codes.values()
 
-    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Generate `n` images from noise and codes of the prior: float32 in [0, 1]."""
+    def sample(self, n: int, seed: int | None = None, dtype: str = "float32") -> np.ndarray:
+        """Generate `n` images from noise and codes of the prior: float32 in [0, 1], or "uint8"."""
+        check_dtype(dtype)
         n = checks.check_integer("n", n, at_least=1)
         draws = np.random.default_rng(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
-        return batched(self._generate, draws.astype("float32"), bounded(256, self.image_shape))[0]
+        batch_size = bounded(256, self.image_shape)
+        return as_dtype(batched(self._generate, draws.astype("float32"), batch_size)[0], dtype)
 
     @cached_property
     def _generate(self) -> Callable:

@@ -44,14 +44,14 @@ class QuantizedAutoencoder(Autoencoder):
         raw = ops.convert_to_tensor(np.asarray(self.levels().T, "float32"))
         return [np.unique(column) for column in ops.convert_to_numpy(self.code_transform(raw)).T]
 
-    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Decode `n` codes drawn uniformly and independently: images, float32 in [0, 1]."""
+    def sample(self, n: int, seed: int | None = None, dtype: str = "float32") -> np.ndarray:
+        """Decode `n` codes drawn uniformly and independently: images in [0, 1], or "uint8"."""
         n = checks.check_integer("n", n, at_least=1)
         indices = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
         columns = zip(self.levels(), indices.T, strict=True)
         raw = np.stack([levels[column] for levels, column in columns], axis=1)
         raw = ops.convert_to_tensor(raw.astype("float32"))
-        return self.decode(ops.convert_to_numpy(self.code_transform(raw)))
+        return self.decode(ops.convert_to_numpy(self.code_transform(raw)), dtype=dtype)
 
     def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
         """Return the entropy of each latent over the images: (D,) float32, nats.

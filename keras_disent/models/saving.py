@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_disent._utils.files import atomic_write
 
 FILE = "model.keras"
 """Name of the model in a run folder."""
@@ -58,3 +62,21 @@ def load_model(
                 "you trust the file."
             ) from error
         raise ValueError(f"{str(path)!r} is not a whole .keras file: {first}") from error
+
+
+def write_latent_names(path: str | Path, names: Sequence[str]) -> None:
+    """Change the names of the latents in a `.keras` file, and nothing else.
+
+    Args:
+        path: `.keras` file of a model of this package.
+        names: Names of all latents.
+    """
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as target:
+        with zipfile.ZipFile(path) as source:
+            for entry in source.infolist():
+                content = source.read(entry)
+                if entry.filename == "config.json":
+                    config = json.loads(content)
+                    config["config"]["latent_names"] = list(names)
+                    content = json.dumps(config).encode()
+                target.writestr(entry, content)

@@ -148,11 +148,11 @@ class VAE(Coder):
         mean, log_variance = batched(self._encode, images, batch_size)
         return mean, log_variance
 
-    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Decode `n` codes drawn from the prior: images, float32 in [0, 1]."""
+    def sample(self, n: int, seed: int | None = None, dtype: str = "float32") -> np.ndarray:
+        """Decode `n` codes drawn from the prior: images, float32 in [0, 1], or "uint8"."""
         n = checks.check_integer("n", n, at_least=1)
         codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
-        return self.decode(codes)
+        return self.decode(codes, dtype=dtype)
 
     def latent_kl(self, images, batch_size: int = 256) -> np.ndarray:
         """Return the mean KL of each latent over the images: (D,) float32, nats.

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from keras_disent.plots.latents import poster, traversal_frames
 from keras_disent.plots.pictures import (
     as_array,
     as_png,
     beside,
+    check_image_path,
     contact_sheet,
+    is_animation,
     mosaic,
     save,
+    save_animation,
+    save_image,
     traversals,
 )
 
@@ -21,9 +26,15 @@ __all__ = [
     "beside",
     "causal",
     "charts",
+    "check_image_path",
     "contact_sheet",
+    "is_animation",
     "mosaic",
+    "poster",
     "save",
+    "save_animation",
+    "save_image",
+    "traversal_frames",
     "traversals",
 ]
 

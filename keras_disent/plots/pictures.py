@@ -13,8 +13,10 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 from keras_disent._utils.files import atomic_write
+from keras_disent._utils.latent_names import latent_indices
 from keras_disent.plots.style import ACCENT, INK, QUIET, as_written, new_figure
 
 _CAPTION = 20  # maximum number of characters of a caption
@@ -43,7 +45,7 @@ def traversals(
     model: Any,
     images: np.ndarray,
     *,
-    latents: Sequence[int] | None = None,
+    latents: Sequence[int | str] | None = None,
     values: Sequence[float] = tuple(np.linspace(-2, 2, 9)),
     start: int = 0,
     at_most: int = 10,
@@ -56,9 +58,10 @@ def traversals(
     first (`latent_importance`, for a VAE the mean KL over `images`).
 
     Args:
-        model: Model with `latent_importance`, `importance_unit`, `reconstruct` and `traverse`.
+        model: Model with `latent_names`, `latent_importance`, `importance_unit`, `reconstruct` and
+            `traverse`.
         images: Images (n, h, w, c); all of them determine the order of the latents.
-        latents: Indices of the latents to draw, in this order. Default: by importance.
+        latents: Names or indices of the latents to draw, in this order. Default: by importance.
         values: Values of a latent, in standard deviations of the prior.
         start: Index of the image to traverse.
         at_most: Maximum number of latents.
@@ -68,13 +71,16 @@ def traversals(
         A matplotlib figure; `save(figure, path)` writes it.
     """
     importance = model.latent_importance(images)
-    indices = np.argsort(-importance)[:at_most] if latents is None else np.asarray(latents)
+    if latents is None:
+        latents = np.argsort(-importance)[:at_most].tolist()
+    indices = latent_indices(latents, model.latent_names)
     order = [start, *(i for i in range(len(images)) if i != start)]
     shown = images[order[: len(values)]]
     grid = model.traverse(images[start : start + 1], indices, values)[0]
-    originals = np.asarray(shown, "float32") / (255 if shown.dtype == np.uint8 else 1)
-    labels = [f"z{i}   {importance[i]:.2f} {model.importance_unit}" for i in indices]
-    return _grid_figure(originals, model.reconstruct(shown), grid, labels, values, title)
+    labels = [
+        f"{model.latent_names[i]}   {importance[i]:.2f} {model.importance_unit}" for i in indices
+    ]
+    return _grid_figure(_floats(shown), model.reconstruct(shown), grid, labels, values, title)
 
 
 def _grid_figure(originals, reconstructions, grid, labels, values, title) -> Figure:
@@ -88,10 +94,11 @@ def _grid_figure(originals, reconstructions, grid, labels, values, title) -> Fig
 
     tile = 0.62  # inches
     scale = tile / (width + gap)
-    wide = max(picture.shape[1] * scale + 1.75, 5.2)  # room for the text below, however few columns
+    beside = text_room(labels)
+    wide = beside + max(picture.shape[1] * scale + 0.1, 3.55)  # room for the text below, too
     inches = wide, picture.shape[0] * scale + (1.15 if title else 0.8)
     figure = new_figure(*inches)
-    left, bottom = 1.65 / inches[0], 0.55 / inches[1]
+    left, bottom = beside / inches[0], 0.55 / inches[1]
     axes = figure.add_axes(
         (left, bottom, picture.shape[1] * scale / inches[0], picture.shape[0] * scale / inches[1])
     )
@@ -111,6 +118,17 @@ def _grid_figure(originals, reconstructions, grid, labels, values, title) -> Fig
     if title:
         figure.text(0.02, 1 - 0.32 / inches[1], title, fontsize=12, color=INK, va="center")
     return figure
+
+
+def text_room(texts: Sequence[str], points: float = 9) -> float:
+    """Return the width in inches that texts need beside a picture."""
+    return max(1.65, 0.2 + max(map(len, texts), default=0) * 0.6 * points / 72)
+
+
+def _floats(images: Any) -> np.ndarray:
+    """Return images, bytes or floats in [0, 1], as floats in [0, 1]."""
+    array = np.asarray(images)
+    return array.astype("float32") / (255 if array.dtype == np.uint8 else 1)
 
 
 def _filled(images: np.ndarray, columns: int) -> np.ndarray:
@@ -257,15 +275,133 @@ def as_array(figure: Figure) -> np.ndarray:
 
 def as_png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file."""
+    return _encoded(figure, "png")
+
+
+def _encoded(figure: Figure, format: str) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=figure.dpi)
+    figure.savefig(stream, format=format, dpi=figure.dpi)
     return stream.getvalue()
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG atomically, create its folder if needed, and return the path."""
+    """Write a figure atomically, create its folder if needed, and return the path.
+
+    Args:
+        figure: Figure.
+        path: File, whose ending is the format: .png, .webp or .jpg.
+
+    Raises:
+        ValueError: For another ending.
+    """
+    format = _format(path, FIGURES)
+    return _write(path, _encoded(figure, format))
+
+
+def save_image(image: Any, path: str | Path) -> Path:
+    """Write an image, or a row of images, as a picture file, and return the path.
+
+    Args:
+        image: Image (h, w, c), or images (n, h, w, c): uint8, or floats in [0, 1].
+        path: File, whose ending is the format: .png, .webp, .jpg, .gif, .bmp or .tif.
+
+    Raises:
+        ValueError: For another ending, or an array of another shape.
+
+    >>> import tempfile
+    >>> save_image(np.zeros((8, 8, 1)), Path(tempfile.mkdtemp()) / "black.png").name
+    'black.png'
+    """
+    format = _format(path, IMAGES)
+    pixels = _pixels(image)
+    if pixels.ndim == 4:
+        pixels = mosaic(pixels[None])
+    stream = io.BytesIO()
+    _pillow(pixels).save(stream, format, quality=95)
+    return _write(path, stream.getvalue())
+
+
+def save_animation(images: Any, path: str | Path, *, seconds: float = 3.0) -> Path:
+    """Write images as an animation that runs forever, and return the path.
+
+    Args:
+        images: Images (n, h, w, c): uint8, or floats in [0, 1].
+        path: File, whose ending is the format: .gif or .webp.
+        seconds: Duration of one round.
+
+    Raises:
+        ValueError: For another ending, an array of another shape, or a duration that is no number
+            above 0.
+
+    >>> import tempfile
+    >>> frames = np.random.default_rng(0).random((3, 8, 8, 3))
+    >>> save_animation(frames, Path(tempfile.mkdtemp()) / "noise.gif").name
+    'noise.gif'
+    """
+    format = _format(path, ANIMATIONS)
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"`seconds` is a number above 0. Got {seconds!r}.")
+    pixels = _pixels(images)
+    if pixels.ndim != 4 or len(pixels) == 0:
+        raise ValueError(f"An animation needs images (n, h, w, c). Got shape {pixels.shape}.")
+    frames = [_pillow(frame) for frame in pixels]
+    if format == "gif":  # one palette for all frames, so that still parts stay still
+        palette = _pillow(np.concatenate(list(pixels))).quantize(255)
+        frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    stream = io.BytesIO()
+    frames[0].save(
+        stream,
+        format,
+        save_all=True,
+        append_images=frames[1:],
+        duration=round(1000 * seconds / len(frames)),
+        loop=0,
+        quality=90,
+    )
+    return _write(path, stream.getvalue())
+
+
+def check_image_path(path: str | Path) -> None:
+    """Raise a ValueError if `save_image` cannot write a file, by its ending."""
+    _format(path, IMAGES)
+
+
+def is_animation(path: str | Path) -> bool:
+    """Return whether the ending of a file is that of a format of animations."""
+    return Path(path).suffix.lower() in ANIMATIONS
+
+
+FIGURES = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
+ANIMATIONS = {".gif": "gif", ".webp": "webp"}
+IMAGES = {**FIGURES, ".gif": "gif", ".bmp": "bmp", ".tif": "tiff", ".tiff": "tiff"}
+
+
+def _format(path: str | Path, formats: Mapping[str, str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in formats:
+        raise ValueError(f"The ending of {str(path)!r} must be one of {', '.join(formats)}.")
+    return formats[suffix]
+
+
+def _pixels(images: Any) -> np.ndarray:
+    """Return one or several images, bytes or floats in [0, 1], as floats in [0, 1]."""
+    pixels = _floats(images)
+    if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"Images are (h, w, c) or (n, h, w, c) with 1 or 3 channels. Got shape {pixels.shape}."
+        )
+    return pixels
+
+
+def _pillow(pixels: np.ndarray) -> Image.Image:
+    """Return an image (h, w, c), floats in [0, 1], as a Pillow image in color."""
+    colors = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return Image.fromarray(np.rint(255 * np.clip(colors, 0, 1)).astype("uint8"))
+
+
+def _write(path: str | Path, content: bytes) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(as_png(figure))
+        temporary.write_bytes(content)
     return path

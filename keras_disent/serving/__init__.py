@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_disent._utils.checks import check_integer
+from keras_disent._utils.latent_names import default_names
 from keras_disent.artifact import read_card
 
 __all__ = ["server"]
@@ -78,12 +79,13 @@ def server(
     from keras_disent.serving.api import BatchedAPI, EndpointAPI
 
     (codes,) = card["endpoints"]["decode"]["inputs"]
-    latent_dim, pictures = codes["shape"][-1], card.get("pictures")
+    latent_names = card.get("latent_names") or default_names(codes["shape"][-1])
+    pictures = card.get("pictures")
     batching = {"max_batch_size": max_batch_size, "batch_timeout": batch_timeout}
     endpoints = [
-        BatchedAPI(folder, name, endpoint, latent_dim, pictures, **batching)
+        BatchedAPI(folder, name, endpoint, latent_names, pictures, **batching)
         if len(endpoint["inputs"]) == 1 and max_batch_size > 1
-        else EndpointAPI(folder, name, endpoint, latent_dim, pictures)
+        else EndpointAPI(folder, name, endpoint, latent_names, pictures)
         for name, endpoint in card["endpoints"].items()
     ]
     metadata = {key: value for key, value in card.items() if key != "config"}

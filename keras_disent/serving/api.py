@@ -26,7 +26,7 @@ class EndpointAPI(litserve.LitAPI):
         folder: Folder of the model.
         name: Name of the endpoint.
         endpoint: Description of the endpoint in the card.
-        latent_dim: Number of latents of the model.
+        latent_names: Names of the latents of the model.
         pictures: How picture files became the images that the model was trained on.
         Others: As `litserve.LitAPI`.
     """
@@ -36,14 +36,14 @@ class EndpointAPI(litserve.LitAPI):
         folder: str | Path,
         name: str,
         endpoint: dict[str, Any],
-        latent_dim: int,
+        latent_names: Sequence[str],
         pictures: dict[str, Any] | None = None,
         **options: Any,
     ):
         super().__init__(api_path=f"/{name}", **options)
         self.file = str(Path(folder) / f"{name}.onnx")
         self.outputs = [array["name"] for array in endpoint["outputs"]]
-        self.decode_request = RequestDecoder(endpoint, latent_dim, pictures)
+        self.decode_request = RequestDecoder(endpoint, latent_names, pictures)
 
     def setup(self, device: str) -> None:
         """Load the graph, once in each worker."""
@@ -89,9 +89,12 @@ class RequestDecoder:
     """Decode requests, with an annotation by which FastAPI checks them before they are queued."""
 
     def __init__(
-        self, endpoint: dict[str, Any], latent_dim: int, pictures: dict[str, Any] | None = None
+        self,
+        endpoint: dict[str, Any],
+        latent_names: Sequence[str],
+        pictures: dict[str, Any] | None = None,
     ):
-        self.check = partial(check_request, endpoint, latent_dim=latent_dim, pictures=pictures)
+        self.check = partial(check_request, endpoint, latent_names=latent_names, pictures=pictures)
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from keras_disent._utils.latent_names import latent_indices
 
 MAX_PIXELS = 50_000_000  # of one picture
 MAX_IMAGES = 4096  # rows of one request, or rows x latents x values
@@ -17,7 +20,7 @@ MAX_BYTES = 2**27  # of them as float32, images that come in or go out
 def check_request(
     endpoint: dict[str, Any],
     body: Any,
-    latent_dim: int | None = None,
+    latent_names: Sequence[str] = (),
     pictures: dict[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Check the body of a request, and return its arrays.
@@ -25,7 +28,8 @@ def check_request(
     Args:
         endpoint: Description of the endpoint in the card.
         body: Body of the request: `{"inputs": {name: nested lists}}`.
-        latent_dim: Number of latents of the model, for endpoints with an input `latents`.
+        latent_names: Names of the model's latents, for endpoints with an input `latents`, which
+            takes names and indices.
         pictures: How picture files became the images that the model was trained on. Pictures in a
             request become images in the same way.
 
@@ -45,14 +49,13 @@ def check_request(
     if not isinstance(inputs, dict) or set(inputs) != set(names):
         got = sorted(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
         raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
+    if latent_names and isinstance(inputs.get("latents"), list):
+        inputs = {**inputs, "latents": latent_indices(inputs["latents"], latent_names)}
     limit = _max_rows(endpoint)
     arrays = {
         array["name"]: _array(array, inputs[array["name"]], pictures, limit)
         for array in endpoint["inputs"]
     }
-    latents = arrays.get("latents")
-    if latent_dim and latents is not None and not ((latents >= 0) & (latents < latent_dim)).all():
-        raise ValueError(f"`latents` are 0 to {latent_dim - 1}. Got {latents.tolist()}.")
     lengths = [len(array) for array in arrays.values()]
     if math.prod(lengths) > limit:
         raise ValueError(

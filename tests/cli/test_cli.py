@@ -153,6 +153,94 @@ def test_traverse_draws(run, tmp_path, capsys):
     assert Image.open(other).size == Image.open(run / "traversal.png").size
 
 
+def test_latents_are_named_and_pictures_edited(run, tmp_path, capsys):
+    before = load_model(run)
+    assert before.latent_ranges.shape == (3, 2)
+    assert call("latents", run, "--name", "z0=hue", "--name", "2=my size") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("hue", "z1", "my size", "importance (nats)", " to "))
+    model = load_model(run)
+    assert model.latent_names == ("hue", "z1", "my size")
+    np.testing.assert_array_equal(model.latent_ranges, before.latent_ranges)
+    for left, right in zip(state(model), state(before), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+    opened, out = Run.open(run), tmp_path / "out"
+    image = opened.image(5)
+    assert call("edit", run, 5, "--set", "hue=+1.5", "--relative", "--out", out / "a.png") == 0
+    expected = model.edit(image, {"hue": 1.5}, relative=True, dtype="uint8")
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "a.png"))[..., :1], expected)
+    Image.fromarray(image[..., 0]).save(tmp_path / "own.png")
+    assert call("edit", run, tmp_path / "own.png", "--set", "0=99", "--out", out / "b.png") == 0
+    low, high = model.latent_ranges[0]
+    assert (
+        f"'hue' = 99 is far outside of the data, where it is from {low:.4g} to {high:.4g}: "
+        in capsys.readouterr().out
+    )
+
+    assert call("interpolate", run, 5, tmp_path / "own.png", "-n", 4, "--out", out / "c.png") == 0
+    assert Image.open(out / "c.png").size == (4 * 32 + 3 * 2, 32)
+    assert call("interpolate", run, 5, 6, "-n", 4, "--out", out / "c.gif") == 0
+    assert Image.open(out / "c.gif").n_frames == 6  # there and back
+    capsys.readouterr()
+    assert call("nearest", run, 5, "-n", 3, "--out", out / "d.png") == 0
+    found = model.nearest(image, opened.data, 3)
+    assert f"Nearest: {', '.join(map(str, found))}" in capsys.readouterr().out
+    assert call("extremes", run, "my size", "-n", 3, "--out", out / "e.png") == 0
+    lowest, highest = model.extremes("my size", opened.data, 3)
+    shown = capsys.readouterr().out
+    assert f"Smallest: {', '.join(map(str, lowest))}" in shown
+    assert f"Largest: {', '.join(map(str, highest))}" in shown
+    assert Image.open(out / "e.png").size == (3 * 32 + 2 * 2, 2 * 32 + 2)
+    assert call("poster", run) == 0
+    assert Image.open(run / "poster.png").size[0] > 1000
+    assert call("traverse", run, "--out", out / "f.webp") == 0
+    assert Image.open(out / "f.webp").n_frames > 1  # equal ones are merged
+
+
+def test_names_are_suggested_on_the_command_line(run, capsys):
+    suggested = load_model(run).suggest_latent_names(Run.open(run).data)
+    assert call("latents", run, "--suggest") == 0
+    assert load_model(run).latent_names == suggested
+    assert call("train", "--out", run, "--resume", "--steps", 7) == 0
+    assert load_model(run).latent_names == suggested
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["edit", "RUN", "0", "--set", "hue=1", "--out", "a.png"],
+            "Unknown latent 'hue'. Choose from: z0,",
+        ),
+        (
+            ["edit", "RUN", "0", "--set", "z0=red", "--out", "a.png"],
+            "a number for each latent. Got 'red'.",
+        ),
+        (["edit", "RUN", "0", "--set", "z0=1", "--out", "a.txt"], "'a.txt' must be one of .png, "),
+        (
+            ["edit", "RUN", "b.png", "--set", "z0=1", "--out", "a.png"],
+            "There is no picture 'b.png'",
+        ),
+        (
+            ["extremes", "RUN", "hue", "--out", "a.png"],
+            "Unknown latent 'hue'. Choose from: z0, z1, z2",
+        ),
+        (["latents", "RUN", "--name", "z0"], "--name takes NAME=VALUE. Got 'z0'."),
+        (["latents", "RUN", "--name", "z0=z1"], "needs different names. Got 'z1' twice."),
+        (["interpolate", "RUN", "0", "1", "-n", "1", "--out", "a.png"], "at least 2. Got 1."),
+    ],
+)
+def test_mistakes_with_latents_are_one_line(
+    arguments, message, run, refused, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    before = files(run)
+    assert message in refused(*(run if part == "RUN" else part for part in arguments))
+    assert files(run) == before
+    assert not (tmp_path / "a.png").exists()
+
+
 @pytest.mark.skipif(BACKEND == "jax", reason="another backend would write it")
 def test_export_writes_an_artifact_and_shows_its_endpoints(trained, tmp_path, capsys, refused):
     format = "saved_model" if BACKEND == "tensorflow" else "torch"

@@ -519,7 +519,7 @@ def test_bad_images_are_refused_by_every_method(method, untouched):
 def test_bad_arguments_of_methods_are_refused(untouched):
     with pytest.raises(ValueError, match=r"`codes` must be \(n, 3\).*Got shape \(2, 4\)"):
         untouched.decode(np.zeros((2, 4)))
-    with pytest.raises(ValueError, match=r"`latents` are numbers 0 to 2. Got \[3\]"):
+    with pytest.raises(ValueError, match=r"Unknown latent 3\. Choose from: z0, z1, z2, or a"):
         untouched.traverse(GOOD[:1], latents=[3])
     with pytest.raises(ValueError, match=r"`n` must be an integer of at least 1. Got 0"):
         untouched.sample(0)

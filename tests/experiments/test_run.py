@@ -1,5 +1,6 @@
 """A run in its folder: exact after a kill at any moment, honest when it fails, and scored."""
 
+import base64
 import csv
 import dataclasses
 import json
@@ -52,6 +53,19 @@ def assert_same_run(folder, expected):
 
 def pictures(folder):
     return sorted(path.name for path in (folder / "traversals").iterdir())
+
+
+def test_a_run_says_what_it_is(tmp_path):
+    run = Run.create(TINY, tmp_path / "run")
+    about = f"Run {str(run.folder)!r}: vae on sprites, "
+    assert repr(run) == f"<{about}0 of 6 steps>"
+    run.train()
+    scores = run.evaluate(n_samples=200)
+    path = run.traverse()
+    assert repr(run) == f"<{about}6 of 6 steps>"
+    page = run._repr_html_()
+    assert f"<td>mig</td><td>{scores['mig']['value']:.4g}</td>" in page
+    assert base64.b64encode(path.read_bytes()).decode() in page
 
 
 # -- resuming -------------------------------------------------------------------------------------

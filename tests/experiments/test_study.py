@@ -172,6 +172,17 @@ def test_every_run_is_there_once(whole):
     assert Study.open(place).runs == plan.runs
 
 
+def test_a_study_says_what_it_is(whole):
+    study = Study.open(whole[0])
+    runs = len(study.runs)
+    assert repr(study) == f"<Study {str(study.folder)!r}: {runs} runs, {runs} done>"
+    page = study._repr_html_()
+    assert page.count("<tr>") == runs + 1
+    assert page.count("<td>done</td>") == runs
+    score = json.loads((study.place(study.runs[-1]) / "scores.json").read_text())["mig"]["value"]
+    assert f"<td>{score:.4g}</td>" in page
+
+
 def test_results_are_one_tidy_table(whole):
     place, study, found = whole
     assert list(found.columns) == [*table.FIRST, "beta", *table.LAST]

@@ -234,6 +234,8 @@ def test_the_card_tells_what_the_model_is(tmp_path, a_run):
     assert card["scores"] == json.loads((a_run / "scores.json").read_text())
     assert {"keras", "keras_disent", "numpy", "python"} <= set(card["versions"])
     assert card["config"]["latent_dim"] == 2
+    assert card["latent_names"] == ["z0", "z1"]
+    assert np.shape(card["latent_ranges"]) == (2, 2)
     assert list(card["endpoints"]) == list(ENDPOINTS)
     assert card["endpoints"]["encode"] == {
         "inputs": [{"name": "images", "shape": [None, 32, 32, 1], "dtype": "uint8"}],

@@ -364,5 +364,5 @@ def test_bad_data_are_refused():
             method(IMAGES.astype("int64"))
     with pytest.raises(ValueError, match=r"`codes` must be \(n, 4\).*Got shape \(2, 3\)"):
         model.decode(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"`latents` are numbers 0 to 3. Got \[4\]"):
+    with pytest.raises(ValueError, match=r"Unknown latent 4\. Choose from: z0, z1, z2, z3, or"):
         model.traverse(IMAGES[:1], [4])

@@ -25,6 +25,12 @@ class Painter:
 
     importance_unit = "nats"
 
+    latent_names = ("z0", "z1", "z2", "z3")
+
+    def encode(self, x):
+        codes = np.random.default_rng(0).normal(size=(len(x), len(self.kl)))
+        return codes * np.arange(1, 1 + len(self.kl))
+
     def latent_importance(self, x):
         return self.kl
 
@@ -111,12 +117,21 @@ def test_nothing_is_cut_off(size, columns):
     values = np.linspace(-2, 2, columns)
     title = "Latent traversals, step 1,000,000"
     figure = plots.traversals(Painter(), gray(4, size), values=values, title=title)
-    figure.canvas.draw()
-    (axes,) = figure.axes
-    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, *figure.texts]
     assert [text.get_text() for text in figure.texts] == [title]
+    assert_inside(figure)
+    named = Painter()
+    named.latent_names = ("a_name_of_some_length", *named.latent_names[1:])
+    assert_inside(plots.traversals(named, gray(4, size), values=values))
+
+
+def assert_inside(figure):
+    """Assert that no text of a figure is cut off."""
+    figure.canvas.draw()
+    texts = [*figure.texts]
+    for axes in figure.axes:
+        texts += [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.title]
     width, height = figure.canvas.get_width_height()
-    for text in texts:
+    for text in (text for text in texts if text.get_text()):
         box = text.get_window_extent()
         assert 0 <= box.x0 < box.x1 <= width, text.get_text()
         assert 0 <= box.y0 < box.y1 <= height, text.get_text()
@@ -183,7 +198,117 @@ def test_arrays_and_files_hold_the_same_pixels(tmp_path):
     np.testing.assert_array_equal(Image.open(path).convert("RGB"), array)
 
 
-@pytest.mark.parametrize("broken", ["as_png", "os.replace"])
+def decoded(path):
+    """Return the frames of a picture file: (n, h, w, 3)."""
+    with Image.open(path) as file:
+        count = getattr(file, "n_frames", 1)
+        return np.stack([frame_of(file, i) for i in range(count)])
+
+
+def frame_of(file, i):
+    file.seek(i)
+    return np.asarray(file.convert("RGB"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+def test_figures_are_written_in_the_format_of_their_ending(suffix, tmp_path):
+    figure = Figure(figsize=(1, 1), dpi=50, facecolor="#ff0000")
+    path = plots.save(figure, tmp_path / f"a{suffix}")
+    with Image.open(path) as file:
+        assert file.format.lower() == {".jpg": "jpeg"}.get(suffix, suffix[1:])
+    np.testing.assert_allclose(decoded(path)[0], plots.as_array(figure), atol=4)
+
+
+def test_other_endings_are_refused(tmp_path):
+    figure, frames = Figure(), np.zeros((2, 4, 4, 1))
+    for write, value, suffix in [
+        (plots.save, figure, "bmp"),
+        (plots.save_image, frames[0], "txt"),
+        (plots.save_animation, frames, "png"),
+    ]:
+        with pytest.raises(ValueError, match=rf"The ending of '.*a\.{suffix}' must be one of \."):
+            write(value, tmp_path / f"a.{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_written_as_they_are(channels, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, channels), dtype=np.uint8)
+    for image in (pixels[0], pixels[0] / np.float32(255)):
+        path = plots.save_image(image, tmp_path / "a.png")
+        np.testing.assert_array_equal(decoded(path)[0], np.broadcast_to(pixels[0], (5, 7, 3)))
+    row = decoded(plots.save_image(pixels, tmp_path / "b.bmp"))[0]
+    assert row.shape == (5, 7 + 2 + 7, 3)
+    np.testing.assert_array_equal(row[:, 9:], np.broadcast_to(pixels[1], (5, 7, 3)))
+    with pytest.raises(ValueError, match=r"with 1 or 3 channels. Got shape \(5, 7\)"):
+        plots.save_image(pixels[0, ..., 0], tmp_path / "c.png")
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_animations_hold_their_frames(suffix, tmp_path):
+    frames = np.stack([np.full((8, 8, 3), color) for color in ([1, 0, 0], [0, 1, 0], [0, 0, 1.0])])
+    path = plots.save_animation(frames, tmp_path / f"a.{suffix}", seconds=1.5)
+    np.testing.assert_allclose(decoded(path), 255 * frames, atol=8)
+    with Image.open(path) as file:
+        file.seek(1)
+        file.load()
+        assert file.info["duration"] == 500
+        assert file.info["loop"] == 0
+    with pytest.raises(ValueError, match=r"`seconds` is a number above 0. Got 0"):
+        plots.save_animation(frames, path, seconds=0)
+    with pytest.raises(ValueError, match=r"An animation needs images .* Got shape \(8, 8, 3\)"):
+        plots.save_animation(frames[0], path)
+
+
+class Ramp(Painter):
+    """A painter whose traversals show the value itself, 0 to 1 as black to white."""
+
+    def encode(self, x):
+        return np.stack([np.linspace(0, 1, len(x)), np.linspace(1, 0.5, len(x))], axis=1)
+
+    def traverse(self, x, latents, values):
+        grid = np.ones((len(x), len(latents), len(values), *x.shape[1:]))
+        return grid * np.reshape(values, (1, 1, -1, 1, 1, 1))
+
+
+def test_a_poster_shows_each_range_between_its_ends():
+    x = gray(5)
+    figure = plots.poster(Ramp([1.0, 2.0]), x, columns=3, ends=2, start=4, title="$a$")
+    assert [axes.get_title() for axes in figure.axes][::2] == ["smallest values", "largest values"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["z1\n2.00 nats, 0.5 to 1.0", "z0\n1.00 nats, 0.0 to 1.0"]
+    low, middle, high = (np.asarray(axes.images[0].get_array()) for axes in figure.axes)
+    starts = [0, 16 + 2]  # of tiles and the gap between them
+    shown = [[float(part[r, c, 0]) for r in starts for c in starts] for part in (low, high)]
+    assert np.round(255 * np.array(shown)).tolist() == [[160, 120, 0, 40], [40, 0, 120, 160]]
+    assert [float(middle[r, c, 0]) for r in starts for c in (0, 18, 36)] == [
+        0.5,
+        0.75,
+        1,
+        0,
+        0.5,
+        1,
+    ]
+    assert_inside(figure)
+    names = plots.poster(Ramp([1.0, 2.0]), x, latents=["z0"]).axes[0].get_yticklabels()
+    assert [name.get_text().split()[0] for name in names] == ["z0"]
+
+
+def test_frames_go_through_each_range_and_back():
+    frames = plots.traversal_frames(Ramp([1.0, 2.0]), gray(5), frames=4)
+    assert frames.dtype == np.uint8
+    assert frames.shape[0] == 4
+    rows, columns = frames.shape[1] // 3, [frames.shape[2] // 4, 3 * frames.shape[2] // 4]
+    shown = frames[:, rows, columns, 0].T / 255
+    np.testing.assert_allclose(shown, [[0.5, 0.75, 1, 0.75], [0, 0.5, 1, 0.5]], atol=0.01)
+
+
+def test_figures_show_in_notebooks():
+    figure = plots.traversals(Painter(), gray(), values=VALUES)
+    assert figure._repr_png_() == plots.as_png(figure)
+
+
+@pytest.mark.parametrize("broken", ["Figure.savefig", "os.replace"])
 def test_a_failed_save_leaves_the_old_picture(broken, tmp_path, monkeypatch):
     figure = Figure(figsize=(1, 1), dpi=50)
     path = plots.save(figure, tmp_path / "a.png")
@@ -192,8 +317,8 @@ def test_a_failed_save_leaves_the_old_picture(broken, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("no more room")
 
-    owner = os if broken == "os.replace" else plots.pictures
-    monkeypatch.setattr(owner, broken.removeprefix("os."), fail)
+    owner, _, name = broken.partition(".")
+    monkeypatch.setattr({"os": os, "Figure": Figure}[owner], name, fail)
     with pytest.raises(RuntimeError, match="no more room"):
         plots.save(figure, path)
     assert path.read_bytes() == before

@@ -170,11 +170,19 @@ def test_a_wrong_request_is_told_the_rule(name):
         check_request(endpoint, body(name))
 
 
-@pytest.mark.parametrize("latents", [[3], [0, -1]])
+@pytest.mark.parametrize("latents", [[3], [0, -1], ["length"], [[0]]])
 def test_only_latents_of_the_model_are_turned(latents):
     body = {"inputs": {"images": X, "latents": latents, "values": [0]}}
-    with pytest.raises(ValueError, match=re.escape(f"`latents` are 0 to 2. Got {latents}.")):
-        check_request(TRAVERSE, body, latent_dim=3)
+    rule = f"Unknown latent {latents[-1]!r}. Choose from: hue, size, z2, or a number from 0 to 2."
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        check_request(TRAVERSE, body, latent_names=("hue", "size", "z2"))
+
+
+def test_latents_are_turned_by_name():
+    body = {"inputs": {"images": X, "latents": ["size", 2], "values": [0]}}
+    arrays = check_request(TRAVERSE, body, latent_names=("hue", "size", "z2"))
+    assert arrays["latents"].tolist() == [1, 2]
+    assert arrays["latents"].dtype == np.int32
 
 
 def test_a_traversal_is_bounded_as_a_whole():

@@ -248,6 +248,59 @@ def posterior_is_a_distribution(make):
     np.testing.assert_allclose(log_density, expected, rtol=1e-4, atol=1e-4)
 
 
+def edits_are_traversals(make):
+    model, x = make(), images(7)
+    model.latent_names = {1: "hue"}
+    edited = model.edit(x[0], {"hue": 1.5})
+    assert edited.shape == SHAPE
+    np.testing.assert_allclose(edited, model.traverse(x[:1], ["hue"], [1.5])[0, 0, 0], atol=1e-5)
+    as_bytes = model.edit(x[0], {"hue": 1.5}, dtype="uint8")
+    assert_same([as_bytes], [np.rint(255 * edited).astype("uint8")])
+    codes = model.encode(x)
+    moved = codes + np.array([0, 0.5, 0], "float32")
+    both = model.edit(list(x), {"hue": 0.5}, relative=True)
+    np.testing.assert_allclose(both, model.decode(moved), atol=1e-5)
+    each = model.edit(x, {1: np.arange(7.0), 0: -1})
+    moved = np.stack([np.full(7, -1), np.arange(7), codes[:, 2]], axis=1)
+    np.testing.assert_allclose(each, model.decode(moved), atol=1e-5)
+    between = model.interpolate(x[0], codes[1], 3)
+    middle = (codes[0] + codes[1]) / 2
+    expected = model.decode(np.stack([codes[0], middle, codes[1]]))
+    np.testing.assert_allclose(between, expected, atol=1e-5)
+
+
+def images_are_found_by_their_codes(make):
+    model, x = make(), images(9)
+    codes = model.encode(x)
+    distances = np.linalg.norm(codes - codes[4], axis=1)
+    found = model.nearest(x[4], x, 3)
+    np.testing.assert_allclose(distances[found], np.sort(distances)[:3], atol=1e-6)
+    assert_same([model.nearest(codes[4], x, 3)], [found])
+    assert len(model.nearest(x[4], x, 99)) == 9
+    lowest, highest = model.extremes(model.latent_names[2], x, 4)
+    assert codes[lowest, 2].tolist() == np.sort(codes[:, 2])[:4].tolist()
+    assert codes[highest, 2].tolist() == np.sort(codes[:, 2])[::-1][:4].tolist()
+
+
+def names_and_ranges_stay_with_the_model(make):
+    model, x = make(), images(9)
+    default, codes = model.latent_names, model.encode(x)
+    assert len(set(default)) == LATENTS
+    assert "latent_names" not in model.get_config()
+    assert model.latent_ranges is None
+    model.latent_names = ("hue", "size", "$x$ y")
+    model.fit_latent_ranges(x)
+    assert_same([model.latent_ranges], [np.stack([codes.min(axis=0), codes.max(axis=0)], axis=1)])
+    loaded = reload(model)
+    assert loaded.latent_names == model.latent_names
+    assert_same([loaded.latent_ranges], [model.latent_ranges])
+    clone = keras.models.clone_model(model)
+    assert clone.latent_names == model.latent_names
+    assert clone.latent_ranges is None  # its weights are other ones
+    clone.latent_names = None
+    assert clone.latent_names == default
+
+
 def seed_fixes_the_initial_weights(make):
     def born(seed):
         keras.utils.set_random_seed(seed + 100)  # of no influence
@@ -275,6 +328,9 @@ LAWS = {
         arrays_have_their_shapes,
         batch_size_changes_no_result,
         posterior_is_a_distribution,
+        edits_are_traversals,
+        images_are_found_by_their_codes,
+        names_and_ranges_stay_with_the_model,
         seed_fixes_the_initial_weights,
     )
 }

@@ -1,0 +1,453 @@
+"""Work with the latents of a model by name: edit pictures, and look images up by their codes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_disent._utils import checks
+from keras_disent._utils.arrays import to_numpy
+from keras_disent._utils.callers import outside
+from keras_disent._utils.latent_names import check_names, default_names, latent_index
+from keras_disent.metrics.encoding import codes_by_index
+from keras_disent.metrics.mutual_information import (
+    MISSING,
+    discretize,
+    entropy,
+    mutual_information,
+)
+
+RANGES = "latent_ranges"
+ACTIVE = 0.01  # variance of the codes of a latent that is in use: Burda et al. 2016, section 5.2
+INFORMATIVE = 0.1  # proportion of a factor's entropy
+
+
+class Editing:
+    """Name latents, edit pictures, and find images by their codes: a base of `ImageModel`.
+
+    A picture is a path, bytes of a picture file, an open binary file, a Pillow image, or an array.
+    It becomes an image as the pictures of the training did (`datasets.read_image`), unless it is
+    an array that has the model's `image_shape`.
+    """
+
+    image_shape: tuple[int, int, int]
+    latent_dim: int
+    steps_taken: Callable[[], int]
+    encode: Callable[..., np.ndarray]
+    decode: Callable[..., np.ndarray]
+    _latent_names: tuple[str, ...] | None = None
+    _latent_ranges: tuple[int, np.ndarray] | None = None  # with the step of their measurement
+
+    # -- names and ranges -------------------------------------------------------------------------
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """Names of the D latents, by default z0, z1, ...; saved with the model.
+
+        Set all D of them, new names of some as a dict such as `{"z0": "hue", 3: "size"}`, or None
+        to have the default again.
+
+        Raises (when they are set):
+            ValueError: If there are more or fewer names, two are equal, or one is not a name.
+        """
+        return self._latent_names or self.default_latent_names()
+
+    @latent_names.setter
+    def latent_names(self, names: Any) -> None:
+        self._latent_names = None if names is None else check_names(names, self.latent_names)
+
+    def default_latent_names(self) -> tuple[str, ...]:
+        """Return the names of the latents while none are set."""
+        return default_names(self.latent_dim)
+
+    @property
+    def latent_ranges(self) -> np.ndarray | None:
+        """Smallest and largest code of each latent, (D, 2) float32, that images were found to have.
+
+        None if they were not measured since the last training step. They are stored with the
+        weights.
+        """
+        if self._latent_ranges is None or self._latent_ranges[0] != self.steps_taken():
+            return None
+        return self._latent_ranges[1]
+
+    def fit_latent_ranges(self, images, batch_size: int = 256) -> None:
+        """Measure the ranges of the latents, by which `edit` warns of values far outside.
+
+        A run does so by itself, at every checkpoint.
+
+        Args:
+            images: Images (n, h, w, c), such as `datasets.example_images(data)`.
+            batch_size: Number of images encoded at a time.
+        """
+        codes = self.encode(images, batch_size)
+        self.set_latent_ranges(np.stack([codes.min(axis=0), codes.max(axis=0)], axis=1))
+
+    def set_latent_ranges(self, ranges: np.ndarray | None) -> None:
+        """Store ranges (D, 2) that were measured elsewhere, or None."""
+        self._latent_ranges = None if ranges is None else (self.steps_taken(), np.asarray(ranges))
+
+    def suggest_latent_names(
+        self, data: Any, *, n_samples: int = 10_000, bins: int = 20, seed: int = 0
+    ) -> tuple[str, ...]:
+        """Name latents after the factors that they encode; others keep their default names.
+
+        A latent gets the name of the factor about which it informs most: the one with the largest
+        mutual information, as a proportion of the factor's entropy. Codes and continuous factors
+        are sorted into bins, and the information of shuffled factors, which is due to chance, is
+        subtracted. Latents that inform about the same factor are numbered, the best one first:
+        hue, hue_2. A latent keeps its default name if it is not in use (the variance of its codes
+        is below 0.01), or has less than a tenth of every factor's entropy.
+
+        Args:
+            data: Data set with factors.
+            n_samples: Number of images; all if there are fewer.
+            bins: Number of bins.
+            seed: Random seed of the draws.
+
+        Returns:
+            D names: `model.latent_names = model.suggest_latent_names(data)`.
+
+        Raises:
+            ValueError: If the data have no factor that varies.
+
+        >>> from keras_disent import VAE
+        >>> from keras_disent.datasets import Sprites
+        >>> VAE((32, 32, 1), 2, "mlp", "mlp").suggest_latent_names(Sprites(32), n_samples=50)
+        ('z0', 'z1')
+        """
+        if max(getattr(data, "factor_sizes", ()), default=0) < 2:
+            raise ValueError(
+                "Names are suggested from the factors of the data, and "
+                f"{getattr(data, 'name', type(data).__name__)!r} has none that varies. Set "
+                "`latent_names` by what you see in a traversal."
+            )
+        rng = np.random.default_rng(seed)
+        indices, codes = _encoded(self, data, n_samples, rng)
+        labels = _labels(data, indices, bins)
+        varies = entropy(labels) > 0
+        names = [name for name, kept in zip(data.factor_names, varies, strict=True) if kept]
+        labels = labels[:, varies]
+        binned = discretize(codes, bins)
+        chance = mutual_information(binned, rng.permutation(labels))
+        share = (mutual_information(binned, labels) - chance) / entropy(labels)
+        share[np.var(codes, axis=0) < ACTIVE] = 0
+        return _named(share, names, self.default_latent_names())
+
+    # -- pictures in, images out ------------------------------------------------------------------
+
+    def edit(
+        self,
+        pictures: Any,
+        values: Mapping[Any, Any],
+        *,
+        relative: bool = False,
+        batch_size: int = 256,
+        dtype: str = "float32",
+    ) -> np.ndarray:
+        """Encode pictures, set some of their latents, and decode: `edit(picture, {"hue": 1.5})`.
+
+        Values are those of a traversal. A model that rounds codes (`QLAE`, `Tripod`, the classes of
+        an `InfoGAN`) decodes the nearest of its values. In a `CausalVAE` the independent part of a
+        concept is set, and its effects follow; `intervene` takes values in units of the labels.
+
+        Args:
+            pictures: A picture; or several: a list, or an array (n, h, w, c).
+            values: `{latent: value}`: latents by name or index; one value, or one for each picture,
+                in standard deviations of the prior.
+            relative: Whether values are added to those of the pictures.
+            batch_size: Number of images at a time.
+            dtype: "float32", in [0, 1], or "uint8".
+
+        Returns:
+            Edited image (h, w, c) of one picture, or images (n, h, w, c).
+
+        Raises:
+            ValueError: For an unknown latent, a value that is not a finite number, or a picture
+                that cannot be read.
+            TypeError: If something is not a picture.
+
+        Warns:
+            UserWarning: If a value is far outside of `latent_ranges`: by more than half of the
+                range.
+
+        >>> from keras_disent import VAE
+        >>> model = VAE((32, 32, 1), 4, "mlp", "mlp")
+        >>> model.latent_names = {0: "hue"}
+        >>> model.edit(np.zeros((32, 32, 1)), {"hue": 1.5, "z3": -1}).shape
+        (32, 32, 1)
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                "`values` is a dict of latents and their values, such as "
+                f"{{{self.latent_names[0]!r}: 1.5}}. Got {type(values).__name__}."
+            )
+        check_dtype(dtype)
+        columns = {
+            latent_index(latent, self.latent_names): _column(latent, value)
+            for latent, value in values.items()
+        }
+        images, single = _images(self, pictures)
+        for latent, column in columns.items():
+            if column.ndim and len(column) != len(images):
+                raise ValueError(
+                    f"{self.latent_names[latent]!r} needs one value, or one for each of the "
+                    f"{len(images)} pictures. Got {len(column)}."
+                )
+        codes = _encode(self, images, batch_size)
+        for latent, column in columns.items():
+            codes[:, latent] = codes[:, latent] + column if relative else column
+            _warn_if_far(self, latent, codes[:, latent])
+        edited = self.decode(codes, batch_size, dtype)
+        return edited[0] if single else edited
+
+    def interpolate(
+        self, a: Any, b: Any, n: int = 9, *, batch_size: int = 256, dtype: str = "float32"
+    ) -> np.ndarray:
+        """Decode `n` codes on the line from one picture's code to another's.
+
+        Args:
+            a, b: Pictures, or codes (D,).
+            n: Number of images, at least 2: the first and the last one are the reconstructions.
+            batch_size: Number of codes decoded at a time.
+            dtype: "float32", in [0, 1], or "uint8".
+
+        Returns:
+            Images (n, h, w, c).
+
+        Raises:
+            ValueError, TypeError: As `edit`, or if `n` is below 2.
+
+        >>> from keras_disent import VAE
+        >>> model = VAE((32, 32, 1), 4, "mlp", "mlp")
+        >>> model.interpolate(np.zeros((32, 32, 1)), [0, 1, 0, 1], 5, dtype="uint8").shape
+        (5, 32, 32, 1)
+        """
+        n = checks.check_integer("n", n, at_least=2)
+        check_dtype(dtype)
+        start, end = _code(self, a), _code(self, b)
+        weights = np.linspace(0, 1, n, dtype="float32")[:, None]
+        return self.decode((1 - weights) * start + weights * end, batch_size, dtype)
+
+    # -- images of a data set by their codes ------------------------------------------------------
+
+    def nearest(
+        self, code: Any, images: Any, n: int = 8, *, n_samples: int = 10_000, seed: int = 0
+    ) -> np.ndarray:
+        """Find the images whose codes are nearest to a code, by Euclidean distance.
+
+        Args:
+            code: Code (D,), or a picture.
+            images: Images (m, h, w, c), a list of pictures, or a data set.
+            n: Number of images to find; all if there are fewer.
+            n_samples: Number of images of a data set that are looked at, drawn at random; all if
+                there are fewer.
+            seed: Random seed of the draw.
+
+        Returns:
+            Indices of the images, (n,) int64, the nearest one first.
+
+        Raises:
+            ValueError, TypeError: As `edit`.
+
+        >>> from keras_disent import VAE
+        >>> images = np.random.default_rng(0).random((20, 32, 32, 1))
+        >>> int(VAE((32, 32, 1), 4, "mlp", "mlp").nearest(images[7], images, 3)[0])
+        7
+        """
+        n = checks.check_integer("n", n, at_least=1)
+        target = _code(self, code)
+        indices, codes = _encoded(self, images, n_samples, np.random.default_rng(seed))
+        distances = np.linalg.norm(codes - target, axis=1)
+        return indices[np.argsort(distances, kind="stable")[:n]]
+
+    def extremes(
+        self, latent: Any, images: Any, n: int = 8, *, n_samples: int = 10_000, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the images with the smallest and with the largest values of a latent.
+
+        Args:
+            latent: Name or index.
+            images, n, n_samples, seed: As `nearest`.
+
+        Returns:
+            Indices of the images with the smallest values, the smallest one first, and of those
+            with the largest, the largest one first: two arrays (n,) int64.
+
+        Raises:
+            ValueError: For an unknown latent; else as `edit`.
+        """
+        column = latent_index(latent, self.latent_names)
+        n = checks.check_integer("n", n, at_least=1)
+        indices, codes = _encoded(self, images, n_samples, np.random.default_rng(seed))
+        order = np.argsort(codes[:, column], kind="stable")
+        return indices[order[:n]], indices[order[::-1][:n]]
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def save_own_variables(self, store) -> None:
+        super().save_own_variables(store)  # type: ignore[misc]
+        if self.latent_ranges is not None:
+            store[RANGES] = self.latent_ranges
+
+    def load_own_variables(self, store) -> None:
+        arrays = {name: store[name] for name in store.keys()}  # noqa: SIM118
+        ranges = arrays.pop(RANGES, None)
+        super().load_own_variables(arrays)  # type: ignore[misc]
+        self.set_latent_ranges(ranges)
+
+
+DTYPES = ("float32", "uint8")
+
+
+def check_dtype(dtype: Any) -> None:
+    """Raise a ValueError if decoded images do not come in a dtype."""
+    if dtype not in DTYPES:
+        raise ValueError(f"`dtype` is {' or '.join(map(repr, DTYPES))}. Got {dtype!r}.")
+
+
+def as_dtype(images: np.ndarray, dtype: str) -> np.ndarray:
+    """Return images, floats in [0, 1], as float32 or as bytes.
+
+    >>> as_dtype(np.array([0.0, 0.5, 1.0]), "uint8").tolist()
+    [0, 128, 255]
+    """
+    check_dtype(dtype)
+    if dtype == "float32":
+        return images
+    return np.rint(255 * np.clip(images, 0, 1)).astype("uint8")
+
+
+def _column(latent: Any, value: Any) -> np.ndarray:
+    """Return the value of a latent, or one for each picture, as finite numbers."""
+    try:
+        column = to_numpy(value).astype("float32")
+    except (TypeError, ValueError):
+        column = np.array(np.nan)
+    if column.ndim > 1 or not np.isfinite(column).all():
+        raise ValueError(f"{latent!r} is set to a finite number. Got {value!r}.")
+    return column
+
+
+def _images(model: Any, pictures: Any) -> tuple[np.ndarray, bool]:
+    """Return pictures as images (n, h, w, c), and whether it is a single one."""
+    from keras_disent.datasets.pictures import read_image
+
+    def image(picture: Any) -> np.ndarray:
+        if checks.is_array(picture):
+            picture = to_numpy(picture)
+            if picture.shape == model.image_shape:
+                checks.images(picture[None], model.image_shape, "picture", refuse_bits=False)
+                return picture if picture.dtype == np.uint8 else picture.astype("float32")
+        return read_image(picture, like=model)
+
+    if checks.is_array(pictures) and len(pictures.shape) == 4:
+        if tuple(pictures.shape[1:]) == model.image_shape:
+            return to_numpy(pictures), False
+        pictures = list(to_numpy(pictures))
+    if not isinstance(pictures, (list, tuple)):
+        return image(pictures)[None], True
+    if not pictures:
+        raise ValueError("`pictures` must hold at least one picture. Got none.")
+    images = [image(picture) for picture in pictures]
+    if len({picture.dtype for picture in images}) > 1:
+        images = [p / np.float32(255) if p.dtype == np.uint8 else p for p in images]
+    return np.stack(images), False
+
+
+def _encode(model: Any, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Return the codes of images (n, h, w, c); a model that cannot encode is told."""
+    if not hasattr(model, "encode"):
+        raise TypeError(
+            f"{type(model).__name__} has no `encode`, so that it can decode codes and edit no "
+            "picture."
+        )
+    return np.array(model.encode(images, batch_size))
+
+
+def _code(model: Any, value: Any) -> np.ndarray:
+    """Return a code (D,), or the code of a picture."""
+    numbers = isinstance(value, (list, tuple)) and all(np.isscalar(v) for v in value)
+    if numbers and not any(isinstance(v, (str, bytes)) for v in value):
+        value = np.asarray(value)
+    if checks.is_array(value) and len(value.shape) == 1:
+        code = to_numpy(value).astype("float32")
+        if code.shape != (model.latent_dim,) or not np.isfinite(code).all():
+            raise ValueError(
+                f"A code is {model.latent_dim} finite numbers. Got {np.array2string(code)}."
+            )
+        return code
+    images, single = _images(model, value)
+    if not single:
+        raise ValueError(f"One picture or code is needed here. Got {len(images)} pictures.")
+    return _encode(model, images)[0]
+
+
+def _encoded(
+    model: Any, images: Any, n_samples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices (m,) of images and their codes (m, D)."""
+    n_samples = checks.check_integer("n_samples", n_samples, at_least=2)
+    if not hasattr(images, "images"):
+        codes = _encode(model, _images(model, images)[0])
+        return np.arange(len(codes)), codes
+    total = len(images)
+    indices = np.arange(total)
+    if total > n_samples:
+        indices = np.sort(rng.choice(total, n_samples, replace=False))
+    return indices, codes_by_index(model, images, len(indices))(indices)
+
+
+def _warn_if_far(model: Any, latent: int, values: np.ndarray) -> None:
+    """Warn of values that are outside of the range of the data by more than half of it."""
+    if model.latent_ranges is None:
+        return
+    low, high = model.latent_ranges[latent].tolist()
+    far = np.maximum(low - values, values - high)
+    if far.max() > (high - low) / 2:
+        warnings.warn(
+            f"{model.latent_names[latent]!r} = {values[far.argmax()]:.4g} is far outside of the "
+            f"data, where it is from {low:.4g} to {high:.4g}: the picture may show anything.",
+            stacklevel=outside(),
+        )
+
+
+def _labels(data: Any, indices: np.ndarray, bins: int) -> np.ndarray:
+    """Return the steps of factors of images, int64 (n, factors), continuous ones in bins."""
+    steps = np.asarray(data.factors(indices))
+    labels = np.where(steps < 0, MISSING, steps).astype(np.int64)
+    kinds = getattr(data, "factor_kinds", ("",) * labels.shape[1])
+    for column, (name, kind) in enumerate(zip(data.factor_names, kinds, strict=True)):
+        rows = steps[:, column] >= 0
+        if kind == "continuous" and rows.any():
+            values = np.asarray(data.factor_values[name], float)[steps[rows, column]]
+            labels[rows, column] = discretize(values[:, None], bins)[:, 0]
+    return labels
+
+
+def _named(share: np.ndarray, factors: Sequence[str], defaults: Sequence[str]) -> tuple[str, ...]:
+    """Return names of latents, those that inform most about a factor first.
+
+    Args:
+        share: Information of latents about factors (D, factors), proportions of their entropies.
+        factors: Names of the factors.
+        defaults: Names of latents without a factor.
+
+    >>> _named(np.array([[0.3, 0.0], [0.0, 0.05], [0.6, 0.1]]), ["hue", "size"], ["z0", "z1", "z2"])
+    ('hue_2', 'z1', 'hue')
+    """
+    names = list(defaults)
+    best = share.argmax(axis=1)
+    for latent in np.argsort(-share.max(axis=1), kind="stable"):
+        if share[latent].max() >= INFORMATIVE:
+            factor = str(factors[best[latent]]).replace("=", "_")
+            factor = f"factor_{factor}" if factor.isdecimal() else factor
+            taken, number, name = set(names), 1, factor
+            while name in taken:
+                number += 1
+                name = f"{factor}_{number}"
+            names[latent] = name
+    return check_names(names, defaults)
