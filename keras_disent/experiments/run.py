@@ -315,9 +315,9 @@ class Run:
                 page would lie among the images of the data.
         """
         target = self.folder / "knobs.html" if path is None else Path(path)
-        self._check_outside(target)
+        self.check_outside(target)
         runs = [self] if other is None else [self, other]
-        models = [run._trained() for run in runs]
+        models = [run.trained_model() for run in runs]
         about: dict[str, Any] = {
             "other": None if other is None else models[1],
             "names": () if other is None else [run.folder.name for run in runs],
