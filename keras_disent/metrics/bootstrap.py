@@ -161,7 +161,8 @@ def compute(
         called: Called with the name after each score, or each resample if there is a level.
 
     Yields:
-        The name of each task, in order, with its outcome or the error of its function.
+        The name of each task with its outcome or the error of its function, in the order of the
+        tasks; with a level, errors come first.
 
     Raises:
         ValueError: For a level outside (0, 1), or fewer than two resamples.
@@ -189,7 +190,7 @@ def compute(
         return
     planned(seconds)
     failed = {name for name, result in results.items() if isinstance(result, ValueError)}
-    yield from ((name, results[name]) for name in failed)
+    yield from [(name, result) for name, result in results.items() if name in failed]
 
     def attempt_resample(name: str, seed: np.random.SeedSequence) -> Any:
         if name in failed:  # one resample without a score is enough
