@@ -79,13 +79,14 @@ class SlicedRows:
     def __getitem__(self, indices: ArrayLike) -> np.ndarray:
         checked = check_indices(indices, len(self))
         rows, inverse = np.unique(checked, return_inverse=True)
+        if len(rows) and np.array_equal(checked, np.arange(rows[0], rows[0] + len(rows))):
+            return self._read(int(rows[0]), int(rows[-1]) + 1)  # as for reading everything
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         together = rows // self.depth if self.depth > 1 else rows - np.arange(len(rows))
         starts = np.unique(together, return_index=True)[1]
         for start, stop in itertools.pairwise([*starts, len(rows)]):
             low, high = int(rows[start]), int(rows[stop - 1]) + 1
             values[start:stop] = self._read(low, high)[rows[start:stop] - low]
-        # Sorted indices without repeats, as for reading everything, need no copy.
         return values if np.array_equal(rows, checked) else values[inverse]
 
     def _read(self, low: int, high: int) -> np.ndarray:
