@@ -227,7 +227,9 @@ def card(
 
     published = datasets.DATASETS.get((run or {}).get("data", ""))
     about = getattr(data, "card", None) or getattr(published, "card", None)
-    weights = {name: _number(value) for name, value in schedules.weights(model).items()}
+    weights = {
+        name: _weight(schedules.config(value)) for name, value in schedules.weights(model).items()
+    }
     method = ", ".join([type(model).__name__, *(f"{n} {v}" for n, v in weights.items())])
     rows = [("Method", method), ("Purpose", _first_line(model)), ("Data", _about(data, about))]
     if scores:
@@ -267,8 +269,12 @@ def digest(contents: Sequence[bytes]) -> str:
     return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, (int, float)) else repr(value)
+def _weight(value: Any) -> str:
+    """Return a weight of the objective, a number or the configuration of a schedule, as text."""
+    if not isinstance(value, Mapping):
+        return f"{value:.4g}"
+    settings = ", ".join(f"{name}={part}" for name, part in value["config"].items())
+    return f"{value['class_name']}({settings})"
 
 
 def _plain(value: Any) -> str:

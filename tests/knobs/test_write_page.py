@@ -95,3 +95,13 @@ def test_without_its_engine_no_page_is_written(tmp_path, monkeypatch, data):
     with pytest.raises(ImportError, match=r"is not installed: run `python -m keras_disent.knobs`"):
         knobs.write_page(VAE((32, 32, 1), 2), data, tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_names_schedules_and_leaves_out_what_is_not_there(data):
+    from keras_disent import BetaVAE, schedules
+
+    model = BetaVAE((32, 32, 1), 2, beta=schedules.Linear(0, 4, steps=500))
+    card = content.card(model, data, None, {"beta": {"value": 4.0}, "mig": {"value": 0.5}})
+    assert card["Method"] == "BetaVAE, beta Linear(start=0.0, end=4.0, steps=500)"
+    assert card["Scores"] == "mig 0.5"
+    assert "Higgins et al. 2017" in card["Cite"]

@@ -80,7 +80,7 @@ class Interventions {
       return names.length === 1 ? [150, 110] : [150 + 98 * Math.cos(angle), 110 - 72 * Math.sin(angle)];
     };
     const svg = tag("svg", { viewBox: "0 0 300 220", role: "img" });
-    svg.append(tag("defs", {}, tag("marker", { id: "arrow", viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 7, markerHeight: 7, orient: "auto" },
+    svg.append(tag("defs", {}, tag("marker", { id: "arrow", viewBox: "0 0 10 10", refX: 9, refY: 5, markerUnits: "userSpaceOnUse", markerWidth: 10, markerHeight: 10, orient: "auto" },
       tag("path", { d: "M0 0L10 5L0 10z" }))));
     this.lines = [];
     const told = [];

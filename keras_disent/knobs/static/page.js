@@ -219,16 +219,19 @@ function begin(next) { // from another start
   move(unlocked(origin.codes[0]));
 }
 
-function drawn({ latents, codes }) { // a random code
+// A random code: as wide as the codes of the data, which are standard normal under the prior.
+function drawn({ latents, codes }) {
   const result = Float32Array.from(codes[0]);
   for (const { index, low, high, values, silent } of latents) {
     if (silent) continue;
-    if (values) result[index] = values[Math.floor(Math.random() * values.length)];
-    else {
-      do {
-        result[index] = Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-      } while (high - low > 0.5 && low < 0 && high > 0 && (result[index] < low || result[index] > high));
+    if (values) {
+      result[index] = values[Math.floor(Math.random() * values.length)];
+      continue;
     }
+    do {
+      const normal = Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+      result[index] = (low + high) / 2 + (normal * (high - low)) / 5.15; // 99 % of them are inside
+    } while (result[index] < low || result[index] > high);
   }
   return result;
 }
@@ -251,8 +254,9 @@ function makeRow(latent) {
   lock.setAttribute("aria-pressed", "false");
   row.play.setAttribute("aria-pressed", "false");
   const matched = latent.match && `moves ${latent.match.name} of ${models[1].name}`;
-  const about = [latent.hint, `${latent.importance.toFixed(2)} ${models[0].unit}`, matched].filter(Boolean).join(" · ");
+  const about = [`${latent.importance.toFixed(2)} ${models[0].unit}`, matched].filter(Boolean).join(" · ");
   const head = element("div", { className: "head" }, name,
+    element("span", { className: "hint" }, latent.hint),
     element("span", { className: "weight", title: about }, about), output, row.play, lock, save);
   const box = element("div", { className: "latent" }, head);
   const nearest = (value) => points.reduce((best, x, i) =>
