@@ -1,9 +1,11 @@
-"""Checks of requests before they are queued, so that an invalid one cannot fail a batch."""
+"""Checks of requests before they are computed, so that an invalid one cannot fail a batch."""
 
 from __future__ import annotations
 
 import base64
+import io
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,14 +14,16 @@ import numpy as np
 MAX_PIXELS = 50_000_000  # of one picture
 MAX_IMAGES = 4096  # rows of one request, or rows x latents x values
 
+Arrays = dict[str, np.ndarray]
+
 
 def check_request(
     endpoint: dict[str, Any],
     body: Any,
     latent_dim: int | None = None,
     pictures: dict[str, Any] | None = None,
-) -> dict[str, np.ndarray]:
-    """Check the body of a request, and return its arrays.
+) -> Arrays:
+    """Check the body of a request in the format of TensorFlow Serving, and return its arrays.
 
     Args:
         endpoint: Description of the endpoint in the card.
@@ -44,45 +48,140 @@ def check_request(
     if not isinstance(inputs, dict) or set(inputs) != set(names):
         got = sorted(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
         raise ValueError(f'A request is {{"inputs": {{...}}}} with {", ".join(names)}. Got {got}.')
-    arrays = {
-        array["name"]: _array(array, inputs[array["name"]], pictures)
-        for array in endpoint["inputs"]
-    }
+    arrays = {}
+    for array in endpoint["inputs"]:
+        value = inputs[array["name"]]
+        if array["name"] == "images" and isinstance(value, list):
+            value = [
+                _picture(image, array["shape"][1:], pictures) if isinstance(image, dict) else image
+                for image in value
+            ]
+        try:
+            arrays[array["name"]] = np.asarray(value)
+        except ValueError:
+            raise ValueError(f"`{array['name']}` must be nested lists of equal lengths.") from None
+    return check_arrays(endpoint, arrays, latent_dim)
+
+
+def check_arrays(endpoint: dict[str, Any], arrays: Arrays, latent_dim: int | None = None) -> Arrays:
+    """Check the arrays of a request, and return them in the endpoint's dtypes.
+
+    Args:
+        endpoint: Description of the endpoint in the card.
+        arrays: Array of each input.
+        latent_dim: Number of latents of the model, for endpoints with an input `latents`.
+
+    Raises:
+        ValueError: A shape, a dtype or a value is invalid, or more than `MAX_IMAGES` images are
+            asked for.
+
+    >>> codes = {"name": "codes", "shape": [None, 2], "dtype": "float32"}
+    >>> check_arrays({"inputs": [codes]}, {"codes": np.array([[1, 2]])})
+    {'codes': array([[1., 2.]], dtype=float32)}
+    """
+    arrays = {array["name"]: _checked(array, arrays[array["name"]]) for array in endpoint["inputs"]}
     latents = arrays.get("latents")
     if latent_dim and latents is not None and not ((latents >= 0) & (latents < latent_dim)).all():
         raise ValueError(f"`latents` are 0 to {latent_dim - 1}. Got {latents.tolist()}.")
     lengths = [len(array) for array in arrays.values()]
     if math.prod(lengths) > MAX_IMAGES:
         raise ValueError(
-            f"{' x '.join(names)} may ask for at most {MAX_IMAGES} images. "
+            f"{' x '.join(arrays)} may ask for at most {MAX_IMAGES} images. "
             f"Got {' x '.join(map(str, lengths))}."
         )
     return arrays
 
 
-def _array(description: dict[str, Any], value: Any, pictures: dict[str, Any] | None) -> np.ndarray:
-    name, shape, dtype = description["name"], description["shape"], description["dtype"]
-    if name == "images" and isinstance(value, list):
-        value = [
-            _picture(image, shape[1:], pictures) if isinstance(image, dict) else image
-            for image in value
-        ]
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"`{name}` must be nested lists of equal lengths.") from None
-    if len(shape) != array.ndim or any(
-        size is not None and size != got for size, got in zip(shape, array.shape, strict=True)
+def check_shape(name: str, shape: Sequence[int | None], got: Sequence[int]) -> None:
+    """Check the shape of an array before its content is touched.
+
+    Args:
+        name: Name of the array.
+        shape: Sizes of the axes, None for any number of rows.
+        got: The actual sizes.
+
+    Raises:
+        ValueError: They differ, or there are no rows, or too many.
+
+    >>> check_shape("images", [None, 8, 8, 1], (3, 8, 9, 1))
+    Traceback (most recent call last):
+    ...
+    ValueError: `images` must be (n, 8, 8, 1). Got shape (3, 8, 9, 1).
+    """
+    if len(shape) != len(got) or any(
+        size is not None and size != actual for size, actual in zip(shape, got, strict=True)
     ):
         free = ", ".join("n" if size is None else str(size) for size in shape)
         comma = "," if len(shape) == 1 else ""
-        raise ValueError(f"`{name}` must be ({free}{comma}). Got shape {array.shape}.")
-    if not 0 < len(array) <= MAX_IMAGES:
-        raise ValueError(f"`{name}` takes 1 to {MAX_IMAGES} rows. Got {len(array)}.")
+        raise ValueError(f"`{name}` must be ({free}{comma}). Got shape {tuple(got)}.")
+    if not 0 < got[0] <= MAX_IMAGES:
+        raise ValueError(f"`{name}` takes 1 to {MAX_IMAGES} rows. Got {got[0]}.")
+
+
+def read_picture(
+    content: bytes, shape: Sequence[int], pictures: dict[str, Any] | None = None
+) -> np.ndarray:
+    """Decode a picture file as training decoded its pictures.
+
+    Args:
+        content: Content of the file.
+        shape: Shape of an image of the model, (height, width, channels).
+        pictures: How picture files became the images that the model was trained on.
+
+    Raises:
+        ValueError: It is no picture, or has more than `MAX_PIXELS` pixels.
+    """
+    from keras_disent.datasets.pictures import read_image
+
+    like = SimpleNamespace(image_shape=tuple(shape), pictures=pictures)
+    return read_image(content, like=like, max_pixels=MAX_PIXELS)
+
+
+def read_npy(content: bytes, array: dict[str, Any]) -> np.ndarray:
+    """Read a `.npy` file without a copy; its header is checked before its content is touched.
+
+    Args:
+        content: Content of the file.
+        array: Description of the input in the card.
+
+    Raises:
+        ValueError: It is no `.npy` file of numbers, or its shape is wrong.
+
+    >>> file = io.BytesIO()
+    >>> np.save(file, np.eye(2))
+    >>> codes = {"name": "codes", "shape": [None, 2], "dtype": "float32"}
+    >>> read_npy(file.getvalue(), codes)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        shape, fortran_order, dtype = readers[version](file)
+    except (ValueError, KeyError, SyntaxError, TypeError, RecursionError, MemoryError):
+        raise ValueError("The body is not a .npy file of version 1 or 2.") from None
+    check_shape(array["name"], array["shape"], shape)
+    if dtype.kind not in "iuf":
+        raise ValueError(f"`{array['name']}` must be numbers. Got {dtype}.")
+    data, size = content[file.tell() :], math.prod(shape) * dtype.itemsize
+    if len(data) != size:
+        raise ValueError(f"The .npy file needs {size} bytes of content. Got {len(data)}.")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _checked(description: dict[str, Any], array: np.ndarray) -> np.ndarray:
+    name, dtype = description["name"], description["dtype"]
+    check_shape(name, description["shape"], array.shape)
     integer = not dtype.startswith("float")
     if array.dtype.kind not in ("iu" if integer else "iuf"):
         kind = "integers" if integer else "numbers"
         raise ValueError(f"`{name}` must be {kind}. Got {array.dtype}.")
+    if array.dtype == dtype and integer:
+        return array
     if integer:
         limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
@@ -97,13 +196,12 @@ def _array(description: dict[str, Any], value: Any, pictures: dict[str, Any] | N
     return array
 
 
-def _picture(value: dict[str, Any], shape: list[int], pictures: dict[str, Any] | None) -> list:
-    """Decode a picture of a request as training decoded its pictures."""
-    from keras_disent.datasets.pictures import read_image
-
+def _picture(
+    value: dict[str, Any], shape: list[int], pictures: dict[str, Any] | None
+) -> np.ndarray:
+    """Decode a picture that a JSON request holds in base64."""
     try:
         content = base64.b64decode(value["b64"], validate=True)
     except (KeyError, TypeError, ValueError):
         raise ValueError('A picture is {"b64": "..."}, an image file in base64.') from None
-    like = SimpleNamespace(image_shape=tuple(shape), pictures=pictures)
-    return read_image(content, like=like, max_pixels=MAX_PIXELS).tolist()
+    return read_picture(content, shape, pictures)
