@@ -270,6 +270,7 @@ class Pool:
                 if not worker.jobs:
                     self._dispatch()
         except (asyncio.IncompleteReadError, ConnectionError):
+            worker.kill()  # should it only have closed its output
             code = await worker.process.wait()
             extra = {"worker": worker.process.pid, "code": code, "requests": len(worker.jobs)}
             logger.warning("worker died", extra=extra)

@@ -7,8 +7,6 @@ import math
 import re
 from collections.abc import Sequence
 
-import joblib
-
 from keras_disent._utils.checks import check_integer
 
 MAX_BODY = 64 << 20
@@ -50,6 +48,8 @@ class Settings:
     cors: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        import joblib  # a worker, which has no settings, starts sooner without it
+
         cores = joblib.cpu_count()  # those that this process may use, also in a container
         if self.workers is None:
             object.__setattr__(self, "workers", min(max(cores, 2), 4))

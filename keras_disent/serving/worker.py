@@ -7,6 +7,7 @@ process that started it, however that ended.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import queue
@@ -53,8 +54,6 @@ class Model:
 
     def __init__(self, folder: str | Path, threads: int = 1):
         import onnxruntime
-
-        import keras_disent.datasets.pictures  # noqa: F401  so that the first picture is quick too
 
         card = read_card(folder)
         self.endpoints: dict[str, dict[str, Any]] = card["endpoints"]
@@ -211,6 +210,9 @@ def main(folder: str, threads: int) -> None:
         return
     answers.write(pack(0, Response(200, JSON, b"")))
     answers.flush()
+    # What decodes pictures takes as long to import as all the rest; other requests need not wait.
+    pictures = "keras_disent.datasets.pictures"
+    threading.Thread(target=importlib.import_module, args=(pictures,), daemon=True).start()
     while True:
         name, requests = batches.get()
         for number, response in model.answer(name, requests):

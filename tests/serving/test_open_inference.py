@@ -8,7 +8,7 @@ import pytest
 import tritonclient.http as triton
 from support.checks import BACKEND, LATENTS, SHAPE, images
 from support.exports import answers, questions, trained
-from support.served import Client, served
+from support.served import ROOT, Client, served
 from tritonclient.utils import InferenceServerException
 
 from keras_disent import export
@@ -315,6 +315,20 @@ def test_triton_is_told_what_is_wrong_and_goes_on(client):
         assert "\n" not in told.value.message()
         _, found = infer(client, "encode", {"images": x})
         assert found["mean"].shape == (2, LATENTS)
+
+
+@here
+def test_the_functions_of_the_documentation_get_the_same_numbers(port):
+    page = (ROOT / "docs" / "serving.md").read_text()
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, names)
+    address, x = f"127.0.0.1:{port}", images(3)
+    right = Client(port).outputs("encode", {"images": x})
+    for found in (names["ask"]("encode", x, address), names["infer"]("encode", address, images=x)):
+        assert set(found) == set(right)
+        for name, array in right.items():
+            np.testing.assert_allclose(found[name], array, atol=1e-5)
 
 
 @here
