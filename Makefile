@@ -67,7 +67,7 @@ test-slow: $(VENV)/clusters
 OLDEST_PYTHON ?= python3.11
 NEWEST_PYTHON ?= $(shell tests/support/newest_python.sh)
 EXTRAS := tensorboard tune export serve studies
-TOOLS := ai-edge-litert hypothesis psutil pytest pytest-xdist
+TOOLS := ai-edge-litert hypothesis psutil pytest pytest-xdist 'tritonclient[http]'
 QUICK := tests/engine tests/layers tests/test_imports.py
 comma := ,
 space := $(subst ,, )

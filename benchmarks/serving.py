@@ -1,55 +1,75 @@
-"""How many requests does the server answer, how quickly, and what does batching bring?
+"""How many requests does the server answer, how quickly, how exactly, and what survives a kill?
 
     python benchmarks/serving.py --out serving.json
+    python benchmarks/serving.py --parts speed --against ../older --rounds 4
     python benchmarks/serving.py --folder runs/a/export/onnx --clients 16
 
-Exports a convolutional FactorVAE at 64x64x1 (or takes an artifact), serves it on this machine with
-batching and without (at most one request at a time), and sends the same requests to both in turns:
-`encode`, `decode` and `reconstruct` of 1 to 4 rows, over connections that are kept open, a few of
-them malformed. Every answer is compared with ONNX Runtime's; a malformed request has to get 4xx.
-Prints JSON: milliseconds as the clients see them, requests per second, and `ratio` (with batching /
-without, median over the rounds). `cpu_ms` is the processor time that all processes of the server
-take for a request, which moves less with the load of the machine. Clients and server share the
-processors.
+Exports a convolutional FactorVAE at 64x64x1 (or takes an artifact), serves it on this machine, and
+asks it over connections that are kept open. Three parts:
+
+- `speed`: `encode` of one image each, in every form of a request, in turns. With `--against`, the
+  server of another checkout answers in the same turns, in the forms that it knows.
+- `exact`: `encode`, `decode` and `reconstruct` of 1 to 4 rows in both protocols and all forms, a
+  few of the requests malformed. Every answer is compared with ONNX Runtime's; a malformed request
+  has to get status 400.
+- `kills`: while clients ask, workers are killed by SIGKILL, and then the main process of one server
+  after the other. Counts what clients saw, the seconds until all workers were ready again, and the
+  processes that were left.
+
+Prints JSON: milliseconds as the clients see them, requests per second, and `cpu_ms`, the processor
+time that all processes of the server take for a request, which moves less with the load of the
+machine. Clients and server share the processors.
 """
 
 import argparse
+import base64
 import contextlib
 import http.client
+import io
 import json
 import os
 import platform
+import random
 import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import psutil
+from PIL import Image
 
 from keras_disent.artifact import read_card
 
 ENDPOINTS = ("encode", "decode", "reconstruct")
+DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 START = 120  # seconds that a server may take to start
+PART = 1_000  # requests that are made and checked together, to bound the memory
 ROOT = Path(__file__).parents[1]
+JSON = {"Content-Type": "application/json"}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="a model exported as onnx")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--against", type=Path, help="checkout of another version, for `speed`")
     parser.add_argument("--images", choices=("float32", "uint8"), default="float32")
-    parser.add_argument("--requests", type=int, default=2_000, help="to each of the two servers")
+    parser.add_argument("--requests", type=int, default=12_000, help="of `exact`")
+    parser.add_argument("--per-form", type=int, default=2_000, help="requests of each in `speed`")
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--malformed", type=float, default=0.03, help="share of the requests")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--wait", type=float, default=5.0, help="milliseconds")
+    parser.add_argument("--rounds", type=int, default=4, help="of `speed`")
+    parser.add_argument("--malformed", type=float, default=0.05, help="share of the requests")
+    parser.add_argument("--kills", type=int, default=20, help="of workers, and of main processes")
+    parser.add_argument("--options", default="", help="further options of the server")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
@@ -58,41 +78,25 @@ def arguments():
 def main():
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end too
-    with tempfile.TemporaryDirectory() as own, contextlib.ExitStack() as servers:
-        folder = args.folder or exported(Path(own) / "model", args.images)
-        asked = questions(folder, args)
-        running = {
-            "batched": servers.enter_context(served(folder, args.batch, args.wait)),
-            "single": servers.enter_context(served(folder, 1, args.wait)),
-        }
-        for server in running.values():
-            load(*server, asked[: 4 * args.clients], args.clients)
-        rounds = {name: [] for name in running}
-        for number in range(args.rounds):
-            part = asked[number :: args.rounds]
-            for name in sorted(running, reverse=bool(number % 2)):
-                rounds[name].append(load(*running[name], part, args.clients))
-                print(name, json.dumps(summary(rounds[name])), file=sys.stderr, flush=True)
     report = {
-        "requests": args.requests,
-        "malformed": sum(right is None for _, _, right in asked),
         "clients": args.clients,
-        "rounds": args.rounds,
-        "batch": args.batch,
-        "wait_ms": args.wait,
         "processors": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg(),
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("litserve", "onnxruntime")},
-        **{name: summary(of) for name, of in rounds.items()},
+        | {name: version(name) for name in ("uvicorn", "onnxruntime", "numpy")},
     }
-    pairs = zip(rounds["batched"], rounds["single"], strict=True)
-    ratios = [single / batched for (_, batched, _), (_, single, _) in pairs]
-    report["ratio"] = round(statistics.median(ratios), 3)
-    report["ratio_min"], report["ratio_max"] = round(min(ratios), 3), round(max(ratios), 3)
+    with tempfile.TemporaryDirectory() as own:
+        folder = args.folder or exported(Path(own) / "model", args.images)
+        for part in args.parts:
+            report[part] = PARTS[part](folder, args)
+            print(part, json.dumps(report[part]), file=sys.stderr, flush=True)
     text = json.dumps(report)
     print(text)
     if args.out:
         args.out.write_text(text + "\n")
+
+
+# -- servers --------------------------------------------------------------------------------------
 
 
 def exported(folder, images):
@@ -105,8 +109,8 @@ export.model(FactorVAE((64, 64, 1), seed=0), {str(folder)!r}, "onnx", images={im
     return folder
 
 
-def environment():
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+def environment(root=ROOT):
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     return {
         **os.environ,
         "KERAS_BACKEND": "tensorflow",
@@ -115,68 +119,60 @@ def environment():
     }
 
 
-@contextlib.contextmanager
-def served(folder, batch, wait):
-    """Serve a folder; give its process and its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "keras_disent.cli", "serve", folder, "--port", str(port)]
-    options = ["--batch", str(batch), "--wait", str(wait)]
+def start(folder, port, *options, root=ROOT):
+    """Start a server, and return its process when it is healthy."""
+    command = [sys.executable, "-P", "-m", "keras_disent.cli", "serve", str(folder)]
     server = subprocess.Popen(
-        [*command, *options],
-        env=environment(),
+        [*command, "--port", str(port), *options],
+        env=environment(root),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
+    until = time.monotonic() + START
+    while not health(port):
+        if server.poll() is not None or time.monotonic() > until:
+            stop(server)
+            raise RuntimeError("The server did not start.")
+        time.sleep(0.05)
+    return server
+
+
+def stop(server):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def served(folder, *options, root=ROOT):
+    """Serve a folder; give the process and its port."""
+    port = free_port()
+    server = start(folder, port, *options, root=root)
     try:
-        until = time.monotonic() + START
-        while not healthy(port):
-            if server.poll() is not None or time.monotonic() > until:
-                raise RuntimeError("The server did not start.")
-            time.sleep(0.1)
         yield server.pid, port
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait(timeout=30)
+        stop(server)
 
 
-def healthy(port):
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def health(port):
+    """Return what the server says of its health with status 200, else None."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")
-        return connection.getresponse().status == 200
+        answer = connection.getresponse()
+        content = answer.read()
+        return content if answer.status == 200 else None
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
-
-
-def questions(folder, args):
-    """Return (path, body, right outputs or None for a malformed one)."""
-    import onnxruntime
-
-    card, rng = read_card(folder), np.random.default_rng(args.seed)
-    sessions = {name: onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ENDPOINTS}
-    asked = []
-    for number in range(args.requests):
-        name = ENDPOINTS[number % len(ENDPOINTS)]
-        (array,) = card["endpoints"][name]["inputs"]
-        shape = (int(rng.integers(1, 5)), *array["shape"][1:])
-        if name == "decode":
-            given = rng.normal(size=shape).astype("float32")
-        else:
-            given = rng.integers(0, 256, shape, dtype="uint8")
-        if rng.uniform() < args.malformed:
-            body = json.dumps({"inputs": {array["name"]: given[..., :0].tolist()}})
-            asked.append((f"/{name}", body.encode(), None))
-            continue
-        outputs = [output["name"] for output in card["endpoints"][name]["outputs"]]
-        right = dict(zip(outputs, sessions[name].run(outputs, {array["name"]: given}), strict=True))
-        body = json.dumps({"inputs": {array["name"]: given.tolist()}})
-        asked.append((f"/{name}", body.encode(), right))
-    return asked
 
 
 def processor_time(pid):
@@ -186,47 +182,176 @@ def processor_time(pid):
     return sum(time.user + time.system for time in times)
 
 
+# -- requests: (path, headers, body) --------------------------------------------------------------
+
+
+def as_json(name, inputs):
+    lists = {key: array.tolist() for key, array in inputs.items()}
+    return f"/{name}", JSON, json.dumps({"inputs": lists}).encode()
+
+
+def as_base64(name, inputs):
+    pictures = [base64.b64encode(picture(image)).decode() for image in inputs["images"]]
+    body = {"inputs": {"images": [{"b64": text} for text in pictures]}}
+    return f"/{name}", JSON, json.dumps(body).encode()
+
+
+def as_png(name, inputs):
+    return f"/{name}", {"Content-Type": "image/png"}, picture(inputs["images"][0])
+
+
+def as_jpeg(name, inputs):
+    return f"/{name}", {"Content-Type": "image/jpeg"}, picture(inputs["images"][0], "JPEG")
+
+
+def as_npy(name, inputs):
+    file = io.BytesIO()
+    (array,) = inputs.values()
+    np.save(file, array)
+    return f"/{name}", {"Content-Type": "application/x-npy"}, file.getvalue()
+
+
+def as_v2_json(name, inputs):
+    tensors = [{**tensor(*item), "data": item[1].ravel().tolist()} for item in inputs.items()]
+    return f"/v2/models/{name}/infer", JSON, json.dumps({"inputs": tensors}).encode()
+
+
+def as_v2_binary(name, inputs):
+    tensors = [
+        {**tensor(*item), "parameters": {"binary_data_size": item[1].nbytes}}
+        for item in inputs.items()
+    ]
+    content = {"inputs": tensors, "parameters": {"binary_data_output": True}}
+    head = json.dumps(content).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    body = b"".join([head, *(array.tobytes() for array in inputs.values())])
+    return f"/v2/models/{name}/infer", headers, body
+
+
+def tensor(name, array):
+    return {"name": name, "shape": array.shape, "datatype": DATATYPES[array.dtype.name]}
+
+
+def picture(pixels, format="PNG"):
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(file, format)
+    return file.getvalue()
+
+
+FORMS = {
+    "json": as_json,
+    "base64": as_base64,
+    "png": as_png,
+    "jpeg": as_jpeg,
+    "npy": as_npy,
+    "v2_json": as_v2_json,
+    "v2_binary": as_v2_binary,
+}
+OLDER = ("json", "base64")  # forms that every version knows
+
+
+def outputs(headers, content):
+    """Return the outputs of a response, as arrays."""
+    length = headers.get("Inference-Header-Content-Length")
+    if length is None and content.startswith(b'{"outputs":{'):
+        named = json.loads(content)["outputs"]
+        return {name: np.array(value) for name, value in named.items()}
+    head, raw = json.loads(content[: int(length)] if length else content), content
+    raw, arrays = raw[int(length) :] if length else b"", {}
+    for output in head["outputs"]:
+        dtype = {text: name for name, text in DATATYPES.items()}[output["datatype"]]
+        if "data" in output:
+            array = np.array(output["data"], dtype)
+        else:
+            size = output["parameters"]["binary_data_size"]
+            array, raw = np.frombuffer(raw[:size], dtype), raw[size:]
+        arrays[output["name"]] = array.reshape(output["shape"])
+    return arrays
+
+
+class Client:
+    """Ask over one connection, which is opened again when it is lost."""
+
+    def __init__(self, port):
+        self.port, self.connection = port, None
+
+    def ask(self, path, headers, body):
+        """Return status, headers and content."""
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            self.connection.request("POST", path, body, headers)
+            answer = self.connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
 def load(pid, port, asked, clients):
-    """Ask everything; return the seconds of each request, of all together, and the server's own.
-
-    The answers are checked when the clock has stopped.
-
-    Raises:
-        AssertionError: if an answer is wrong.
-    """
+    """Ask everything; return the answers in order, and the seconds of all and of the server."""
 
     def work(own):
-        connection, done = http.client.HTTPConnection("127.0.0.1", port, timeout=60), []
-        for path, body, _ in own:
-            start = time.perf_counter()
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
-            done.append((time.perf_counter() - start, answer.status, content))
-        connection.close()
+        client, done = Client(port), []
+        for request in own:
+            begin = time.perf_counter()
+            status, headers, content = client.ask(*request)
+            done.append((time.perf_counter() - begin, status, headers, content))
+        client.close()
         return done
 
-    shares = [asked[number::clients] for number in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
-        start, busy = time.perf_counter(), processor_time(pid)
-        done = list(pool.map(work, shares))
-        whole, busy = time.perf_counter() - start, processor_time(pid) - busy
-    seconds = []
-    for own, answers in zip(shares, done, strict=True):
-        for (path, _, right), (took, status, content) in zip(own, answers, strict=True):
-            check(path, right, status, json.loads(content))
-            seconds.append(took)
-    return seconds, whole, busy
+        begin, busy = time.perf_counter(), processor_time(pid)
+        shares = list(pool.map(work, [asked[number::clients] for number in range(clients)]))
+        whole, busy = time.perf_counter() - begin, processor_time(pid) - busy
+    answers = [None] * len(asked)
+    for number, share in enumerate(shares):
+        answers[number::clients] = share
+    return answers, whole, busy
 
 
-def check(path, right, status, said):
-    if right is None:
-        assert 400 <= status < 500, (path, status)
-        assert said["error"], path
-        return
-    assert status == 200, (path, status, said)
-    for name, array in right.items():
-        np.testing.assert_allclose(np.array(said["outputs"][name]), array, atol=1e-5, err_msg=path)
+# -- the parts ------------------------------------------------------------------------------------
+
+
+def speed(folder, args):
+    """Measure `encode` of one image in each form, in turns."""
+    (array,) = read_card(folder)["endpoints"]["encode"]["inputs"]
+    rng = np.random.default_rng(args.seed)
+    images = rng.integers(0, 256, (args.per_form // args.rounds, *array["shape"][1:]), "uint8")
+    asked = {
+        form: [make("encode", {"images": image[None]}) for image in images]
+        for form, make in FORMS.items()
+    }
+    options = args.options.split()
+    with contextlib.ExitStack() as servers:
+        now = servers.enter_context(served(folder, *options))
+        runs = {form: (now, asked[form]) for form in FORMS}
+        if args.against:
+            other = servers.enter_context(served(folder, root=args.against.absolute()))
+            runs |= {f"against_{form}": (other, asked[form]) for form in OLDER}
+        for server, requests in runs.values():
+            load(*server, requests[: 4 * args.clients], args.clients)
+        rounds = {name: [] for name in runs}
+        for number in range(args.rounds):
+            for name in sorted(runs, reverse=bool(number % 2)):
+                server, requests = runs[name]
+                answers, whole, busy = load(*server, requests, args.clients)
+                assert all(status == 200 for _, status, _, _ in answers), name
+                rounds[name].append(([seconds for seconds, *_ in answers], whole, busy))
+    report = {name: summary(of) for name, of in rounds.items()}
+    if args.against:
+        for name in (*OLDER, "npy", "v2_binary", "png"):
+            base = f"against_{name if name in OLDER else 'json'}"
+            pairs = zip(rounds[name], rounds[base], strict=True)
+            report[name]["times_older_json"] = round(
+                statistics.median(old[1] / new[1] for new, old in pairs), 2
+            )
+    return report
 
 
 def summary(rounds):
@@ -235,9 +360,196 @@ def summary(rounds):
     return {
         "per_second": round(len(milliseconds) / sum(whole for _, whole, _ in rounds), 1),
         **{f"p{p}_ms": round(v, 1) for p, v in zip((50, 90, 99), percentiles, strict=True)},
-        "cpu_ms": round(1000 * sum(busy for _, _, busy in rounds) / len(milliseconds), 1),
+        "cpu_ms": round(1000 * sum(busy for _, _, busy in rounds) / len(milliseconds), 2),
     }
 
+
+def questions(folder, count, malformed, seed):
+    """Return requests, and the right outputs of each, or None for a malformed one."""
+    import onnxruntime
+
+    card, rng = read_card(folder), np.random.default_rng(seed)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # others would wait for each other on a busy machine
+    sessions = {
+        name: onnxruntime.InferenceSession(folder / f"{name}.onnx", options) for name in ENDPOINTS
+    }
+    asked = []
+    for number in range(count):
+        name = ENDPOINTS[number % len(ENDPOINTS)]
+        forms = list(FORMS) if name != "decode" else ["json", "npy", "v2_json", "v2_binary"]
+        forms.remove("jpeg") if "jpeg" in forms else None  # its pixels are others
+        form = forms[number // len(ENDPOINTS) % len(forms)]
+        (array,) = card["endpoints"][name]["inputs"]
+        shape = (1 if form == "png" else int(rng.integers(1, 5)), *array["shape"][1:])
+        if name == "decode":
+            given = rng.normal(size=shape).astype("float32")
+        else:
+            given = rng.integers(0, 256, shape, dtype="uint8")
+        request = FORMS[form](name, {array["name"]: given})
+        if rng.uniform() < malformed:
+            asked.append((broken(request, form, name, array["name"], given, rng), None))
+            continue
+        names = [output["name"] for output in card["endpoints"][name]["outputs"]]
+        right = sessions[name].run(names, {array["name"]: given})
+        asked.append((request, dict(zip(names, right, strict=True))))
+    return asked
+
+
+def broken(request, form, name, key, given, rng):
+    """Return a request of the same form that is cut, or has another shape or dtype."""
+    path, headers, body = request
+    kind = rng.integers(3)
+    if kind == 0 or form in ("png", "base64"):
+        return path, headers, body[: len(body) // 2]
+    wrong = given[:, :1] if kind == 1 else given.astype("float32" if key == "images" else "uint8")
+    if kind == 2 and key == "images":
+        wrong = wrong + 0.5
+    if kind == 2 and key == "codes" and not form.startswith("v2"):
+        wrong = np.full_like(given, np.nan)
+    return FORMS[form](name, {key: wrong})
+
+
+def exact(folder, args):
+    """Compare every answer with ONNX Runtime's, a thousand at a time."""
+    statuses, wrong, rounds, malformed = Counter(), [], [], 0
+    with served(folder, *args.options.split()) as server:
+        for start in range(0, args.requests, PART):
+            count = min(PART, args.requests - start)
+            asked = questions(folder, count, args.malformed, args.seed + start)
+            answers, whole, busy = load(*server, [request for request, _ in asked], args.clients)
+            rounds.append(([seconds for seconds, *_ in answers], whole, busy))
+            for (request, right), (_, status, *answer) in zip(asked, answers, strict=True):
+                malformed += right is None
+                statuses[f"{'malformed' if right is None else 'valid'} {status}"] += 1
+                if not is_right(right, status, *answer):
+                    wrong.append([request[0], status, answer[1][:200].decode("utf-8", "replace")])
+            print("exact", start + count, dict(statuses), file=sys.stderr, flush=True)
+        alive = json.loads(health(server[1]))
+    return {
+        "requests": args.requests,
+        "malformed": malformed,
+        "statuses": dict(statuses),
+        "wrong": len(wrong),
+        "first_wrong": wrong[:3],
+        "health": alive,
+        **summary(rounds),
+    }
+
+
+def is_right(right, status, headers, content):
+    if right is None:
+        return status == 400 and b'"error"' in content and b"\n" not in content
+    if status != 200:
+        return False
+    found = outputs(headers, content)
+    return set(found) == set(right) and all(
+        found[name].shape == array.shape and np.allclose(found[name], array, rtol=0, atol=1e-5)
+        for name, array in right.items()
+    )
+
+
+def kills(folder, args):
+    """Kill workers, then main processes, while clients ask."""
+    asked = questions(folder, 400, 0, args.seed)
+    rng = random.Random(args.seed)
+    report = {"of_workers": kill_workers(folder, args, asked, rng)}
+    report["of_main"] = kill_main(folder, args, asked, rng)
+    return report
+
+
+@contextlib.contextmanager
+def traffic(port, asked, clients):
+    """Ask again and again; give a counter of what the clients saw."""
+    seen, end = Counter(), threading.Event()
+
+    def work(number):
+        client = Client(port)
+        while not end.is_set():
+            for request, right in asked[number::clients]:
+                try:
+                    answer = client.ask(*request)
+                    good = is_right(right, *answer) if answer[0] == 200 else None
+                    seen[str(answer[0]) if good is not False else "wrong"] += 1
+                except (OSError, http.client.HTTPException) as error:
+                    seen[type(error).__name__] += 1
+                    time.sleep(0.05)
+                if end.is_set():
+                    break
+        client.close()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+
+
+def kill_workers(folder, args, asked, rng):
+    """Kill one worker after another, and every fifth time all of them at once."""
+    seconds, degraded = [], 0
+    with served(folder, *args.options.split()) as (pid, port):
+        with traffic(port, asked, args.clients) as seen:
+            for number in range(args.kills):
+                time.sleep(rng.uniform(0.2, 0.8))
+                workers = psutil.Process(pid).children()
+                for worker in workers if number % 5 == 4 else [rng.choice(workers)]:
+                    worker.kill()
+                begin = time.monotonic()
+                time.sleep(0.02)
+                first = health(port)
+                degraded += first is None or json.loads(first)["status"] != "ok"
+                while True:
+                    said = health(port)
+                    if said is not None and json.loads(said)["status"] == "ok":
+                        break
+                    assert time.monotonic() < begin + 60, "a worker was not replaced"
+                    time.sleep(0.02)
+                seconds.append(time.monotonic() - begin)
+        workers = len(psutil.Process(pid).children())
+    return {
+        "kills": args.kills,
+        "seen": dict(seen),
+        "health_told": degraded,
+        "mended_s": {"median": round(statistics.median(seconds), 2), "max": round(max(seconds), 2)},
+        "workers": workers,
+    }
+
+
+def kill_main(folder, args, asked, rng):
+    """Kill the main process of a server; start the next one on the same port."""
+    port, seconds, left, total = free_port(), [], 0, Counter()
+    for _ in range(args.kills):
+        server = start(folder, port, *args.options.split())
+        try:
+            processes = psutil.Process(server.pid).children(recursive=True)
+            with traffic(port, asked, args.clients) as seen:
+                time.sleep(rng.uniform(0.1, 0.5))
+                server.kill()
+                begin = time.monotonic()
+                server.wait()
+                alive = psutil.wait_procs(processes, timeout=10)[1]
+                seconds.append(time.monotonic() - begin)
+                left += len(alive)
+                with socket.socket() as probe:  # the port is free
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", port))
+            total += seen
+        finally:
+            stop(server)
+    return {
+        "kills": args.kills,
+        "seen": dict(total),
+        "processes_left": left,
+        "gone_s": {"median": round(statistics.median(seconds), 2), "max": round(max(seconds), 2)},
+    }
+
+
+PARTS = {"speed": speed, "exact": exact, "kills": kills}
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -14,20 +14,48 @@ from keras_disent.cli.start import say
 def serve(
     folder: Annotated[Path, typer.Argument(help="Folder of a model exported as onnx.")],
     host: Annotated[str, typer.Option(help="0.0.0.0 to be reached from elsewhere.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.")] = 8000,
     batch: Annotated[int, typer.Option(help="Most requests that are computed at once.")] = 32,
-    wait: Annotated[float, typer.Option(help="Milliseconds to wait for more of them.")] = 5.0,
-    workers: Annotated[int, typer.Option(help="Processes for each endpoint.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that compute. Default: by the processors.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of each. Default: its share of the processors.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 30.0,
+    max_body: Annotated[int, typer.Option(help="Largest body of a request, in MiB.")] = 64,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="KERAS_DISENT_API_KEY",
+            help="Key that requests need. Better in the environment, as others see options.",
+        ),
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose web pages may ask, or *; may come several times."),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(help="debug, info (a line for each request), warning or error.")
+    ] = "info",
 ) -> None:
-    """Serve an exported model over HTTP: a path for each endpoint, JSON in and out."""
+    """Serve an exported model over HTTP, in the formats of TensorFlow Serving and of Triton."""
     from keras_disent import serving
 
-    serving.check_address(host, port)
-    server = serving.server(
-        folder, max_batch_size=batch, batch_timeout=wait / 1000, workers=workers
-    )
     paths = ", ".join(f"/{name}" for name in serving.read_card(folder)["endpoints"])
-    say(f"Serving {folder} at http://{host}:{port} with {paths}; Ctrl-C stops it.")
-    # LitServe ends its workers on an interrupt; who stops a service sends the other signal.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    server.run(host=host, port=port, generate_client_file=False, log_level="warning")
+    with contextlib.suppress(KeyboardInterrupt):  # while it starts
+        serving.run(
+            folder,
+            host,
+            port,
+            log_level=log_level,
+            on_start=lambda url: say(f"Serving {folder} at {url} with {paths}; Ctrl-C stops it."),
+            max_batch_size=batch,
+            workers=workers,
+            threads=threads,
+            timeout=timeout,
+            max_body=max_body << 20,
+            api_key=api_key,
+            cors=cors or (),
+        )
+    say("Stopped.")

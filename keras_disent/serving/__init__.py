@@ -1,135 +1,105 @@
-"""HTTP server of an exported model: one path per endpoint, with batching of requests.
+"""HTTP server of an exported model: two protocols, batches, and workers that are mended.
 
-It runs the ONNX files by ONNX Runtime behind LitServe; neither Keras nor its backends are needed.
-A request and its response have the format of TensorFlow Serving:
+It runs the ONNX files by ONNX Runtime; neither Keras nor its backends are needed. Requests have
+the format of TensorFlow Serving, or that of the Open Inference Protocol (version 2), which has a
+binary form. A body may also be a picture file, or a `.npy` file:
 
     POST /encode   {"inputs": {"images": [[[[0], ...]]]}}
     200            {"outputs": {"mean": [[...]], "log_variance": [[...]]}}
     400            {"error": "`images` must be (n, 32, 32, 1). Got shape (1, 32, 32)."}
 
-An image may also be sent as a PNG or another image file: `{"b64": "..."}`. `GET /info` returns the
-card, `GET /health` whether all workers are running.
+    POST /v2/models/encode/infer
+
+`GET /docs` describes all paths, with examples.
 """
 
 from __future__ import annotations
 
-import errno
-import math
-import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_disent._utils.checks import check_integer
-from keras_disent._utils.latent_names import default_names
 from keras_disent.artifact import read_card
+from keras_disent.serving.settings import Settings
 
-__all__ = ["server"]
+__all__ = ["Settings", "app", "read_card", "run"]
+
+LEVELS = ("debug", "info", "warning", "error")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # supported by LitServe
+def app(folder: str | Path, **settings: Any) -> Any:
+    """Create an ASGI application of an exported model, for a server of your own.
 
-
-def server(
-    folder: str | Path,
-    *,
-    max_batch_size: int = 32,
-    batch_timeout: float = 0.005,
-    workers: int = 1,
-    timeout: float = 30.0,
-) -> Any:
-    """Create a `litserve.LitServer` of an exported model; start it with its `run(port=8000)`.
+    Its workers start and end with its lifespan.
 
     Args:
         folder: Folder of a model exported as "onnx".
-        max_batch_size: Maximum number of requests in a batch. Requests of `traverse` are not
-            batched, as their latents and values may differ.
-        batch_timeout: Seconds to wait for more requests.
-        workers: Number of processes for each endpoint.
-        timeout: Seconds after which a queued request is aborted.
+        **settings: See `Settings`.
 
     Raises:
-        ValueError: If the folder holds no model exported as "onnx", or a number is out of range.
-        ImportError: If LitServe or ONNX Runtime is missing; says what to install.
+        ValueError: If the folder holds no model exported as "onnx", or a setting is out of range.
+        ImportError: If a package is missing; says what to install.
     """
-    check_integer("max_batch_size", max_batch_size, 1)
-    check_integer("workers", workers, 1)
-    if not (math.isfinite(batch_timeout) and batch_timeout >= 0):
-        raise ValueError(f"`batch_timeout` is a number of seconds, 0 or more. Got {batch_timeout}.")
-    if not (math.isfinite(timeout) and timeout > batch_timeout):
-        raise ValueError(f"`timeout` must be above `batch_timeout`. Got {timeout}.")
+    return _service(folder, Settings(**settings)).app()
+
+
+def run(
+    folder: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    log_level: str = "info",
+    on_start: Callable[[str], object] | None = None,
+    **settings: Any,
+) -> None:
+    """Serve an exported model until SIGINT (Ctrl-C) or SIGTERM.
+
+    Log lines are JSON, on the standard error.
+
+    Args:
+        folder: Folder of a model exported as "onnx".
+        host: Name or address of this machine; "0.0.0.0" to be reached from elsewhere.
+        port: Port, or 0 for any that is free.
+        log_level: Lowest level of log lines: "debug", "info", with a line for each request,
+            "warning" or "error".
+        on_start: Function that is called with the address before the workers load the model.
+        **settings: See `Settings`.
+
+    Raises:
+        ValueError: If the folder holds no model exported as "onnx", a setting is out of range, or
+            the port is in use.
+        ImportError: If a package is missing; says what to install.
+    """
+    if log_level not in LEVELS:
+        raise ValueError(f"`log_level` is {', '.join(LEVELS)}. Got {log_level!r}.")
+    service = _service(folder, Settings(**settings))
+    from keras_disent.serving import server
+
+    with server.listen(host, port) as listener, server.logs(log_level):
+        if on_start is not None:
+            name = f"[{host}]" if ":" in host else host
+            on_start(f"http://{name}:{listener.getsockname()[1]}")
+        server.serve(service, listener)
+
+
+def _service(folder: str | Path, settings: Settings) -> Any:
+    """Check a folder and the packages, and return what answers requests."""
     card = read_card(folder)
     if card["format"] != "onnx":
         raise ValueError(f"The server needs a model exported as 'onnx'. Got {card['format']!r}.")
     try:
-        import litserve
+        import httptools  # noqa: F401
         import onnxruntime  # noqa: F401
-        from fastapi import Request
-        from fastapi.exceptions import RequestValidationError
-        from fastapi.responses import JSONResponse
-        from starlette.exceptions import HTTPException
+        import orjson  # noqa: F401
+        import uvicorn  # noqa: F401
+
+        from keras_disent.serving.app import Service
     except ImportError as error:
         raise ImportError(
-            "The server needs LitServe and ONNX Runtime: pip install 'keras-disent[serve]'. "
-            f"{error}"
+            f"The server needs further packages: pip install 'keras-disent[serve]'. {error}"
         ) from None
-    from keras_disent.serving.api import BatchedAPI, EndpointAPI
-
-    (codes,) = card["endpoints"]["decode"]["inputs"]
-    latent_names = card.get("latent_names") or default_names(codes["shape"][-1])
-    pictures = card.get("pictures")
-    batching = {"max_batch_size": max_batch_size, "batch_timeout": batch_timeout}
-    endpoints = [
-        BatchedAPI(folder, name, endpoint, latent_names, pictures, **batching)
-        if len(endpoint["inputs"]) == 1 and max_batch_size > 1
-        else EndpointAPI(folder, name, endpoint, latent_names, pictures)
-        for name, endpoint in card["endpoints"].items()
-    ]
-    metadata = {key: value for key, value in card.items() if key != "config"}
-    lit_server = litserve.LitServer(
-        endpoints,
-        accelerator="cpu",
-        workers_per_device=workers,
-        timeout=timeout,
-        model_metadata=metadata,
-    )
-
-    @lit_server.app.exception_handler(RequestValidationError)
-    def reject(request: Request, error: RequestValidationError) -> JSONResponse:
-        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        return JSONResponse({"error": reason}, status_code=400)
-
-    @lit_server.app.exception_handler(HTTPException)
-    def fail(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-    return lit_server
-
-
-def check_address(host: str, port: int) -> None:
-    """Check that a server can listen. LitServe would start its workers first, and then hang.
-
-    Args:
-        host: Address, one of `HOSTS`.
-        port: Port, 1024 to 65535.
-
-    Raises:
-        ValueError: If the host or the port is invalid, or the port is in use.
-    """
-    if host not in HOSTS:
-        raise ValueError(f"`host` is {' or '.join(HOSTS)}. Got {host!r}.")
-    if not 1024 <= port <= 65535:
-        raise ValueError(f"`port` is from 1024 to 65535. Got {port}.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen(1)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ValueError(f"Port {port} of {host} is taken. Choose another `port`.") from None
-        raise ValueError(f"Cannot listen on port {port} of {host}: {error.strerror}.") from None
+    return Service(folder, card, settings)

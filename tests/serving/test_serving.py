@@ -1,34 +1,44 @@
-"""The server of exported models: right answers for many at once, and clear refusals."""
+"""Requests in the format of TensorFlow Serving: right answers for many at once, clear refusals."""
 
+import asyncio
 import base64
 import contextlib
 import http.client
 import io
 import json
-import os
 import re
 import signal
 import socket
 import struct
-import subprocess
 import sys
+import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.responses import PlainTextResponse
 from support.checks import BACKEND, LATENTS, SHAPE, images
 from support.exports import ENDPOINTS, answers, questions, trained
+from support.served import (
+    Client,
+    free_port,
+    log_of,
+    npy_file,
+    picture,
+    picture_file,
+    served,
+    workers_of,
+)
 
 from keras_disent import cli, export, serving
 from keras_disent.datasets import read_image
-from keras_disent.serving.requests import MAX_IMAGES, check_request
+from keras_disent.serving.requests import MAX_IMAGES, check_request, read_npy
 
-ROOT = Path(__file__).parents[2]
 here = pytest.mark.skipif(BACKEND != "tensorflow", reason="ONNX is written by TensorFlow")
 
 IMAGES = {"name": "images", "shape": [None, 8, 8, 1], "dtype": "uint8"}
@@ -37,13 +47,6 @@ LATENT = {"name": "latents", "shape": [None], "dtype": "int32"}
 VALUES = {"name": "values", "shape": [None], "dtype": "float32"}
 ENCODE, DECODE = {"inputs": [IMAGES]}, {"inputs": [CODES]}
 TRAVERSE = {"inputs": [IMAGES, LATENT, VALUES]}
-
-
-def picture(pixels, format="PNG"):
-    """Return pixels (h, w) or (h, w, c) as a request has them: a picture file in base64."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format)
-    return {"b64": base64.b64encode(file.getvalue()).decode()}
 
 
 # -- requests that are right ----------------------------------------------------------------------
@@ -215,118 +218,133 @@ def artifact(folder, **card):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has a card.json. There is none in"):
-        serving.server(tmp_path)
+        serving.app(tmp_path)
     with pytest.raises(ValueError, match=r"has a card.json. There is none in"):
-        serving.server(tmp_path / "nowhere")
+        serving.app(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"exported as 'onnx'. Got 'litert'."):
-        serving.server(artifact(tmp_path, format="litert"))
+        serving.app(artifact(tmp_path, format="litert"))
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(ValueError, match=r"card.json' is not a card: Expecting"):
-        serving.server(tmp_path)
+        serving.app(tmp_path)
 
 
-@pytest.mark.parametrize("package", ["litserve", "onnxruntime"])
+PACKAGES = ("httptools", "onnxruntime", "orjson", "prometheus_client", "starlette", "uvicorn")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
+    for name in ("app", "server", "openapi", "open_inference", "messages", "pool"):
+        monkeypatch.delitem(sys.modules, f"keras_disent.serving.{name}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"pip install 'keras-disent\[serve\]'. .*{package}"):
-        serving.server(artifact(tmp_path))
+        serving.app(artifact(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("option", "value", "rule"),
     [
-        ("--port", 80, "`port` is from 1024 to 65535. Got 80."),
-        ("--port", 65536, "`port` is from 1024 to 65535. Got 65536."),
-        ("--host", "example", "`host` is 127.0.0.1 or 0.0.0.0 or ::. Got 'example'."),
+        ("--port", 65536, "`port` is from 0 to 65535. Got 65536."),
+        ("--port", -1, "`port` is from 0 to 65535. Got -1."),
+        ("--host", "192.0.2.1", "`host` is a name or address of this machine. Got '192.0.2.1'."),
         ("--batch", 0, "`max_batch_size` must be an integer of at least 1. Got 0."),
-        ("--wait", -1, "`batch_timeout` is a number of seconds, 0 or more. Got -0.001."),
-        ("--wait", "nan", "`batch_timeout` is a number of seconds, 0 or more. Got nan."),
-        ("--wait", 30_000, "`timeout` must be above `batch_timeout`. Got 30.0."),
+        ("--timeout", "nan", "`timeout` is a number of seconds above 0. Got nan."),
+        ("--timeout", 0, "`timeout` is a number of seconds above 0. Got 0.0."),
         ("--workers", 0, "`workers` must be an integer of at least 1. Got 0."),
+        ("--workers", "two", "Invalid value for '--workers': "),
+        ("--threads", 0, "`threads` must be an integer of at least 1. Got 0."),
+        ("--threads", 100_000, "the number of processors. Got 100000."),
+        ("--max-body", 0, "`max_body` must be an integer of at least 1. Got 0."),
+        ("--api-key", "two words", "`api_key` is one or more ASCII characters without spaces."),
+        ("--cors", "example.org", "`cors` takes origins such as https://example.org, or *."),
+        ("--log-level", "loud", "`log_level` is debug, info, warning, error. Got 'loud'."),
     ],
 )
-def test_numbers_out_of_range_are_refused(tmp_path, monkeypatch, capsys, option, value, rule):
+def test_options_out_of_range_are_refused(tmp_path, monkeypatch, capsys, option, value, rule):
     given = {"--port": free_port(), option: value}
     arguments = [str(part) for pair in given.items() for part in pair]
-    monkeypatch.setattr(sys, "argv", ["keras-disent", "serve", str(tmp_path), *arguments])
+    folder = str(artifact(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["keras-disent", "serve", folder, *arguments])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2
-    assert capsys.readouterr().err == f"Error: {rule}\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: ")
+    assert rule in line
 
 
-def test_a_port_that_is_taken_is_named():
+def test_a_port_that_is_taken_is_named(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(ValueError, match=rf"Port {port} of 127\.0\.0\.1 is taken\."):
-            serving.check_address("127.0.0.1", port)
-    serving.check_address("127.0.0.1", port)
+            serving.run(artifact(tmp_path), port=port)
+
+
+def test_a_model_that_cannot_be_loaded_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "decode.onnx").write_bytes(b"no model")
+    endpoints = {"decode": {"inputs": [CODES], "outputs": []}}
+    folder = str(artifact(tmp_path, endpoints=endpoints, model="VAE"))
+    command = ["keras-disent", "serve", folder, "--port", "0", "--workers", "2"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Error: The workers cannot start: ")
+    assert "decode.onnx" in line
+
+
+# -- files as bodies ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(6, dtype=">i4").reshape(2, 3),
+    ],
+)
+def test_npy_files_of_any_layout_are_read(array):
+    np.testing.assert_array_equal(read_npy(npy_file(array), CODES), array)
+
+
+def header(text):
+    """Return a .npy file with this header and no content."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (npy_file(np.zeros((2, 4))), "`codes` must be (n, 3). Got shape (2, 4)."),
+        (npy_file(np.zeros((2, 3)))[:-1], "The .npy file needs 48 bytes of content. Got 47."),
+        (npy_file(np.zeros((2, 3))) + b"0", "The .npy file needs 48 bytes of content. Got 49."),
+        (npy_file(np.zeros((2, 3), complex)), "`codes` must be numbers. Got complex128."),
+        (b"\x93NUMPY\x01\x00", "The body is not a .npy file of version 1 or 2."),
+        (b"\x93NUMPY\x09\x00", "The body is not a .npy file of version 1 or 2."),
+        (header("()" * 400), "The body is not a .npy file of version 1 or 2."),
+        (
+            header("{'descr': '|O', 'fortran_order': False, 'shape': (1, 3)}"),
+            "`codes` must be numbers. Got object.",
+        ),
+        (
+            header("{'descr': '<f8', 'fortran_order': False, 'shape': (10**15, 3)}"),
+            "The body is not a .npy file of version 1 or 2.",
+        ),
+        (
+            header("{'descr': '<f8', 'fortran_order': False, 'shape': (4000, 3)}"),
+            "The .npy file needs 96000 bytes of content. Got 0.",
+        ),
+    ],
+)
+def test_npy_files_that_are_wrong_are_refused(content, rule):
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        read_npy(content, CODES)
 
 
 # -- a server that runs ---------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Client:
-    """Asks a server on this machine, over one connection."""
-
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-
-    def ask(self, path, content=None):
-        """Return status and answer. `content`: of a POST; bytes are sent as they are."""
-        if content is not None and not isinstance(content, bytes):
-            content = json.dumps(content).encode()
-        headers = {"Content-Type": "application/json"}
-        self.connection.request("GET" if content is None else "POST", path, content, headers)
-        answer = self.connection.getresponse()
-        said = answer.read()
-        return answer.status, json.loads(said) if said.startswith(b"{") else said
-
-    def outputs(self, endpoint, arrays):
-        """Return what an endpoint answers, as arrays."""
-        inputs = {name: array.tolist() for name, array in arrays.items()}
-        status, said = self.ask(f"/{endpoint}", {"inputs": inputs})
-        assert status == 200, said
-        return {name: np.array(array, "float32") for name, array in said["outputs"].items()}
-
-
-@contextlib.contextmanager
-def served(folder, *options):
-    """Serve a folder; give the process and its port."""
-    port = free_port()
-    command = [sys.executable, "-m", "keras_disent.cli", "serve", folder, "--port", str(port)]
-    process = subprocess.Popen(
-        [*command, *options],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-        # A shell's background job ignores interrupts, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        until = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if Client(port).ask("/health")[0] == 200:
-                    break
-            assert process.poll() is None, process.stderr.read()[-2000:]
-            assert time.monotonic() < until, "the server did not start in a minute"
-            time.sleep(0.1)
-        yield process, port
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -336,12 +354,14 @@ def model():
 
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory):
-    return export.model(model, tmp_path_factory.mktemp("exported") / "vae", "onnx")
+    run = {"data": "/home/ada/secret/pictures", "data_dir": "C:\\data\\sets", "steps": 4}
+    path = tmp_path_factory.mktemp("exported") / "vae"
+    return export.model(model, path, "onnx", run=run)
 
 
 @pytest.fixture(scope="module")
 def port(folder):
-    with served(folder) as (_, port):
+    with served(folder, "--max-body", "1") as (_, port):
         yield port
 
 
@@ -364,22 +384,75 @@ def test_every_endpoint_gives_the_models_numbers(model, port):
 
 
 @here
-def test_a_picture_is_encoded_as_its_pixels(port):
-    x = images(2)
-    status, said = Client(port).ask(
-        "/encode", {"inputs": {"images": [picture(image[..., 0]) for image in x]}}
-    )
+def test_images_may_be_sent_in_every_form(port):
+    x, client = images(2), Client(port)
+    right = client.outputs("encode", {"images": x})["mean"]
+    status, said = client.ask("/encode", {"inputs": {"images": [picture(i[..., 0]) for i in x]}})
     assert status == 200
-    right = Client(port).outputs("encode", {"images": x})["mean"]
+    np.testing.assert_allclose(said["outputs"]["mean"], right, atol=1e-5)
+    for media_type in ("application/x-npy", "application/octet-stream"):
+        status, said = client.ask("/encode", npy_file(x), content_type=media_type)
+        np.testing.assert_allclose(said["outputs"]["mean"], right, atol=1e-5)
+    for format in ("PNG", "BMP"):
+        for media_type in (f"image/{format.lower()}", "application/x-www-form-urlencoded"):
+            content = picture_file(x[0, ..., 0], format)
+            status, said = client.ask("/encode", content, content_type=media_type)
+            np.testing.assert_allclose(said["outputs"]["mean"], right[:1], atol=1e-5)
+    content = picture_file(x[0, ..., 0], "JPEG")
+    same = read_image(content, channels=1, image_size=8)[None]
+    status, said = client.ask("/encode", content, content_type="image/jpeg")
+    right = client.outputs("encode", {"images": same})["mean"]
     np.testing.assert_allclose(said["outputs"]["mean"], right, atol=1e-5)
 
 
 @here
-def test_the_card_is_told(folder, port):
+def test_an_output_may_be_an_npy_file(port):
+    x, client = images(2), Client(port)
+    right = client.outputs("encode", {"images": x})
+    for query, name in (("", "mean"), ("?output=log_variance", "log_variance")):
+        status, said = client.ask(
+            f"/encode{query}",
+            npy_file(x),
+            content_type="application/x-npy",
+            accept="application/x-npy",
+        )
+        assert (status, client.headers["content-type"]) == (200, "application/x-npy")
+        np.testing.assert_allclose(np.load(io.BytesIO(said)), right[name], atol=1e-5)
+    for query, rule in (
+        ("?output=codes", "`output` is mean or log_variance. Got 'codes'."),
+        ("?batch=3", "Unknown parameter 'batch'. There is: output."),
+    ):
+        npy = "application/x-npy"
+        status, said = client.ask(f"/encode{query}", npy_file(x), content_type=npy, accept=npy)
+        assert (status, said) == (400, {"error": rule})
+    status, said = client.ask("/encode?output=mean", npy_file(x), content_type="")
+    assert status == 400
+    assert "needs the header Accept: application/x-npy" in said["error"]
+
+
+@here
+def test_a_file_holds_one_input(port):
+    x, client = images(1), Client(port)
+    for content, kind in ((npy_file(x), "npy file"), (picture_file(x[0, ..., 0]), "picture")):
+        status, said = client.ask("/traverse", content, content_type="")
+        rule = f"A {kind} holds no images, latents, values: send JSON."
+        assert (status, said) == (400, {"error": rule})
+    status, said = client.ask("/decode", picture_file(x[0, ..., 0]), content_type="image/png")
+    assert (status, said) == (400, {"error": "A picture holds no codes: send JSON."})
+    status, said = client.ask("/encode", b"text", content_type="")
+    assert status == 400
+    assert "Cannot read this as a picture" in said["error"]
+
+
+@here
+def test_the_card_is_told_without_paths(folder, port):
     status, said = Client(port).ask("/info")
     card = export.read_card(folder)
     del card["config"]
+    assert card["run"]["data"] == "/home/ada/secret/pictures"
+    card["run"] = {"data": "pictures", "data_dir": "sets", "steps": 4}
     assert (status, said["model"]) == (200, card)
+    assert "ada" not in json.dumps(said)
 
 
 @here
@@ -388,7 +461,7 @@ def test_many_at_once_are_each_answered_rightly(folder, port):
 
     rng = np.random.default_rng(0)
     sessions = {name: onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ENDPOINTS}
-    broken = [("decode", content) for content in (b"{", b'"text"', b"[" * 5000, b"\xff")]
+    broken = [("decode", content) for content in (b"{", b'"text"', b"[" * 5000, b"\xff", b"")]
     for name, (endpoint, _, _) in WRONG.items():
         path = "traverse" if endpoint is TRAVERSE else "encode" if endpoint is ENCODE else "decode"
         broken.append((path, json.dumps(body(name)).encode()))
@@ -412,8 +485,9 @@ def test_many_at_once_are_each_answered_rightly(folder, port):
         for endpoint, content, given in own:
             if given is None:
                 status, said = client.ask(f"/{endpoint}", content)
-                assert 400 <= status < 500, (status, said, content[:200])
+                assert status in (400, 413), (status, said, content[:200])
                 assert len(said["error"]) > 10
+                assert "\n" not in said["error"]
             else:
                 found = client.outputs(endpoint, given)
                 names = [output.name for output in sessions[endpoint].get_outputs()]
@@ -424,25 +498,177 @@ def test_many_at_once_are_each_answered_rightly(folder, port):
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(work, [jobs[start::8] for start in range(8)])) == 200
-    assert Client(port).ask("/health") == (200, b"ok")
+    assert Client(port).ask("/health") == (200, {"status": "ok", "ready": 2, "workers": 2})
 
 
 @here
 def test_other_paths_are_refused_with_a_reason(port):
     client = Client(port)
-    assert client.ask("/predict", {"inputs": {}}) == (404, {"error": "Not Found"})
-    assert client.ask("/encode") == (405, {"error": "Method Not Allowed"})
+    paths = ", ".join(f"/{name}" for name in ENDPOINTS)
+    rule = f"Unknown path '/predict'. There are {paths}; /docs lists all."
+    assert client.ask("/predict", {"inputs": {}}) == (404, {"error": rule})
+    assert client.ask("/encode") == (405, {"error": "/encode takes POST."})
 
 
 @here
-@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+def test_a_body_over_the_limit_is_refused_and_the_next_one_is_answered(port):
+    client = Client(port)
+    rule = {"error": "A body has at most 1048576 bytes."}
+    assert client.ask("/encode", b"0" * (2**20 + 1)) == (413, rule)
+    codes = np.zeros((2, LATENTS), "float32")
+    assert client.outputs("decode", {"codes": codes})["decoded"].shape == (2, *SHAPE)
+    client.connection.request("POST", "/encode", iter([b"0" * 2**19] * 3), {}, encode_chunked=True)
+    answer = client.connection.getresponse()
+    assert (answer.status, json.loads(answer.read())) == (413, rule)
+    status, said = Client(port).ask("/encode", b"0", content_encoding="gzip")
+    rule = "Send the body without an encoding. Got gzip."
+    assert (status, said) == (415, {"error": rule})
+
+
+@here
+def test_metrics_count_what_was_answered(port):
+    client = Client(port)
+
+    def read():
+        status, said = client.ask("/metrics")
+        assert (status, client.headers["content-type"].split(";")[0]) == (200, "text/plain")
+        families = text_string_to_metric_families(said.decode())
+        return {(s.name, tuple(s.labels.values())): s.value for f in families for s in f.samples}
+
+    before = read()
+    for _ in range(3):
+        client.outputs("decode", {"codes": np.zeros((1, LATENTS))})
+    client.ask("/decode", {"inputs": {}})
+    after = read()
+    counter = "keras_disent_requests_total"
+    for status, count in (("200", 3), ("400", 1)):
+        key = (counter, ("decode", "v1", status))
+        assert after[key] - before.get(key, 0) == count
+    key = ("keras_disent_request_seconds_count", ("decode", "v1"))
+    assert after[key] - before.get(key, 0) == 4
+    assert after["keras_disent_workers_ready", ()] == 2
+    assert after["keras_disent_worker_restarts_total", ()] == 0
+    assert after["keras_disent_batch_requests_sum", ()] >= 4
+
+
+@here
+def test_examples_of_the_openapi_document_work(port):
+    client = Client(port)
+    status, document = client.ask("/openapi.json")
+    assert (status, document["openapi"]) == (200, "3.1.0")
+    asked = 0
+    for path, operations in document["paths"].items():
+        ((method, operation),) = operations.items()
+        if method == "get":
+            assert client.ask(path)[0] == 200, path
+            continue
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        status, said = client.ask(path, example)
+        assert status == 200, (path, said)
+        assert set(said["outputs"]) if path.startswith("/v2") is False else said["outputs"]
+        asked += 1
+    assert asked == 2 * len(ENDPOINTS)
+    status, page = client.ask("/docs")
+    assert status == 200
+    assert all(path in page.decode() for path in document["paths"])
+    assert "http" not in page.decode().replace(f"http://127.0.0.1:{port}", "")
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Run an application that always answers, with a short time for heads; give its port."""
+    from keras_disent.serving import server
+
+    monkeypatch.setattr(server, "HEAD_TIMEOUT", 0.5)
+    listener = server.listen("127.0.0.1", 0)
+    running = server.Server(server.configuration(PlainTextResponse("ok")))
+    thread = threading.Thread(target=lambda: asyncio.run(running.serve([listener])))
+    thread.start()
+    yield listener.getsockname()[1]
+    running.should_exit = True
+    thread.join(timeout=30)
+
+
+@pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: a"])
+def test_a_slow_head_is_not_waited_for(plain, head):
+    client = Client(plain)
+    assert client.ask("/") == (200, b"ok")
+    with socket.socket() as slow:
+        slow.settimeout(20)
+        slow.connect(("127.0.0.1", plain))
+        slow.sendall(head)
+        begin = time.monotonic()
+        assert slow.recv(100) == b""
+        assert 0.3 < time.monotonic() - begin < 10
+    client.connection.sock.settimeout(20)
+    assert client.ask("/") == (200, b"ok")  # a connection may be idle for longer
+
+
+def test_a_long_head_is_refused(plain):
+    with socket.socket() as client:
+        client.settimeout(20)
+        client.connect(("127.0.0.1", plain))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        with contextlib.suppress(ConnectionError):  # or the end of the stream
+            for _ in range(64):
+                client.sendall(b"a" * 65536)
+            assert client.recv(100) == b""
+    assert Client(plain).ask("/") == (200, b"ok")
+
+
+@here
+def test_only_those_with_the_key_are_answered(folder):
+    options = ("--cors", "https://example.org", "--log-level", "warning")
+    with served(folder, *options, KERAS_DISENT_API_KEY="k-1") as (process, port):
+        client, codes = Client(port), {"inputs": {"codes": [[0.0] * LATENTS]}}
+        for headers in ({}, {"authorization": "Bearer k-2"}, {"x_api_key": "k"}):
+            status, said = client.ask("/decode", codes, **headers)
+            assert status == 401
+            assert "Authorization: Bearer KEY" in said["error"]
+        for path in ("/info", "/metrics", "/v2/models/encode"):
+            assert client.ask(path)[0] == 401
+            assert client.ask(path, authorization="Bearer k-1")[0] == 200
+        for path in ("/health", "/v2/health/ready", "/docs"):
+            assert client.ask(path)[0] == 200
+        for headers in ({"authorization": "Bearer k-1"}, {"x_api_key": "k-1"}):
+            status, _ = client.ask("/decode", codes, origin="https://example.org", **headers)
+            assert status == 200
+            assert client.headers["access-control-allow-origin"] == "https://example.org"
+        client.ask("/health", origin="https://example.com")
+        assert "access-control-allow-origin" not in client.headers
+        client.connection.request(
+            "OPTIONS",
+            "/decode",
+            headers={
+                "Origin": "https://example.org",
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "authorization",
+            },
+        )
+        assert client.connection.getresponse().status == 200
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        assert out.splitlines()[-1] == "Stopped."
+        assert log_of(process) == ""
+
+
+@here
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_it_without_a_trace(folder, name):
     with served(folder, "--batch", "1") as (process, port):
         codes = np.zeros((2, LATENTS), "float32")
         assert Client(port).outputs("decode", {"codes": codes})["decoded"].shape == (2, *SHAPE)
-        workers = psutil.Process(process.pid).children(recursive=True)
-        assert len(workers) >= len(ENDPOINTS)
+        workers = workers_of(process)
+        assert len(workers) == 2
         process.send_signal(getattr(signal, name))
-        assert process.wait(timeout=120) == 0
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert out.splitlines()[-1] == "Stopped."
+        lines = [json.loads(line) for line in log_of(process).splitlines()]
+        assert [line["event"] for line in lines].count("worker ready") == 2
+        (asked,) = [line for line in lines if line.get("path") == "/decode"]
+        assert (asked["event"], asked["method"], asked["status"]) == ("request", "POST", 200)
+        assert all("trace" not in line for line in lines)
         assert psutil.wait_procs(workers, timeout=30)[1] == []
-        serving.check_address("127.0.0.1", port)
+        with pytest.raises(ConnectionRefusedError):
+            http.client.HTTPConnection("127.0.0.1", port).connect()
