@@ -21,7 +21,7 @@ from keras_disent.metrics.mutual_information import (
 )
 
 RANGES = "latent_ranges"
-ACTIVE = 0.01  # variance of the codes of a latent that is in use: Burda et al. 2016, section 5.2
+VISIBLE = 1.0  # mean change of a pixel by a latent that is in use, in steps of 1/255
 INFORMATIVE = 0.1  # proportion of a factor's entropy
 
 
@@ -99,8 +99,9 @@ class Editing:
         mutual information, as a proportion of the factor's entropy. Codes and continuous factors
         are sorted into bins, and the information of shuffled factors, which is due to chance, is
         subtracted. Latents that inform about the same factor are numbered, the best one first:
-        hue, hue_2. A latent keeps its default name if it is not in use (the variance of its codes
-        is below 0.01), or has less than a tenth of every factor's entropy.
+        hue, hue_2. A latent keeps its default name if it has less than a tenth of every factor's
+        entropy, or does not move the picture: from the 5th to the 95th percentile of its codes, the
+        mean change of a pixel is below 1/255.
 
         Args:
             data: Data set with factors.
@@ -134,7 +135,7 @@ class Editing:
         binned = discretize(codes, bins)
         chance = mutual_information(binned, rng.permutation(labels))
         share = (mutual_information(binned, labels) - chance) / entropy(labels)
-        share[np.var(codes, axis=0) < ACTIVE] = 0
+        share[_effects(self, codes) < VISIBLE] = 0
         return _named(share, names, self.default_latent_names())
 
     # -- pictures in, images out ------------------------------------------------------------------
@@ -413,6 +414,24 @@ def _warn_if_far(model: Any, latent: int, values: np.ndarray) -> None:
             f"data, where it is from {low:.4g} to {high:.4g}: the picture may show anything.",
             stacklevel=outside(),
         )
+
+
+def _effects(model: Any, codes: np.ndarray, n: int = 64) -> np.ndarray:
+    """Return how far each latent moves pictures: the mean change of a pixel in steps of 1/255.
+
+    Args:
+        model: Model that decodes.
+        codes: Codes (m, D), from whose 5th to whose 95th percentile a latent is moved.
+        n: Number of codes whose pictures are compared.
+    """
+    ends = np.quantile(codes, [0.05, 0.95], axis=0)
+    effects = []
+    for latent in range(codes.shape[1]):
+        moved = np.repeat(codes[None, :n], 2, axis=0)
+        moved[:, :, latent] = ends[:, latent, None]
+        low, high = (model.decode(rows) for rows in moved)
+        effects.append(255 * np.mean(np.abs(high - low)))
+    return np.array(effects)
 
 
 def _labels(data: Any, indices: np.ndarray, bins: int) -> np.ndarray:

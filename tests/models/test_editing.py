@@ -203,6 +203,9 @@ def test_names_are_suggested_by_what_latents_tell():
         def encode(self, x):
             return codes.T.astype("float32")
 
+        def decode(self, x):
+            return np.clip(0.5 + 0.1 * x.sum(axis=1), 0, 1)[:, None, None, None]
+
     assert Known().suggest_latent_names(data) == ("z0", "size", "hue", "z3", "hue_2", "angle")
 
 
