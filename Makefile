@@ -67,26 +67,27 @@ test-slow: $(VENV)/clusters
 OLDEST_PYTHON ?= python3.11
 NEWEST_PYTHON ?= $(shell tests/support/newest_python.sh)
 EXTRAS := tensorboard tune export serve studies
-TOOLS := ai-edge-litert hypothesis psutil pytest pytest-xdist 'tritonclient[http]'
+RUNNER := hypothesis psutil pytest pytest-xdist
+TOOLS := $(RUNNER) ai-edge-litert 'tritonclient[http]'
 QUICK := tests/engine tests/layers tests/test_imports.py
 comma := ,
 space := $(subst ,, )
 
-define environment # (folder, python, constraints, extras)
+define environment # (folder, python, constraints, extras, tools)
 	$(2) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --constraint constraints/$(3).txt \
-		--editable '.[$(subst $(space),$(comma),$(4))]' $(TOOLS)
+		--editable '.[$(subst $(space),$(comma),$(4))]' $(5)
 	touch $(1)/ready
 endef
 
 $(VENV)-oldest/ready: pyproject.toml constraints/oldest.txt
-	$(call environment,$(VENV)-oldest,$(OLDEST_PYTHON),oldest,tensorflow jax probability $(EXTRAS))
+	$(call environment,$(VENV)-oldest,$(OLDEST_PYTHON),oldest,tensorflow jax probability $(EXTRAS),$(TOOLS))
 
 $(VENV)-newest/ready: pyproject.toml constraints/newest.txt
-	$(call environment,$(VENV)-newest,$(NEWEST_PYTHON),newest,tensorflow jax $(EXTRAS))
+	$(call environment,$(VENV)-newest,$(NEWEST_PYTHON),newest,tensorflow jax $(EXTRAS),$(TOOLS))
 
 $(VENV)-newest-jax/ready: pyproject.toml constraints/newest.txt
-	$(call environment,$(VENV)-newest-jax,$(NEWEST_PYTHON),newest,jax)
+	$(call environment,$(VENV)-newest-jax,$(NEWEST_PYTHON),newest,jax,$(RUNNER))
 
 test-oldest: $(VENV)-oldest/ready
 	$(MAKE) tests BIN=$(VENV)-oldest/bin BACKENDS="tensorflow jax"

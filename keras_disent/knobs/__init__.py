@@ -4,4 +4,10 @@ The networks run in the browser, by ONNX Runtime Web, which is in the page too: 
 and needs no network.
 """
 
-from keras_disent.knobs.pages import write_page as write_page
+from keras_disent.knobs.pages import write_page
+
+__all__ = ["write_page"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
