@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from keras_disent.cli.options import pairs
 from keras_disent.cli.start import Backend, Imports, say, show, start
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.")]
 Picture = Annotated[
@@ -94,6 +96,8 @@ def interpolate(
     backend: Backend = None,
 ) -> None:
     """Decode the way from one picture to another: a row, or a .gif or .webp that moves."""
+    import numpy as np
+
     from keras_disent import plots
 
     opened = _opened(run, imports, backend, out)
@@ -131,6 +135,8 @@ def extremes(
 ) -> None:
     """Find the images of the data with the smallest (above) and largest values of a latent."""
     opened = _opened(run, imports, backend, out)
+    import numpy as np
+
     from keras_disent import plots
 
     ends = opened.trained_model().extremes(_latent(latent), opened.data, number)
