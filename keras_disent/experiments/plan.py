@@ -179,16 +179,18 @@ def _source(config: Config) -> str:
     return json.dumps([getattr(config, name) for name in names])
 
 
+LATER_FIELDS = ("data_options", "precision", "steps_per_execution", "jit_compile")
+
+
 def digest(config: Config) -> str:
     """Return twelve hexadecimal digits that stand for a configuration.
 
-    Whole numbers count the same with and without a decimal point. Options of the data set count
-    where there are some.
+    Whole numbers count the same with and without a decimal point. Fields that configurations did
+    not always have count where they are not the default, so that names of runs stay.
     """
-    fields = config.as_dict()
-    if not fields["data_options"]:
-        del fields["data_options"]
-    return _hash(_whole(fields))
+    fields, default = config.as_dict(), Config().as_dict()
+    kept = {k: v for k, v in fields.items() if k not in LATER_FIELDS or v != default[k]}
+    return _hash(_whole(kept))
 
 
 def _hash(value: Any) -> str:
