@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from keras_disent._utils.modules import lazy_modules
 
 __all__ = ["parallel", "schedules"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
+__getattr__ = lazy_modules(__name__, __all__)
 
 
 def __dir__() -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
+from keras_disent._utils.modules import lazy_modules
 from keras_disent.plots.latents import poster, traversal_frames
 from keras_disent.plots.pictures import (
     as_array,
@@ -39,10 +37,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("causal", "charts"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
+__getattr__ = lazy_modules(__name__, ("causal", "charts"))
 
 
 def __dir__() -> list[str]:
