@@ -21,9 +21,6 @@ SAMPLE = 1024
 
 EXAMPLES = 12
 QUANTILE = 0.005  # of the codes beyond each end of a slider
-SILENT = {"nats": 0.05, "gray levels": 0.1}
-"""Importance below which a latent says nothing about the images, by its unit."""
-
 EXPLAINS = 0.3  # least share of variance for the name of a factor, or correlation for a match
 
 
@@ -65,7 +62,7 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
     values = model.latent_values()
     latents = []
     for i in np.argsort(-importance, kind="stable").tolist():
-        silent = bool(importance[i] < SILENT[unit])
+        silent = bool(importance[i] < model.in_use)
         low, high = np.quantile(means[:, i], [QUANTILE, 1 - QUANTILE])
         if values[i] is not None:
             low, high = values[i][0], values[i][-1]

@@ -25,6 +25,7 @@ class QuantizedAutoencoder(Autoencoder):
     """
 
     importance_unit = "nats"
+    in_use = 0.1
     discrete_codes = True
 
     def __init__(self, image_shape, latent_dim, values: int, **kwargs):
