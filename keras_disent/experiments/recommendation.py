@@ -95,7 +95,7 @@ class Kind(NamedTuple):
     Attributes:
         scale: Standard deviation of a pixel of images of 32 x 32, or 0 for a Bernoulli likelihood.
         network: Networks of images of at most 64 x 64.
-        rate: Highest learning rate.
+        rate: Highest learning rate of images of at most 32 x 32; it falls with the side.
         steps: Training steps.
     """
 
@@ -229,7 +229,7 @@ def recommend(data: Any, **given: Any) -> Recommendation:
         "options": weights,
         "likelihood": likelihood,
         "network": kind.network if max(sides) <= DENSE else "conv",
-        "learning_rate": _rate(kind.rate, steps),
+        "learning_rate": _rate(kind.rate * min(1.0, 32 / max(sides)), steps),
         "steps": steps,
         "epoch_steps": min(500, steps),
     }
