@@ -473,7 +473,11 @@ BAD_IMAGES = {
     "another size": (images(16, (8, 9, 1)), r"`x` must have shape \(n, 8, 8, 1\).*Got \(\d+, 8, 9"),
     "colors": (images(16, (8, 8, 3)), r"`x` must have shape.*Got \(16, 8, 8, 3\)"),
     "no channel axis": (GOOD[..., 0], r"Got \(16, 8, 8\) \(add the channel axis"),
-    "one image": (GOOD[0], r"`x` must have shape.*Got \(8, 8, 1\)"),
+    "one image": (GOOD[0], r"`x` must have shape.*Got \(8, 8, 1\) \(one image is .*images\[None\]"),
+    "channels first": (
+        GOOD.transpose(0, 3, 1, 2),
+        r"Got \(16, 1, 8, 8\) \(channels first: .*moveaxis",
+    ),
     "int64": (GOOD.astype("int64"), r"`x` must be uint8 in 0..255 or floats.*Got int64"),
     "bool": (GOOD > 100, r"`x` must be uint8.*Got bool"),
     "floats to 255": (GOOD.astype("float32"), r"`x` as floats must lie in \[0, 1\].*Got values"),
