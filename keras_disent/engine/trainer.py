@@ -572,7 +572,8 @@ def _check_arguments(cls: type, rest: dict[str, Any]) -> None:
     unknown = [name for name in rest if name not in OF_EVERY_MODEL]
     if unknown:
         bases = cls.__mro__[: cls.__mro__.index(keras.Model)]
-        names = [n for c in bases for n in inspect.signature(c.__init__).parameters]
+        constructors = [vars(c)["__init__"] for c in bases if "__init__" in vars(c)]
+        names = [n for init in constructors for n in inspect.signature(init).parameters]
         known = [n for n in dict.fromkeys(names) if n not in ("self", "args", "kwargs")]
         close = difflib.get_close_matches(unknown[0], known, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
