@@ -6,19 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
+from keras_disent.cli.start import Backend, Imports, backend_name, say, show, start, tell, warn
 
 LONG = 200
 """Least number of steps of which the time is estimated."""
@@ -51,14 +43,14 @@ def train(
         Store(RUN, out).check_new()
         given = {name: run[name] for name in fields_of(typed(context)) if name in run}
         choice = recommend(**{"data": run["data"], **given})
-        say(str(choice))
+        tell(str(choice))
         opened = Run.create(choice.config, out, devices=number, data=choice.data)
         if number == 1 and opened.config.steps >= LONG:
             _estimate(opened)
     _train(opened, "To resume it, add --resume.", number)
     _evaluate(opened)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
-    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
+    tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
@@ -149,7 +141,7 @@ def _estimate(run: Any) -> None:
     with progress_bar("Timing a few steps"):
         each = seconds_per_step(run.model, run.config.batches(run.model, run.data))
     steps = run.config.steps
-    say(f"{steps:,} steps of {1000 * each:,.0f} ms: about {duration(steps * each)}.")
+    tell(f"{steps:,} steps of {1000 * each:,.0f} ms: about {duration(steps * each)}.")
 
 
 def _devices(text: str) -> int | str:
@@ -160,50 +152,19 @@ def _devices(text: str) -> int | str:
 
 
 def _train(run: Any, again: str, devices: int | str = 1) -> None:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
-    say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
-    say(run.fed())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
-
-        def advance(steps: int, logs: Any) -> None:
-            speed = progress.tasks[bar].speed or 0
-            progress.update(
-                bar,
-                advance=steps,
-                speed=f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if speed else "",
-                loss=f"loss {logs['loss']:.1f}" if "loss" in logs else "",
-            )
-
-        try:
-            run.train(advance, devices=devices)
-        except KeyboardInterrupt:
-            progress.stop()
-            say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")
-            raise typer.Exit(130) from None
+    tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
+    tell(run.fed())
+    try:
+        run.train(devices=devices)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The run in {run.folder} is saved. {again}")
+        raise typer.Exit(130) from None
 
 
 def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Scoring", total=None)
-
-        def advance(name: str, done: int, total: int) -> None:
-            description = f"Scoring: {done} of {total} done, last {name}"
-            progress.update(bar, completed=done, total=total, description=description)
-
-        result = run.evaluate(names, progress=advance, **options)
-        picture = run.traverse()
+    result = run.evaluate(names, **options)
+    picture = run.traverse()
     if table:
         intervals = any("interval" in entry for entry in result.values())
         rows = [_row(name, entry, intervals) for name, entry in result.items()]
@@ -211,11 +172,11 @@ def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
             if entry["value"] is None:
-                say(f"{name} has no value: {entry['error']}", style="yellow")
+                warn(f"{name} has no value: {entry['error']}")
         diagnosis = run.diagnose()
         say(diagnosis.summary)
         for text in diagnosis.warnings:
-            say(text, style="yellow")
+            warn(text)
         say(f"Look at {picture}")
 
 
