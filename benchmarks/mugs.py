@@ -92,13 +92,47 @@ def _gray(value: float) -> tuple[int, int, int]:
     return (round(255 * value),) * 3
 
 
+def score(folder: Path, run: Path) -> None:
+    """Print the rank correlations of the latents in use with the factors, and some scores."""
+    from scipy.stats import spearmanr  # here, as drawing needs no more than Pillow
+
+    from keras_disent import metrics
+    from keras_disent.datasets import open_folder
+    from keras_disent.experiments import Run
+
+    opened = Run.open(run)
+    model = opened.trained_model()
+    table = folder.parent / "factors.csv"
+    data = open_folder(folder, image_size=model.image_shape[0], labels=str(table))
+    images = data.images(np.arange(len(data)))
+    codes, information = model.encode(images), model.latent_importance(images)
+    with table.open(newline="") as file:
+        rows = {line["file"]: [float(line[f]) for f in FACTORS] for line in csv.DictReader(file)}
+    hue, *others = np.array([rows[name] for name in data.files]).T
+    turn = 2 * np.pi * hue
+    factors = {"cos hue": np.cos(turn), "sin hue": np.sin(turn)}
+    factors |= dict(zip(FACTORS[1:], others, strict=True))
+    print("latent  nats  " + "  ".join(f"{name:>10}" for name in factors))
+    for latent in np.argsort(-information):
+        if information[latent] >= model.in_use:
+            values = [spearmanr(codes[:, latent], f).statistic for f in factors.values()]
+            text = "  ".join(f"{value:10.2f}" for value in values)
+            print(f"{model.latent_names[latent]:>6}  {information[latent]:4.2f}  {text}")
+    print(metrics.evaluate(model, data, {"mig": {"bins": 10}, "dci": {}, "mcc": {}}, verbose=0))
+    print(opened.diagnose())
+
+
 def main() -> None:
     """Draw, or score."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--score", type=Path, metavar="RUN")
     args = parser.parse_args()
+    if args.score:
+        score(args.folder, args.score)
+        return
     draw_folder(args.folder, args.count, args.seed)
     print(f"Drew {args.count} mugs into {args.folder}, their factors into factors.csv beside it.")
 

@@ -85,8 +85,11 @@ def statistics(data: Any) -> Statistics:
     )
 
 
-STEPS, WARM_UP, DENSE = 3_000, 200, 64
-"""Training steps; those in which the learning rate rises; largest side for dense networks."""
+SIDE, DENSE = 32, 64
+"""Side of the images of a folder; largest side for which dense networks are chosen."""
+
+STEPS, WARM_UP = 3_000, 200
+"""Training steps, and those in which the learning rate rises."""
 
 
 class Kind(NamedTuple):
@@ -148,12 +151,15 @@ class Recommendation:
         return self.config.build(self.data)
 
     def fit_arguments(self, model: Any) -> dict[str, Any]:
-        """Return the arguments of `fit` for the model: its batches, and the number of epochs."""
-        steps, each = self.config.steps, self.config.epoch_steps
-        batches = dataclasses.replace(self.config, epoch_steps=min(each, steps)).batches(
-            model, self.data
-        )
-        return {"x": batches, "epochs": math.ceil(steps / each)}
+        """Return the arguments of `fit` for the model: its batches, and the number of epochs.
+
+        An epoch has `epoch_steps` steps, or all of them if `steps` is no multiple of that.
+        """
+        config = self.config
+        if config.steps % config.epoch_steps:
+            config = dataclasses.replace(config, epoch_steps=config.steps)
+        epochs = config.steps // config.epoch_steps
+        return {"x": config.batches(model, self.data), "epochs": epochs}
 
     def __str__(self) -> str:
         """Return in two lines what was chosen, and why."""
@@ -172,7 +178,7 @@ class Recommendation:
         parts = [words[name].format(chosen[name]) for name in words if name in chosen]
         parts[1:1] = options
         if "learning_rate" in chosen:
-            parts.append(f"learning rate {chosen['learning_rate']}")
+            parts.append(f"learning rate {_rate_in_words(chosen['learning_rate'])}")
         return f"Chose {', '.join(parts)}.\nBecause: {self.reason}."
 
 
@@ -201,9 +207,11 @@ def recommend(data: Any, **given: Any) -> Recommendation:
     20
     """
     is_path = isinstance(data, str | Path)
+    is_folder = is_path and Path(data).is_dir() and str(data) not in datasets.DATASETS
     if is_path:
         given = {**given, "data": str(data)}
-        loaded = Config(**given).load_data()
+        size = {"image_size": SIDE} if is_folder and "image_size" not in given else {}
+        loaded = Config(**size, **given).load_data()
     else:
         loaded = data if hasattr(data, "batches") else datasets.Images(data)
         given = {**given, "data": loaded.name}
@@ -233,8 +241,8 @@ def recommend(data: Any, **given: Any) -> Recommendation:
         "steps": steps,
         "epoch_steps": min(500, steps),
     }
-    if is_path and loaded.pictures is not None:  # whose size was chosen when it was opened
-        values["image_size"] = sides[0] if sides[0] == sides[1] else list(sides)
+    if is_folder:
+        values["image_size"] = SIDE
     if seen.channels < loaded.image_shape[2]:
         values["channels"] = seen.channels
     chosen = {n: value for n, value in values.items() if n == "options" or n not in given}
@@ -263,3 +271,10 @@ def _rate(peak: float, steps: int) -> Any:
         f"CosineDecay(0.0, {steps - WARM_UP}, warmup_target={peak:g}, warmup_steps={WARM_UP}, "
         "alpha=0.02)"
     )
+
+
+def _rate_in_words(rate: float | str) -> str:
+    if not isinstance(rate, str):
+        return f"{rate:g}"
+    peak = rate.partition("warmup_target=")[2].partition(",")[0]
+    return f"{peak} after {WARM_UP} steps, then falling as a cosine"
