@@ -67,7 +67,8 @@ def of_a_run(
         typer.Option(help="Train on factors that go together, such as scale,position_x=0.2."),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Height and width in pixels. Default: the data's own.")
+        int | None,
+        typer.Option(help="Height and width in pixels. Default: the data's own; 32 for a folder."),
     ] = None,
     channels: Annotated[
         int | None, typer.Option(help="1 gray, 3 color. Default: the data's own.")
@@ -91,8 +92,7 @@ def of_a_run(
         str | None,
         typer.Option(
             help="Of the optimizer: a number, or a schedule such as "
-            "'CosineDecay(0, 4800, warmup_target=0.002, warmup_steps=200)'. "
-            "Default: the model's own."
+            "'CosineDecay(0, 4800, warmup_target=0.002, warmup_steps=200)'."
         ),
     ] = None,
     latent_dim: Annotated[int, typer.Option(help="Number of latents.")] = 10,

@@ -101,5 +101,5 @@ def test_models_without_a_kl_are_diagnosed():
 
 
 def test_one_image_is_not_enough(painter):
-    with pytest.raises(ValueError, match="at least 2 images. Got 1."):
+    with pytest.raises(ValueError, match=r"at least 2 images\. Got 1\."):
         painter.diagnose(IMAGES[:1])
