@@ -10,7 +10,7 @@ import typer
 
 from keras_disent._utils.progress import duration
 from keras_disent.cli.runs import evaluate_shown, train_shown
-from keras_disent.cli.start import Backend, backend_name, console, say, show, start
+from keras_disent.cli.start import Backend, console, say, show, start
 
 STEPS, SEED = 2_000, 0
 
@@ -81,4 +81,3 @@ def _write_knobs(path: Path, runs: list[Any]) -> None:
         say(f"No page of knobs: {error}", style="yellow")
     else:
         say(f"Page of knobs:  {page.absolute().as_uri()}  (open it in a browser)")
-

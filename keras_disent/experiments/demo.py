@@ -77,9 +77,7 @@ def table(models: dict[str, Any], data: Any) -> list[tuple[str, ...]]:
     return rows
 
 
-def picture(
-    path: Path, models: dict[str, Any], data: Any, rows: list[tuple[str, ...]]
-) -> Path:
+def picture(path: Path, models: dict[str, Any], data: Any, rows: list[tuple[str, ...]]) -> Path:
     """Draw the traversals of the models side by side above the table; return the path."""
     images = datasets.example_images(data)
     figures = {name: plots.traversals(model, images) for name, model in models.items()}
