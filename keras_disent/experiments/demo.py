@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from keras_disent import datasets, plots
 from keras_disent.experiments.config import Config, model_class
@@ -10,13 +11,13 @@ from keras_disent.experiments.run import Run
 
 # Three factors of unlike reach: with as many rows as columns, nothing would tell the two directions
 # of a square from any other two at right angles.
-SUBSET: dict[str, list] = {
+SUBSET: dict[str, list[Any]] = {
     "shape": ["square"],
     "orientation": [0],
     "position_y": list(range(10, 22)),
 }
 SIZE = 32
-METHODS: dict[str, dict] = {"beta_tcvae": {"beta": 4.0}, "vae": {}}
+METHODS: dict[str, dict[str, Any]] = {"beta_tcvae": {"beta": 4.0}, "vae": {}}
 
 
 def configs(out: str | Path, steps: int, seed: int) -> dict[Path, Config]:
