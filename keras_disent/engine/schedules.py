@@ -17,6 +17,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 
 __all__ = ["SCHEDULES", "Cyclical", "Linear", "Weight", "parse"]
 
@@ -48,7 +49,7 @@ class Linear(Schedule):
             raise ValueError(f"`steps` of a schedule is at least 1. Got {steps!r}.")
         self.start, self.end, self.steps = float(start), float(end), int(steps)
 
-    def __call__(self, step):
+    def __call__(self, step: int | Tensor) -> Tensor:
         progress = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
         return self.start + (self.end - self.start) * progress
 
@@ -85,7 +86,7 @@ class Cyclical(Schedule):
         self.start, self.end = float(start), float(end)
         self.period, self.rising = int(period), float(rising)
 
-    def __call__(self, step):
+    def __call__(self, step: int | Tensor) -> Tensor:
         # The integer remainder first: a float32 step loses its last digits past 16 million.
         within = ops.cast(ops.mod(step, self.period), "float32") / self.period
         return self.start + (self.end - self.start) * ops.minimum(within / self.rising, 1.0)
@@ -231,7 +232,7 @@ class _WeightState:
         stored = float(ops.convert_to_numpy(self.variable))
         return self._exact if stored == np.float32(self._exact) else stored
 
-    def current(self, step) -> Any:
+    def current(self, step: int | Tensor) -> Any:
         return value_at(self.schedule or self.variable.value, step)
 
 
@@ -257,7 +258,7 @@ def weight(name: str, value: Any, at_most: float = math.inf) -> float | Schedule
     return float(value)
 
 
-def value_at(value: Any, step) -> Any:
+def value_at(value: Any, step: int | Tensor) -> Any:
     """Return the value of a weight at a training step, as a float32 tensor."""
     return ops.cast(value(step) if isinstance(value, Schedule) else value, "float32")
 
