@@ -89,7 +89,16 @@ def traversals(
     return _grid_figure(_floats(shown), reconstructions, grid, labels, unused, values, below, title)
 
 
-def _grid_figure(originals, reconstructions, grid, labels, unused, values, below, title) -> Figure:
+def _grid_figure(
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    grid: np.ndarray,
+    labels: Sequence[str],
+    unused: Sequence[bool],
+    values: Sequence[float],
+    below: str,
+    title: str | None,
+) -> Figure:
     height, width = originals.shape[1:3]
     gap = max(2, height // 32)
     background = 1.0
