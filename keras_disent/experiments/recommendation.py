@@ -210,8 +210,8 @@ def recommend(data: Any, **given: Any) -> Recommendation:
     is_folder = is_path and Path(data).is_dir() and str(data) not in datasets.DATASETS
     if is_path:
         given = {**given, "data": str(data)}
-        size = {"image_size": SIDE} if is_folder and "image_size" not in given else {}
-        loaded = Config(**size, **given).load_data()
+        size = {"image_size": SIDE} if is_folder else {}
+        loaded = Config(**{**size, **given}).load_data()
     else:
         loaded = data if hasattr(data, "batches") else datasets.Images(data)
         given = {**given, "data": loaded.name}
