@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, console, say, show, start
+from keras_disent.cli.start import Backend, Imports, Threads, console, say, show, start
 
 
 def export(
@@ -22,10 +22,11 @@ def export(
         str, typer.Option(help="Images that come out: float32 in [0, 1], or uint8.")
     ] = "float32",
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Write the model of a finished run for serving, with named endpoints and a card."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
     from keras_disent.export import read_card
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, console, say, start
+from keras_disent.cli.start import Backend, Imports, Threads, console, say, start
 
 
 def knobs(
@@ -15,10 +15,11 @@ def knobs(
     other: Annotated[Path | None, typer.Argument(help="Second run, to compare.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: RUN/knobs.html.")] = None,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Write a page with a slider for each latent of a run's model, which runs in the browser."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     opened, compared = Run.open(run), None if other is None else Run.open(other)

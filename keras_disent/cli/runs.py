@@ -17,7 +17,18 @@ from rich.progress import (
 
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    Threads,
+    backend_name,
+    computing_with,
+    console,
+    say,
+    show,
+    start,
+    threads_of,
+)
 
 
 @takes_a_run
@@ -30,10 +41,11 @@ def train(
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
-    start(backend, imports)
+    start(backend, imports, threads, threads_of(out) if resume else None)
     from keras_disent.experiments import Config, Run
     from keras_disent.experiments.store import RUN, Store
 
@@ -79,10 +91,11 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Score the model of a run; print a table and write scores.json."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
@@ -100,10 +113,11 @@ def traverse(
         typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
     ] = None,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Draw what each latent of a run's model does."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     say(f"Wrote {Run.open(run).traverse(out, which(image))}")
@@ -115,10 +129,11 @@ def demo(
     ),
     steps: Annotated[int, typer.Option(help="Training steps of each model.")] = 6_000,
     seed: Annotated[int, typer.Option(help="Of weights, noise and data order.")] = 0,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Train beta-TCVAE and a plain VAE on squares of many sizes and places; compare them."""
-    start(backend)
+    start(backend, None, threads, threads_of(out / "beta_tcvae"))
     from keras_disent.experiments import demo as demonstration
 
     runs = demonstration.runs(out, steps, seed)
@@ -147,7 +162,7 @@ def _train(run: Any, again: str, devices: int | str = 1) -> None:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
+    where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
     say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
     say(run.fed())
     with Progress(*columns, console=console) as progress:

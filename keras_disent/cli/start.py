@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,25 +22,41 @@ BACKENDS = ("tensorflow", "jax", "torch")
 Backend = Annotated[
     str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads that compute. Default: OMP_NUM_THREADS, or one for each processor that "
+        "other processes leave free."
+    ),
+]
 Imports = Annotated[
     list[str] | None,
     typer.Option("--import", help="Module that registers custom methods; may come several times."),
 ]
 
 
-def start(backend: str | None, imports: Iterable[str] | None = None) -> None:
-    """Choose the backend, then import what needs Keras, and modules of custom methods."""
+def start(
+    backend: str | None,
+    imports: Iterable[str] | None = None,
+    threads: int | None = None,
+    default_threads: int | None = None,
+) -> None:
+    """Choose backend and threads, then import what needs Keras, and modules of custom methods."""
     if backend is not None:
         if backend not in BACKENDS:
             raise ValueError(f"Unknown backend {backend!r}. Choose from: {', '.join(BACKENDS)}.")
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
     with console.status("Starting Keras"), quiet():
+        from keras_disent._utils.threads import choose
+
+        note = choose(threads, default_threads)
         import keras_disent.engine.backend  # noqa: F401  first: it says what to install
         from keras_disent.experiments import run  # noqa: F401
     if backends.note and backend is None:
         say(backends.note)
+    if note:
+        say(note)
     if imports:
         from keras_disent.experiments.custom import import_modules
 
@@ -66,6 +84,27 @@ def backend_name() -> str:
     import keras
 
     return keras.backend.backend()
+
+
+def threads_of(folder: Path) -> int | None:
+    """Return the number of threads of the run in a folder, at most that of the processors.
+
+    With another number the last bits of a training that is resumed may differ.
+    """
+    from keras_disent._utils.threads import processors
+    from keras_disent.experiments.store import RUN, Store
+
+    with contextlib.suppress(ValueError):  # told later
+        threads = Store(RUN, folder).threads()
+        return threads and min(threads, processors())
+    return None
+
+
+def computing_with() -> str:
+    """Return backend and threads in words, such as "torch, 1 thread"."""
+    from keras_disent.engine.backend import threads
+
+    return f"{backend_name()}, {threads()} thread{'s' if threads() > 1 else ''}"
 
 
 def say(text: str, style: str | None = None) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_disent.cli.start import Backend, Imports, backend_name, console, quiet, say, show, start
+from keras_disent.cli.start import Backend, Imports, computing_with, console, say, show, start
 
 app = typer.Typer(help="Do many runs, as one small file says, and collect their scores.")
 Folder = Annotated[Path, typer.Argument(help="Study folder.")]
@@ -36,20 +35,20 @@ def run(
     ] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do more than 100,000 runs.")] = False,
-    threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of each process. Default: OMP_NUM_THREADS, or 1."),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Do the runs of a study that are not done yet; write results.parquet and results.csv."""
     number = _shard(shard)
-    with quiet():
-        from keras_disent.experiments.threads import thread_limit_env
-    os.environ.update(thread_limit_env(threads))  # with one job, runs are trained in this process
-    start(backend, imports)
+    start(backend, imports, threads if executor == "local" else None, default_threads=1)
     from keras_disent.experiments import Plan, Study
 
     plan = Plan.read(file, imports=tuple(imports or ()), large=yes)
-    say(f"{len(plan.runs):,} runs of {file} -> {out} ({backend_name()})")
+    say(f"{len(plan.runs):,} runs of {file} -> {out} ({computing_with()})")
     opened = Study.create(plan, out)
     options = {"n_jobs": jobs, "executor": executor, "threads": threads, "retry": retry}
     try:

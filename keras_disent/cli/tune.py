@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from keras_disent.cli.options import takes_a_run, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, quiet, say, start
+from keras_disent.cli.start import Backend, Imports, computing_with, console, quiet, say, start
 
 
 @takes_a_run
@@ -41,12 +41,18 @@ def tune(
     executor: Annotated[
         str, typer.Option(help="local, or the running cluster of ray or dask.")
     ] = "local",
-    threads: Annotated[int, typer.Option(help="Threads of each process, with several jobs.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of each process. Default: OMP_NUM_THREADS, or 1 with several "
+            "jobs, else as many as processors are free."
+        ),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Search for good hyperparameters: a study with a table and a picture of its trials."""
-    start(backend, imports)
+    start(backend, imports, threads if executor == "local" else None, 1 if jobs > 1 else None)
     with console.status("Starting KerasTuner"), quiet():
         from keras_disent.experiments import Config, Search, Study
 
@@ -60,7 +66,7 @@ def tune(
         imports=tuple(imports or ()),
     )
     study = Study.create(search, out)
-    say(f"{run['model']} on {run['data']} -> {out} ({backend_name()})")
+    say(f"{run['model']} on {run['data']} -> {out} ({computing_with()})")
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         shown = _Shown(study, search, live)
         try:

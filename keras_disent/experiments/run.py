@@ -25,7 +25,7 @@ from keras_disent._utils.files import unfinished
 from keras_disent.datasets.catalog import check_name
 from keras_disent.datasets.folder import find_pictures
 from keras_disent.datasets.tables import find_tables
-from keras_disent.engine import parallel
+from keras_disent.engine import backend, parallel
 from keras_disent.experiments import training
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.html import run_as_html
@@ -83,7 +83,7 @@ class Run:
             model = run.config.build(run.data)
         if devices == 1:
             run._model = model
-        store.create(run.config.as_dict(), keras.backend.backend())
+        store.create(run.config.as_dict(), keras.backend.backend(), backend.threads())
         return run
 
     @classmethod
@@ -189,7 +189,8 @@ class Run:
                     f"`steps` is at least the number of steps taken, {taken:,}. Got {steps:,}."
                 )
             if config != self.config:
-                self.store.define(config.as_dict(), self.store.backend())
+                made_with = self.store.backend(), self.store.threads()
+                self.store.define(config.as_dict(), *made_with)
         self.config = config
 
     def evaluate(

@@ -18,6 +18,7 @@ import keras
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.files import atomic_write
 from keras_disent._utils.registry import lookup
+from keras_disent.engine import backend
 from keras_disent.experiments import log, objectives
 from keras_disent.experiments.config import Config
 from keras_disent.experiments.objectives import Objective
@@ -296,7 +297,7 @@ def _begin_at_shorter(study: StudyFolder, started: log.Started, run: PlannedRun)
     store = Store(RUN, study.place(run))
     with store.lock(create=True, wait=60):
         if not store.exists():
-            store.define(run.config, study.store.backend())
+            store.define(run.config, study.store.backend(), backend.threads())
         if not (store.folder / MODEL).exists():
             for name in (HISTORY, MODEL):  # in the order of training
                 with atomic_write(store.folder / name) as temporary:

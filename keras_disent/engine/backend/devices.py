@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from keras_disent._utils.threads import processors, thread_count
 from keras_disent.engine.backend.choice import BACKEND
 
 if BACKEND == "tensorflow":
@@ -111,6 +113,22 @@ def resolve_jit_compile(model, jit_compile: bool | str) -> bool | str:
     """Resolve "auto" for `compile`: XLA on TensorFlow compiles steps of one device only."""
     supported = BACKEND != "tensorflow" or devices_of(model) == 1
     return jit_compile if supported or jit_compile != "auto" else False
+
+
+def threads() -> int:
+    """Return the number of threads that compute one operation on the CPU."""
+    if BACKEND == "torch":
+        return torch.get_num_threads()
+    if BACKEND == "jax":
+        return thread_count("NPROC") or processors()
+    configured = tf.config.threading.get_intra_op_parallelism_threads()
+    return configured or thread_count("TF_NUM_INTRAOP_THREADS") or processors()
+
+
+def threads_spin() -> bool:
+    """Return whether threads that wait for others keep their processors busy."""
+    passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    return BACKEND == "torch" and sys.platform == "linux" and threads() > 1 and not passive
 
 
 def devices(cpus: int) -> list[str]:
