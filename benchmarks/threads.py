@@ -19,23 +19,25 @@ import sys
 import time
 from pathlib import Path
 
+from turns import answer, take_turns
+
+DEFAULT, CHOSEN = "as it comes", "chosen"
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NPROC": "1"}
 SETTINGS = {
     "torch": {
-        "as it comes": {},
+        DEFAULT: {},
         "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
         "one thread": {**ALONE, "OMP_WAIT_POLICY": "PASSIVE"},
     },
     "tensorflow": {
-        "as it comes": {},
+        DEFAULT: {},
         "one thread": {"TF_NUM_INTRAOP_THREADS": "1"},
         "one thread, one operation": {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
         "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"},
         "XLA": {"JIT_COMPILE": "1"},
     },
-    "jax": {"as it comes": {}, "one thread": ALONE},
+    "jax": {DEFAULT: {}, "one thread": ALONE},
 }
-CHOSEN = "chosen"
 VARIABLES = {name for of in SETTINGS.values() for one in of.values() for name in one}
 
 
@@ -85,48 +87,37 @@ def main() -> None:
 def backend(name: str, args: argparse.Namespace) -> dict[str, dict]:
     """Return the times of all settings of a backend."""
     settings = {**SETTINGS[name], CHOSEN: {}}
-    settings = {k: v for k, v in settings.items() if k in (args.settings or settings)}
-    children = {}
     clean = {k: v for k, v in os.environ.items() if k not in VARIABLES}
-    for label, variables in settings.items():
-        command = [sys.executable, __file__, *sys.argv[1:], "--child", name]
-        children[label] = subprocess.Popen(
-            command,
-            env={**clean, **variables, "KERAS_BACKEND": name, "SETTING": label},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        children[label].stdout.readline()  # one after the other: it looks how busy the machine is
-    times = {label: [] for label in children}
-    for number in range(args.rounds):
-        order = list(children) if number % 2 else list(children)[::-1]
-        for label in order:
-            children[label].stdin.write("\n")
-            children[label].stdin.flush()
-            times[label].append(json.loads(children[label].stdout.readline()))
-    for one in children.values():
-        one.kill()
-        one.wait()
-    wall = {label: [wall for wall, _ in of] for label, of in times.items()}
+    command = [sys.executable, __file__, *sys.argv[1:], "--child", name]
+    times = take_turns(
+        {
+            label: (command, {**clean, **variables, "KERAS_BACKEND": name, "SETTING": label})
+            for label, variables in settings.items()
+            if label in (args.settings or settings)
+        },
+        args.rounds,
+    )
     result = {}
-    for label, of in times.items():
-        best = [min(wall[o][i] for o in wall if o not in (label, CHOSEN)) for i in range(len(of))]
+    for label, own in times.items():
+        others = [times[other] for other in times if other not in (label, CHOSEN)]
+        best = [min(wall for wall, _ in turn) for turn in zip(*others, strict=True)]
         result[label] = {
-            "wall": round(statistics.median(wall[label]), 2),
-            "processor": round(statistics.median(cpu for _, cpu in of), 2),
-            "ratio": round(
-                statistics.median(a / b for a, b in zip(wall[label], best, strict=True)), 3
-            ),
+            "wall": round(statistics.median(wall for wall, _ in own), 2),
+            "processor": round(statistics.median(cpu for _, cpu in own), 2),
+            "ratio": ratio(own, best),
         }
-        if "as it comes" in wall:
-            pairs = zip(wall[label], wall["as it comes"], strict=True)
-            result[label]["to_default"] = round(statistics.median(a / b for a, b in pairs), 3)
+        if DEFAULT in times:
+            result[label]["to_default"] = ratio(own, [wall for wall, _ in times[DEFAULT]])
     return result
 
 
+def ratio(times: list, to: list) -> float:
+    """Return the median of ratios of wall clock times within a round."""
+    return round(statistics.median(a / b for (a, _), b in zip(times, to, strict=True)), 3)
+
+
 def child(args: argparse.Namespace) -> None:
-    """Take steps whenever a line comes in; say how long one took."""
+    """Train whenever a line comes in."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if os.environ["SETTING"] == CHOSEN:
         from keras_disent._utils.threads import choose
@@ -138,8 +129,7 @@ def child(args: argparse.Namespace) -> None:
     from keras_disent.models import MODELS
 
     size = args.image_size
-    cls = MODELS[args.model]
-    model = cls.with_networks((size, size, 1), 10, "conv", args.width, seed=0)
+    model = MODELS[args.model].with_networks((size, size, 1), 10, "conv", args.width, seed=0)
     model.compile(
         keras.optimizers.Adam(1e-4), jit_compile=bool(os.environ.get("JIT_COMPILE")) or "auto"
     )
@@ -147,13 +137,7 @@ def child(args: argparse.Namespace) -> None:
     images = np.random.default_rng(0).integers(256, size=(fed * args.steps, size, size, 1))
     images = images.astype("uint8")
     model.fit(images[: 3 * fed], batch_size=fed, verbose=0)  # compiles
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter(), time.process_time()
-        model.fit(images, batch_size=fed, verbose=0)
-        end = time.perf_counter(), time.process_time()
-        times = [1000 * (b - a) / args.steps for a, b in zip(start, end, strict=True)]
-        print(json.dumps(times), flush=True)
+    answer(lambda: model.fit(images, batch_size=fed, verbose=0), args.steps)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 COUNTS = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"),  # TensorFlow, JAX
+    *("TF_NUM_INTRAOP_THREADS", "NPROC"),  # TensorFlow, JAX
 )
 POLICY = "OMP_WAIT_POLICY"
 LOOK = 0.2  # seconds

@@ -45,11 +45,11 @@ def train(
     backend: Backend = None,
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
+    number = _devices(devices)
     start(backend, imports, threads, threads_of(out) if resume else None)
     from keras_disent.experiments import Config, Run
     from keras_disent.experiments.store import RUN, Store
 
-    number = _devices(devices)
     if resume and not Store(RUN, out).interrupted():
         opened = _resumed(Run.open(out), run, typed(context))
     else:

@@ -124,7 +124,8 @@ class Run:
         """Train up to `config.steps`, from the checkpoint if there is one.
 
         Args:
-            on_steps: Called with a number of steps done and the logs.
+            on_steps: Called with a number of steps done and the logs, from another thread, so that
+                training need not wait for the logs.
             pictures: Whether latent traversals are drawn at each checkpoint.
             devices: Number of devices, or "all". It is not part of the run, which can be resumed
                 with any other number.
@@ -453,7 +454,7 @@ class Run:
                     config.steps,
                     config.epoch_steps,
                     [
-                        callbacks.ProgressCallback(report.advance),
+                        training.StepCounter(report.advance),
                         interruption,
                         checkpoint,
                         *([grid] if grid else []),

@@ -36,11 +36,20 @@ def scatter_seed(seed):
     `tf.distribute` each replica has its own seed.
     """
     if BACKEND == "torch":
-        number, count = (int(part) for part in seed)
+        number, count = seed.tolist()
         return torch.tensor([_hash(number << 32 | count), 0])
     if BACKEND == "jax":
         return seed
     return seed + tf.cast(tf.stack([replica() * 7919, 0]), seed.dtype)
+
+
+def seed_device() -> contextlib.AbstractContextManager[Any]:
+    """Return the scope in which seeds are kept and computed.
+
+    PyTorch's generators take their seed from the host: on a GPU, each draw would wait for all that
+    the GPU still has to do.
+    """
+    return keras.device("cpu") if BACKEND == "torch" else contextlib.nullcontext()
 
 
 def _hash(number: int) -> int:
