@@ -12,7 +12,18 @@ from typing import Annotated, Any
 import typer
 
 from keras_disent._utils.version import __version__
-from keras_disent.cli import data, export, knobs, latents, runs, serve, start, study, tune
+from keras_disent.cli import (
+    data,
+    demo,
+    export,
+    knobs,
+    latents,
+    runs,
+    serve,
+    start,
+    study,
+    tune,
+)
 
 app = start.Commands(
     no_args_is_help=True,
@@ -33,7 +44,7 @@ COMMANDS = (
     export.export,
     knobs.knobs,
     serve.serve,
-    runs.demo,
+    demo.demo,
 )
 _UsageError: Any = typer.BadParameter.__base__  # of the click that this typer has
 
