@@ -4,6 +4,8 @@ import importlib.util
 import inspect
 import pkgutil
 import pydoc
+import re
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -124,6 +126,33 @@ def test_signatures_name_arrays_in_one_word():
     described = pydoc.render_doc(metrics.mig, renderer=pydoc.plaintext)
     assert "_SupportsArray" not in described
     assert "ArrayLike" in described
+
+
+def _public():
+    """Yield all public functions, classes and their own methods, with their names."""
+    for module in map(partial(getattr, keras_disent), keras_disent.__all__):
+        if not inspect.ismodule(module):
+            continue
+        for name in module.__all__:
+            if name == "HyperModel":  # needs KerasTuner
+                continue
+            value = getattr(module, name)
+            if callable(value):
+                yield f"{module.__name__}.{name}", value
+            if inspect.isclass(value):
+                for method, function in vars(value).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        yield f"{module.__name__}.{name}.{method}", function
+
+
+def test_every_signature_is_one_line_that_can_be_read():
+    found = dict(_public())
+    assert len(found) > 200
+    for name, value in found.items():
+        text = str(inspect.signature(value))
+        assert len(text) < 600, name
+        assert not re.search(r"\n| at 0x|<class|<function", text), (name, text)
+        assert inspect.getdoc(value), name
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow is what it runs on")

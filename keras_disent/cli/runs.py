@@ -6,14 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
@@ -23,11 +15,12 @@ from keras_disent.cli.start import (
     Threads,
     backend_name,
     computing_with,
-    console,
     say,
     show,
     start,
+    tell,
     threads_of,
+    warn,
 )
 
 
@@ -57,7 +50,7 @@ def train(
     train_shown(opened, "To resume it, add --resume.", number)
     evaluate_shown(opened)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
-    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
+    tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
@@ -131,57 +124,26 @@ def _devices(text: str) -> int | str:
 
 
 def train_shown(run: Any, again: str, devices: int | str = 1) -> None:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
-    say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
-    say(run.fed())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
-
-        def advance(steps: int, logs: Any) -> None:
-            speed = progress.tasks[bar].speed or 0
-            progress.update(
-                bar,
-                advance=steps,
-                speed=f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if speed else "",
-                loss=f"loss {logs['loss']:.1f}" if "loss" in logs else "",
-            )
-
-        try:
-            run.train(advance, devices=devices)
-        except KeyboardInterrupt:
-            progress.stop()
-            say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")
-            raise typer.Exit(130) from None
+    tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
+    tell(run.fed())
+    try:
+        run.train(devices=devices)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The run in {run.folder} is saved. {again}")
+        raise typer.Exit(130) from None
 
 
 def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Scoring", total=None)
-
-        def advance(name: str, done: int, total: int) -> None:
-            description = f"Scoring: {done} of {total} done, last {name}"
-            progress.update(bar, completed=done, total=total, description=description)
-
-        result = run.evaluate(names, progress=advance, **options)
-        picture = run.traverse()
+    result = run.evaluate(names, **options)
+    picture = run.traverse()
     if table:
         rows = [_row(name, entry) for name, entry in result.items()]
         heading = ("term or score", "value", "interval")[: max(map(len, rows))]
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
             if entry["value"] is None:
-                say(f"{name} has no value: {entry['error']}", style="yellow")
+                warn(f"{name} has no value: {entry['error']}")
         say(f"Look at {picture}")
 
 
