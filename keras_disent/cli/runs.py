@@ -12,6 +12,7 @@ from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed
 from keras_disent.cli.start import (
     Backend,
     Imports,
+    RunFolder,
     Threads,
     backend_name,
     computing_with,
@@ -73,7 +74,7 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     metrics: Annotated[
         str | None,
         typer.Option(help="Names with commas; or standard, or all. Default: the run's."),
@@ -96,7 +97,7 @@ def evaluate(
 
 
 def traverse(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     image: Annotated[
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),

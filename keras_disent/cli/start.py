@@ -28,6 +28,10 @@ console = Console(markup=False, emoji=False, highlight=False)  # names print as 
 errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 BACKENDS = ("tensorflow", "jax", "torch")
 
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder, preset:NAME, or the folder of a preset."),
+]
 Backend = Annotated[
     str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
 ]
