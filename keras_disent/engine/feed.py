@@ -121,9 +121,10 @@ class ArraySource(BatchSource):
     ):
         while arrays[-1] is None:
             arrays = arrays[:-1]
-        self.arrays, self.batch_size = tuple(arrays), batch_size
+        self.batch_size = batch_size
+        self.arrays: tuple[Any, ...] = tuple(arrays)
         self.seed, self.shuffle = seed, shuffle
-        self.pass_steps = -(-len(arrays[0]) // batch_size)  # batches of one pass over all rows
+        self.pass_steps = -(-len(self.arrays[0]) // batch_size)  # batches of one pass over all rows
         self.epoch_steps = epoch_steps or self.pass_steps
         self._cached_order: tuple[Any, np.ndarray] = ((), np.zeros(0, int))
 

@@ -11,7 +11,7 @@ import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
-from keras_disent._utils.types import Logs, Tensor
+from keras_disent._utils.types import KerasOptions, Logs, Tensor
 from keras_disent.engine import backend, checkpoints, feed, inputs
 from keras_disent.engine.batches import Batches
 from keras_disent.engine.frozen_arguments import FrozenArguments
@@ -57,7 +57,7 @@ class Trainer(FrozenArguments, keras.Model):
     terms: tuple[str, ...] = ("loss",)
     pictures: dict[str, Any] | None = None
 
-    def __init__(self, seed: int | None = None, **kwargs: Any):
+    def __init__(self, seed: int | None = None, **kwargs: Unpack[KerasOptions]):
         super().__init__(**kwargs)
         if seed is None:
             seed = random.randint(1, 10**9)  # from what `keras.utils.set_random_seed` seeds
