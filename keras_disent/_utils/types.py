@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 
 class Tensor(Protocol):
@@ -50,3 +50,11 @@ class Distribution(Protocol):
 
 Logs = dict[str, float] | None
 """What Keras passes to a callback: terms and metrics by name."""
+
+
+class KerasOptions(TypedDict, total=False):
+    """Arguments that any model passes on to `keras.Model`; `dtype` may be a policy of Keras."""
+
+    name: str | None
+    dtype: Any
+    trainable: bool

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from keras import ops
 from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.latent_names import latent_indices
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
@@ -60,7 +60,9 @@ class ImageModel(Editing, PlayerModel):
     sample: Callable[..., np.ndarray]
     noise: latents.Noise
 
-    def __init__(self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs: Any):
+    def __init__(
+        self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs: Unpack[KerasOptions]
+    ):
         shape = checks.image_shape(image_shape)
         latent_dim = checks.check_integer("latent_dim", latent_dim, at_least=1)
         super().__init__(seed, **kwargs)

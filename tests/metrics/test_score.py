@@ -190,6 +190,7 @@ def test_an_estimate_comes_before_the_resamples(monkeypatch, capsys):
     [
         ((CODES, FACTORS[:90]), {}, "`factors` needs one row per code. Got 90 rows for 400 codes."),
         ((CODES[0], FACTORS), {}, "`codes` must have two axes, (samples, latents). Got shape (3,)"),
+        ((CODES, FACTORS[:, 0]), {}, "Got shape (400,). Pass one column as `factors[:, None]`."),
         ((CODES, FACTORS, ["mgi"]), {}, "Unknown metric 'mgi'. Choose from: active_units"),
         ((CODES, FACTORS, {"mig": {"bin": 3}}), {}, "'mig' has no setting 'bin'. Choose from: b"),
         ((CODES, FACTORS, []), {}, "`metrics` must name at least one."),

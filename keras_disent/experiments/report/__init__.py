@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -116,7 +117,7 @@ def _parts(
     compared = comparisons.families(frames, n_resamples)
     udr = agreement.udr(encoded, groups) if encoded else None
     matched = agreement.matched(encoded, groups) if encoded else None
-    steps = (
+    steps: tuple[Callable[[], Part], ...] = (
         lambda: parts.overview(study, results, frames),
         lambda: parts.distributions(frames, ends),
         lambda: parts.tradeoffs(frames, ends),
