@@ -12,6 +12,8 @@ from typing import Any
 
 from PIL import Image
 
+from keras_disent._utils.html import colors
+
 LONGEST = 250
 """Rows of a table on the page; a longer one is in the JSON file alone."""
 
@@ -60,7 +62,7 @@ class Part:
 
 def render(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str) -> str:
     """Return the whole page."""
-    style = resources.files(__package__).joinpath("page.css").read_text()
+    style = colors() + resources.files(__package__).joinpath("page.css").read_text()
     links = "".join(f'<li><a href="#{p.key}">{html.escape(p.title)}</a></li>' for p in parts)
     found = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in findings)
     body = "".join(map(_section, parts))
