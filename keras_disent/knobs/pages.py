@@ -68,6 +68,33 @@ def write_page(
     ...
     ValueError: The model needs images (64, 64, 1), as it was trained on. Got (32, 32, 1).
     """
+    text = page_text(
+        model,
+        data,
+        other=other,
+        names=names,
+        title=title,
+        sources=sources,
+        runs=runs,
+        scores=scores,
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def page_text(
+    model: Any,
+    data: Any,
+    *,
+    other: Any = None,
+    names: Sequence[str] = (),
+    title: str | None = None,
+    sources: Sequence[str | Path] = (),
+    runs: Sequence[Mapping[str, Any]] = (),
+    scores: Sequence[Mapping[str, Any] | None] = (),
+) -> str:
+    """Return what `write_page` writes, which see."""
     models = [model] if other is None else [model, other]
     for one in models:
         _check(one, data)
@@ -90,10 +117,7 @@ def write_page(
     title = title or f"{' and '.join(names)} on {data.name}"
     settings = {"title": title, "id": "-".join(identities), "models": descriptions}
     rows = dict(zip(names, cards, strict=True))
-    text = render(title, content.summary(models, data), settings, rows, parts)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return Path(path)
+    return render(title, content.summary(models, data), settings, rows, parts)
 
 
 def render(

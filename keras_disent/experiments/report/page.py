@@ -50,6 +50,7 @@ class Part:
         data: all numbers, as JSON knows them.
         drawn: pictures.
         tables: rows by heading, shown open.
+        links: files beside the report by the text that leads to them.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Part:
     data: Any
     drawn: Sequence[Drawn] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    links: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def render(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str) -> str:
@@ -122,6 +124,10 @@ def plain(value: Any) -> Any:
 
 def _section(part: Part) -> str:
     text = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in part.text)
+    text += "".join(
+        f'<p><a href="{html.escape(file)}">{html.escape(label)}</a></p>'
+        for label, file in part.links.items()
+    )
     shown = "".join(
         f"<h3>{html.escape(h)}</h3>{_rows(r, part.key)}" for h, r in part.tables.items()
     )

@@ -96,6 +96,7 @@ let wanted = false, drawing = false, views, whatIf;
 
 async function draw() { // never twice at once; the newest code wins
   wanted = true;
+  if (parent !== window) parent.postMessage({ code: Array.from(code) }, "*"); // a notebook listens
   if (drawing) return;
   drawing = true;
   main.setAttribute("aria-busy", "true");
@@ -617,6 +618,14 @@ async function start() {
     if (linked) go(linked);
   };
   addEventListener("hashchange", follow);
+  addEventListener("message", ({ source, data }) => { // a notebook sets the code
+    if (source !== parent || parent === window || data?.code?.length !== code.length) return;
+    if (String(data.code) === String(Array.from(code))) return;
+    stop();
+    remember();
+    set(data.code);
+  });
+  $("link").hidden = location.protocol === "about:"; // a frame without an address
 
   tell("");
   allow();
