@@ -57,7 +57,7 @@ def widget_class() -> type:
         _esm = resources.files(__package__).joinpath("static", "widget.js").read_text()
         page = traitlets.Unicode(read_only=True).tag(sync=True)
         height = traitlets.Int(720).tag(sync=True)
-        code = traitlets.Any(allow_none=False).tag(
+        code = traitlets.TraitType().tag(
             sync=True, to_json=lambda code, _: code.tolist(), from_json=lambda code, _: code
         )
 
