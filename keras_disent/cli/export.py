@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, console, say, show, start
+from keras_disent.cli.start import Backend, Imports, RunFolder, console, say, show, start
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     format: Annotated[
         str, typer.Option(help="saved_model, onnx, litert, openvino or torch.")
     ] = "saved_model",

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, console, say, start
+from keras_disent.cli.start import Backend, Imports, RunFolder, console, say, start
 
 
 def knobs(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     other: Annotated[Path | None, typer.Argument(help="Second run, to compare.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: RUN/knobs.html.")] = None,
     imports: Imports = None,

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,10 @@ from keras_disent._utils import backends
 console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
 BACKENDS = ("tensorflow", "jax", "torch")
 
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder, preset:NAME, or the folder of a preset."),
+]
 Backend = Annotated[
     str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
 ]

@@ -140,7 +140,12 @@ def parse(text: Any) -> Any:
         raise ValueError(f"{text!r} is not a schedule: {error}") from None
     module = {} if cls in CUSTOM else {"module": "keras.optimizers.schedules"}
     name = f"keras_disent>{cls.__name__}" if cls in CUSTOM else cls.__name__
-    return {**module, "class_name": name, "config": schedule.get_config()}
+    # Keras computes a rate in the dtype of its start: from an integer 0 it would stay 0.
+    exact = {
+        key: float(number) if key.endswith(("_rate", "_target")) and number is not None else number
+        for key, number in schedule.get_config().items()
+    }
+    return {**module, "class_name": name, "config": exact}
 
 
 def _literal(argument: ast.expr) -> Any:

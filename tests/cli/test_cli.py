@@ -322,7 +322,7 @@ WRONG = {
     "metric": (["--metrics", "mig,x"], "Unknown metric 'x'. Choose from: active_units, "),
     "network": (
         ["--network", "cnn"],
-        "Unknown network 'cnn'. Choose from: burgess, conv, higgins, mlp, qlae, tripod.",
+        "Unknown network 'cnn'. Choose from: burgess, conv, higgins, mlp, qlae, silu_mlp, tripod.",
     ),
     "backend": (["--backend", "numpy"], "Unknown backend 'numpy'. Choose from: tensorflow, jax, "),
     "likelihood": (["--likelihood", "poisson"], "Unknown likelihood 'poisson'. Choose from: bern"),
