@@ -31,7 +31,7 @@ $(VENV)/demo: $(BIN)/python pyproject.toml constraints/tested.txt
 	touch $@
 
 $(VENV)/all: $(BIN)/python pyproject.toml constraints/tested.txt
-	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,tune,export,serve,studies,docs,dev]'
+	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,tune,export,serve,studies,notebook,docs,dev]'
 	touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo

@@ -31,6 +31,10 @@ def latents(
             "--name", help="New name of a latent, such as z0=hue; may come several times."
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--from", help="Page of knobs: take the names that were typed into it."),
+    ] = None,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Name latents after the factors that they encode.")
     ] = False,
@@ -39,10 +43,15 @@ def latents(
     backend: Backend = None,
 ) -> None:
     """List the latents of a run's model with names, importance and range, or name them."""
+    from keras_disent import knobs
+
+    typed = None if page is None else knobs.read_names(page)
     opened = _opened(run, imports, threads, backend)
     names = {_latent(old): new for old, new in pairs(name, "--name").items()}
     if suggest:
         opened.name_latents()
+    if typed:
+        opened.name_latents(typed)
     if names:
         opened.name_latents(names)
     from keras_disent.datasets import example_images

@@ -101,12 +101,15 @@ def report(
     images: Annotated[
         int, typer.Option(help="Number of images whose codes compare seeds, at most 1000.")
     ] = 1000,
+    page: Annotated[
+        bool, typer.Option(help="Write knobs.html, the page of knobs of the best run.")
+    ] = True,
 ) -> None:
     """Write report.html, one page with all figures, and report.json, the same numbers."""
     from keras_disent.experiments.report import report as write
     from keras_disent.experiments.study import Study
 
-    written = write(Study.open(folder), out, score=score, images=images)
+    written = write(Study.open(folder), out, score=score, images=images, page=page)
     for sentence in written.findings:
         say(f"- {sentence}")
     say(f"Look at {written.html}; the numbers are in {written.json}")

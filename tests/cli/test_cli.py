@@ -267,6 +267,14 @@ def test_knobs_writes_a_page(trained, tmp_path, capsys, refused, monkeypatch):
     assert said.splitlines()[-1].startswith(f"Wrote {page}, ")
     text = page.read_text()
     assert str(trained) in text
+    page.write_text(text.replace('"name": "z1"', '"name": "light \\u003c"'))
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    assert call("latents", copy, "--from", page) == 0
+    assert load_model(copy).latent_names == ("z0", "light <", "z2")
+    page.write_text(text)
+    assert "Names are read from a page of" in refused(
+        "latents", copy, "--from", copy / "config.json"
+    )
     assert "A run folder holds config.json." in refused("knobs", tmp_path)
     monkeypatch.setattr(engine, "FOLDER", tmp_path)
     assert "run `python -m keras_disent.knobs`" in refused("knobs", trained, "--out", page)
