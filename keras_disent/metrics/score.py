@@ -24,17 +24,10 @@ from keras_disent.metrics.checks import (
     train_and_test,
     varying,
 )
-from keras_disent.metrics.evaluate import (
-    MANY_VALUES,
-    collect,
-    factor_numbers,
-    factors_used,
-    message,
-    plain_factors,
-    versions,
-)
 from keras_disent.metrics.mutual_information import present
+from keras_disent.metrics.record import collect, factors_used, message, versions
 from keras_disent.metrics.results import Result, check_test
+from keras_disent.metrics.sample import MANY_VALUES, factor_numbers, plain_factors
 from keras_disent.metrics.scores import Scores
 
 

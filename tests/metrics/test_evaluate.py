@@ -64,6 +64,7 @@ def test_scores_are_saved_with_their_settings():
     assert saved["mig"]["settings"] == {**of_arrays, **common}
     assert saved["factor_vae_score"]["settings"] == {
         "threshold": 0.05,
+        "pool": 15_000,
         **FEW["factor_vae_score"],
         **common,
     }
