@@ -19,6 +19,13 @@ from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
 from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
 
+Reference = Annotated[
+    bool,
+    typer.Option(
+        "--reference", help="Scores with the vote counts of the large studies: much slower."
+    ),
+]
+
 
 @takes_a_run
 def train(
@@ -26,6 +33,7 @@ def train(
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    reference: Reference = False,
     devices: Annotated[
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
@@ -43,7 +51,7 @@ def train(
     else:
         opened = Run.create(Config(**run), out, devices=number)
     _train(opened, "To resume it, add --resume.", number)
-    _evaluate(opened)
+    _evaluate(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
     say(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
@@ -78,6 +86,7 @@ def evaluate(
         float | None, typer.Option(help="Confidence level of bootstrap intervals, such as 0.95.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    reference: Reference = False,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
@@ -86,7 +95,14 @@ def evaluate(
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
-    _evaluate(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+    _evaluate(
+        Run.open(run),
+        names,
+        n_samples=samples,
+        seed=seed,
+        interval=interval,
+        reference=reference,
+    )
 
 
 def traverse(
@@ -171,16 +187,8 @@ def _train(run: Any, again: str, devices: int | str = 1) -> None:
 
 
 def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Scoring", total=None)
-
-        def advance(name: str, done: int, total: int) -> None:
-            description = f"Scoring: {done} of {total} done, last {name}"
-            progress.update(bar, completed=done, total=total, description=description)
-
-        result = run.evaluate(names, progress=advance, **options)
-        picture = run.traverse()
+    result = run.evaluate(names, **options)
+    picture = run.traverse()
     if table:
         rows = [_row(name, entry) for name, entry in result.items()]
         heading = ("term or score", "value", "interval")[: max(map(len, rows))]

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,9 @@ import numpy as np
 from keras import ops
 
 from keras_disent._utils.files import atomic_write
+from keras_disent.experiments.stamp import STAMP
 from keras_disent.experiments.store import write_text
 from keras_disent.experiments.table import csv_text
-
-STAMP = "run.json"
-"""Name of what a checkpoint says about its run, inside of the `.keras` file."""
 
 
 def fit_steps(
@@ -106,7 +104,7 @@ class Checkpoint(keras.callbacks.Callback):
         self,
         history: Path,
         model_file: Path,
-        stamp: dict[str, Any],
+        stamp: Mapping[str, str],
         images: np.ndarray,
         on_saved: Callable[[int], object] = lambda step: None,
     ):
@@ -160,24 +158,6 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         reason = f"no column {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{str(path)!r} is not the history of a run: {reason}.") from None
     return lines
-
-
-def read_stamp(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint says about its run.
-
-    Raises:
-        ValueError: If the file is damaged, or it is not the checkpoint of a run; names it.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            if STAMP not in file.namelist():
-                raise ValueError(
-                    f"{str(path)!r} is not the checkpoint of a run: it was not written by `train`."
-                )
-            stamp = json.loads(file.read(STAMP))
-    except (OSError, zipfile.BadZipFile, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{str(path)!r} is not a whole .keras file: {error}") from None
-    return stamp if isinstance(stamp, dict) else {}
 
 
 class Interruption(keras.callbacks.Callback):

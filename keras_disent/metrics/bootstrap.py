@@ -17,7 +17,6 @@ from keras_disent.metrics.checks import check_at_least
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.tables import Cell, Table, Tabular
 
-
 PROCESSES = 20.0
 """Seconds of work from which processes pay off, which wait less for each other than threads."""
 

@@ -17,7 +17,7 @@ CHUNK = 2048  # maximum number of images per call of the encoder
 CHUNK_BYTES = 2**25  # maximum bytes of them as uint8, 32 MiB, unless one image is larger
 GRID_LIMIT = 1_000_000  # maximum number of cached codes: 40 MB for ten float32 latents
 POOL = 15_000  # images that groups are drawn from: those that the metrics of arrays encode, too
-TIMED = 256  # images that are encoded to measure the speed
+TIMED = 256  # images in each of the first two chunks of many, so that the speed is known soon
 
 Codes = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -168,7 +168,9 @@ def _chunks(
     """
     shape = data.image_shape if hasattr(data, "image_shape") else data.images(indices[:1]).shape
     size = max(1, min(CHUNK, CHUNK_BYTES // max(1, math.prod(shape))))
-    chunks = [indices[start : start + size] for start in range(0, len(indices), size)]
+    first = [TIMED, 2 * TIMED] if size > 2 * TIMED and len(indices) > size else []
+    ends = [*first, *range((first[-1] if first else 0) + size, len(indices), size)]
+    chunks = np.split(indices, ends)
 
     def draw(chunk: Indices) -> NDArray[np.uint8]:
         if getattr(data, "stochastic", False):

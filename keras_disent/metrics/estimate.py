@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from keras_disent._utils import progress
 from keras_disent.metrics._predictors.boosting import BoostedTrees
 from keras_disent.metrics.catalog import METRICS
-from keras_disent.metrics.encoding import TIMED, CodeCache, Encoder, GroundTruth
-from keras_disent.metrics.sampling import has_pool
+from keras_disent.metrics.encoding import Encoder, GroundTruth
+from keras_disent.metrics.sampling import is_pooled
 
 VALUES = 113  # of the factors that `Metric.seconds` is for, those of dSprites
-PROBE = 0.025  # seconds that `slowness` takes on the machine that `Metric.seconds` is for
+PROBE = 0.016  # seconds that `slowness` takes on the machine that `Metric.seconds` is for
 EXACT = 20  # times slower: trees of scikit-learn
 COARSE = 3  # times faster: trees for resamples
+LATENTS = 10  # of an encoder that does not tell
+LONG = 10.0  # seconds from which work is announced
 
 # Numbers of images that metrics of an encoder draw, from their settings and the sizes of the
 # factors with more than one value.
 _DRAWN: dict[str, Callable[[Mapping[str, Any], list[int]], int]] = {
-    "beta_vae_score": lambda s, sizes: (
-        2 * s["batch_size"] * (s["train_points"] + s["eval_points"])
-    ),
+    "beta_vae_score": lambda s, sizes: 2 * s["batch_size"] * (s["train_points"] + s["eval_points"]),
     "factor_vae_score": lambda s, sizes: (
         s["variance_samples"] + s["batch_size"] * (s["train_votes"] + s["eval_votes"])
     ),
     "z_max": lambda s, sizes: (
         s["variance_samples"]
-        + (s["train_votes"] + s["eval_votes"]) * sum(min(s["batch_size"], n) for n in sizes)
+        + (s["train_votes"] + s["eval_votes"])
+        * sum(min(s["batch_size"], n) for n in sizes)
         // max(1, len(sizes))
     ),
     "fairness": lambda s, sizes: (
@@ -41,28 +44,14 @@ _DRAWN: dict[str, Callable[[Mapping[str, Any], list[int]], int]] = {
 }
 
 
-def duration(seconds: float) -> str:
-    """Return a rough duration in words.
-
-    >>> [duration(t) for t in (0.4, 43.2, 272, 9000)]
-    ['about 1 s', 'about 43 s', 'about 5 min', 'about 2.5 h']
-    """
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"
-
-
 def seconds_of(
     settings_by_name: Mapping[str, Mapping[str, Any]],
     samples: int,
     latents: int,
     values: int,
     n_resamples: int = 0,
-    slowness: float = 1.0,
 ) -> dict[str, float]:
-    """Estimate the seconds that each score takes on one core.
+    """Estimate the seconds that each score takes on one core, on a machine of slowness 1.
 
     Args:
         settings_by_name: Settings of the scores.
@@ -70,13 +59,12 @@ def seconds_of(
         latents: Number of latents.
         values: Number of values of all factors together.
         n_resamples: Number of resamples of each score of arrays.
-        slowness: Of this machine, as `slowness()` measures it.
     """
     size = (0.4 + 0.6 * samples / 10_000) * latents / 10 * values / VALUES
     found = {}
     for name, settings in settings_by_name.items():
         metric, predictor = METRICS[name], settings.get("predictor")
-        seconds = metric.seconds * size * slowness * (EXACT if predictor == "exact_boosting" else 1)
+        seconds = metric.seconds * size * (EXACT if predictor == "exact_boosting" else 1)
         if metric.takes != "encoder":
             seconds *= 1 + n_resamples / (COARSE if predictor == "boosting" else 1)
         found[name] = seconds
@@ -93,9 +81,8 @@ class Work:
     """What `evaluate` has to do.
 
     Args:
-        data: Ground-truth data set.
+        encoder, data, n_samples, n_test_samples: As in `evaluate`.
         settings_by_name: Settings of the scores.
-        n_samples, n_test_samples: As in `evaluate`.
 
     Attributes:
         images: Number of images that will be encoded, an estimate.
@@ -104,12 +91,14 @@ class Work:
 
     def __init__(
         self,
+        encoder: Encoder,
         data: GroundTruth,
         settings_by_name: Mapping[str, Mapping[str, Any]],
         n_samples: int,
         n_test_samples: int,
     ) -> None:
-        self.data, self.settings_by_name = data, settings_by_name
+        self.settings_by_name, self.n_samples = settings_by_name, n_samples
+        self.latents = int(getattr(encoder, "latent_dim", LATENTS))
         self.sizes = [int(size) for size in getattr(data, "factor_sizes", ()) if size > 1]
         self.values = sum(self.sizes)
         sample = 0
@@ -121,11 +110,7 @@ class Work:
         for name, settings in settings_by_name.items():
             if METRICS[name].takes != "encoder":
                 continue
-            if (
-                "pool" in settings
-                and not settings["legacy_stream"]
-                and has_pool(data, settings["batch_size"], settings["pool"])
-            ):
+            if is_pooled(data, settings):
                 pool = max(pool, settings["pool"])
             else:
                 drawn += _DRAWN[name](settings, self.sizes)
@@ -134,28 +119,63 @@ class Work:
         images = sample + pool + drawn
         self.images = images if getattr(data, "stochastic", False) else min(images, len(data))
 
-    def estimate(self, encoder: Encoder, n_jobs: int, n_resamples: int = 0) -> str:
-        """Measure the encoder, and return an estimate of the time in one line.
+    def seconds(self, names: Iterable[str], n_resamples: int = 0) -> dict[str, float]:
+        """Return `seconds_of` some of the scores."""
+        settings = {name: self.settings_by_name[name] for name in names}
+        return seconds_of(settings, self.n_samples, self.latents, self.values, n_resamples)
+
+    def estimate(
+        self, seconds_per_image: float, n_jobs: int, n_resamples: int = 0
+    ) -> tuple[float, str]:
+        """Return an estimate of the time, and what is done in it, in one line.
 
         Args:
-            encoder: As in `evaluate`.
+            seconds_per_image: Time to encode an image.
             n_jobs: Number of scores of arrays computed in parallel.
             n_resamples: Number of resamples of each of them.
         """
-        cache = CodeCache(encoder, self.data)
-        indices = np.arange(min(TIMED, len(self.data)))
-        latents = cache.draw(indices).shape[1]  # compiles, too
-        start = time.perf_counter()
-        cache.draw(indices)
-        encoding = (time.perf_counter() - start) / len(indices) * self.images
-        settings = self.settings_by_name
-        seconds = seconds_of(settings, 10_000, latents, self.values, n_resamples, slowness())
-        of_arrays = {name for name in settings if METRICS[name].takes != "encoder"}
+        seconds = self.seconds(self.settings_by_name, n_resamples)
+        of_arrays = {name for name in seconds if METRICS[name].takes != "encoder"}
         side_by_side = in_parallel((seconds[name] for name in of_arrays), n_jobs)
-        others = sum(seconds[name] for name in settings if name not in of_arrays)
-        return summary(
-            encoding + side_by_side + others, len(settings), n_resamples, images=self.images
-        )
+        others = sum(seconds[name] for name in seconds if name not in of_arrays)
+        total = seconds_per_image * self.images + slowness() * (side_by_side + others)
+        return total, summary(total, len(seconds), n_resamples, self.images)
+
+
+class Plan:
+    """Announce the time that scores take, as soon as the speed of the encoder is known.
+
+    Args:
+        estimate: Function from the seconds per image to the seconds of the whole, and a line.
+
+    Attributes:
+        encoded: Number of images encoded so far.
+    """
+
+    def __init__(self, estimate: Callable[[float], tuple[float, str]]) -> None:
+        self.estimate, self.encoded, self.announced = estimate, 0, False
+        self._last: float | None = None
+
+    def count(self, images: int, verbose: progress.Verbose) -> None:
+        """Count a chunk of encoded images. The first one may have been compiled for."""
+        now = time.perf_counter()
+        if self._last is not None:
+            self.announce((now - self._last) / images, verbose)
+        self._last = now
+        self.encoded += images
+
+    def announce(self, seconds_per_image: float, verbose: progress.Verbose) -> None:
+        """Print the estimate, once."""
+        if not self.announced:
+            self.announced = True
+            announce(*self.estimate(seconds_per_image), verbose)
+
+
+def announce(seconds: float, text: str, verbose: progress.Verbose) -> None:
+    """Print an estimate on the standard error stream if the work is long."""
+    shown = progress.default if verbose == "auto" else verbose
+    if shown and seconds >= LONG:
+        print(f"Scoring takes {text}.", file=sys.stderr, flush=True)
 
 
 def summary(seconds: float, scores: int, n_resamples: int = 0, images: int = 0) -> str:
@@ -164,14 +184,14 @@ def summary(seconds: float, scores: int, n_resamples: int = 0, images: int = 0) 
     >>> summary(43.2, 9, images=15_000)
     'about 43 s: 9 scores, 15,000 images encoded'
     >>> summary(272, 1, n_resamples=200)
-    'about 5 min: 1 score, 200 resamples of each'
+    'about 4 min 32 s: 1 score, 200 resamples of each'
     """
     parts = [f"{scores} score{'s' * (scores > 1)}"]
     if n_resamples:
         parts.append(f"{n_resamples} resamples of each")
     if images:
         parts.append(f"{images:,} images encoded")
-    return f"{duration(seconds)}: {', '.join(parts)}"
+    return f"about {progress.duration(max(seconds, 1))}: {', '.join(parts)}"
 
 
 def slowness() -> float:

@@ -8,17 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_disent._utils.progress import Verbose, progress_bar
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.spellings import also_called
 from keras_disent.metrics.bootstrap import Outcome, Task, accuracy_interval, check_level, compute
 from keras_disent.metrics.catalog import METRICS, Names, check_data, settings_of
 from keras_disent.metrics.checks import check_at_least, combinations
 from keras_disent.metrics.encoding import CodeCache, Encoder, GroundTruth, check_posterior
-from keras_disent.metrics.estimate import Work, seconds_of
+from keras_disent.metrics.estimate import Plan, Work
 from keras_disent.metrics.record import collect, factors_used, message, versions
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.sample import Sample
-from keras_disent.metrics.sampling import has_pool
+from keras_disent.metrics.sampling import is_pooled
 from keras_disent.metrics.scores import Scores
 
 LEVEL = 0.95
@@ -41,8 +42,7 @@ def evaluate(
     legacy_stream: bool = False,
     n_jobs: int | None = None,
     progress: Callable[[str, int, int], object] | None = None,
-    planned: Callable[[str], object] | None = None,
-    encoded: Callable[[int, int], object] | None = None,
+    verbose: Verbose = "auto",
 ) -> Scores:
     """Compute several scores of one encoder on one data set.
 
@@ -93,10 +93,9 @@ def evaluate(
         n_jobs: Number of metrics of arrays computed in parallel; default, one for each core.
         progress: Called after each metric with its name, the number of finished metrics, and their
             total.
-        planned: Called before the work with an estimate of its time in one line, such as "about 40
-            s: 9 scores, 15,000 images encoded". It measures the encoder on 256 images.
-        encoded: Called after each chunk of images with the number of images encoded so far, and
-            the planned number, an estimate.
+        verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on a
+            terminal and in a notebook, and lines elsewhere. Work of more than ten seconds begins
+            with an estimate, such as "about 40 s: 9 scores, 15,000 images encoded".
 
     Returns:
         Scores by name. The function of each metric documents what 0 and 1 mean.
@@ -139,63 +138,59 @@ def evaluate(
         raise ValueError(next(iter(failures.values())))
     computable = [name for name in settings_by_name if name not in failures]
     array_metrics = [name for name in computable if METRICS[name].takes != "encoder"]
-    settings_of_computable = {name: settings_by_name[name] for name in computable}
-    work = Work(data, settings_of_computable, n_samples, n_test_samples)
     n_workers = n_jobs or os.cpu_count() or 1
-    if planned:
-        planned(work.estimate(encoder, n_workers, n_resamples if interval else 0))
-    n_encoded = 0
-
-    def count(images: int) -> None:
-        nonlocal n_encoded
-        n_encoded += images
-        if encoded:
-            encoded(n_encoded, max(work.images, n_encoded))
-
-    cache = CodeCache(encoder, data, count)
+    computed = {name: settings_by_name[name] for name in computable}
+    work = Work(encoder, data, computed, n_samples, n_test_samples)
+    plan = Plan(lambda rate: work.estimate(rate, n_workers, n_resamples if interval else 0))
     sample = None
-    if array_metrics:
-        sample = Sample(
-            cache,
-            [METRICS[name] for name in array_metrics],
-            n_samples,
-            n_test_samples,
-            seed,
-            representation,
-            legacy_stream,
-        )
     outcomes: dict[str, Outcome | ValueError] = {}
+    with progress_bar("Scoring", "scores", verbose=verbose) as advance:
 
-    def store(name: str, outcome: Outcome | ValueError) -> None:
-        outcomes[name] = outcome
-        if progress:
-            progress(name, len(outcomes), len(computable))
+        def count(images: int) -> None:
+            total = max(plan.encoded + images, work.images)
+            plan.count(images, verbose)
+            finished = (len(outcomes), len(computable)) if outcomes else (0, None)
+            advance(*finished, f"{plan.encoded:,} of {total:,} images encoded")
 
-    tasks: dict[str, Task] = {}
-    for name in array_metrics:
-        assert sample is not None
-        try:
-            tasks[name] = sample.task(name, settings_by_name[name])
-        except ValueError as error:
-            store(name, error)
-    expected = seconds_of(
-        {name: settings_by_name[name] for name in tasks},
-        n_samples,
-        sample.codes.shape[1] if sample else 0,
-        work.values,
-    )
-    for name, outcome in compute(
-        tasks,
-        level=interval,
-        n_resamples=n_resamples,
-        seed=seed,
-        n_jobs=n_workers,
-        expected=sum(expected.values()),
-    ):
-        store(name, outcome)
-    for name in computable:
-        if name not in array_metrics:
-            store(name, _outcome(name, cache, settings_by_name[name], interval))
+        def store(name: str, outcome: Outcome | ValueError) -> None:
+            outcomes[name] = outcome
+            advance(len(outcomes), len(computable), f"last {name}")
+            if progress:
+                progress(name, len(outcomes), len(computable))
+
+        cache = CodeCache(encoder, data, count)
+        if array_metrics:
+            advance(0, note="encoding images")
+            sample = Sample(
+                cache,
+                [METRICS[name] for name in array_metrics],
+                n_samples,
+                n_test_samples,
+                seed,
+                representation,
+                legacy_stream,
+            )
+            plan.announce(0.0, verbose)
+        advance(0, len(computable))
+        tasks: dict[str, Task] = {}
+        for name in array_metrics:
+            assert sample is not None
+            try:
+                tasks[name] = sample.task(name, settings_by_name[name])
+            except ValueError as error:
+                store(name, error)
+        for name, outcome in compute(
+            tasks,
+            level=interval,
+            n_resamples=n_resamples,
+            seed=seed,
+            n_jobs=n_workers,
+            expected=sum(work.seconds(tasks).values()),
+        ):
+            store(name, outcome)
+        for name in computable:
+            if name not in array_metrics:
+                store(name, _outcome(name, cache, settings_by_name[name], interval))
 
     factor_names = tuple(getattr(data, "factor_names", ()))
 
@@ -260,10 +255,8 @@ def _conditions(
         used = np.isin(np.arange(len(sizes)), outcome.result.factors_used)
     conditions: dict[str, Any] = {"representation": "mean", **factors_used(names, used)}
     images = "images"
-    if settings.get("pool") and not settings.get("legacy_stream"):
-        if has_pool(data, settings["batch_size"], settings["pool"]):
-            images = f"{settings['pool']:,} images"
-            conditions["drawn_from"] = images
+    if is_pooled(data, settings):
+        images = conditions["drawn_from"] = f"{settings['pool']:,} images"
     if len(sizes) and not hasattr(data, "sample_factors"):
         rows, total = combinations(data)
         conditions["drawn_from"] = f"{images} of {len(rows)} of {total} combinations"

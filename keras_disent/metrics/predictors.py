@@ -114,8 +114,8 @@ COARSE_BINS = 64
 # Predictors by name, as functions of the random seed and of whether the factor is continuous.
 PREDICTORS: dict[str, Callable[[int, bool], Predictor]] = {
     "boosting": lambda seed, continuous: BoostedRegression() if continuous else BoostedTrees(),
-    "coarse_boosting": lambda seed, continuous: (
-        (BoostedRegression if continuous else BoostedTrees)(bins=COARSE_BINS, refine=False)
+    "coarse_boosting": lambda seed, continuous: (BoostedRegression if continuous else BoostedTrees)(
+        bins=COARSE_BINS, refine=False
     ),
     "exact_boosting": _exact_boosting,
     "logistic": lambda seed, continuous: Linear() if continuous else Logistic(),

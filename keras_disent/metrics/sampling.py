@@ -6,7 +6,7 @@ the images that exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,15 @@ def has_pool(data: GroundTruth, batch_size: int, pool: int) -> bool:
     ]
     is_larger = len(data) > pool or getattr(data, "stochastic", False)
     return is_larger and batch_size * max(sizes, default=0) <= pool
+
+
+def is_pooled(data: GroundTruth, settings: Mapping[str, Any]) -> bool:
+    """Return whether a metric with these settings draws its groups from a pool."""
+    return (
+        "pool" in settings
+        and not settings["legacy_stream"]
+        and has_pool(data, settings["batch_size"], settings["pool"])
+    )
 
 
 def encoded_groups(
@@ -223,9 +232,9 @@ class ImageGroups:
                 continue
             shared = np.delete(steps, factor, axis=1) if others else steps[:, [factor]]
             rows = np.flatnonzero((shared >= 0).all(axis=1) & (steps[:, factor] >= 0))
-            pool = _pool(rows, shared[rows], steps[rows, factor] if others else rows)
-            if len(pool[0]):
-                self._pools[factor] = pool
+            sharing = _pool(rows, shared[rows], steps[rows, factor] if others else rows)
+            if len(sharing[0]):
+                self._pools[factor] = sharing
         self.candidates = np.array([*self._pools], np.int64)
         if len(self.candidates) < (1 if hasattr(data, "sample_factors") else 2):
             what = "all factors but one" if others else "one factor"

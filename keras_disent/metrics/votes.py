@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,7 @@ def _vote(
     check_at_least(0, threshold=threshold, pool=pool)
     width = len(data.factor_sizes)
     planned = variance_samples + batch_size * (train_votes + eval_votes)
+    codes_of: Callable[[NDArray[np.int64]], Codes]
     if varies_one:
         sampler = group_sampler(data, name, random, others=True)
         codes_of = cached(encoder, data).codes  # a group has few different images

@@ -263,7 +263,7 @@ def test_checkpoints_of_others_are_refused(whole, tmp_path):
     assert files(folder) == before
     shutil.copy(whole[0] / MODEL, folder / MODEL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module.keras.backend, "backend", lambda: "numpy")
+        patch.setattr(keras.backend, "backend", lambda: "numpy")
         with pytest.raises(ValueError, match=rf"was trained on {BACKEND}, and is resumed bit-exac"):
             Run.open(folder).extend(30)
 
