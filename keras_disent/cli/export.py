@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, console, say, show, start
+from keras_disent._utils.progress import progress_bar
+from keras_disent.cli.start import Backend, Imports, say, show, start
 
 
 def export(
@@ -29,7 +30,7 @@ def export(
     from keras_disent.experiments import Run
     from keras_disent.export import read_card
 
-    with console.status(f"Writing {format}"):
+    with progress_bar(f"Writing {format}"):
         folder = Run.open(run).export(out, format, images=images)
     card = read_card(folder)
     rows = [("endpoint", "takes", "gives")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_disent.cli.options import pairs
-from keras_disent.cli.start import Backend, Imports, say, show, start
+from keras_disent.cli.start import Backend, Imports, say, show, start, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,4 +208,4 @@ def _warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for warning in caught:
-        say(str(warning.message), style="yellow")
+        warn(str(warning.message))

@@ -6,18 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
+from keras_disent.cli.start import Backend, Imports, backend_name, say, show, start, tell, warn
 
 Reference = Annotated[
     bool,
@@ -53,7 +45,7 @@ def train(
     _train(opened, "To resume it, add --resume.", number)
     _evaluate(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
-    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
+    tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
@@ -153,37 +145,14 @@ def _devices(text: str) -> int | str:
 
 
 def _train(run: Any, again: str, devices: int | str = 1) -> None:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
-    say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
-    say(run.fed())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
-
-        def advance(steps: int, logs: Any) -> None:
-            speed = progress.tasks[bar].speed or 0
-            progress.update(
-                bar,
-                advance=steps,
-                speed=f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if speed else "",
-                loss=f"loss {logs['loss']:.1f}" if "loss" in logs else "",
-            )
-
-        try:
-            run.train(advance, devices=devices)
-        except KeyboardInterrupt:
-            progress.stop()
-            say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")
-            raise typer.Exit(130) from None
+    tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
+    tell(run.fed())
+    try:
+        run.train(devices=devices)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The run in {run.folder} is saved. {again}")
+        raise typer.Exit(130) from None
 
 
 def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
@@ -195,7 +164,7 @@ def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
             if entry["value"] is None:
-                say(f"{name} has no value: {entry['error']}", style="yellow")
+                warn(f"{name} has no value: {entry['error']}")
         say(f"Look at {picture}")
 
 

@@ -12,7 +12,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from keras_disent.cli.options import takes_a_run, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, quiet, say, start
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    backend_name,
+    console,
+    errors,
+    level,
+    say,
+    start,
+    tell,
+    warn,
+    working,
+)
 
 
 @takes_a_run
@@ -47,7 +59,7 @@ def tune(
 ) -> None:
     """Search for good hyperparameters: a study with a table and a picture of its trials."""
     start(backend, imports)
-    with console.status("Starting KerasTuner"), quiet():
+    with working("Starting KerasTuner"):
         from keras_disent.experiments import Config, Search, Study
 
     search = Search(
@@ -60,18 +72,17 @@ def tune(
         imports=tuple(imports or ()),
     )
     study = Study.create(search, out)
-    say(f"{run['model']} on {run['data']} -> {out} ({backend_name()})")
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        shown = _Shown(study, search, live)
-        try:
-            study.run(n_jobs=jobs, executor=executor, threads=threads, on_status=shown.update)
-        except KeyboardInterrupt:
-            live.stop()
-            say(
-                f"Interrupted. The trials in {out} are saved. Run the same command to resume.",
-                style="yellow",
-            )
-            raise typer.Exit(130) from None
+    tell(f"{run['model']} on {run['data']} -> {out} ({backend_name()})")
+    how: dict[str, Any] = {"n_jobs": jobs, "executor": executor, "threads": threads}
+    try:
+        if errors.is_terminal and not level.quiet:
+            with Live(console=errors, refresh_per_second=4, transient=True) as live:
+                study.run(**how, on_status=_Shown(study, search, live).update, verbose=0)
+        else:
+            study.run(**how)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The trials in {out} are saved. Run the same command to resume.")
+        raise typer.Exit(130) from None
     from keras_disent.experiments import trials as of_search
 
     found, goal = study.trials(), search.goal
@@ -136,7 +147,7 @@ class _Shown:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            console=console,
+            console=errors,
         )
         self.bar = self.progress.add_task("Searching", total=search.trials)
 

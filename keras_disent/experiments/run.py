@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_disent import callbacks, datasets, export, knobs, metrics, plots
 from keras_disent._utils.files import unfinished
+from keras_disent._utils.progress import Verbose, check_verbose, progress_bar
 from keras_disent.datasets.catalog import check_name
 from keras_disent.engine import parallel
 from keras_disent.experiments import training
@@ -119,7 +120,12 @@ class Run:
         return self._model
 
     def train(
-        self, on_steps: OnSteps | None = None, *, pictures: bool = True, devices: int | str = 1
+        self,
+        on_steps: OnSteps | None = None,
+        *,
+        pictures: bool = True,
+        devices: int | str = 1,
+        verbose: Verbose = "auto",
     ) -> Any:
         """Train up to `config.steps`, from the checkpoint if there is one.
 
@@ -128,24 +134,28 @@ class Run:
             pictures: Whether latent traversals are drawn at each checkpoint.
             devices: Number of devices, or "all". It is not part of the run, which can be resumed
                 with any other number.
+            verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on
+                a terminal and in a notebook, and lines elsewhere.
 
         Returns:
             the model.
 
         Raises:
             ValueError: If the checkpoint is of other data, settings or another backend, a file is
-                damaged, or the devices cannot share out a batch; nothing is changed.
+                damaged, the devices cannot share out a batch, or for an unknown `verbose`; nothing
+                is changed.
             LockedError: If another process works on the run.
             FloatingPointError: If the loss or the weights are not finite; the last good checkpoint
                 is kept.
             KeyboardInterrupt: After Ctrl-C, when the step under way is done and all is saved.
         """
+        check_verbose(verbose)
         with parallel.devices(devices), self.store.lock():
             if devices != 1:
                 self._model = None
             try:
                 self._check()
-                self._train(on_steps or (lambda steps, logs: None), pictures)
+                self._train(on_steps or (lambda steps, logs: None), pictures, verbose)
             except BaseException:
                 self._model = None  # it is ahead of the checkpoint
                 raise
@@ -192,6 +202,7 @@ class Run:
         interval: float | None = None,
         reference: bool = False,
         progress: Callable[[str, int, int], object] | None = None,
+        verbose: Verbose = "auto",
     ) -> dict[str, Any]:
         """Score the model, write `scores.json`, and return what it holds.
 
@@ -201,7 +212,7 @@ class Run:
         Args:
             names: As `metrics.evaluate`; default, those of the configuration that the data have
                 labels for, or else those that need none.
-            n_samples, seed, interval, reference, progress: As `metrics.evaluate`.
+            n_samples, seed, interval, reference, progress, verbose: As `metrics.evaluate`.
 
         Returns:
             `{name: {"value": float, "settings": {...}}}`. A score that is not a finite number is
@@ -210,13 +221,15 @@ class Run:
         Raises:
             ValueError: As `metrics.evaluate`, or if the run has no checkpoint; nothing is written.
         """
+        check_verbose(verbose)
         if names is None:
             names = metrics.applicable(self.config.metrics, self.data)
         if names not in ("standard", "all"):  # of these, what cannot be computed is left out
             metrics.check(names, self.data)
         with self.store.lock():
             model = self.trained_model()
-            result = terms(model, self.config, self.data)
+            with progress_bar("Evaluating the objective", verbose=verbose):
+                result = terms(model, self.config, self.data)
             scores = metrics.evaluate(
                 model,
                 self.data,
@@ -226,6 +239,7 @@ class Run:
                 interval=interval,
                 reference=reference,
                 progress=progress,
+                verbose=verbose,
             )
             result = finite(result | scores.as_dict())
             write_json(self.folder / SCORES, result)
@@ -427,7 +441,7 @@ class Run:
         training.read_history(self.folder / HISTORY)
         Progress.read(self.folder)
 
-    def _train(self, on_steps: OnSteps, pictures: bool) -> None:
+    def _train(self, on_steps: OnSteps, pictures: bool, verbose: Verbose) -> None:
         model, config = self.model, self.config
         self._clean()
         grid, images = None, datasets.example_images(self.data)
@@ -438,7 +452,20 @@ class Run:
         on_steps(taken, {})
         if taken >= config.steps:
             return
-        report = ProgressWriter(self.folder, taken, on_steps)
+        with progress_bar("Training", "steps", verbose=verbose) as advance:
+            compiles = keras.backend.backend() != "torch" or model.jit_compile is True
+            advance(taken, note="compiling" if compiles else "starting")
+
+            def show(steps: int, logs: Any) -> None:
+                nonlocal taken
+                taken += steps
+                advance(taken, config.steps, f"loss {logs['loss']:.4g}" if "loss" in logs else "")
+                on_steps(steps, logs)
+
+            self._fit(ProgressWriter(self.folder, taken, show), grid, images)
+
+    def _fit(self, report: ProgressWriter, grid: Any, images: np.ndarray) -> None:
+        model, config = self.model, self.config
         checkpoint = training.Checkpoint(
             self.folder / HISTORY,
             self._checkpoint,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from support.checks import BACKEND, on, state
 from support.commands import QUICK, SMALL, call, files, process, python, wait_for
@@ -419,7 +420,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, capsys):
     beta = "beta=InverseTimeDecay(1.0, decay_steps=4, decay_rate=-1.0)"  # 1 / (1 - step / 4)
     command = ["train", "--out", tmp_path / "run", *QUICK, "--model", "beta_vae", "--set", beta]
     assert call(*command) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     assert "Training stopped at step 5, " in line
     assert "`loss` is not finite" in line
     assert int(load_model(tmp_path / "run").steps) == 4
@@ -479,6 +480,48 @@ def test_a_shell_completes_names(words, offered):
     code = "import sys; sys.argv[0] = 'keras-disent'; from keras_disent.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert set(done.stdout.decode().split()) == offered
+
+
+def _commands(group, *names):
+    for name, command in group.commands.items():
+        if getattr(command, "commands", None):
+            yield from _commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+COMMANDS = dict(_commands(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_every_command_takes_quiet_and_verbose(names):
+    flags = {flag for parameter in COMMANDS[names].params for flag in parameter.opts}
+    assert {"--quiet", "-q", "--verbose", "-v"} <= flags
+
+
+def test_results_go_to_stdout_and_what_is_done_to_stderr(run, tmp_path, capsys):
+    assert call("train", *QUICK, "--out", tmp_path / "a") == 0
+    out, said = capsys.readouterr()
+    assert f"vae on sprites -> {tmp_path / 'a'} ({BACKEND})\n" in said
+    assert "Each step is fed 8 images.\n" in said
+    assert "Name its latents: " in said
+    assert "mig" in out
+    assert out.splitlines()[-1] == f"Look at {tmp_path / 'a' / 'traversal.png'}"
+    assert call("train", *QUICK, "--out", tmp_path / "b", "--quiet") == 0
+    quiet, said = capsys.readouterr()
+    assert said == ""
+    assert quiet.splitlines()[2:-1] == out.splitlines()[2:-1]
+    assert call("evaluate", run, "-q", "--metrics", "x") == 2
+    assert capsys.readouterr().err.startswith("Error: Unknown metric 'x'.")
+
+
+def test_verbose_tells_where_an_error_comes_from(tmp_path, capsys, refused):
+    assert call("evaluate", tmp_path, "--verbose") == 2
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert last.startswith("Error: A run folder holds config.json.")
+    assert "A run folder" in refused("evaluate", tmp_path)  # the next command is not verbose
+    assert "--quiet and --verbose exclude each other." in refused("evaluate", tmp_path, "-q", "-v")
 
 
 def test_unknown_flags_are_one_line(refused):
