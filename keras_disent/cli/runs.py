@@ -24,6 +24,13 @@ from keras_disent.cli.start import (
     warn,
 )
 
+Reference = Annotated[
+    bool,
+    typer.Option(
+        "--reference", help="Scores with the vote counts of the large studies: much slower."
+    ),
+]
+
 
 @takes_a_run
 def train(
@@ -31,6 +38,7 @@ def train(
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    reference: Reference = False,
     devices: Annotated[
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
@@ -49,7 +57,7 @@ def train(
     else:
         opened = Run.create(Config(**run), out, devices=number)
     train_shown(opened, "To resume it, add --resume.", number)
-    evaluate_shown(opened)
+    evaluate_shown(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
     tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
@@ -84,6 +92,7 @@ def evaluate(
         float | None, typer.Option(help="Confidence level of bootstrap intervals, such as 0.95.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    reference: Reference = False,
     imports: Imports = None,
     threads: Threads = None,
     backend: Backend = None,
@@ -93,7 +102,14 @@ def evaluate(
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
-    evaluate_shown(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+    evaluate_shown(
+        Run.open(run),
+        names,
+        n_samples=samples,
+        seed=seed,
+        interval=interval,
+        reference=reference,
+    )
 
 
 def traverse(

@@ -212,6 +212,7 @@ class Run:
         n_samples: int = 10_000,
         seed: int = 0,
         interval: float | None = None,
+        reference: bool = False,
         progress: Callable[[str, int, int], object] | None = None,
         verbose: Verbose = "auto",
     ) -> dict[str, Any]:
@@ -223,7 +224,7 @@ class Run:
         Args:
             names: As `metrics.evaluate`; default, those of the configuration that the data have
                 labels for, or else those that need none.
-            n_samples, seed, interval, progress, verbose: As `metrics.evaluate`.
+            n_samples, seed, interval, reference, progress, verbose: As `metrics.evaluate`.
 
         Returns:
             `{name: {"value": float, "settings": {...}}}`. A score that is not a finite number is
@@ -248,6 +249,7 @@ class Run:
                 n_samples=n_samples,
                 seed=seed,
                 interval=interval,
+                reference=reference,
                 progress=progress,
                 verbose=verbose,
             )
