@@ -80,7 +80,7 @@ class Commands(typer.Typer):
         return add
 
 
-def takes_a_level(command: Callable) -> Callable:
+def takes_a_level(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options `--quiet` and `--verbose`."""
 
     @functools.wraps(command)

@@ -77,7 +77,7 @@ def widget_class() -> type:
             self.set_trait("page", text)
             super().__init__(code=start, height=height)
 
-        @traitlets.validate("code")
+        @traitlets.validate("code")  # type: ignore[untyped-decorator]
         def _check_code(self, proposal: Any) -> np.ndarray:
             shape = (self._decodes.latent_dim,)
             try:

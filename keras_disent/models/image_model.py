@@ -247,7 +247,13 @@ class ImageModel(Editing, PlayerModel):
             )
         self.built = True
 
-    def save(self, filepath, overwrite: bool = True, zipped: bool | None = None, **kwargs) -> None:
+    def save(
+        self,
+        filepath: str | Path,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Save the model with its training state, as `keras.Model.save` does.
 
         Args:
@@ -308,7 +314,7 @@ class ImageModel(Editing, PlayerModel):
     # -- presets ----------------------------------------------------------------------------------
 
     @classmethod
-    def from_preset(cls, preset, load_weights: bool = True):
+    def from_preset(cls, preset: str | Path, load_weights: bool = True) -> Self:
         """Load a ready model, of this class or one derived from it; it is not compiled.
 
         Args:
@@ -328,7 +334,7 @@ class ImageModel(Editing, PlayerModel):
 
         return stored.load(preset, cls, load_weights=load_weights)
 
-    def save_to_preset(self, preset_dir, card: Mapping[str, Any] | None = None) -> Path:
+    def save_to_preset(self, preset_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
         """Write the model as a preset, for `from_preset`: float16 weights and a card, no optimizer.
 
         Args:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from keras_disent._utils.registry import lookup
 from keras_disent.presets.folder import PACKAGED
@@ -18,7 +19,7 @@ from keras_disent.presets.folder import PACKAGED
 RECIPES = Path(__file__).with_name("presets.toml")
 
 
-def make(name: str, recipe: dict, runs: Path) -> Path:
+def make(name: str, recipe: dict[str, Any], runs: Path) -> Path:
     """Train one model, write it as a preset with a picture, and return the preset's folder."""
     from keras_disent.experiments import Config, Run
 
