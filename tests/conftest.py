@@ -91,7 +91,8 @@ def refused(capsys, monkeypatch):
     def run(*arguments):
         capsys.readouterr()
         assert call(*arguments) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        *before, line = capsys.readouterr().err.splitlines()
+        assert not any("rror" in text or "Traceback" in text for text in before), before
         assert line.startswith("Error: ")
         return line
 

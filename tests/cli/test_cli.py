@@ -176,7 +176,7 @@ def test_latents_are_named_and_pictures_edited(run, tmp_path, capsys):
     low, high = model.latent_ranges[0]
     assert (
         f"'hue' = 99 is far outside of the data, where it is from {low:.4g} to {high:.4g}: "
-        in capsys.readouterr().out
+        in capsys.readouterr().err
     )
 
     assert call("interpolate", run, 5, tmp_path / "own.png", "-n", 4, "--out", out / "c.png") == 0
@@ -301,7 +301,7 @@ def test_demo_compares_two_models(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "configs", small)
     monkeypatch.setattr(engine, "FOLDER", tmp_path / "none")
     assert call("demo", "--out", tmp_path / "demo", "--steps", "3") == 0
-    shown = capsys.readouterr().out
+    shown = "".join(capsys.readouterr())
     written = ["beta_tcvae", "demo.gif", "demo.png", "vae"]
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == written
     for said in ("2,880 pictures", "BetaTCVAE, beta 40", "head turn", "Its latents: ", "No page"):
@@ -520,7 +520,7 @@ def test_every_command_takes_quiet_and_verbose(names):
 def test_results_go_to_stdout_and_what_is_done_to_stderr(run, tmp_path, capsys):
     assert call("train", *QUICK, "--out", tmp_path / "a") == 0
     out, said = capsys.readouterr()
-    assert f"vae on sprites -> {tmp_path / 'a'} ({BACKEND})\n" in said
+    assert f"vae on sprites -> {tmp_path / 'a'} ({BACKEND}, " in said
     assert "Each step is fed 8 images.\n" in said
     assert "Name its latents: " in said
     assert "mig" in out
