@@ -48,7 +48,8 @@ def middle(images):
     rows, columns = np.arange(32)[:, None], np.arange(32)
     return np.stack([(ink * p).sum((1, 2)) / weight for p in (rows, columns)] + [weight], 1)
 small = {{"variance_samples": 200, "train_votes": 50, "eval_votes": 50}}
-scores = metrics.evaluate(middle, data, {{"mig": {{}}, "factor_vae_score": small}}, n_samples=500, verbose=0)
+asked = {{"mig": {{}}, "factor_vae_score": small}}
+scores = metrics.evaluate(middle, data, asked, n_samples=500, verbose=0)
 assert scores["factor_vae_score"] == 1.0, scores
 assert scores["mig"] > 0.5, scores
 assert not set({HEAVY}) & set(sys.modules)
