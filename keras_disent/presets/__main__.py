@@ -49,15 +49,22 @@ def make(name: str, recipe: dict, runs: Path) -> Path:
 
 
 def draw(folder: Path, path: Path) -> None:
-    """Draw what the latents of a preset do that say something about the images."""
+    """Draw what the latents of a preset do, or interventions on the concepts of a causal model."""
     from keras_disent import datasets, plots
     from keras_disent.experiments import Run
+    from keras_disent.plots import causal
 
     run = Run.open(folder)
     images = datasets.example_images(run.data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if hasattr(run.model, "intervene"):
+        ends = np.quantile(run.data.labels(range(len(run.data))), [0.05, 0.95], axis=0)
+        names = run.model.concept_names
+        values = {name: np.linspace(*ends[:, i], 9) for i, name in enumerate(names)}
+        plots.save(causal.interventions(run.model, images[0], values), path)
+        return
     importance = run.model.latent_importance(images)
     shown = [int(i) for i in np.argsort(-importance, kind="stable") if importance[i] > SILENT]
-    path.parent.mkdir(parents=True, exist_ok=True)
     plots.save(plots.poster(run.model, images, latents=shown[:MOST], ends=2), path)
 
 
