@@ -37,7 +37,7 @@ def card(folder, **changes):
 
 def test_all_fit_into_a_wheel():
     found = presets.list()
-    assert len(found) >= 1
+    assert len(found) >= 6
     assert sum(preset.size for preset in found) < 6e6
 
 
@@ -85,6 +85,12 @@ def test_scores_of_the_card_are_those_of_the_model(name):
         entry = preset.card["scores"][score]
         found = metrics.evaluate(run.model, run.data, [score], seed=entry["settings"]["seed"])
         assert found[score] == pytest.approx(entry["value"], abs=0.02), score
+
+
+@pytest.mark.slow
+def test_the_causal_graph_is_the_true_one():
+    run = Run.open("preset:pendulum_causal")
+    np.testing.assert_array_equal(run.model.graph(), run.data.graph)
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -298,3 +304,5 @@ def test_a_preset_is_not_trained_in_its_place():
             ValueError, match=r"load it by `from_preset`.* Got 'preset:faces_person'"
         ):
             refused()
+    with pytest.raises(ValueError, match="A preset is a folder already: copy '"):
+        run.save_to_preset("copy")
