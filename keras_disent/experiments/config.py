@@ -63,7 +63,7 @@ class Config:
     model: str = "factor_vae"
     data: str = "sprites"
     data_dir: str | None = None
-    subset: dict[str, list] | None = None
+    subset: dict[str, list[Any]] | None = None
     correlate: dict[str, float] | None = None
     image_size: int | None = None
     channels: int | None = None

@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_disent._utils.files import atomic_write
+from keras_disent._utils.types import Logs
 from keras_disent.experiments.stamp import STAMP
 from keras_disent.experiments.store import write_text
 from keras_disent.experiments.table import csv_text
@@ -78,10 +79,10 @@ class _StopAt(keras.callbacks.Callback):
         super().__init__()
         self._trained, self._last = model, last  # `self.model` would sync it with the device
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._remaining = self._last - self._trained.steps_taken()
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         if batch + 1 >= self._remaining:
             self._trained.stop_training = True
 
@@ -114,11 +115,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._on_saved = on_saved
         self._lines = read_history(history)
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         taken = self.model.steps_taken()
         self._lines = [line for line in self._lines if int(line["step"]) <= taken]
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         step = self.model.steps_taken()
         if not _finite(self.model):
             raise FloatingPointError(
@@ -190,7 +191,7 @@ class Interruption(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGINT)
         self.asked = True
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         if self.asked:
             self._trained.stop_training = True
 

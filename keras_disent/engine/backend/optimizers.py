@@ -7,9 +7,11 @@ import functools
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 
 if BACKEND == "tensorflow":
@@ -21,7 +23,7 @@ else:
     from torch.optim.adam import adam
 
 
-def finite_check(gradients: list, learning_rate):
+def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
     """Return a scalar that is finite if all gradients, their squares and the learning rate are.
 
     Adam squares gradients. A square may overflow where the gradient does not, and makes weights
@@ -39,7 +41,7 @@ def finite_check(gradients: list, learning_rate):
     return sum(sums, 0.0 * keras.ops.cast(learning_rate, "float32"))
 
 
-def accelerate(optimizer) -> None:
+def accelerate(optimizer: keras.optimizers.Optimizer) -> None:
     """Replace the update of a Keras optimizer by a faster kernel of the backend, if there is one.
 
     Keras's Adam passes ten times over all weights and allocates arrays on the way: half of
@@ -110,14 +112,14 @@ def _jax_adam(optimizer, gradient, variable, learning_rate) -> None:
     variable.assign_sub(m * rates[2] / (keras.ops.sqrt(v) + optimizer.epsilon))
 
 
-def _separate_averages(optimizer) -> None:
+def _separate_averages(optimizer: keras.optimizers.Optimizer) -> None:
     """Copy averages into weights, instead of sharing their arrays.
 
     Keras lets both share one array, which the next step would donate twice.
     """
     kind = type(optimizer)
 
-    def overwrite_and_copy(variables):
+    def overwrite_and_copy(variables: list[keras.Variable]) -> None:
         kind._overwrite_model_variables_with_average_value(optimizer, variables)
         for variable in variables:
             variable.assign(jax.numpy.copy(variable.value))
@@ -125,7 +127,12 @@ def _separate_averages(optimizer) -> None:
     optimizer._overwrite_model_variables_with_average_value = overwrite_and_copy
 
 
-def _tensorflow_adam(optimizer, gradient, variable, learning_rate) -> None:
+def _tensorflow_adam(
+    optimizer: keras.optimizers.Optimizer,
+    gradient: Tensor,
+    variable: keras.Variable,
+    learning_rate: Any,
+) -> None:
     index = optimizer._get_variable_index(variable)
     betas = [tf.cast(beta, variable.dtype) for beta in (optimizer.beta_1, optimizer.beta_2)]
     step = tf.cast(optimizer.iterations + 1, variable.dtype)
@@ -143,7 +150,12 @@ def _tensorflow_adam(optimizer, gradient, variable, learning_rate) -> None:
     )
 
 
-def _torch_adam(optimizer, grads: list, variables: list, learning_rate) -> None:
+def _torch_adam(
+    optimizer: keras.optimizers.Optimizer,
+    grads: list[Any],
+    variables: list[keras.Variable],
+    learning_rate: Any,
+) -> None:
     values = [v.value for v in variables]
     if not all(value.is_cpu for value in values):  # the step would be fetched from the device
         type(optimizer)._parallel_update_step(optimizer, grads, variables, learning_rate)
