@@ -124,7 +124,7 @@ export-table: setup
 	done
 
 presets: setup
-	KERAS_BACKEND=jax $(BIN)/python -m keras_disent.presets --again
+	KERAS_BACKEND=jax $(BIN)/python -m keras_disent.presets --again --pictures docs/images/presets
 
 lint: setup
 	$(BIN)/ruff check --no-cache .

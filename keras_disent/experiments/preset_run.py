@@ -54,26 +54,39 @@ class PresetRun(Run):
         """Return the scores in the card; None if it has none."""
         return self.preset.card.get("scores")
 
+    def _about(self) -> dict[str, Any]:
+        return {**self.config.as_dict(), "preset": self.preset.name}
+
     @property
     def source(self) -> str:
+        """Where `load_model` finds the model."""
         return self.named
 
     def train(self, *args: Any, **options: Any) -> NoReturn:
         """Raise a ValueError: a preset is not changed."""
-        self._refuse("trained", "load it by `from_preset`, compile it and call `fit`")
+        self._refuse(
+            "is not trained in its place", "load it by `from_preset`, compile it and call `fit`"
+        )
 
     def extend(self, steps: int) -> NoReturn:
         """Raise a ValueError: a preset is not changed."""
-        self._refuse("trained", "load it by `from_preset`, compile it and call `fit`")
+        self._refuse(
+            "is not trained in its place", "load it by `from_preset`, compile it and call `fit`"
+        )
 
     def name_latents(self, names: Any = None) -> NoReturn:
         """Raise a ValueError: a preset is not changed."""
         self._refuse(
-            "renamed", "load it by `from_preset`, set `latent_names` and call `save_to_preset`"
+            "is not renamed in its place",
+            "load it by `from_preset`, set `latent_names` and call `save_to_preset`",
         )
 
+    def save_to_preset(self, folder: str | Path, description: str = "") -> NoReturn:
+        """Raise a ValueError: a preset is a folder already."""
+        self._refuse("is a folder already", f"copy {str(self.preset.folder)!r}")
+
     def _refuse(self, what: str, cure: str) -> NoReturn:
-        raise ValueError(f"A preset is not {what} in its place: {cure}. Got {self.named!r}.")
+        raise ValueError(f"A preset {what}: {cure}. Got {self.named!r}.")
 
 
 class _Outputs(Store):

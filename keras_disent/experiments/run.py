@@ -387,7 +387,7 @@ class Run:
                 "`load_model(folder)` from Python."
             )
         scores = self.scores()
-        about = read_json(self.store.path, "the configuration of a run")
+        about = self._about()
         if path is not None:
             return export.model(model, target, format, images=images, run=about, scores=scores)
         with self.store.lock():
@@ -415,6 +415,10 @@ class Run:
             "headline": list(config.metrics),
         }
         return model.save_to_preset(folder, card)
+
+    def _about(self) -> dict[str, Any]:
+        """Return the configuration with what it was made with, for the card of an export."""
+        return read_json(self.store.path, "the configuration of a run")
 
     @property
     def source(self) -> str:

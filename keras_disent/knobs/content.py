@@ -313,6 +313,8 @@ def _weight(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Mapping) and "class_name" in value:
+        return _weight(value)
     return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
 
 

@@ -12,14 +12,21 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+import numpy as np
+
+from keras_disent._utils.latent_names import default_names
 from keras_disent._utils.registry import lookup
 from keras_disent.presets.folder import PACKAGED
 
+SILENT = 0.5
+"""Importance below which a latent is not drawn, in nats."""
+MOST = 8
+"""Most latents that are drawn."""
 RECIPES = Path(__file__).with_name("presets.toml")
 
 
 def make(name: str, recipe: dict, runs: Path) -> Path:
-    """Train one model, write it as a preset with a picture, and return the preset's folder."""
+    """Train one model, write it as a preset, and return the preset's folder."""
     from keras_disent.experiments import Config, Run
 
     config = Config.from_dict({k: v for k, v in recipe.items() if k != "description"}, name)
@@ -28,10 +35,9 @@ def make(name: str, recipe: dict, runs: Path) -> Path:
     if run.config != config.absolute():
         raise ValueError(f"{str(folder)!r} holds another run. Delete it, or choose other --runs.")
     run.train()
-    if run.data.factor_names:
+    if run.data.factor_names and run.model.latent_names == default_names(config.latent_dim):
         run.name_latents()
     run.evaluate()
-    run.traverse()
     PACKAGED.mkdir(exist_ok=True)
     target = PACKAGED / name
     with tempfile.TemporaryDirectory(prefix=".", dir=PACKAGED.parent) as temporary:
@@ -42,11 +48,25 @@ def make(name: str, recipe: dict, runs: Path) -> Path:
     return target
 
 
+def draw(folder: Path, path: Path) -> None:
+    """Draw what the latents of a preset do that say something about the images."""
+    from keras_disent import datasets, plots
+    from keras_disent.experiments import Run
+
+    run = Run.open(folder)
+    images = datasets.example_images(run.data)
+    importance = run.model.latent_importance(images)
+    shown = [int(i) for i in np.argsort(-importance, kind="stable") if importance[i] > SILENT]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plots.save(plots.poster(run.model, images, latents=shown[:MOST], ends=2), path)
+
+
 def main() -> None:
     """Train what is named, or all."""
     parser = argparse.ArgumentParser(description="Train the ready models again.")
     parser.add_argument("names", nargs="*", help="presets to train; default: all")
     parser.add_argument("--runs", type=Path, default=Path("runs/presets"), help="folder of runs")
+    parser.add_argument("--pictures", type=Path, help="folder to draw a poster of each into")
     parser.add_argument("--again", action="store_true", help="delete the runs that are there")
     args = parser.parse_args()
     recipes = tomllib.loads(RECIPES.read_text(encoding="utf-8"))
@@ -55,7 +75,10 @@ def main() -> None:
         if args.again:
             shutil.rmtree(args.runs / name, ignore_errors=True)
         print(f"Training {name}", flush=True)
-        print(f"Wrote {make(name, recipe, args.runs)}", flush=True)
+        folder = make(name, recipe, args.runs)
+        print(f"Wrote {folder}", flush=True)
+        if args.pictures:
+            draw(folder, args.pictures / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Preset:
 class Presets(tuple[Preset, ...]):
     """Several presets, which are shown as a table."""
 
-    heads = ("name", "class", "data", "image", "MB", "scores", "description")
+    heads = ("name", "class", "data", "MB", "scores", "description")
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a row of text for each preset."""
@@ -76,7 +76,6 @@ class Presets(tuple[Preset, ...]):
                 preset.name,
                 preset.model,
                 preset.data,
-                " x ".join(map(str, preset.image_shape)),
                 f"{preset.size / 1e6:.1f}",
                 ", ".join(
                     f"{name} {preset.scores[name]:.2f}"

@@ -298,3 +298,5 @@ def test_a_preset_is_not_trained_in_its_place():
             ValueError, match=r"load it by `from_preset`.* Got 'preset:faces_person'"
         ):
             refused()
+    with pytest.raises(ValueError, match="A preset is a folder already: copy '"):
+        run.save_to_preset("copy")
