@@ -18,6 +18,7 @@ from keras_disent.cli import (
     export,
     knobs,
     latents,
+    presets,
     runs,
     serve,
     start,
@@ -43,6 +44,7 @@ COMMANDS = (
     tune.tune,
     export.export,
     knobs.knobs,
+    presets.presets,
     serve.serve,
     demo.demo,
 )

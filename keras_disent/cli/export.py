@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from keras_disent._utils.progress import progress_bar
-from keras_disent.cli.start import Backend, Imports, say, show, start
+from keras_disent.cli.start import Backend, Imports, RunFolder, say, show, start
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     format: Annotated[
         str, typer.Option(help="saved_model, onnx, litert, openvino or torch.")
     ] = "saved_model",

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from keras_disent._utils.progress import progress_bar
-from keras_disent.cli.start import Backend, Imports, say, start
+from keras_disent.cli.start import Backend, Imports, RunFolder, say, start
 
 
 def knobs(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     other: Annotated[Path | None, typer.Argument(help="Second run, to compare.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: RUN/knobs.html.")] = None,
     imports: Imports = None,

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_disent.cli.options import pairs
-from keras_disent.cli.start import Backend, Imports, say, show, start, warn
+from keras_disent.cli.start import Backend, Imports, RunFolder, say, show, start, warn
 
 if TYPE_CHECKING:
     import numpy as np
 
-RunFolder = Annotated[Path, typer.Argument(help="Run folder.")]
 Picture = Annotated[
     str, typer.Argument(help="Path of a picture, name of one of the data, or number of an example.")
 ]

@@ -9,7 +9,17 @@ import typer
 
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, Imports, backend_name, say, show, start, tell, warn
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    RunFolder,
+    backend_name,
+    say,
+    show,
+    start,
+    tell,
+    warn,
+)
 
 
 @takes_a_run
@@ -60,7 +70,7 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     metrics: Annotated[
         str | None,
         typer.Option(help="Names with commas; or standard, or all. Default: the run's."),
@@ -82,7 +92,7 @@ def evaluate(
 
 
 def traverse(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     image: Annotated[
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),

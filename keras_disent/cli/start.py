@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
@@ -27,6 +28,10 @@ console = Console(markup=False, emoji=False, highlight=False)  # names print as 
 errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 BACKENDS = ("tensorflow", "jax", "torch")
 
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder, preset:NAME, or the folder of a preset."),
+]
 Backend = Annotated[
     str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
 ]

@@ -22,6 +22,7 @@ from keras_disent._utils.progress import Verbose, check_verbose, progress_bar
 from keras_disent.datasets.catalog import check_name
 from keras_disent.engine import parallel
 from keras_disent.experiments import training
+from keras_disent.experiments.command import command
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.html import run_as_html
 from keras_disent.experiments.progress import OnSteps, Progress, ProgressWriter
@@ -30,6 +31,7 @@ from keras_disent.experiments.stamp import check_stamp, make_stamp, read_stamp
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
 from keras_disent.models.saving import FILE as MODEL
 from keras_disent.models.saving import load_model, write_latent_names
+from keras_disent.presets.folder import is_preset
 
 HISTORY, PICTURES = "history.csv", "traversals"
 
@@ -80,11 +82,19 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
-        """Open the folder of a run.
+        """Open the folder of a run, or a preset as if it were one.
+
+        Args:
+            folder: Folder of a run or of a preset, or "preset:NAME" of a preset in the package,
+                whose files go to a folder of that name here.
 
         Raises:
             ValueError: If it holds none, its configuration is damaged, or of another version.
         """
+        if is_preset(folder):
+            from keras_disent.experiments.preset_run import PresetRun  # which imports this module
+
+            return PresetRun(folder)
         return cls.from_store(Store(RUN, folder))
 
     @classmethod
@@ -326,7 +336,7 @@ class Run:
         about: dict[str, Any] = {
             "other": None if other is None else models[1],
             "names": () if other is None else [run.folder.name for run in runs],
-            "sources": [run.folder for run in runs],
+            "sources": [run.source for run in runs],
             "runs": [run.config.as_dict() for run in runs],
             "scores": [run.scores() for run in runs],
         }
@@ -396,6 +406,34 @@ class Run:
             return export.model(model, target, format, images=images, run=about, scores=scores)
         with self.store.lock():
             return export.model(model, target, format, images=images, run=about, scores=scores)
+
+    def save_to_preset(self, folder: str | Path, description: str = "") -> Path:
+        """Write the model as a preset, its configuration, scores and command in the card.
+
+        Args:
+            folder: New or empty folder.
+            description: One sentence about the model.
+
+        Raises:
+            ValueError: As the `save_to_preset` of models, or if the run has no checkpoint.
+        """
+        model, config = self.trained_model(), self.config
+        options = ", ".join(f"{name} {value}" for name, value in config.data_options.items())
+        card = {
+            "description": description,
+            "data": f"{config.data}, {options}" if options else config.data,
+            "run": config.as_dict(),
+            "command": command(config, Path("runs", Path(folder).name)),
+            "backend": self.store.backend(),
+            "scores": self.scores() or {},
+            "headline": list(config.metrics),
+        }
+        return model.save_to_preset(folder, card)
+
+    @property
+    def source(self) -> str:
+        """Where `load_model` finds the model."""
+        return str(self.folder)
 
     def scores(self) -> dict[str, Any] | None:
         """Return what `scores.json` holds; None if there is none.

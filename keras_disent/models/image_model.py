@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -302,6 +302,48 @@ class ImageModel(Editing, PlayerModel):
         if verbose:
             endpoints = ", ".join(export.read_card(folder)["endpoints"])
             print(f"Saved the model as {format} in {str(folder)!r}, with endpoints {endpoints}.")
+
+    # -- presets ----------------------------------------------------------------------------------
+
+    @classmethod
+    def from_preset(cls, preset, load_weights: bool = True):
+        """Load a ready model, of this class or one derived from it; it is not compiled.
+
+        Args:
+            preset: Name of a preset in the package (`keras_disent.presets.list()`), or path of a
+                folder that `save_to_preset` wrote.
+            load_weights: Whether the weights are those of the preset, instead of new random ones.
+
+        Raises:
+            ValueError: If there is no such preset, it is damaged, of another version, or its model
+                is of another class.
+
+        >>> from keras_disent import VAE
+        >>> VAE.from_preset("faces_person").sample(2, seed=0).shape
+        (2, 32, 32, 3)
+        """
+        from keras_disent.presets import stored  # which imports models
+
+        return stored.load(preset, cls, load_weights=load_weights)
+
+    def save_to_preset(self, preset_dir, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the model as a preset, for `from_preset`: float16 weights and a card, no optimizer.
+
+        Args:
+            preset_dir: Folder to write, new or empty.
+            card: What is known about the model, as JSON holds it, such as `{"description": "One
+                sentence.", "data": "sprites"}`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: If the folder is not empty or cannot be written, `card` is not what JSON
+                holds, or the class is not registered with Keras. Nothing is written then.
+        """
+        from keras_disent.presets import stored
+
+        return stored.save(self, preset_dir, card)
 
     # -- checks -----------------------------------------------------------------------------------
 
