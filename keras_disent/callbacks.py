@@ -218,7 +218,12 @@ class DisentanglementMetrics(_Copyable):
             # The first one is measured too: CSVLogger learns its columns from it.
             if first or (epoch + 1) % self.every == 0:
                 self.latest = metrics_module.evaluate(
-                    self.model, self.data, self.metrics, n_samples=self.n_samples, seed=self.seed
+                    self.model,
+                    self.data,
+                    self.metrics,
+                    n_samples=self.n_samples,
+                    seed=self.seed,
+                    verbose=0,  # Keras shows its own progress
                 )
                 self._logged = {f"val_{name}": value for name, value in self.latest.items()}
         if logs is not None:

@@ -138,13 +138,16 @@ def parse(text: Any) -> Any:
     try:
         arguments = [_literal(argument) for argument in call.args]
         options = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
-        schedule = cls(*arguments, **options)
-        value_at(schedule, 0)
+        config = cls(*arguments, **options).get_config()
+        # Keras computes a rate in the dtype of its start: from an integer 0 it would stay 0.
+        for key in [key for key in config if key.endswith(("_rate", "_target"))]:
+            config[key] = None if config[key] is None else float(config[key])
+        value_at(cls.from_config(config), 0)
     except Exception as error:
         raise ValueError(f"{text!r} is not a schedule: {error}") from None
     module = {} if cls in CUSTOM else {"module": "keras.optimizers.schedules"}
     name = f"keras_disent>{cls.__name__}" if cls in CUSTOM else cls.__name__
-    return {**module, "class_name": name, "config": schedule.get_config()}
+    return {**module, "class_name": name, "config": config}
 
 
 def _literal(argument: ast.expr) -> Any:

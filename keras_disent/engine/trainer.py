@@ -7,10 +7,12 @@ later training, and a step that is not finite leaves the model unchanged.
 from __future__ import annotations
 
 import contextlib
+import difflib
+import inspect
 import math
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Unpack
 
 import keras
@@ -25,6 +27,7 @@ from keras_disent.engine.batches import Batches
 from keras_disent.engine.frozen_arguments import FrozenArguments
 
 SEED_STATE = "seed_generator_state"
+OF_EVERY_MODEL = ("name", "dtype", "trainable")  # Keras's arguments of a constructor that act here
 FEW_IMAGES, BAD_IMAGES = 1, 2  # reasons to skip a step; those of terms follow
 
 
@@ -58,6 +61,7 @@ class Trainer(FrozenArguments, keras.Model):
     pictures: dict[str, Any] | None = None
 
     def __init__(self, seed: int | None = None, **kwargs: Unpack[KerasOptions]):
+        _check_arguments(type(self), kwargs)
         super().__init__(**kwargs)
         if seed is None:
             seed = random.randint(1, 10**9)  # from what `keras.utils.set_random_seed` seeds
@@ -584,3 +588,22 @@ def _split(arrays: tuple[Any, ...], fraction: float) -> tuple[tuple[Any, ...], t
         tuple(None if a is None else a[cut] for a in arrays) for cut in (slice(at), slice(at, None))
     )
     return first, last
+
+
+def _check_arguments(cls: type, rest: Mapping[str, object]) -> None:
+    """Raise a TypeError for arguments of a constructor that nothing would look at.
+
+    Keras's layers take some, such as `input_shape`, that have no effect on a model.
+    """
+    unknown = [name for name in rest if name not in OF_EVERY_MODEL]
+    if unknown:
+        bases = cls.__mro__[: cls.__mro__.index(keras.Model)]
+        constructors = [vars(c)["__init__"] for c in bases if "__init__" in vars(c)]
+        names = [n for init in constructors for n in inspect.signature(init).parameters]
+        known = [n for n in dict.fromkeys(names) if n not in ("self", "args", "kwargs")]
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise TypeError(
+            f"{cls.__name__} takes the arguments {', '.join([*known, *OF_EVERY_MODEL])}. Got "
+            f"{', '.join(map(repr, unknown))}.{hint}"
+        )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_disent import datasets, metrics, models
@@ -46,8 +47,10 @@ class Config:
         seed: of weights, noise and data order.
         changed: for models that learn from pairs: factors in which the two images differ, or
             "random".
-        learning_rate: of the model's (not the discriminator's) optimizer; None means its own.
-        latent_dim, likelihood: as the model's.
+        learning_rate: of the model's (not the discriminator's) optimizer: a number, or a schedule
+            as in `options`, such as `"CosineDecay(0, 1800, warmup_target=0.002,
+            warmup_steps=200)"`; None means its own.
+        latent_dim, likelihood: as the model's, such as `"gaussian(scale=0.05)"`.
         network, width: name of encoder and decoder, and what multiplies their sizes.
         precision: name in `PRECISIONS`, the dtype policy of the model; None means Keras's setting.
         steps_per_execution: as in `compile`; a divisor of `steps` and `epoch_steps`.
@@ -70,7 +73,7 @@ class Config:
     player_batch: int = 64
     seed: int = 0
     changed: int | str = 1
-    learning_rate: float | None = None
+    learning_rate: Any = None
     latent_dim: int = 10
     likelihood: str = "bernoulli"
     network: str = "conv"
@@ -112,8 +115,10 @@ class Config:
             if not isinstance(self.changed, int):
                 raise ValueError(f"`changed` is a number or 'random'. Got {self.changed!r}.")
             check_integer("changed", self.changed, at_least=1)
-        for name in ("learning_rate", "width"):
-            value = getattr(self, name)
+        rate = schedules.parse(self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
+        scheduled = isinstance(rate, Mapping)
+        for name, value in (("learning_rate", None if scheduled else rate), ("width", self.width)):
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if value is not None and not (number and 0 < value < math.inf):
                 raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
@@ -162,8 +167,11 @@ class Config:
         except TypeError as error:
             raise ValueError(f"{cls.__name__} does not take these options: {error}") from None
         model.pictures = data.pictures
+        rate = self.learning_rate
+        if isinstance(rate, Mapping):
+            rate = keras.saving.deserialize_keras_object(copy.deepcopy(rate))
         model.compile(
-            model.default_optimizer(self.learning_rate),
+            model.default_optimizer(rate),
             steps_per_execution=self.steps_per_execution,
             jit_compile=self.jit_compile,
         )

@@ -7,6 +7,8 @@ in float32, also in a model of mixed precision.
 
 from __future__ import annotations
 
+import ast
+import functools
 import math
 from typing import Any
 
@@ -14,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import Distribution, Tensor
 from keras_disent.engine import backend
 from keras_disent.layers.networks import initializers
@@ -28,6 +31,7 @@ __all__ = [
     "Noise",
     "SeedGenerator",
     "StandardNormalPrior",
+    "likelihood",
 ]
 
 
@@ -355,5 +359,24 @@ LIKELIHOODS: dict[str, Any] = {
     "bernoulli": BernoulliLikelihood,
     "continuous_bernoulli": ContinuousBernoulliLikelihood,
     "gaussian": GaussianLikelihood,
-    "gaussian_learned_scale": lambda: GaussianLikelihood(learn_scale=True),
+    "gaussian_learned_scale": functools.partial(GaussianLikelihood, learn_scale=True),
 }
+
+
+def likelihood(text: str) -> Likelihood:
+    """Build a likelihood from its name, or from its name with numbers: "gaussian(scale=0.05)".
+
+    Raises:
+        ValueError: If there is no such likelihood, or it does not take these arguments.
+
+    >>> likelihood("gaussian(scale=0.05)").scale
+    0.05
+    """
+    name, bracket, rest = text.partition("(")
+    build = lookup(name.strip(), LIKELIHOODS, "likelihood")
+    try:
+        call: Any = ast.parse(f"_({rest}" if bracket else "_()", mode="eval").body
+        arguments = [ast.literal_eval(argument) for argument in call.args]
+        return build(*arguments, **{k.arg: ast.literal_eval(k.value) for k in call.keywords})
+    except (SyntaxError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{text!r} is not a likelihood: {error}") from None

@@ -185,9 +185,22 @@ def conv_decoder(
 
 
 def mlp_encoder(
-    image_shape: tuple[int, int, int], width: float = 1.0, seed: int | None = None
+    image_shape: tuple[int, int, int],
+    width: float = 1.0,
+    units: tuple[int, ...] = (1200, 1200),
+    activation: str = "relu",
+    centered: bool = False,
+    seed: int | None = None,
 ) -> keras.Model:
-    """Build an encoder of two dense layers of 1200 units (ReLU).
+    """Build an encoder of dense layers.
+
+    Args:
+        image_shape: Shape (height, width, channels) of an image.
+        width: Factor (float) that multiplies every number of units.
+        units: Units of each layer; two of 1200 with ReLU as in Higgins et al. 2017.
+        activation: Name of the activation of each layer.
+        centered: Whether pixels are first scaled from [0, 1] to [-1, 1].
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Source: Higgins et al. 2017, "beta-VAE", table 1.
 
@@ -195,12 +208,14 @@ def mlp_encoder(
     (None, 1200)
     """
     initial = initializers(seed)
-    images = keras.Input(checks.image_shape(image_shape), dtype="float32", name="images")
-    x = layers.Flatten(data_format=CHANNELS_LAST)(images)
-    for _ in range(2):
-        x = layers.Dense(_units(width, 1200), activation="relu", kernel_initializer=next(initial))(
-            x
-        )
+    images = x = keras.Input(checks.image_shape(image_shape), dtype="float32", name="images")
+    if centered:
+        x = layers.Rescaling(2.0, -1.0)(x)
+    x = layers.Flatten(data_format=CHANNELS_LAST)(x)
+    for count in units:
+        x = layers.Dense(
+            _units(width, count), activation=activation, kernel_initializer=next(initial)
+        )(x)
     return keras.Model(images, x, name="encoder")
 
 
@@ -208,9 +223,19 @@ def mlp_decoder(
     image_shape: tuple[int, int, int],
     latent_dim: int,
     width: float = 1.0,
+    units: tuple[int, ...] = (1200, 1200, 1200),
+    activation: str = "tanh",
     seed: int | None = None,
 ) -> keras.Model:
-    """Build a decoder of three dense layers of 1200 units (tanh).
+    """Build a decoder of dense layers.
+
+    Args:
+        image_shape: Shape (height, width, channels) of an image.
+        latent_dim: Number of latents (int).
+        width: Factor (float) that multiplies every number of units.
+        units: Units of each layer but the last; three of 1200 with tanh as in Higgins et al. 2017.
+        activation: Name of the activation of each layer but the last.
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Source: Higgins et al. 2017, "beta-VAE", table 1.
 
@@ -220,10 +245,10 @@ def mlp_decoder(
     height, columns, channels = checks.image_shape(image_shape)
     initial = initializers(seed)
     codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
-    for _ in range(3):
-        x = layers.Dense(_units(width, 1200), activation="tanh", kernel_initializer=next(initial))(
-            x
-        )
+    for count in units:
+        x = layers.Dense(
+            _units(width, count), activation=activation, kernel_initializer=next(initial)
+        )(x)
     pixels = height * columns * channels
     x = layers.Dense(pixels, dtype="float32", kernel_initializer=next(initial), name="outputs")(x)
     x = layers.Reshape((height, columns, channels), dtype="float32")(x)
@@ -279,6 +304,7 @@ ENCODERS: dict[str, Any] = {
         conv_encoder, kernels=(4, 4, 4, 4), filters=(32, 32, 32, 32), units=(256, 256)
     ),
     "mlp": mlp_encoder,
+    "silu_mlp": functools.partial(mlp_encoder, units=(256, 256), activation="silu", centered=True),
     "qlae": style_networks.qlae_encoder,
     "tripod": style_networks.tripod_encoder,
 }
@@ -287,6 +313,7 @@ DECODERS: dict[str, Any] = {
     "higgins": conv_decoder,
     "burgess": functools.partial(conv_decoder, filters=(32, 32, 32), units=(256, 256)),
     "mlp": mlp_decoder,
+    "silu_mlp": functools.partial(mlp_decoder, units=(256, 256, 256), activation="silu"),
     "qlae": style_networks.qlae_decoder,
     "tripod": style_networks.tripod_decoder,
 }

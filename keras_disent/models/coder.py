@@ -52,7 +52,7 @@ class Coder(ImageModel):
             with networks.precision(self.dtype_policy):
                 decoder = build(shape, latent_dim, seed=self.part_seed("decoder"))
         if isinstance(likelihood, str):
-            likelihood = lookup(likelihood, latents.LIKELIHOODS, "likelihood")()
+            likelihood = latents.likelihood(likelihood)
         elif not isinstance(likelihood, latents.Likelihood):
             raise ValueError(
                 f"`likelihood` is a name ({', '.join(latents.LIKELIHOODS)}) or a Likelihood. "

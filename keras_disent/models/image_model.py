@@ -234,6 +234,44 @@ class ImageModel(Editing, PlayerModel):
         """Return the values that each latent can take, ascending; None for one without steps."""
         return [None] * self.latent_dim
 
+    def build(self, input_shape: Any = None) -> None:
+        """Check the shape of the images. The networks are built with the model.
+
+        Raises:
+            ValueError: If `input_shape`, (batch, height, width, channels), is of other images.
+        """
+        if input_shape is not None and tuple(input_shape)[1:] != self.image_shape:
+            raise ValueError(
+                f"{type(self).__name__} is built of images {self.image_shape}. Got the shape "
+                f"{tuple(input_shape)}: create a model with another `image_shape`."
+            )
+        self.built = True
+
+    def save(
+        self,
+        filepath: str | Path,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Save the model with its training state, as `keras.Model.save` does.
+
+        Args:
+            filepath: File, by convention `NAME.keras`.
+            overwrite, zipped, kwargs: As for `keras.Model.save`.
+
+        Raises:
+            ValueError: If the file is one of Keras's legacy HDF5 format, which holds no models with
+                a training step of their own.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "Keras's legacy HDF5 format holds no model with a training step of its own: save "
+                f"to {Path(filepath).with_suffix('.keras').name!r}, or only the weights by "
+                f"`save_weights`. Got {str(filepath)!r}."
+            )
+        super().save(filepath, overwrite, zipped, **kwargs)
+
     def export(
         self,
         filepath: str | Path,

@@ -28,7 +28,8 @@ class VAE(Coder):
             floats in [0, 1], to features (n, f). Default "conv".
         decoder: Name of a network in `networks.DECODERS` or a Keras model: codes (n, D) to
             (n, h, w, c) real numbers. Default "conv".
-        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned_scale", or a
+        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned_scale", one
+            with its arguments such as "gaussian(scale=0.05)", or a
             `keras_disent.layers.latents.Likelihood`.
         seed: Random seed (int), at least 0, of the initial weights, the sampling noise, and the
             order of arrays in `fit`. None draws one, as Keras does, and stores it as `model.seed`.

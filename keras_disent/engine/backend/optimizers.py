@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -31,6 +34,9 @@ def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
         return torch.nn.utils.get_total_norm(gradients) + 0.0 * float(learning_rate)
     if BACKEND == "tensorflow":
         gradients = [tf.convert_to_tensor(g) for g in gradients]  # some are rows of an embedding
+    if BACKEND == "jax":  # without a sum over 4 million squares, which the processor does in order
+        finite = [jax.numpy.isfinite(g * g).all() for g in [*gradients, learning_rate]]
+        return jax.numpy.where(jax.numpy.stack(finite).all(), 0.0, jax.numpy.nan)
     sums = [keras.ops.cast(keras.ops.sum(keras.ops.square(g)), "float32") for g in gradients]
     return sum(sums, 0.0 * keras.ops.cast(learning_rate, "float32"))
 
@@ -40,7 +46,8 @@ def accelerate(optimizer: keras.optimizers.Optimizer) -> None:
 
     Keras's Adam passes ten times over all weights and allocates arrays on the way: half of
     FactorVAE's overhead, with its 4 million weights. The kernels of PyTorch and TensorFlow pass
-    over them once. (XLA, and with it JAX, fuses the passes by itself.)
+    over them once. XLA, and with it JAX, fuses the passes by itself; there, the update also takes
+    the decision whether the step is applied (`applying`).
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if BACKEND == "jax" and optimizer.use_ema:
@@ -52,6 +59,59 @@ def accelerate(optimizer: keras.optimizers.Optimizer) -> None:
         optimizer._parallel_update_step = functools.partial(_torch_adam, optimizer)
     elif BACKEND == "tensorflow" and tf.distribute.get_strategy().num_replicas_in_sync == 1:
         optimizer.update_step = functools.partial(_tensorflow_adam, optimizer)
+    elif BACKEND == "jax":
+        optimizer.update_step = functools.partial(_jax_adam, optimizer)
+
+
+# Whether the step that is traced is applied: a boolean scalar of JAX, or None for always.
+_APPLIED: ContextVar[Any] = ContextVar("applied", default=None)
+
+
+@contextlib.contextmanager
+def applying(applied: Any) -> Iterator[None]:
+    """Let optimizers that can do so (`decides`) leave everything as it is unless `applied`."""
+    token = _APPLIED.set(applied)
+    try:
+        yield
+    finally:
+        _APPLIED.reset(token)
+
+
+def decides(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> bool:
+    """Whether the update itself leaves weights and moments as they are in a step not applied.
+
+    This costs a few scalars. To choose between old and new arrays afterwards costs as much as
+    Adam. What Keras does after the update (averages, decay, constraints) does not take part.
+    """
+    update = getattr(optimizer, "update_step", None)
+    return (
+        getattr(update, "func", None) is _jax_adam
+        and not optimizer.use_ema
+        and not optimizer.weight_decay
+        and not optimizer.gradient_accumulation_steps
+        and all(v.constraint is None for v in variables)
+    )
+
+
+def _jax_adam(
+    optimizer: keras.Optimizer, gradient: Any, variable: keras.Variable, learning_rate: Any
+) -> None:
+    """Keras's Adam; a step that is not applied has rates of 0 and gradients of 0."""
+    cast = functools.partial(keras.ops.cast, dtype=variable.dtype)
+    index = optimizer._get_variable_index(variable)
+    m, v = optimizer._momentums[index], optimizer._velocities[index]
+    step = cast(optimizer.iterations + 1)
+    corrections = [1 - cast(beta) ** step for beta in (optimizer.beta_1, optimizer.beta_2)]
+    alpha = cast(learning_rate) * keras.ops.sqrt(corrections[1]) / corrections[0]
+    rates = [cast(1 - optimizer.beta_1), cast(1 - optimizer.beta_2), alpha]
+    gradient = cast(gradient)
+    applied = _APPLIED.get()
+    if applied is not None:
+        rates = [jax.numpy.where(applied, rate, 0) for rate in rates]
+        gradient = jax.numpy.where(applied, gradient, 0)
+    m.assign_add((gradient - m) * rates[0])
+    v.assign_add((gradient * gradient - v) * rates[1])
+    variable.assign_sub(m * rates[2] / (keras.ops.sqrt(v) + optimizer.epsilon))
 
 
 def _separate_averages(optimizer: keras.optimizers.Optimizer) -> None:

@@ -10,6 +10,7 @@ import keras
 from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 from keras_disent.engine.backend.devices import all_gather, replica_count
+from keras_disent.engine.backend.optimizers import applying, decides
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
@@ -113,16 +114,19 @@ def apply(
     else:
         applied = reason == 0
         if variables:
-            new_values, new_optimizer_values = optimizer.stateless_apply(
-                [v.value for v in optimizer.variables], grads, [v.value for v in variables]
-            )
-            # The compiler fuses this into the optimizer's pass over its arrays.
+            with applying(applied):
+                new_values, new_optimizer_values = optimizer.stateless_apply(
+                    [v.value for v in optimizer.variables], grads, [v.value for v in variables]
+                )
+            decided = decides(optimizer, variables)
             for variable, value in zip(
                 [*variables, *optimizer.variables],
                 [*new_values, *new_optimizer_values],
                 strict=True,
             ):
-                variable.assign(jax.numpy.where(applied, value, variable.value))
+                if not decided or variable is optimizer.iterations:
+                    value = jax.numpy.where(applied, value, variable.value)
+                variable.assign(value)
         for variable, value in zip(state, previous, strict=True):
             variable.assign(jax.numpy.where(applied, variable.value, value))
 
