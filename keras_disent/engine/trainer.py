@@ -12,7 +12,7 @@ import inspect
 import math
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Unpack
 
 import keras
@@ -61,7 +61,7 @@ class Trainer(FrozenArguments, keras.Model):
     pictures: dict[str, Any] | None = None
 
     def __init__(self, seed: int | None = None, **kwargs: Unpack[KerasOptions]):
-        _check_arguments(type(self), kwargs)
+        _check_arguments(type(self), {**kwargs})
         super().__init__(**kwargs)
         if seed is None:
             seed = random.randint(1, 10**9)  # from what `keras.utils.set_random_seed` seeds
@@ -590,7 +590,7 @@ def _split(arrays: tuple[Any, ...], fraction: float) -> tuple[tuple[Any, ...], t
     return first, last
 
 
-def _check_arguments(cls: type, rest: Mapping[str, object]) -> None:
+def _check_arguments(cls: type, rest: dict[str, Any]) -> None:
     """Raise a TypeError for arguments of a constructor that nothing would look at.
 
     Keras's layers take some, such as `input_shape`, that have no effect on a model.
