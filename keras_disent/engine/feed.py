@@ -121,10 +121,11 @@ class ArraySource(BatchSource):
     ):
         while arrays[-1] is None:
             arrays = arrays[:-1]
-        self.batch_size = batch_size
-        self.arrays: tuple[Any, ...] = tuple(arrays)
+        if arrays[0] is None:
+            raise TypeError("The first of `arrays` holds the images. Got None.")
+        self.arrays, self.images, self.batch_size = tuple(arrays), arrays[0], batch_size
         self.seed, self.shuffle = seed, shuffle
-        self.pass_steps = -(-len(self.arrays[0]) // batch_size)  # batches of one pass over all rows
+        self.pass_steps = -(-len(self.images) // batch_size)  # batches of one pass over all rows
         self.epoch_steps = epoch_steps or self.pass_steps
         self._cached_order: tuple[Any, np.ndarray] = ((), np.zeros(0, int))
 
