@@ -140,6 +140,8 @@ def _public():
             if name == "HyperModel":  # needs KerasTuner
                 continue
             value = getattr(module, name)
+            if isinstance(value, type) and issubclass(value, Exception):
+                continue
             if callable(value):
                 yield f"{module.__name__}.{name}", value
             if inspect.isclass(value):

@@ -133,12 +133,12 @@ class ArraySource(BatchSource):
         number, position = divmod(position, self.pass_steps)
         order, size = self._order(start, number), self.batch_size
         rows = order[position * size : (position + 1) * size]
-        images = self.arrays[0][rows]  # also stand in for missing labels: not all streams hold None
+        images = self.images[rows]  # also stand in for missing labels: not all streams hold None
         return tuple(images if array is None else array[rows] for array in self.arrays)
 
     def _order(self, start: int, number: int) -> np.ndarray:
         if self._cached_order[0] != (start, number):
-            n, rng = len(self.arrays[0]), np.random.default_rng([self.seed, start, number])
+            n, rng = len(self.images), np.random.default_rng([self.seed, start, number])
             order = np.arange(n)
             if self.shuffle == "batch":
                 full = n - n % self.batch_size  # a smaller last batch stays the last

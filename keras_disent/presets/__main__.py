@@ -61,7 +61,9 @@ def draw(folder: Path, path: Path) -> None:
     if hasattr(run.model, "intervene"):
         ends = np.quantile(run.data.labels(range(len(run.data))), [0.05, 0.95], axis=0)
         names = run.model.concept_names
-        values = {name: np.linspace(*ends[:, i], 9) for i, name in enumerate(names)}
+        values = {
+            name: np.linspace(ends[0, i], ends[1, i], 9).tolist() for i, name in enumerate(names)
+        }
         plots.save(causal.interventions(run.model, images[0], values), path)
         return
     importance = run.model.latent_importance(images)
