@@ -560,7 +560,7 @@ def _precision(make: Make, data: _Data) -> None:
         same(state(again), state(model), f"{name}: after a file the model")
 
 
-def _decoders(model: Any) -> list:
+def _decoders(model: Any) -> list[Any]:
     """Return the networks that give images."""
     parts = [getattr(model, part, None) for part in ("decoder", "generator")]
     return [part for part in parts if isinstance(part, keras.Model) and part.outputs]

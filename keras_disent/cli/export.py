@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, Threads, console, say, show, start
+from keras_disent._utils.progress import progress_bar
+from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, start
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     format: Annotated[
         str, typer.Option(help="saved_model, onnx, litert, openvino or torch.")
     ] = "saved_model",
@@ -30,7 +31,7 @@ def export(
     from keras_disent.experiments import Run
     from keras_disent.export import read_card
 
-    with console.status(f"Writing {format}"):
+    with progress_bar(f"Writing {format}"):
         folder = Run.open(run).export(out, format, images=images)
     card = read_card(folder)
     rows = [("endpoint", "takes", "gives")]

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_disent.cli.options import pairs
-from keras_disent.cli.start import Backend, Imports, Threads, say, show, start
+from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, start, warn
 
 if TYPE_CHECKING:
     import numpy as np
 
-RunFolder = Annotated[Path, typer.Argument(help="Run folder.")]
 Picture = Annotated[
     str, typer.Argument(help="Path of a picture, name of one of the data, or number of an example.")
 ]
@@ -32,6 +31,10 @@ def latents(
             "--name", help="New name of a latent, such as z0=hue; may come several times."
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--from", help="Page of knobs: take the names that were typed into it."),
+    ] = None,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Name latents after the factors that they encode.")
     ] = False,
@@ -40,10 +43,15 @@ def latents(
     backend: Backend = None,
 ) -> None:
     """List the latents of a run's model with names, importance and range, or name them."""
+    from keras_disent import knobs
+
+    typed = None if page is None else knobs.read_names(page)
     opened = _opened(run, imports, threads, backend)
     names = {_latent(old): new for old, new in pairs(name, "--name").items()}
     if suggest:
         opened.name_latents()
+    if typed:
+        opened.name_latents(typed)
     if names:
         opened.name_latents(names)
     from keras_disent.datasets import example_images
@@ -216,4 +224,4 @@ def _warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for warning in caught:
-        say(str(warning.message), style="yellow")
+        warn(str(warning.message))

@@ -19,6 +19,7 @@ from typing import Any
 import keras
 
 from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import Advance, Verbose, check_verbose, progress_bar
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.threads import processors, thread_env, thread_limit_env
 from keras_disent.datasets.catalog import check_name
@@ -51,8 +52,10 @@ def execute(
     shard: tuple[int, int] = (1, 1),
     retry: bool = False,
     on_status: OnStatus | None = None,
+    verbose: Verbose = "auto",
 ) -> Any:
     """Do the runs of a study; see `Study.run`."""
+    check_verbose(verbose)
     check_executor(executor)
     if n_jobs is not None:
         check_integer("n_jobs", n_jobs, at_least=1)
@@ -76,18 +79,21 @@ def execute(
         "shard": list(shard),
     }
     jobs = min(n_jobs or processors(), _most_jobs(study, shard))
+    description = "Search" if "search" in study.definition else "Study"
     try:
-        if executor == "local" and (jobs == 0 or (n_jobs or processors()) == 1):
-            with _watched(study, shard, on_status):
-                worker.work(spec)
-        else:
-            modules, paths = worker_imports(study)
-            spec |= {"imports": modules, "paths": paths, "variables": _variables()}
-            if executor == "local":
-                _local(study, spec, jobs, threads, shard, on_status)
+        with progress_bar(description, verbose=verbose) as advance:
+            tell = _teller(study, advance, on_status)
+            if executor == "local" and (jobs == 0 or (n_jobs or processors()) == 1):
+                with _watched(study, shard, tell):
+                    worker.work(spec)
             else:
-                with _watched(study, shard, on_status):
-                    _cluster(study, spec, executor, n_jobs, threads)
+                modules, paths = worker_imports(study)
+                spec |= {"imports": modules, "paths": paths, "variables": _variables()}
+                if executor == "local":
+                    _local(study, spec, jobs, threads, shard, tell)
+                else:
+                    with _watched(study, shard, tell):
+                        _cluster(study, spec, executor, n_jobs, threads)
     except BaseException:
         with contextlib.suppress(Exception):  # the first error is the one to tell
             table.write(study)
@@ -214,7 +220,7 @@ def _local(
     n_jobs: int,
     threads: int | None,
     shard: tuple[int, int],
-    on_status: OnStatus | None,
+    on_status: OnStatus,
 ) -> None:
     """Keep workers going until all of them have nothing left to do."""
     watch = Watch(study)
@@ -240,7 +246,7 @@ def _local(
                         )
                     waiting.append(number)
                 workers.pop(number).close()
-            if on_status is not None and time.monotonic() - told > POLL:
+            if time.monotonic() - told > POLL:
                 told = time.monotonic()
                 on_status(watch.status(shard_of(study.runs, shard)))
             time.sleep(0.05)
@@ -252,8 +258,7 @@ def _local(
     finally:
         for one in workers.values():
             one.close()
-    if on_status is not None:
-        on_status(watch.status(shard_of(study.runs, shard)))
+    on_status(watch.status(shard_of(study.runs, shard)))
 
 
 def _interrupt(workers: dict[int, _Worker]) -> None:
@@ -354,18 +359,31 @@ def _dask() -> Iterator[Any]:
 # -- both -----------------------------------------------------------------------------------------
 
 
+def _teller(study: StudyFolder, advance: Advance, on_status: OnStatus | None) -> OnStatus:
+    """Return a function of a status that shows it and calls `on_status`."""
+    search = study.definition.get("search")
+
+    def tell(status: Status) -> None:
+        if search:
+            found = trials.trials(study)
+            ended = sum(trial.status != "running" for trial in found)
+            note = f"{ended} of {search['trials']} trials"
+            advance(status.share * len(found), search["trials"], note)
+        else:
+            advance(status.share, 1, str(status))
+        if on_status is not None:
+            on_status(status)
+
+    return tell
+
+
 @contextlib.contextmanager
-def _watched(
-    study: StudyFolder, shard: tuple[int, int], on_status: OnStatus | None
-) -> Iterator[None]:
+def _watched(study: StudyFolder, shard: tuple[int, int], on_status: OnStatus) -> Iterator[None]:
     """Call `on_status` about twice a second from another thread, and at both ends."""
-    if on_status is None:
-        yield
-        return
-    watch, ended, call = Watch(study), threading.Event(), on_status
+    watch, ended = Watch(study), threading.Event()
 
     def tell() -> None:
-        call(watch.status(shard_of(study.runs, shard)))
+        on_status(watch.status(shard_of(study.runs, shard)))
 
     def repeat() -> None:
         while not ended.wait(POLL):

@@ -66,9 +66,9 @@ def _perform(store: Any, planned: PlannedRun) -> str:
         if not store.exists():
             store.define(planned.config, backend.BACKEND, backend.threads())
         run = Run.from_store(store)
-        run.train(pictures=False)
+        run.train(pictures=False, verbose=0)
         if not (folder / SCORES).exists():
-            run.evaluate()
+            run.evaluate(verbose=0)
         write_codes(run)
         if not (folder / "traversal.png").exists():
             run.traverse()

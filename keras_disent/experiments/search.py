@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import keras
 
+from keras_disent._utils import html
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.files import atomic_write
 from keras_disent._utils.registry import lookup
@@ -76,6 +77,13 @@ class Search:
     tuner: str = "random"
     executions: int = 1
     imports: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return tables of the search and of what is tuned, which notebooks show."""
+        about = [(name, getattr(self, name)) for name in ("objective", "trials", "tuner")]
+        about += [("runs of a trial", self.executions), ("of", repr(self.config))]
+        space = [(name, repr(range_)) for name, range_ in (self.space or {}).items()]
+        return html.table(["Search", ""], about) + html.table(["tuned", "range"], space)
 
     def __post_init__(self) -> None:
         check_integer("trials", self.trials, at_least=1)
