@@ -72,7 +72,7 @@ _WITHOUT_BACKEND = [
 __all__ = ["__version__", *_PLACES]
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     # Names are loaded when they are used: metrics and data sets need no backend, and the command
     # line can choose one before Keras starts.
     if name not in _PLACES:
@@ -93,6 +93,10 @@ def __getattr__(name: str) -> Any:
     if path != __name__ and hasattr(module, name):
         return getattr(module, name)
     return importlib.import_module(f"{path}.{name}")
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

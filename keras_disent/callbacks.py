@@ -17,6 +17,7 @@ import numpy as np
 from keras_disent import metrics as metrics_module
 from keras_disent import plots
 from keras_disent._utils import checks
+from keras_disent._utils.types import Logs
 
 __all__ = ["DisentanglementMetrics", "ProgressCallback", "TraversalGrid"]
 
@@ -95,24 +96,25 @@ class TraversalGrid(_Copyable):
         self._writer: Any = None
         self._epoch_start = self._last = 0
 
-    def set_model(self, model) -> None:
+    def set_model(self, model: keras.Model) -> None:
+        """Check that the images are those of the model, before training."""
         super().set_model(model)
         model.check_images(self.images, "images", check_values=True)
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._close()  # left open by a training that ended with an error
         if self.log_dir is not None:
             self._writer = _tensorboard_writer(self.log_dir)
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_start = self._last = self.model.steps_taken()
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.unit == "epoch" and (epoch + 1) % self.every == 0:
             self.draw()
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         # Counted here: reading the model's step would copy its state from the device. Keras may
         # take several steps between two calls.
         step = self._epoch_start + batch + 1
@@ -120,7 +122,7 @@ class TraversalGrid(_Copyable):
             self.draw()
         self._last = step
 
-    def on_train_end(self, logs=None) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -196,11 +198,12 @@ class DisentanglementMetrics(_Copyable):
         self._epoch: int | None = None  # the last one that `measure` was called for
         self._logged: dict[str, float] = {}
 
-    def set_model(self, model) -> None:
+    def set_model(self, model: keras.Model) -> None:
+        """Check that the scores can be computed, before training."""
         super().set_model(model)
         metrics_module.check(self.metrics, self.data, getattr(model, "latent_dim", None))
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._epoch = None
 
     def measure(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -217,13 +220,18 @@ class DisentanglementMetrics(_Copyable):
             # The first one is measured too: CSVLogger learns its columns from it.
             if first or (epoch + 1) % self.every == 0:
                 self.latest = metrics_module.evaluate(
-                    self.model, self.data, self.metrics, n_samples=self.n_samples, seed=self.seed
+                    self.model,
+                    self.data,
+                    self.metrics,
+                    n_samples=self.n_samples,
+                    seed=self.seed,
+                    verbose=0,  # Keras shows its own progress
                 )
                 self._logged = {f"val_{name}": value for name, value in self.latest.items()}
         if logs is not None:
             logs.update(self._logged)
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.measure(epoch, logs)
 
 
@@ -241,10 +249,10 @@ class ProgressCallback(_Copyable):
         self.on_steps = on_steps
         self._last = -1
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._last = -1
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         self.on_steps(batch - self._last, logs or {})
         self._last = batch
 
@@ -259,7 +267,7 @@ def _tensorboard_writer(log_dir: str | Path) -> Any:
     return EventFileWriter(str(log_dir), filename_suffix=".traversals")
 
 
-def _image_event(figure, step: int) -> Any:
+def _image_event(figure: Any, step: int) -> Any:
     import time
 
     from tensorboard.compat.proto.event_pb2 import Event

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, RunFolder, console, say, show, start
+from keras_disent._utils.progress import progress_bar
+from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, start
 
 
 def export(
@@ -22,14 +23,15 @@ def export(
         str, typer.Option(help="Images that come out: float32 in [0, 1], or uint8.")
     ] = "float32",
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Write the model of a finished run for serving, with named endpoints and a card."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
     from keras_disent.export import read_card
 
-    with console.status(f"Writing {format}"):
+    with progress_bar(f"Writing {format}"):
         folder = Run.open(run).export(out, format, images=images)
     card = read_card(folder)
     rows = [("endpoint", "takes", "gives")]
@@ -41,7 +43,7 @@ def export(
     say(f"Wrote {folder}, {size / 1e6:.1f} MB: {', '.join(files)}")
 
 
-def _arrays(arrays: list[dict]) -> str:
+def _arrays(arrays: list[dict[str, Any]]) -> str:
     """Return names, dtypes and shapes, "any" where any length will do."""
     return "\n".join(
         f"{array['name']} {array['dtype']} "

@@ -150,7 +150,7 @@ def of_a_run(
     }
 
 
-def takes_a_run(command: Callable) -> Callable:
+def takes_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a run; it gets what they say as the dict `run`."""
     own, shared = inspect.signature(command), inspect.signature(of_a_run)
 
@@ -231,7 +231,7 @@ def named_values(texts: list[str] | None, flag: str) -> dict[str, Any]:
     return {name: value(text) for name, text in pairs(texts, flag).items()}
 
 
-def _subset(texts: list[str] | None) -> dict[str, list] | None:
+def _subset(texts: list[str] | None) -> dict[str, list[Any]] | None:
     given = pairs(texts, "--subset").items()
     return {name: [value(v) for v in text.split(",")] for name, text in given} or None
 

@@ -1,4 +1,4 @@
-"""The command line's `train`, `evaluate`, `traverse` and `demo`."""
+"""The command line's `train`, `evaluate` and `traverse`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
@@ -21,12 +13,23 @@ from keras_disent.cli.start import (
     Backend,
     Imports,
     RunFolder,
+    Threads,
     backend_name,
-    console,
+    computing_with,
     say,
     show,
     start,
+    tell,
+    threads_of,
+    warn,
 )
+
+Reference = Annotated[
+    bool,
+    typer.Option(
+        "--reference", help="Scores with the vote counts of the large studies: much slower."
+    ),
+]
 
 
 @takes_a_run
@@ -35,26 +38,28 @@ def train(
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    reference: Reference = False,
     devices: Annotated[
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
-    start(backend, imports)
+    number = _devices(devices)
+    start(backend, imports, threads, threads_of(out) if resume else None)
     from keras_disent.experiments import Config, Run
     from keras_disent.experiments.store import RUN, Store
 
-    number = _devices(devices)
     if resume and not Store(RUN, out).interrupted():
         opened = _resumed(Run.open(out), run, typed(context))
     else:
         opened = Run.create(Config(**run), out, devices=number)
-    _train(opened, "To resume it, add --resume.", number)
-    _evaluate(opened)
+    train_shown(opened, "To resume it, add --resume.", number)
+    evaluate_shown(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
-    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
+    tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
@@ -87,15 +92,24 @@ def evaluate(
         float | None, typer.Option(help="Confidence level of bootstrap intervals, such as 0.95.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    reference: Reference = False,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Score the model of a run; print a table and write scores.json."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
-    _evaluate(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+    evaluate_shown(
+        Run.open(run),
+        names,
+        n_samples=samples,
+        seed=seed,
+        interval=interval,
+        reference=reference,
+    )
 
 
 def traverse(
@@ -109,33 +123,14 @@ def traverse(
         typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
     ] = None,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Draw what each latent of a run's model does."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     say(f"Wrote {Run.open(run).traverse(out, which(image))}")
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the two runs and the picture.")] = Path(
-        "runs/demo"
-    ),
-    steps: Annotated[int, typer.Option(help="Training steps of each model.")] = 6_000,
-    seed: Annotated[int, typer.Option(help="Of weights, noise and data order.")] = 0,
-    backend: Backend = None,
-) -> None:
-    """Train beta-TCVAE and a plain VAE on squares of many sizes and places; compare them."""
-    start(backend)
-    from keras_disent.experiments import demo as demonstration
-
-    runs = demonstration.runs(out, steps, seed)
-    for run in runs:
-        _train(run, "Run the same command to resume.")
-        _evaluate(run, table=False)
-    show(demonstration.table(runs), "Scores")
-    say(f"Look at {demonstration.picture(out, runs)}")
 
 
 def _devices(text: str) -> int | str:
@@ -145,58 +140,27 @@ def _devices(text: str) -> int | str:
     return number
 
 
-def _train(run: Any, again: str, devices: int | str = 1) -> None:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
-    say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
-    say(run.fed())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
-
-        def advance(steps: int, logs: Any) -> None:
-            speed = progress.tasks[bar].speed or 0
-            progress.update(
-                bar,
-                advance=steps,
-                speed=f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if speed else "",
-                loss=f"loss {logs['loss']:.1f}" if "loss" in logs else "",
-            )
-
-        try:
-            run.train(advance, devices=devices)
-        except KeyboardInterrupt:
-            progress.stop()
-            say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")
-            raise typer.Exit(130) from None
+def train_shown(run: Any, again: str, devices: int | str = 1) -> None:
+    where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
+    tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
+    tell(run.fed())
+    try:
+        run.train(devices=devices)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The run in {run.folder} is saved. {again}")
+        raise typer.Exit(130) from None
 
 
-def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Scoring", total=None)
-
-        def advance(name: str, done: int, total: int) -> None:
-            description = f"Scoring: {done} of {total} done, last {name}"
-            progress.update(bar, completed=done, total=total, description=description)
-
-        result = run.evaluate(names, progress=advance, **options)
-        picture = run.traverse()
+def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
+    result = run.evaluate(names, **options)
+    picture = run.traverse()
     if table:
         rows = [_row(name, entry) for name, entry in result.items()]
         heading = ("term or score", "value", "interval")[: max(map(len, rows))]
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
             if entry["value"] is None:
-                say(f"{name} has no value: {entry['error']}", style="yellow")
+                warn(f"{name} has no value: {entry['error']}")
         say(f"Look at {picture}")
 
 

@@ -53,7 +53,10 @@ def serve(
             host,
             port,
             log_level=log_level,
-            on_start=lambda url: say(f"Serving {folder} at {url} with {paths}; Ctrl-C stops it."),
+            on_start=lambda url: say(
+                f"Serving {folder} at {url}, in a browser as a page of knobs, with {paths}; "
+                "Ctrl-C stops it."
+            ),
             max_batch_size=batch,
             workers=workers,
             threads=threads,

@@ -13,7 +13,7 @@ import numpy as np
 from keras_disent import datasets, metrics
 from keras_disent.experiments.config import Config
 from keras_disent.experiments.report.codes import read_codes
-from keras_disent.experiments.run import finite, terms
+from keras_disent.experiments.scores import finite, terms
 from keras_disent.experiments.spaces import Space, configured, ends
 
 PENALTY = 10.0
@@ -160,7 +160,7 @@ def measured(model: Any, config: Config, data: Any, names: Sequence[str]) -> dic
     A model without a term `reconstruction` gets one: `squared_error`.
     """
     entries = terms(model, config, data)
-    entries |= metrics.evaluate(model, data, names).as_dict() if names else {}
+    entries |= metrics.evaluate(model, data, names, verbose=0).as_dict() if names else {}
     values = {n: e["value"] for n, e in finite(entries).items()}
     if "reconstruction" not in values:
         values["reconstruction"] = squared_error(model, data)

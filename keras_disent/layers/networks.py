@@ -41,7 +41,7 @@ PERMUTING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # layers and opera
 
 
 @contextlib.contextmanager
-def precision(policy) -> Iterator[None]:
+def precision(policy: Any) -> Iterator[None]:
     """Build layers under a dtype policy instead of the global one; None is the global one."""
     global_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(keras.dtype_policies.get(policy))
@@ -377,7 +377,7 @@ def check_discriminator(discriminator: Any, latent_dim: int) -> None:
         raise ValueError(f"`discriminator` must give two logits (n, 2). Got {_with_n(shape)}.")
 
 
-def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tuple:
+def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tuple[Any, ...]:
     if not isinstance(network, keras.Layer):
         raise ValueError(
             f"`{name}` must be a Keras model or the name of a network. Got {network!r}."
@@ -419,7 +419,7 @@ def _check_channels_last(network: Any, name: str, where: str) -> None:
             )
 
 
-def _steps(network: Any) -> list:
+def _steps(network: Any) -> list[Any]:
     """Return the layers and operations of a network in order, with those of nested layers."""
     parts = getattr(network, "operations", None) or getattr(network, "_layers", None)
     return [step for part in parts for step in _steps(part)] if parts else [network]
@@ -433,5 +433,5 @@ def _has_channels(layer: Any) -> bool:
         return True
 
 
-def _with_n(shape: tuple) -> str:
+def _with_n(shape: tuple[Any, ...]) -> str:
     return f"({', '.join(['n', *map(str, shape[1:])])})"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
 
 
@@ -34,11 +36,19 @@ class BetaVAE(VAE):
     beta = schedules.Weight()
     tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
 
-    def __init__(self, image_shape=(64, 64, 1), latent_dim=10, beta: Any = 4.0, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
+        beta: schedules.WeightValue = 4.0,
+        **kwargs: Unpack[VAEOptions],
+    ):
         super().__init__(image_shape, latent_dim, **kwargs)
         self.beta = beta
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         return self.current("beta") * kl, {}
 
 
@@ -71,16 +81,18 @@ class AnnealedVAE(VAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
-        gamma: Any = 1000.0,
-        capacity: Any = None,
-        **kwargs,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
+        gamma: schedules.WeightValue = 1000.0,
+        capacity: schedules.WeightValue | None = None,
+        **kwargs: Unpack[VAEOptions],
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
         if capacity is None:
             capacity = schedules.Linear(0.0, 25.0, steps=100_000)
         self.gamma, self.capacity = gamma, capacity
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         return self.current("gamma") * ops.abs(kl - self.current("capacity")), {}

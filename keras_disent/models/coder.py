@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self, Unpack
 
 import keras
 from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.layers import latents, networks
 from keras_disent.layers.convolutions import accelerate
 from keras_disent.models.image_model import ImageModel
@@ -28,11 +29,11 @@ class Coder(ImageModel):
         self,
         image_shape: Any,
         latent_dim: int,
-        encoder: Any = None,
-        decoder: Any = None,
+        encoder: str | keras.Model | None = None,
+        decoder: str | keras.Model | None = None,
         likelihood: Any = "bernoulli",
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Unpack[KerasOptions],
     ):
         encoder, decoder, likelihood = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part
@@ -60,7 +61,7 @@ class Coder(ImageModel):
         self.features = networks.check_encoder(encoder, shape)
         networks.check_decoder(decoder, shape, latent_dim)
         self.encoder, self.decoder = accelerate(encoder), accelerate(decoder)
-        self.likelihood = likelihood
+        self.likelihood: latents.Likelihood = likelihood
         self.noise = latents.Noise(self.seed)
 
     @classmethod
@@ -71,8 +72,8 @@ class Coder(ImageModel):
         network: str,
         width: float = 1.0,
         seed: int = 0,
-        **options,
-    ):
+        **options: Any,
+    ) -> Self:
         """Create a model with one kind of networks ("conv", "mlp", ...) of any width.
 
         Args:
@@ -98,12 +99,12 @@ class Coder(ImageModel):
         """Return the number of inputs of the decoder for these arguments of the class."""
         return latent_dim
 
-    def reconstruction(self, images, codes, training: bool):
+    def reconstruction(self, images: Tensor, codes: Tensor, training: bool) -> Tensor:
         """Return -log p(x|z), summed over pixels and averaged over images: a scalar, nats."""
         outputs = ops.cast(self.decoder(codes, training=training), "float32")
         return self.mean(self.likelihood.negative_log_likelihood(images, outputs))
 
-    def decode_tensors(self, codes, training: bool = False):
+    def decode_tensors(self, codes: Tensor, training: bool = False) -> Tensor:
         return self.likelihood(self.decoder(codes, training=training))
 
     def get_config(self) -> dict[str, Any]:

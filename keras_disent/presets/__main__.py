@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ MOST = 8
 RECIPES = Path(__file__).with_name("presets.toml")
 
 
-def make(name: str, recipe: dict, runs: Path) -> Path:
+def make(name: str, recipe: dict[str, Any], runs: Path) -> Path:
     """Train one model, write it as a preset, and return the preset's folder."""
     from keras_disent.experiments import Config, Run
 

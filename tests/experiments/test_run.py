@@ -263,7 +263,7 @@ def test_checkpoints_of_others_are_refused(whole, tmp_path):
     assert files(folder) == before
     shutil.copy(whole[0] / MODEL, folder / MODEL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module.keras.backend, "backend", lambda: "numpy")
+        patch.setattr(keras.backend, "backend", lambda: "numpy")
         with pytest.raises(ValueError, match=rf"was trained on {BACKEND}, and is resumed bit-exac"):
             Run.open(folder).extend(30)
 
@@ -391,7 +391,7 @@ def test_scores_that_are_no_numbers_say_why(whole, tmp_path, monkeypatch, capsys
     text = (folder / SCORES).read_text()
     assert json.loads(text, parse_constant=pytest.fail)["mig"]["value"] is None
     assert call("evaluate", folder, "--metrics", "mig", "--samples", "100") == 0
-    assert "mig has no value: mig is not defined" in capsys.readouterr().out
+    assert "mig has no value: mig is not defined" in capsys.readouterr().err
 
 
 def test_resume_takes_the_same_command(tmp_path, refused):
