@@ -42,7 +42,7 @@ def train(
         opened = _resumed(Run.open(out), run, typed(context))
     else:
         opened = Run.create(Config(**run), out, devices=number)
-    _train(opened, "To resume it, add --resume.", number)
+    _train(opened, "To resume it, add --resume.", number, run["track"])
     _evaluate(opened)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
     say(f"Name its latents: keras-disent latents {opened.folder} {how}")
@@ -57,9 +57,10 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
     requested = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
     asked = requested.absolute().as_dict()
     for name in names:
-        if name != "steps" and asked[name] != stored[name]:
+        if name not in ("steps", "track") and asked[name] != stored[name]:
             raise ValueError(
-                f"--resume continues a run with its own configuration; only --steps may differ. "
+                "--resume continues a run with its own configuration; only --steps and --track "
+                "may differ. "
                 f"{flag(name)} is {stored[name]!r} there, {asked[name]!r} here."
             )
     if "steps" in names:
@@ -87,6 +88,33 @@ def evaluate(
 
     names = None if metrics is None else listed(metrics)
     _evaluate(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+
+
+def cite(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    settings: Annotated[
+        bool,
+        typer.Option("--settings", help="The settings as a paragraph for a paper, in LaTeX."),
+    ] = False,
+    imports: Imports = None,
+    backend: Backend = None,
+) -> None:
+    """Print what a paper with this run cites, as BibTeX."""
+    if settings:
+        start(backend, imports)
+        from keras_disent.experiments import Run
+
+        print(Run.open(run).describe())
+        return
+    from keras_disent.experiments import citations
+    from keras_disent.experiments.progress import SCORES
+    from keras_disent.experiments.store import RUN, Store
+    from keras_disent.experiments.table import read_scores
+
+    store = Store(RUN, run)
+    config = store.definition()
+    scores = read_scores(run) if (run / SCORES).exists() else config["metrics"]
+    print(citations.bibtex(config, scores), end="")
 
 
 def traverse(
@@ -136,7 +164,7 @@ def _devices(text: str) -> int | str:
     return number
 
 
-def _train(run: Any, again: str, devices: int | str = 1) -> None:
+def _train(run: Any, again: str, devices: int | str = 1, track: str | None = None) -> None:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -163,7 +191,7 @@ def _train(run: Any, again: str, devices: int | str = 1) -> None:
             )
 
         try:
-            run.train(advance, devices=devices)
+            run.train(advance, devices=devices, track=track)
         except KeyboardInterrupt:
             progress.stop()
             say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")

@@ -109,15 +109,23 @@ def report(
     images: Annotated[
         int, typer.Option(help="Number of images whose codes compare seeds, at most 1000.")
     ] = 1000,
+    latex: Annotated[
+        bool,
+        typer.Option(
+            "--latex", help="Also write report.tex, a table, and all figures as PDF and SVG."
+        ),
+    ] = False,
 ) -> None:
     """Write report.html, one page with all figures, and report.json, the same numbers."""
     from keras_disent.experiments.report import report as write
     from keras_disent.experiments.study import Study
 
-    written = write(Study.open(folder), out, score=score, images=images)
+    written = write(Study.open(folder), out, score=score, images=images, paper=latex)
     for sentence in written.findings:
         say(f"- {sentence}")
     say(f"Look at {written.html}; the numbers are in {written.json}")
+    if written.latex:
+        say(f"For a paper: the table {written.latex}, figures in {written.figures}")
 
 
 def _show(study: Any) -> None:

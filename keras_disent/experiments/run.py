@@ -13,20 +13,21 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_disent import callbacks, datasets, export, knobs, metrics, plots
+from keras_disent import callbacks, datasets, export, knobs, metrics, plots, trackers
 from keras_disent._utils.files import unfinished
+from keras_disent._utils.version import __version__
 from keras_disent.datasets.catalog import check_name
 from keras_disent.datasets.folder import find_pictures
 from keras_disent.datasets.tables import find_tables
 from keras_disent.engine import parallel
-from keras_disent.experiments import training
+from keras_disent.experiments import citations, describe, training
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.html import run_as_html
 from keras_disent.experiments.progress import SCORES, Progress
@@ -35,7 +36,7 @@ from keras_disent.experiments.table import read_scores
 from keras_disent.models.saving import FILE as MODEL
 from keras_disent.models.saving import load_model, write_latent_names
 
-HISTORY, PICTURES = "history.csv", "traversals"
+HISTORY, PICTURES, TRACKING = "history.csv", "traversals", "tracking.json"
 SAMPLE = 64
 """Images that stand for a data set in its digest."""
 
@@ -73,10 +74,13 @@ class Run:
         Raises:
             ValueError: If the folder is in use, lies within the data, or cannot be written, or
                 the data or the model do not take the configuration. Nothing is written then.
+            ImportError: If the experiment tracker of the configuration is not installed.
         """
         store = Store(RUN, folder)
         store.check_new()
         check_name(config.data)
+        if config.track is not None:
+            trackers.check(config.track)
         run = cls(store, config.absolute())
         run.check_outside(store.folder)
         with parallel.devices(devices):
@@ -128,7 +132,12 @@ class Run:
         return self._model
 
     def train(
-        self, on_steps: OnSteps | None = None, *, pictures: bool = True, devices: int | str = 1
+        self,
+        on_steps: OnSteps | None = None,
+        *,
+        pictures: bool = True,
+        devices: int | str = 1,
+        track: str | None = None,
     ) -> Any:
         """Train up to `config.steps`, from the checkpoint if there is one.
 
@@ -137,24 +146,31 @@ class Run:
             pictures: Whether latent traversals are drawn at each checkpoint.
             devices: Number of devices, or "all". It is not part of the run, which can be resumed
                 with any other number.
+            track: Name of an experiment tracker (`trackers.TRACKERS`) to log to; default, that of
+                the configuration. A run that is resumed continues its run there.
 
         Returns:
-            the model.
+            The model.
 
         Raises:
             ValueError: If the checkpoint is of other data, settings or another backend, a file is
-                damaged, or the devices cannot share out a batch; nothing is changed.
+                damaged, there is no such tracker, or the devices cannot share out a batch; nothing
+                is changed.
+            ImportError: If the tracker is not installed.
             LockedError: If another process works on the run.
             FloatingPointError: If the loss or the weights are not finite; the last good checkpoint
                 is kept.
             KeyboardInterrupt: After Ctrl-C, when the step under way is done and all is saved.
         """
+        track = self.config.track if track is None else track
+        if track is not None:
+            trackers.check(track)
         with parallel.devices(devices), self.store.lock():
             if devices != 1:
                 self._model = None
             try:
                 self._check()
-                self._train(on_steps or (lambda steps, logs: None), pictures)
+                self._train(on_steps or (lambda steps, logs: None), pictures, track)
             except BaseException:
                 self._model = None  # it is ahead of the checkpoint
                 raise
@@ -204,7 +220,8 @@ class Run:
         """Score the model, write `scores.json`, and return what it holds.
 
         Besides the metrics it has the terms of the objective on 64 batches: other draws of the
-        same data set, whose images may have been trained on.
+        same data set, whose images may have been trained on. Experiment trackers that the run was
+        trained with get all of them, as `val_NAME`.
 
         Args:
             names: As `metrics.evaluate`; default, those of the configuration that the data have
@@ -217,11 +234,15 @@ class Run:
 
         Raises:
             ValueError: As `metrics.evaluate`, or if the run has no checkpoint; nothing is written.
+            ImportError: If a tracker of the run is not installed.
         """
         if names is None:
             names = metrics.applicable(self.config.metrics, self.data)
         if names not in ("standard", "all"):  # of these, what cannot be computed is left out
             metrics.check(names, self.data)
+        tracked = self._run_ids()
+        for track in tracked:
+            trackers.check(track)
         with self.store.lock():
             model = self.trained_model()
             result = terms(model, self.config, self.data)
@@ -236,6 +257,10 @@ class Run:
             )
             result = finite(result | scores.as_dict())
             write_json(self.folder / SCORES, result)
+            values = {f"val_{n}": e["value"] for n, e in result.items() if e["value"] is not None}
+            for track in tracked:
+                with self._tracking(track) as tracking:
+                    tracking.tracker.log(values, model.steps_taken())
         return result
 
     def traverse(self, path: str | Path | None = None, image: int | str | Path = 0) -> Path:
@@ -392,6 +417,24 @@ class Run:
         with self.store.lock():
             return export.model(model, target, format, images=images, run=about, scores=scores)
 
+    def cite(self) -> str:
+        """Return what a paper with this run cites, as BibTeX.
+
+        These are the papers of the method, the data set, the networks, and the scores that were
+        computed, and this package.
+        """
+        return citations.bibtex(self.config.as_dict(), self.scores() or self.config.metrics)
+
+    def describe(self) -> str:
+        """Return the settings and scores of the run as a paragraph for a paper, in LaTeX.
+
+        Its citations have the keys of `cite`.
+
+        Raises:
+            ValueError: If the run has no checkpoint.
+        """
+        return describe.paragraph(self.config, self.trained_model(), self.data, self.scores())
+
     def scores(self) -> dict[str, Any] | None:
         """Return what `scores.json` holds; None if there is none.
 
@@ -455,7 +498,7 @@ class Run:
         training.read_history(self.folder / HISTORY)
         Progress.read(self.folder)
 
-    def _train(self, on_steps: OnSteps, pictures: bool) -> None:
+    def _train(self, on_steps: OnSteps, pictures: bool, track: str | None) -> None:
         model, config = self.model, self.config
         self._clean()
         grid, images = None, datasets.example_images(self.data)
@@ -474,8 +517,9 @@ class Run:
             images,
             report.saved,
         )
+        tracking = contextlib.nullcontext() if track is None else self._tracking(track, pictures)
         try:
-            with training.Interruption(model) as interruption:
+            with training.Interruption(model) as interruption, tracking as tracker:
                 training.fit_steps(
                     model,
                     config.batches(model, self.data),
@@ -486,6 +530,7 @@ class Run:
                         interruption,
                         checkpoint,
                         *([grid] if grid else []),
+                        *([tracker] if tracker else []),
                     ],
                     verbose=0,
                 )
@@ -493,6 +538,32 @@ class Run:
             report.write()
         if interruption.asked and model.steps_taken() < config.steps:
             raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def _tracking(self, track: str, pictures: bool = False) -> Iterator[callbacks.Tracking]:
+        """Give a callback that logs to a tracker, in the run there that this one began."""
+        about = {"backend": keras.backend.backend(), "keras_disent": __version__}
+        run_ids = self._run_ids()
+        tracking = callbacks.Tracking(
+            track,
+            self.data if pictures else None,
+            config={**self.config.as_dict(), **about},
+            name=self.folder.resolve().name,
+            log_dir=self.folder / "tensorboard",
+            run_id=run_ids.get(track),
+        )
+        write_json(self.folder / TRACKING, {**run_ids, track: tracking.open()})
+        try:
+            yield tracking
+        except BaseException:
+            tracking.close(failed=True)
+            raise
+        tracking.close()
+
+    def _run_ids(self) -> dict[str, str]:
+        """Return the identifiers of the run in experiment trackers, by name of the tracker."""
+        path = self.folder / TRACKING
+        return read_json(path, "the trackers of a run") if path.exists() else {}
 
     def _draw_missing(self, grid: Any) -> None:
         """Draw the picture of the checkpoint, if a kill came between the two."""
@@ -574,10 +645,10 @@ def finite(scores: Mapping[str, Any]) -> dict[str, Any]:
 def config_digest(config: Config) -> str:
     """Return what tells configurations apart whose checkpoints differ.
 
-    The number of steps and the metrics may change while a run goes on.
+    Steps, metrics and tracker may change while a run goes on.
     """
-    stored = config.as_dict()
-    return _digest({name: v for name, v in stored.items() if name not in ("steps", "metrics")})
+    changing = ("steps", "metrics", "track")
+    return _digest({name: v for name, v in config.as_dict().items() if name not in changing})
 
 
 def data_digest(config: Config, data: Any) -> str:
