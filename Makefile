@@ -1,4 +1,4 @@
-# make demo          train, measure and look: TensorFlow, a few minutes
+# make demo          train, measure and look: one person's face, in minutes
 # make test          lint, then every test on TensorFlow, JAX and PyTorch
 # make test-slow     the tests that take minutes each
 # make docs          the documentation, into site/
@@ -27,7 +27,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo: $(BIN)/python pyproject.toml constraints/tested.txt
-	$(INSTALL) '.[tensorflow]'
+	$(INSTALL) '.[tensorflow,export]'
 	touch $@
 
 $(VENV)/all: $(BIN)/python pyproject.toml constraints/tested.txt

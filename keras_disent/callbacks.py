@@ -17,6 +17,7 @@ import numpy as np
 from keras_disent import datasets, plots, trackers
 from keras_disent import metrics as metrics_module
 from keras_disent._utils import checks
+from keras_disent._utils.types import Logs
 
 __all__ = ["DisentanglementMetrics", "ProgressCallback", "Tracking", "TraversalGrid"]
 
@@ -95,25 +96,25 @@ class TraversalGrid(_Copyable):
         self._writer: Any = None
         self._epoch_start = self._last = 0
 
-    def set_model(self, model) -> None:
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         model.check_images(self.images, "images", check_values=True)
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._close()  # left open by a training that ended with an error
         if self.log_dir is not None:
             self._writer = trackers.TensorBoard(self.log_dir)
             self._writer.open()
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_start = self._last = self.model.steps_taken()
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.unit == "epoch" and (epoch + 1) % self.every == 0:
             self.draw()
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         # Counted here: reading the model's step would copy its state from the device. Keras may
         # take several steps between two calls.
         step = self._epoch_start + batch + 1
@@ -121,7 +122,7 @@ class TraversalGrid(_Copyable):
             self.draw()
         self._last = step
 
-    def on_train_end(self, logs=None) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -196,11 +197,11 @@ class DisentanglementMetrics(_Copyable):
         self._epoch: int | None = None  # the last one that `measure` was called for
         self._logged: dict[str, float] = {}
 
-    def set_model(self, model) -> None:
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         metrics_module.check(self.metrics, self.data, getattr(model, "latent_dim", None))
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._epoch = None
 
     def measure(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -217,13 +218,18 @@ class DisentanglementMetrics(_Copyable):
             # The first one is measured too: CSVLogger learns its columns from it.
             if first or (epoch + 1) % self.every == 0:
                 self.latest = metrics_module.evaluate(
-                    self.model, self.data, self.metrics, n_samples=self.n_samples, seed=self.seed
+                    self.model,
+                    self.data,
+                    self.metrics,
+                    n_samples=self.n_samples,
+                    seed=self.seed,
+                    verbose=0,  # Keras shows its own progress
                 )
                 self._logged = {f"val_{name}": value for name, value in self.latest.items()}
         if logs is not None:
             logs.update(self._logged)
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.measure(epoch, logs)
 
 
@@ -241,10 +247,10 @@ class ProgressCallback(_Copyable):
         self.on_steps = on_steps
         self._last = -1
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._last = -1
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         self.on_steps(batch - self._last, logs or {})
         self._last = batch
 
@@ -320,14 +326,14 @@ class Tracking(_Copyable):
         self.tracker.close(failed)
         self._own = False
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         if self._own:  # left open by a training that ended with an error
             self.close(failed=True)
         if not self.tracker.is_open:
             self.open()
             self._own = True
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         step = self.model.steps_taken()
         values = {name: float(v) for name, v in (logs or {}).items() if v is not None}
         self.tracker.log(values, step)
@@ -336,7 +342,7 @@ class Tracking(_Copyable):
             figure = plots.traversals(self.model, self._examples()[0], title=title)
             self.tracker.image("traversals", plots.as_array(figure), step)
 
-    def on_train_end(self, logs=None) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         if self.data is not None:
             images, labels = self._examples(1000)
             self.tracker.embedding(

@@ -20,8 +20,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Logs
 from keras_disent.engine import schedules
 
 __all__ = ["PROMISES", "check_model"]
@@ -85,7 +87,7 @@ class _Data:
             raise ValueError(f"`images` must be at least 16. Got {len(images)}.")
         self.images, self.labels = images, labels
 
-    def __call__(self, rows: slice = slice(16)) -> tuple:
+    def __call__(self, rows: slice = slice(16)) -> tuple[Any, ...]:
         labels = () if self.labels is None else (self.labels[rows],)
         return (self.images[rows], *labels)
 
@@ -93,7 +95,7 @@ class _Data:
 # -- helpers --------------------------------------------------------------------------------------
 
 
-def compiled(model: Any, optimizer: Callable[[], Any] | None = None, **kwargs) -> Any:
+def compiled(model: Any, optimizer: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
     """Compile a model with a new optimizer for each player, and return it.
 
     Args:
@@ -105,7 +107,7 @@ def compiled(model: Any, optimizer: Callable[[], Any] | None = None, **kwargs) -
     return model
 
 
-def fitted(model: Any, data: tuple, **kwargs) -> dict[str, list]:
+def fitted(model: Any, data: tuple[Any, ...], **kwargs: Any) -> dict[str, list[Any]]:
     """Train in batches of 8, and return the logs."""
     return model.fit(*data, **{"batch_size": 8, "verbose": 0, **kwargs}).history
 
@@ -189,12 +191,12 @@ class _InterruptAt(keras.callbacks.Callback):
         super().__init__()
         self.epoch, self.batch, self.current_epoch = epoch, batch, -1
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.current_epoch = epoch
         if epoch == self.epoch and self.batch is None:
             raise _Interruption
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         if self.current_epoch == self.epoch and batch == self.batch:
             raise _Interruption
 
@@ -275,7 +277,7 @@ def _weights(make: Make, data: _Data) -> None:
     """Check that weights of the objective take effect in the next step, are logged and stored."""
     model = compiled(make())
     for name, value in schedules.weights(model).items():
-        number = 0.5 if isinstance(value, schedules.Schedule) else value
+        number = 0.5 if isinstance(value, Schedule) else value
         other = number / 2 if number else 0.125
         with contextlib.suppress(ValueError):  # some combinations of weights are invalid
             setattr(model, name, other)
@@ -286,7 +288,7 @@ def _weights(make: Make, data: _Data) -> None:
         if not isinstance(other, float):
             continue
 
-        def set_it(batch, logs, name=name, number=number):
+        def set_it(batch: Any, logs: Logs, name: str = name, number: float = number) -> None:
             setattr(model, name, number)
 
         setter = keras.callbacks.LambdaCallback(on_train_batch_end=set_it)
@@ -389,7 +391,7 @@ def _layer_losses(make: Make, data: _Data) -> None:
 def _metrics(make: Make, data: _Data) -> None:
     """Check that Keras metrics compare images with reconstructions, under their own names."""
     x = data()
-    new = lambda: keras.metrics.MeanAbsoluteError(name="gap")  # noqa: E731
+    new = partial(keras.metrics.MeanAbsoluteError, name="gap")
     model = compiled(make(), metrics=[new(), "mse"], steps_per_execution=1)
     images = x[0].reshape(-1, *x[0].shape[-3:])
     logs = model.evaluate(*x, batch_size=8, verbose=0, return_dict=True)
@@ -411,7 +413,7 @@ def _not_finite(make: Make, data: _Data) -> None:
             compiled(model)
             objective = model.objective
 
-            def broken(player, batch, training, objective=objective):
+            def broken(player: str, batch: Any, training: bool, objective: Any = objective) -> Any:
                 terms = objective(player, batch, training)
                 return {**terms, player: terms[player] * np.float32(np.inf)}
 
@@ -454,7 +456,7 @@ def _backup(make: Make, data: _Data) -> None:
     for frequency, cut in (("epoch", _InterruptAt(2)), (1, _InterruptAt(1, batch=0))):
         with tempfile.TemporaryDirectory() as folder:
 
-            def backup(folder=folder, frequency=frequency):
+            def backup(folder: str = folder, frequency: Any = frequency) -> Any:
                 return keras.callbacks.BackupAndRestore(str(Path(folder) / "b"), frequency)
 
             with contextlib.suppress(_Interruption):
@@ -474,7 +476,7 @@ def _files(make: Make, data: _Data) -> None:
     model = make()
     settings = {"run_eagerly": True, "auto_scale_loss": False, "jit_compile": False}
 
-    def optimizer():
+    def optimizer() -> keras.optimizers.Optimizer:
         new = keras.optimizers.AdamW(0.01, weight_decay=0.1)
         new.exclude_from_weight_decay(var_names=["bias"])
         return new
@@ -500,7 +502,7 @@ def _compilers(make: Make, data: _Data) -> None:
     if keras.backend.backend() != "torch":
         modes |= {"XLA": {"jit_compile": True}, "two steps": {"steps_per_execution": 2}}
 
-    def trained(**settings) -> Any:
+    def trained(**settings: Any) -> Any:
         model = compiled(make(), lambda: keras.optimizers.SGD(1e-3), **settings)
         model.noise.enabled = False  # XLA draws other numbers on TensorFlow
         fitted(model, x)

@@ -24,7 +24,8 @@ def image_shape(shape: Any) -> tuple[int, int, int]:
     except (TypeError, ValueError):
         height = width = channels = 0
     if min(height, width, channels) < 1 or any(int(s) != s for s in shape):
-        raise ValueError(f"`image_shape` is (height, width, channels). Got {shape!r}.")
+        hint = f": for gray images {(*shape, 1)}" if np.shape(shape) == (2,) else ""
+        raise ValueError(f"`image_shape` is (height, width, channels){hint}. Got {shape!r}.")
     return height, width, channels
 
 
@@ -65,7 +66,7 @@ def batch_form(images: Any, shape: tuple[int, int, int], name: str) -> None:
         side is None or side == expected for side, expected in zip(actual[1:], shape, strict=True)
     )
     if not fits:
-        hint = " (add the channel axis: images[..., None])" if actual[1:] == shape[:2] else ""
+        hint = _shape_hint(actual[1:], tuple(shape))
         raise ValueError(
             f"`{name}` must have shape (n, {', '.join(map(str, shape))}), as the model's "
             f"`image_shape`. Got {actual}{hint}."
@@ -73,6 +74,17 @@ def batch_form(images: Any, shape: tuple[int, int, int], name: str) -> None:
     dtype = str(getattr(images.dtype, "name", images.dtype)).removeprefix("torch.")
     if dtype != "uint8" and "float" not in dtype:
         raise ValueError(f"`{name}` must be uint8 in 0..255 or floats in [0, 1]. Got {dtype}.")
+
+
+def _shape_hint(actual: tuple, shape: tuple) -> str:
+    """Return how to make images of one shape those of another, where that is plain."""
+    if actual == shape[:2]:
+        return " (add the channel axis: images[..., None])"
+    if actual == (shape[2], *shape[:2]):
+        return " (channels first: move the axis by numpy.moveaxis(images, 1, -1))"
+    if actual == shape[1:]:
+        return " (one image is a batch of one: images[None])"
+    return ""
 
 
 def images(

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from keras_disent._utils.version import __version__
-from keras_disent.cli import data, export, knobs, latents, runs, serve, study, tune
+from keras_disent.cli import data, demo, export, knobs, latents, runs, serve, study, tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ COMMANDS = (
     export.export,
     knobs.knobs,
     serve.serve,
-    runs.demo,
+    demo.demo,
 )
 _UsageError: Any = typer.BadParameter.__base__  # of the click that this typer has
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,7 +41,7 @@ def export(
     say(f"Wrote {folder}, {size / 1e6:.1f} MB: {', '.join(files)}")
 
 
-def _arrays(arrays: list[dict]) -> str:
+def _arrays(arrays: list[dict[str, Any]]) -> str:
     """Return names, dtypes and shapes, "any" where any length will do."""
     return "\n".join(
         f"{array['name']} {array['dtype']} "

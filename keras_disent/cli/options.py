@@ -83,12 +83,19 @@ def of_a_run(
         str, typer.Option(help="For models of pairs: factors that differ, a number or random.")
     ] = "1",
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of the optimizer. Default: the model's own.")
+        str | None,
+        typer.Option(
+            help="Of the optimizer: a number, or a schedule such as "
+            "'CosineDecay(0, 4800, warmup_target=0.002, warmup_steps=200)'. "
+            "Default: the model's own."
+        ),
     ] = None,
     latent_dim: Annotated[int, typer.Option(help="Number of latents.")] = 10,
-    likelihood: Annotated[str, typer.Option(help="Of the pixels.")] = "bernoulli",
+    likelihood: Annotated[
+        str, typer.Option(help="Of the pixels, such as bernoulli or 'gaussian(scale=0.05)'.")
+    ] = "bernoulli",
     network: Annotated[
-        str, typer.Option(help="conv, higgins, burgess, mlp, qlae or tripod.")
+        str, typer.Option(help="conv, higgins, burgess, mlp, silu_mlp, qlae or tripod.")
     ] = "conv",
     width: Annotated[float, typer.Option(help="Multiplies the sizes of the networks.")] = 1.0,
     precision: Annotated[
@@ -134,7 +141,7 @@ def of_a_run(
         "player_batch": player_batch,
         "seed": seed,
         "changed": int(changed) if changed.isdecimal() else changed,
-        "learning_rate": learning_rate,
+        "learning_rate": None if learning_rate is None else value(learning_rate),
         "latent_dim": latent_dim,
         "likelihood": likelihood,
         "network": network,
@@ -148,7 +155,7 @@ def of_a_run(
     }
 
 
-def takes_a_run(command: Callable) -> Callable:
+def takes_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a run; it gets what they say as the dict `run`."""
     own, shared = inspect.signature(command), inspect.signature(of_a_run)
 
@@ -229,7 +236,7 @@ def named_values(texts: list[str] | None, flag: str) -> dict[str, Any]:
     return {name: value(text) for name, text in pairs(texts, flag).items()}
 
 
-def _subset(texts: list[str] | None) -> dict[str, list] | None:
+def _subset(texts: list[str] | None) -> dict[str, list[Any]] | None:
     given = pairs(texts, "--subset").items()
     return {name: [value(v) for v in text.split(",")] for name, text in given} or None
 

@@ -1,4 +1,4 @@
-"""The command line's `train`, `evaluate`, `traverse` and `demo`."""
+"""The command line's `train`, `evaluate` and `traverse`."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def train(
         opened = _resumed(Run.open(out), run, typed(context))
     else:
         opened = Run.create(Config(**run), out, devices=number)
-    _train(opened, "To resume it, add --resume.", number, run["track"])
-    _evaluate(opened)
+    train_shown(opened, "To resume it, add --resume.", number, run["track"])
+    evaluate_shown(opened)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
     say(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
@@ -87,7 +87,7 @@ def evaluate(
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
-    _evaluate(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+    evaluate_shown(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
 
 
 def cite(
@@ -107,9 +107,8 @@ def cite(
         print(Run.open(run).describe())
         return
     from keras_disent.experiments import citations
-    from keras_disent.experiments.progress import SCORES
+    from keras_disent.experiments.scores import SCORES, read_scores
     from keras_disent.experiments.store import RUN, Store
-    from keras_disent.experiments.table import read_scores
 
     store = Store(RUN, run)
     config = store.definition()
@@ -137,26 +136,6 @@ def traverse(
     say(f"Wrote {Run.open(run).traverse(out, which(image))}")
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the two runs and the picture.")] = Path(
-        "runs/demo"
-    ),
-    steps: Annotated[int, typer.Option(help="Training steps of each model.")] = 6_000,
-    seed: Annotated[int, typer.Option(help="Of weights, noise and data order.")] = 0,
-    backend: Backend = None,
-) -> None:
-    """Train beta-TCVAE and a plain VAE on squares of many sizes and places; compare them."""
-    start(backend)
-    from keras_disent.experiments import demo as demonstration
-
-    runs = demonstration.runs(out, steps, seed)
-    for run in runs:
-        _train(run, "Run the same command to resume.")
-        _evaluate(run, table=False)
-    show(demonstration.table(runs), "Scores")
-    say(f"Look at {demonstration.picture(out, runs)}")
-
-
 def _devices(text: str) -> int | str:
     number = value(text)
     if number != "all" and (not isinstance(number, int) or number < 1):
@@ -164,7 +143,7 @@ def _devices(text: str) -> int | str:
     return number
 
 
-def _train(run: Any, again: str, devices: int | str = 1, track: str | None = None) -> None:
+def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None = None) -> None:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -198,7 +177,7 @@ def _train(run: Any, again: str, devices: int | str = 1, track: str | None = Non
             raise typer.Exit(130) from None
 
 
-def _evaluate(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
+def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Scoring", total=None)

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageCms, ImageColor, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageColor, ImageFile, ImageOps, UnidentifiedImageError, _imaging
 
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.registry import lookup
@@ -283,7 +283,7 @@ def _without_warnings() -> Iterator[None]:
 def _set_libtiff_handler(handler: int | None) -> int | None:
     """Set the function that prints errors of libtiff to stderr; return the one before."""
     try:
-        function = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        function = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
     except (AttributeError, OSError):  # Pillow without libtiff, or one that hides it
         return None
     function.restype, function.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
@@ -555,7 +555,7 @@ def _reason(error: Exception) -> str:
     """Return one line on an error of Pillow."""
     if isinstance(error, IsADirectoryError):
         return "it is a folder"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return f"its content is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
         return f"it claims more than {MAX_PIXELS:,} pixels"

@@ -7,7 +7,7 @@ without a break.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -32,7 +32,7 @@ class EpochFeed(keras.utils.PyDataset):
         self.source, self._position, self._prefetch = source, position, prefetch
         self._start = self._skip = 0
         self._thread = ThreadPoolExecutor(1) if prefetch else None
-        self._futures: dict[int, Future] = {}
+        self._futures: dict[int, Future[Any]] = {}
 
     def on_epoch_begin(self) -> None:
         self._start, self._skip = self._position()
@@ -71,7 +71,7 @@ class BatchSource:
 
     epoch_steps: int
 
-    def batch(self, start: int, position: int) -> tuple:
+    def batch(self, start: int, position: int) -> tuple[Any, ...]:
         """Return the batch at a position of the epoch that begins at training step `start`."""
         raise NotImplementedError
 
@@ -93,7 +93,7 @@ class StepSource(BatchSource):
     def __init__(self, batches: Batches, epoch_steps: int):
         self.batches, self.epoch_steps = batches, epoch_steps
 
-    def batch(self, start: int, position: int) -> tuple:
+    def batch(self, start: int, position: int) -> tuple[Any, ...]:
         batch = self.batches.at(start + position)
         return batch if isinstance(batch, tuple) else (batch,)
 
@@ -111,25 +111,34 @@ class ArraySource(BatchSource):
             starts another pass over them.
     """
 
-    def __init__(self, arrays, batch_size: int, seed: int, shuffle: Any, epoch_steps: int | None):
+    def __init__(
+        self,
+        arrays: Sequence[np.ndarray | None],
+        batch_size: int,
+        seed: int,
+        shuffle: Any,
+        epoch_steps: int | None,
+    ):
         while arrays[-1] is None:
             arrays = arrays[:-1]
-        self.arrays, self.batch_size = tuple(arrays), batch_size
+        if arrays[0] is None:
+            raise TypeError("The first of `arrays` holds the images. Got None.")
+        self.arrays, self.images, self.batch_size = tuple(arrays), arrays[0], batch_size
         self.seed, self.shuffle = seed, shuffle
-        self.pass_steps = -(-len(arrays[0]) // batch_size)  # batches of one pass over all rows
+        self.pass_steps = -(-len(self.images) // batch_size)  # batches of one pass over all rows
         self.epoch_steps = epoch_steps or self.pass_steps
         self._cached_order: tuple[Any, np.ndarray] = ((), np.zeros(0, int))
 
-    def batch(self, start: int, position: int) -> tuple:
+    def batch(self, start: int, position: int) -> tuple[Any, ...]:
         number, position = divmod(position, self.pass_steps)
         order, size = self._order(start, number), self.batch_size
         rows = order[position * size : (position + 1) * size]
-        images = self.arrays[0][rows]  # also stand in for missing labels: not all streams hold None
+        images = self.images[rows]  # also stand in for missing labels: not all streams hold None
         return tuple(images if array is None else array[rows] for array in self.arrays)
 
     def _order(self, start: int, number: int) -> np.ndarray:
         if self._cached_order[0] != (start, number):
-            n, rng = len(self.arrays[0]), np.random.default_rng([self.seed, start, number])
+            n, rng = len(self.images), np.random.default_rng([self.seed, start, number])
             order = np.arange(n)
             if self.shuffle == "batch":
                 full = n - n % self.batch_size  # a smaller last batch stays the last
@@ -162,7 +171,7 @@ class PyDatasetSource(BatchSource):
     def epoch_steps(self) -> int:  # type: ignore[override]
         return self.dataset.num_batches
 
-    def batch(self, start: int, position: int) -> tuple:
+    def batch(self, start: int, position: int) -> tuple[Any, ...]:
         order = np.random.default_rng([self.seed, start]).permutation(self.epoch_steps)
         batch = self.dataset[int(order[position])]
         return batch if isinstance(batch, tuple) else (batch,)

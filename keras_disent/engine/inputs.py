@@ -164,7 +164,7 @@ def check_rows(
         )
 
 
-def _prepend(first: Any, rest: Any):
+def _prepend(first: Any, rest: Any) -> Any:
     """Yield the first batch again, then the others, as tuples, which Keras requires."""
     for batch in itertools.chain([] if first is None else [first], rest):
         yield batch if isinstance(batch, tuple) else (batch,)

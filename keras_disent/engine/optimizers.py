@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 import keras
+
+from keras_disent._utils.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -60,10 +63,10 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
         """Ignore the flag: it follows from the players' optimizers."""
 
     @property
-    def variables(self) -> list:
+    def variables(self) -> list[keras.Variable]:
         return [v for o in self.by_player.values() for v in o.variables]
 
-    def set_weights(self, weights: list) -> None:
+    def set_weights(self, weights: list[Any]) -> None:
         variables = self.variables
         if [tuple(w.shape) for w in weights] != [tuple(v.shape) for v in variables]:
             raise ValueError(
@@ -76,11 +79,11 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
     # -- the learning rate ------------------------------------------------------------------------
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> Any:
         return self.by_player[self.lead].learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value) -> None:
+    def learning_rate(self, value: Any) -> None:
         if callable(value):
             raise TypeError(
                 "A schedule belongs to one player: set "
@@ -115,7 +118,7 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
         return {player: _number(o.learning_rate) for player, o in self.by_player.items()}
 
     @property
-    def iterations(self):
+    def iterations(self) -> keras.Variable:
         return self.by_player[self.lead].iterations
 
     # -- averages of the weights, as `keras.callbacks.SwapEMAWeights` reads them ------------------
@@ -129,46 +132,53 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
         """Ignore the flag: it is a setting of each player's optimizer."""
 
     @property
-    def _trainable_variables(self) -> list:
+    def _trainable_variables(self) -> list[keras.Variable]:
         return [v for o in self._averaging() for v in o._trainable_variables]
 
     @_trainable_variables.setter
-    def _trainable_variables(self, value: list) -> None:
+    def _trainable_variables(self, value: list[keras.Variable]) -> None:
         """Ignore the list: it follows from the players' optimizers."""
 
     @property
-    def _model_variables_moving_average(self) -> list:
+    def _model_variables_moving_average(self) -> list[keras.Variable]:
         averaging = self._averaging()
         if not averaging:
             raise AttributeError("No player's optimizer averages its weights (`use_ema=True`).")
         return [v for o in averaging for v in o._model_variables_moving_average]
 
-    def _averaging(self) -> list:
+    def _averaging(self) -> list[keras.Variable]:
         return [_inner(o) for o in self.by_player.values() if _inner(o).use_ema]
 
-    def finalize_variable_values(self, var_list) -> None:
+    def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
         for o in self.by_player.values():
             trainable = {id(v) for v in o._trainable_variables}
             o.finalize_variable_values([v for v in var_list if id(v) in trainable])
 
     # -- methods that only one player's optimizer supports ----------------------------------------
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         self._refuse("build")
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(
+        self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None
+    ) -> None:
         self._refuse("apply")
 
-    def apply_gradients(self, grads_and_vars):
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, keras.Variable]]) -> None:
         self._refuse("apply_gradients")
 
-    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+    def stateless_apply(
+        self,
+        optimizer_variables: list[Any],
+        grads: list[Any],
+        trainable_variables: list[keras.Variable],
+    ) -> tuple[list[Any], list[Any]]:
         self._refuse("stateless_apply")
 
-    def scale_loss(self, loss):
+    def scale_loss(self, loss: Tensor) -> Tensor:
         self._refuse("scale_loss")
 
-    def _refuse(self, method: str) -> None:
+    def _refuse(self, method: str) -> NoReturn:
         raise TypeError(
             f"Each player has its own optimizer: call `by_player[term].{method}`, where term is "
             f"one of {', '.join(self.by_player)}."
@@ -176,12 +186,12 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     # -- files ------------------------------------------------------------------------------------
 
-    def save_own_variables(self, store) -> None:
+    def save_own_variables(self, store: Any) -> None:
         """Store the balance of the rates; Keras stores the players' optimizers one by one."""
         for player, rate in self._balance.items():
             store[player] = rate
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Any) -> None:
         for player in self._balance:
             if player in store.keys():  # noqa: SIM118
                 self._balance[player] = _number(store[player])

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, inputs
 from keras_disent.engine.optimizers import PlayerOptimizers
 from keras_disent.engine.trainer import BAD_IMAGES, FEW_IMAGES, Trainer
@@ -44,7 +45,7 @@ class PlayerModel(Trainer):
     exclude_from_decay: tuple[str, ...] = ()
     rows_per_sample = 1
 
-    def __init__(self, seed: int | None = None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
         # Create all trackers here: created in training, JAX would log only the last batch.
         self._trackers = [keras.metrics.Mean(name=term, dtype="float32") for term in self.terms]
@@ -56,7 +57,7 @@ class PlayerModel(Trainer):
             self.terms = (*self.terms, name)
             self._trackers.append(keras.metrics.Mean(name=name, dtype="float32"))
 
-    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+    def objective(self, player: str, batch: Any, training: bool) -> dict[str, Any]:
         """Return the scalar terms of one player's update; `player` names one of them.
 
         Losses that layers add (`add_loss`, activity regularizers) and weight regularizers are added
@@ -69,7 +70,7 @@ class PlayerModel(Trainer):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define `objective`.")
 
-    def mean(self, values):
+    def mean(self, values: Tensor) -> Tensor:
         """Return the mean of values (n,), one for each image: a scalar.
 
         Where images have weights (`sample_weight`), each value is multiplied by its weight.
@@ -79,7 +80,7 @@ class PlayerModel(Trainer):
         rows = ops.reshape(values, (-1, self.rows_per_sample))
         return ops.mean(rows * ops.cast(self._sample_weight, values.dtype))
 
-    def all_gather(self, *shards) -> tuple:
+    def all_gather(self, *shards: Tensor) -> tuple[Any, ...]:
         """Gather tensors (n, ...) of all devices, for terms that compare the images of a batch.
 
         Under `tf.distribute` each device computes the objective of its local shard; the shards of
@@ -88,16 +89,16 @@ class PlayerModel(Trainer):
         return tuple(backend.all_gather(shard) for shard in shards)
 
     @property
-    def metrics(self) -> list:
+    def metrics(self) -> list[keras.Variable]:
         compiled = getattr(self, "_compile_metrics", None)
         return self._trackers if compiled is None else [*self._trackers, compiled]
 
-    def player_variables(self, player: str) -> list:
+    def player_variables(self, player: str) -> list[keras.Variable]:
         """Return the trainable variables of one player, in the model's order."""
         keys = {id(v) for part in self._parts_of(player) for v in part.trainable_variables}
         return [v for v in self.trainable_variables if id(v) in keys]
 
-    def _parts_of(self, player: str) -> list:
+    def _parts_of(self, player: str) -> list[Any]:
         return [getattr(self, part) for part in self.players[player]]
 
     # -- compile ----------------------------------------------------------------------------------
@@ -182,7 +183,9 @@ class PlayerModel(Trainer):
                 player_optimizer.build(variables)
             backend.accelerate(player_optimizer)
 
-    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+    def default_optimizer(
+        self, learning_rate: float | None = None, player: str | None = None
+    ) -> keras.optimizers.Optimizer:
         """Create the default optimizer: Adam, learning rate 1e-4, as in Locatello et al. 2019.
 
         Its epsilon is Keras's 1e-7 instead of 1e-8, which is immaterial for losses summed over
@@ -194,7 +197,7 @@ class PlayerModel(Trainer):
         """
         return keras.optimizers.Adam(1e-4 if learning_rate is None else learning_rate)
 
-    def _check_optimizers(self, optimizers: dict) -> None:
+    def _check_optimizers(self, optimizers: dict[str, Any]) -> None:
         unknown = [str(player) for player in optimizers if player not in self.players]
         if unknown:
             raise ValueError(
@@ -247,7 +250,7 @@ class PlayerModel(Trainer):
         }
         return _portable(config)
 
-    def _optimizer_of(self, player: str):
+    def _optimizer_of(self, player: str) -> keras.optimizers.Optimizer:
         if isinstance(self.optimizer, PlayerOptimizers):
             return self.optimizer.by_player[player]
         return self.optimizer
@@ -264,7 +267,7 @@ class PlayerModel(Trainer):
 
     # -- steps ------------------------------------------------------------------------------------
 
-    def _train(self, data) -> dict[str, Any]:
+    def _train(self, data: Any) -> dict[str, Any]:
         batch, weights = self._batch(data)
         size = keras.tree.flatten(batch)[0].shape[0]
         at_least = self.min_player_batch * len(self.players)
@@ -284,7 +287,12 @@ class PlayerModel(Trainer):
             rows, row_weights = backend.player_batch((batch, weights), number, len(self.players))
             optimizer, variables = self._optimizer_of(player), self._player_variables[player]
 
-            def objective(player=player, rows=rows, weights=row_weights, optimizer=optimizer):
+            def objective(
+                player: str = player,
+                rows: int = rows,
+                weights: Any = row_weights,
+                optimizer: keras.optimizers.Optimizer = optimizer,
+            ) -> Any:
                 with self._with_sample_weight(weights):
                     terms = self._complete(self.objective(player, rows, training=True), player)
                 return optimizer.scale_loss(terms[player]), terms
@@ -304,7 +312,7 @@ class PlayerModel(Trainer):
         backend.count(reason, self.steps, self._fault)
         return self.get_metrics_result()
 
-    def _test(self, data) -> dict[str, Any]:
+    def _test(self, data: Any) -> dict[str, Any]:
         batch, weights = self._batch(data)
         self._update_metrics(batch, weights)
         weight_terms = {name: self.current(name) for name in self.weight_states}
@@ -318,18 +326,18 @@ class PlayerModel(Trainer):
     train_step = backend.train_step(_train)
     test_step = backend.test_step(_test)
 
-    def _batch(self, data) -> tuple[Any, Any]:
+    def _batch(self, data: Any) -> tuple[Any, Any]:
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         if weights is not None:
             self._check_weighting("sample_weight")
             weights = ops.reshape(weights, (-1, 1))
         return ((images, labels) if self.labeled else images), weights
 
-    def valid(self, batch):
+    def valid(self, batch: Any) -> Tensor | None:
         """Return whether the values of a batch are valid, as a scalar, or None for "yes"."""
 
     @contextlib.contextmanager
-    def _with_sample_weight(self, weights) -> Iterator[None]:
+    def _with_sample_weight(self, weights: Any) -> Iterator[None]:
         self._sample_weight = weights
         try:
             yield
@@ -355,13 +363,13 @@ class PlayerModel(Trainer):
             return BAD_IMAGES + 1 + len(self.terms) + list(self.players).index(term)
         return BAD_IMAGES + 1 + self.terms.index(term)
 
-    def _track(self, terms: dict[str, Any], batch) -> None:
+    def _track(self, terms: dict[str, Any], batch: Any) -> None:
         samples = ops.shape(keras.tree.flatten(batch)[0])[0]
         for tracker in self._trackers:
             if tracker.name in terms:
                 tracker.update_state(terms[tracker.name], sample_weight=samples)
 
-    def _update_metrics(self, batch, weights) -> None:
+    def _update_metrics(self, batch: Any, weights: Any) -> None:
         """Update the metrics of `compile` by images and their reconstructions."""
         if self._compile_metrics is None:
             return
@@ -372,7 +380,7 @@ class PlayerModel(Trainer):
         self._compile_metrics.update_state(images, reconstructions, sample_weight=weights)
 
 
-def _gradient_check(optimizer: Any, gradients: list):
+def _gradient_check(optimizer: Any, gradients: list[Any]) -> Tensor:
     """Return a scalar that is finite if an optimizer can use the gradients.
 
     Under loss scaling gradients may overflow: then the optimizer skips the step and halves the
@@ -384,7 +392,7 @@ def _gradient_check(optimizer: Any, gradients: list):
 
 
 def _exclude_from_decay(
-    optimizer: Any, variables: list, names: str | None, exactly: bool = False
+    optimizer: Any, variables: list[keras.Variable], names: str | None, exactly: bool = False
 ) -> None:
     """Exclude variables from the weight decay of a new optimizer, besides those it excludes.
 
@@ -403,7 +411,9 @@ def _exclude_from_decay(
     inner.exclude_from_weight_decay(var_list=excluded, var_names=patterns)
 
 
-def _decay_exclusions(optimizer: Any, variables: list) -> tuple[str | None, list[int]]:
+def _decay_exclusions(
+    optimizer: Any, variables: list[keras.Variable]
+) -> tuple[str | None, list[int]]:
     """Return the weight decay exclusions of an optimizer: a name pattern, and variable indices."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
@@ -422,7 +432,7 @@ def _portable(config: Any) -> Any:
     return config
 
 
-def _optimizer(optimizer: Any, loss_scale: bool):
+def _optimizer(optimizer: Any, loss_scale: bool) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.get(optimizer)
     if loss_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

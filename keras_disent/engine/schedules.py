@@ -17,6 +17,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 
 __all__ = ["SCHEDULES", "Cyclical", "Linear", "Weight", "parse"]
 
@@ -48,7 +49,7 @@ class Linear(Schedule):
             raise ValueError(f"`steps` of a schedule is at least 1. Got {steps!r}.")
         self.start, self.end, self.steps = float(start), float(end), int(steps)
 
-    def __call__(self, step):
+    def __call__(self, step: int | Tensor) -> Tensor:
         progress = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0)
         return self.start + (self.end - self.start) * progress
 
@@ -85,7 +86,7 @@ class Cyclical(Schedule):
         self.start, self.end = float(start), float(end)
         self.period, self.rising = int(period), float(rising)
 
-    def __call__(self, step):
+    def __call__(self, step: int | Tensor) -> Tensor:
         # The integer remainder first: a float32 step loses its last digits past 16 million.
         within = ops.cast(ops.mod(step, self.period), "float32") / self.period
         return self.start + (self.end - self.start) * ops.minimum(within / self.rising, 1.0)
@@ -134,13 +135,16 @@ def parse(text: Any) -> Any:
     try:
         arguments = [_literal(argument) for argument in call.args]
         options = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
-        schedule = cls(*arguments, **options)
-        value_at(schedule, 0)
+        config = cls(*arguments, **options).get_config()
+        # Keras computes a rate in the dtype of its start: from an integer 0 it would stay 0.
+        for key in [key for key in config if key.endswith(("_rate", "_target"))]:
+            config[key] = None if config[key] is None else float(config[key])
+        value_at(cls.from_config(config), 0)
     except Exception as error:
         raise ValueError(f"{text!r} is not a schedule: {error}") from None
     module = {} if cls in CUSTOM else {"module": "keras.optimizers.schedules"}
     name = f"keras_disent>{cls.__name__}" if cls in CUSTOM else cls.__name__
-    return {**module, "class_name": name, "config": schedule.get_config()}
+    return {**module, "class_name": name, "config": config}
 
 
 def _literal(argument: ast.expr) -> Any:
@@ -228,7 +232,7 @@ class _WeightState:
         stored = float(ops.convert_to_numpy(self.variable))
         return self._exact if stored == np.float32(self._exact) else stored
 
-    def current(self, step) -> Any:
+    def current(self, step: int | Tensor) -> Any:
         return value_at(self.schedule or self.variable.value, step)
 
 
@@ -254,7 +258,7 @@ def weight(name: str, value: Any, at_most: float = math.inf) -> float | Schedule
     return float(value)
 
 
-def value_at(value: Any, step) -> Any:
+def value_at(value: Any, step: int | Tensor) -> Any:
     """Return the value of a weight at a training step, as a float32 tensor."""
     return ops.cast(value(step) if isinstance(value, Schedule) else value, "float32")
 

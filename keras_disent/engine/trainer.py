@@ -7,10 +7,12 @@ later training, and a step that is not finite leaves the model unchanged.
 from __future__ import annotations
 
 import contextlib
+import difflib
+import inspect
 import math
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,11 +21,13 @@ from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
+from keras_disent._utils.types import Logs, Tensor
 from keras_disent.engine import backend, checkpoints, feed, inputs
 from keras_disent.engine.batches import Batches
 from keras_disent.engine.frozen_arguments import FrozenArguments
 
 SEED_STATE = "seed_generator_state"
+OF_EVERY_MODEL = ("name", "dtype", "trainable")  # Keras's arguments of a constructor that act here
 FEW_IMAGES, BAD_IMAGES = 1, 2  # reasons to skip a step; those of terms follow
 
 
@@ -56,7 +60,8 @@ class Trainer(FrozenArguments, keras.Model):
     terms: tuple[str, ...] = ("loss",)
     pictures: dict[str, Any] | None = None
 
-    def __init__(self, seed: int | None = None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any):
+        _check_arguments(type(self), kwargs)
         super().__init__(**kwargs)
         if seed is None:
             seed = random.randint(1, 10**9)  # from what `keras.utils.set_random_seed` seeds
@@ -92,7 +97,7 @@ class Trainer(FrozenArguments, keras.Model):
             f"({{**model.get_config(), {name!r}: ...}})."
         )
 
-    def current(self, name: str):
+    def current(self, name: str) -> Tensor:
         """Return a weight of the objective at the current step, as a float32 tensor."""
         return self.weight_states[name].current(self.steps)
 
@@ -117,23 +122,23 @@ class Trainer(FrozenArguments, keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> keras.callbacks.History:
         """Train the model, as `keras.Model.fit`.
 
         Args:
@@ -232,7 +237,16 @@ class Trainer(FrozenArguments, keras.Model):
             self._raise_fault()
         return self.history
 
-    def _source(self, x, y, weights, batch_size, shuffle, class_weight, epoch_steps):
+    def _source(
+        self,
+        x: Any,
+        y: Any,
+        weights: Any,
+        batch_size: int | None,
+        shuffle: bool,
+        class_weight: dict[int, float] | None,
+        epoch_steps: int | None,
+    ) -> Any:
         """Return the source of the batches of `fit`, or None for a stream that Keras reads."""
         if isinstance(x, Batches):
             return feed.StepSource(x, epoch_steps or len(x))
@@ -246,7 +260,7 @@ class Trainer(FrozenArguments, keras.Model):
             return feed.PyDatasetSource(x, self.seed)
         return None
 
-    def _evaluation_feed(self, data: tuple, batch_size: int | None) -> tuple:
+    def _evaluation_feed(self, data: tuple[Any, ...], batch_size: int | None) -> tuple[Any, ...]:
         """Return arrays and their batch size in the form that evaluation reads fastest."""
         x, y, weights = data
         if not backend.PREFETCHES or not checks.is_array(x):
@@ -270,16 +284,16 @@ class Trainer(FrozenArguments, keras.Model):
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Return the model's terms on `x`, as `keras.Model.evaluate`.
 
         Every player sees every sample: batches are not divided. Noise comes from a separate
@@ -310,7 +324,14 @@ class Trainer(FrozenArguments, keras.Model):
                 **kwargs,
             )
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
         """Return the reconstructions of `x`, floats in [0, 1], as `keras.Model.predict`."""
         x = inputs.check_batches(self, x, batch_size, only_images=True)
         x, *_, batch_size = self._evaluation_feed((x, None, None), batch_size)
@@ -319,7 +340,14 @@ class Trainer(FrozenArguments, keras.Model):
                 x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
             )
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """Train on one batch, as `keras.Model.train_on_batch`.
 
         Raises:
@@ -337,7 +365,9 @@ class Trainer(FrozenArguments, keras.Model):
         self._raise_fault()
         return logs
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
         """Return the terms on one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
         x, y, sample_weight = self._check_data((x, y, sample_weight), _rows(x))
@@ -361,7 +391,7 @@ class Trainer(FrozenArguments, keras.Model):
             for seed, value in zip(seeds, training_seeds, strict=True):
                 seed.assign(value)
 
-    def _seeds(self) -> list:
+    def _seeds(self) -> list[keras.Variable]:
         return [v for v in self.non_trainable_variables if v.name == SEED_STATE]
 
     # -- checks -----------------------------------------------------------------------------------
@@ -450,12 +480,12 @@ class Trainer(FrozenArguments, keras.Model):
 
     # -- files: Keras does not store the state of seeds, and resuming must be exact ---------------
 
-    def save_own_variables(self, store) -> None:
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for i, seed in enumerate(self._seeds()):
             store[f"seed_{i}"] = ops.convert_to_numpy(seed)
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Any) -> None:
         names = [name for name in store.keys() if not name.startswith("seed_")]  # noqa: SIM118
         super().load_own_variables({name: store[name] for name in names})
         for i, seed in enumerate(self._seeds()):
@@ -505,18 +535,18 @@ class _FitMonitor(keras.callbacks.Callback):
         if isinstance(self.callbacks, keras.callbacks.CallbackList):
             self.callbacks.callbacks.remove(self)
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         self._check(logs)
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._check(logs)
         for callback in self.others:
             if getattr(callback, "scores", False) is True:
                 callback.measure(epoch, logs)
 
-    def _check(self, logs) -> None:
-        for name in self._terms & set(logs or {}):
-            if not math.isfinite(logs[name]):
+    def _check(self, logs: Logs) -> None:
+        for name, value in (logs or {}).items():
+            if name in self._terms and not math.isfinite(value):
                 if not self.tolerant:
                     raise _NotFinite(f"The mean of `{name}` over the epoch is not finite.")
                 self._trained.stop_training = True
@@ -545,7 +575,7 @@ def _check_class_weight(model: Trainer, x: Any, y: Any) -> None:
         )
 
 
-def _split(arrays: tuple, fraction: float) -> tuple[tuple, tuple]:
+def _split(arrays: tuple[Any, ...], fraction: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Split off the last `fraction` of all rows, as Keras does."""
     rows = len(arrays[0])
     at = math.floor(rows * (1.0 - fraction))
@@ -558,3 +588,22 @@ def _split(arrays: tuple, fraction: float) -> tuple[tuple, tuple]:
         tuple(None if a is None else a[cut] for a in arrays) for cut in (slice(at), slice(at, None))
     )
     return first, last
+
+
+def _check_arguments(cls: type, rest: dict[str, Any]) -> None:
+    """Raise a TypeError for arguments of a constructor that nothing would look at.
+
+    Keras's layers take some, such as `input_shape`, that have no effect on a model.
+    """
+    unknown = [name for name in rest if name not in OF_EVERY_MODEL]
+    if unknown:
+        bases = cls.__mro__[: cls.__mro__.index(keras.Model)]
+        constructors = [vars(c)["__init__"] for c in bases if "__init__" in vars(c)]
+        names = [n for init in constructors for n in inspect.signature(init).parameters]
+        known = [n for n in dict.fromkeys(names) if n not in ("self", "args", "kwargs")]
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise TypeError(
+            f"{cls.__name__} takes the arguments {', '.join([*known, *OF_EVERY_MODEL])}. Got "
+            f"{', '.join(map(repr, unknown))}.{hint}"
+        )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_disent import datasets, metrics, models, trackers
@@ -47,9 +48,10 @@ class Config:
         seed: Random seed of weights, noise and data order.
         changed: Number of factors in which the two images of a pair differ, or "random"; for models
             that learn from pairs.
-        learning_rate: Learning rate of the model's (not the discriminator's) optimizer; None means
-            the model's own.
-        latent_dim, likelihood: As the model's.
+        learning_rate: Learning rate of the model's (not the discriminator's) optimizer: a number,
+            or a schedule as in `options`, such as `"CosineDecay(0, 1800, warmup_target=0.002,
+            warmup_steps=200)"`; None means the model's own.
+        latent_dim, likelihood: As the model's, such as `"gaussian(scale=0.05)"`.
         network, width: Name of encoder and decoder, and a factor of their sizes.
         precision: Name in `PRECISIONS`, the dtype policy of the model; None means Keras's setting.
         steps_per_execution: As in `compile`; a divisor of `steps` and `epoch_steps`.
@@ -63,7 +65,7 @@ class Config:
     model: str = "factor_vae"
     data: str = "sprites"
     data_dir: str | None = None
-    subset: dict[str, list] | None = None
+    subset: dict[str, list[Any]] | None = None
     correlate: dict[str, float] | None = None
     image_size: int | None = None
     channels: int | None = None
@@ -73,7 +75,7 @@ class Config:
     player_batch: int = 64
     seed: int = 0
     changed: int | str = 1
-    learning_rate: float | None = None
+    learning_rate: Any = None
     latent_dim: int = 10
     likelihood: str = "bernoulli"
     network: str = "conv"
@@ -118,8 +120,10 @@ class Config:
             if not isinstance(self.changed, int):
                 raise ValueError(f"`changed` is a number or 'random'. Got {self.changed!r}.")
             check_integer("changed", self.changed, at_least=1)
-        for name in ("learning_rate", "width"):
-            value = getattr(self, name)
+        rate = schedules.parse(self.learning_rate)
+        object.__setattr__(self, "learning_rate", rate)
+        scheduled = isinstance(rate, Mapping)
+        for name, value in (("learning_rate", None if scheduled else rate), ("width", self.width)):
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if value is not None and not (number and 0 < value < math.inf):
                 raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
@@ -168,8 +172,11 @@ class Config:
         except TypeError as error:
             raise ValueError(f"{cls.__name__} does not take these options: {error}") from None
         model.pictures = data.pictures
+        rate = self.learning_rate
+        if isinstance(rate, Mapping):
+            rate = keras.saving.deserialize_keras_object(copy.deepcopy(rate))
         model.compile(
-            model.default_optimizer(self.learning_rate),
+            model.default_optimizer(rate),
             steps_per_execution=self.steps_per_execution,
             jit_compile=self.jit_compile,
         )

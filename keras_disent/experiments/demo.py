@@ -1,36 +1,40 @@
-"""What `make demo` shows: beta-TCVAE beside a plain VAE, trained alike for a few minutes."""
+"""What the command `demo` shows: one person's face, learned by beta-TCVAE and by a plain VAE."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from keras_disent import datasets, plots
+from keras_disent import datasets, metrics, plots
 from keras_disent.experiments.config import Config, model_class
 from keras_disent.experiments.run import Run
 
-# Three factors of unlike reach: with as many rows as columns, nothing would tell the two directions
-# of a square from any other two at right angles.
-SUBSET: dict[str, list] = {
-    "shape": ["square"],
-    "orientation": [0],
-    "position_y": list(range(10, 22)),
-}
-SIZE = 32
-METHODS: dict[str, dict] = {"beta_tcvae": {"beta": 4.0}, "vae": {}}
+METHODS: dict[str, dict] = {"beta_tcvae": {"beta": 40.0}, "vae": {}}
+READY = "faces_person"
 
 
 def configs(out: str | Path, steps: int, seed: int) -> dict[Path, Config]:
-    """Return the configurations of the two runs by folder."""
+    """Return the configurations of the two runs by folder: they differ in the method alone."""
+    warmup = max(steps // 10, 1)
     return {
         Path(out) / model: Config(
             model=model,
-            subset=SUBSET,
-            image_size=SIZE,
-            steps=steps,
-            epoch_steps=min(1_000, steps),
-            seed=seed,
-            learning_rate=1e-3,
+            data="faces",
+            data_options={"person": 261},
+            image_size=32,
+            network="silu_mlp",
             width=0.5,
+            likelihood="gaussian_learned_scale(scale=0.2)",
+            learning_rate=(
+                f"CosineDecay(0, {max(steps - warmup, 1)}, "
+                f"warmup_target=0.002, warmup_steps={warmup})"
+            ),
+            latent_dim=6,
+            player_batch=128,
+            steps=steps,
+            epoch_steps=max(steps // 4, 1),
+            seed=seed,
+            metrics=("mig",),
             options=options,
         )
         for model, options in METHODS.items()
@@ -55,32 +59,32 @@ def runs(out: str | Path, steps: int, seed: int) -> list[Run]:
     return opened
 
 
-def table(runs: list[Run]) -> list[tuple[str, ...]]:
-    """Return the scores of both runs as rows of text, with a heading."""
-    rows: list[tuple[str, ...]] = [
-        ("method", "FactorVAE score", "MIG", "reconstruction (nats)", "KL (nats)")
-    ]
-    digits = {"factor_vae_score": 2, "mig": 2, "reconstruction": 1, "kl": 1}
-    for run in runs:
-        scores = run.scores() or {}
-        cells = [f"{scores[name]['value']:.{n}f}" for name, n in digits.items()]
-        rows.append((_name(run.config), *cells))
+def table(models: dict[str, Any], data: Any) -> list[tuple[str, ...]]:
+    """Return the mutual information gap of each factor and their mean, with a heading.
+
+    Args:
+        models: Trained models by their names.
+        data: Data set with factors, all of whose images are encoded.
+    """
+    factors = data.factors(range(len(data)))
+    varied = [i for i, size in enumerate(data.factor_sizes) if size > 1]
+    names = [data.factor_names[i].replace("_", " ") for i in varied]
+    rows: list[tuple[str, ...]] = [("gap (MIG) of", *names, "mean")]
+    for name, model in models.items():
+        codes = model.encode(data.images(range(len(data))))
+        gaps = [metrics.mig(codes, factors[:, [i]]) for i in varied]
+        rows.append((name, *(f"{gap:.2f}" for gap in [*gaps, sum(gaps) / len(gaps)])))
     return rows
 
 
-def picture(out: str | Path, runs: list[Run]) -> Path:
-    """Draw both traversals side by side above the table; return the path."""
-    figures = {
-        _name(run.config): plots.traversals(run.model, datasets.example_images(run.data), at_most=6)
-        for run in runs
-    }
-    return plots.save(plots.beside(figures, table(runs)), Path(out) / "demo.png")
+def picture(path: Path, models: dict[str, Any], data: Any, rows: list[tuple[str, ...]]) -> Path:
+    """Draw the traversals of the models side by side above the table; return the path."""
+    images = datasets.example_images(data)
+    figures = {name: plots.traversals(model, images) for name, model in models.items()}
+    return plots.save(plots.beside(figures, rows), path)
 
 
-def _name(config: Config) -> str:
-    return ", ".join(
-        [
-            model_class(config.model).__name__,
-            *(f"{name} {value:g}" for name, value in config.options.items()),
-        ]
-    )
+def method(config: Config) -> str:
+    """Return the name of a method with its strength, such as "BetaTCVAE, beta 40"."""
+    options = [f"{name} {value:g}" for name, value in config.options.items()]
+    return ", ".join([model_class(config.model).__name__, *options])

@@ -84,10 +84,11 @@ def _training(config: Config, model: Any) -> str:
 
 
 def _optimizer(player: str, optimizer: Any, players: int) -> str:
-    rate = float(optimizer.learning_rate)
+    rate = optimizer.get_config()["learning_rate"]
+    rate = latex.escape(text(rate)) if isinstance(rate, Mapping) else f"{rate:g}"
     part = player.removesuffix("loss").strip("_") or "model"
     whose = f" for the {latex.escape(part)}" if players > 1 else ""
-    return f"{type(optimizer).__name__} at a learning rate of {rate:g}{whose}"
+    return f"{type(optimizer).__name__} at a learning rate of {rate}{whose}"
 
 
 def _scores(scores: Mapping[str, Any]) -> str:

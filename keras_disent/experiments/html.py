@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_disent._utils import html
-from keras_disent.experiments.progress import SCORES
+from keras_disent.experiments.scores import SCORES, read_scores
 from keras_disent.experiments.study_folder import StudyFolder
-from keras_disent.experiments.table import read_scores
 
 ROWS = 20  # of the table of a study
 

@@ -69,7 +69,7 @@ class HyperModel(keras_tuner.HyperModel):
         self.data = config.load_data() if data is None else data
         self.goal = objectives.goal(config, objective, self.space, self.seeds, self.data)
         self.objective = keras_tuner.Objective(self.goal.key, "max" if self.goal.higher else "min")
-        self._fitted: collections.Counter = collections.Counter()
+        self._fitted: collections.Counter[str] = collections.Counter()
 
     def configured(self, hp: Any, execution: int = 0) -> Config:
         """Return the configuration of one run of a trial; `execution` adds to its seed."""
@@ -167,7 +167,9 @@ INSTEAD = {
 }
 
 
-def _check(hp: Any, args: tuple, kwargs: Mapping, epochs: Any, initial_epoch: Any) -> None:
+def _check(
+    hp: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], epochs: Any, initial_epoch: Any
+) -> None:
     """Refuse what `search` was given and cannot take effect, and end the search."""
     for name in ("x", "y", *kwargs) if args else kwargs:
         if name not in PASSED_ON:

@@ -13,7 +13,7 @@ import numpy as np
 from keras_disent import datasets, metrics
 from keras_disent.experiments.config import Config
 from keras_disent.experiments.report.codes import read_codes
-from keras_disent.experiments.run import finite, terms
+from keras_disent.experiments.scores import finite, terms
 from keras_disent.experiments.spaces import Space, configured, ends
 
 PENALTY = 10.0

@@ -14,9 +14,10 @@ import keras
 
 from keras_disent._utils.files import UNWRITABLE
 from keras_disent._utils.version import __version__
-from keras_disent.experiments.progress import SCORES, Progress
+from keras_disent.experiments.progress import Progress
 from keras_disent.experiments.report.codes import write_codes
 from keras_disent.experiments.run import Run
+from keras_disent.experiments.scores import SCORES
 from keras_disent.experiments.store import RUN, LockedError, Store
 
 if TYPE_CHECKING:

@@ -244,7 +244,7 @@ def _runs(study: dict[str, Any], large: bool) -> Iterator[PlannedRun]:
             raise ValueError(f"Method {number}: {error}") from None
 
 
-def _check_size(study: Mapping[str, Any], methods: list, seeds: int, large: bool) -> None:
+def _check_size(study: Mapping[str, Any], methods: list[Any], seeds: int, large: bool) -> None:
     grids = [{**study, **method}.values() for method in methods]
     size = seeds * sum(math.prod(len(v) for v in g if isinstance(v, list)) for g in grids)
     if size > LARGE and not large:

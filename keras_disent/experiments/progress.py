@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_disent.experiments.scores import SCORES
 from keras_disent.experiments.store import read_json, write_json
 
-FILE, SCORES = "progress.json", "scores.json"
+FILE = "progress.json"
+OnSteps = Callable[[int, Mapping[str, float]], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,3 +64,35 @@ class Progress:
     def write(self, folder: Path, durable: bool = False) -> None:
         """Write the progress into the folder of a run."""
         write_json(folder / FILE, dataclasses.asdict(self), durable)
+
+
+class ProgressWriter:
+    """Write the progress of a run, once a second and at checkpoints.
+
+    Args:
+        folder: Folder of the run.
+        taken: Training steps taken so far.
+        on_steps: Called with a number of steps done and the logs.
+    """
+
+    def __init__(self, folder: Path, taken: int, on_steps: OnSteps):
+        before = Progress.read(folder)
+        self._folder, self._on_steps, self._step = folder, on_steps, taken
+        self._attempts, self._seconds = before.attempts + 1, before.seconds
+        self._start = self._written = time.monotonic()
+        self.write()
+
+    def advance(self, steps: int, logs: Mapping[str, float]) -> None:
+        self._step += steps
+        if time.monotonic() - self._written > 1:
+            self.write()
+        self._on_steps(steps, logs)
+
+    def saved(self, step: int) -> None:
+        self._step, self._attempts = step, 0
+        self.write()
+
+    def write(self) -> None:
+        self._written = time.monotonic()
+        seconds = self._seconds + self._written - self._start
+        Progress(step=self._step, seconds=seconds, attempts=self._attempts).write(self._folder)

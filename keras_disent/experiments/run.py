@@ -9,11 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +20,18 @@ from keras_disent import callbacks, datasets, export, knobs, metrics, plots, tra
 from keras_disent._utils.files import unfinished
 from keras_disent._utils.version import __version__
 from keras_disent.datasets.catalog import check_name
-from keras_disent.datasets.folder import find_pictures
-from keras_disent.datasets.tables import find_tables
 from keras_disent.engine import parallel
 from keras_disent.experiments import citations, describe, training
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.html import run_as_html
-from keras_disent.experiments.progress import SCORES, Progress
+from keras_disent.experiments.progress import OnSteps, Progress, ProgressWriter
+from keras_disent.experiments.scores import SCORES, finite, read_scores, terms
+from keras_disent.experiments.stamp import check_stamp, make_stamp, read_stamp
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
-from keras_disent.experiments.table import read_scores
 from keras_disent.models.saving import FILE as MODEL
 from keras_disent.models.saving import load_model, write_latent_names
 
 HISTORY, PICTURES, TRACKING = "history.csv", "traversals", "tracking.json"
-SAMPLE = 64
-"""Images that stand for a data set in its digest."""
-
-OnSteps = Callable[[int, Mapping[str, float]], object]
 
 
 class Run:
@@ -198,7 +189,7 @@ class Run:
         config = dataclasses.replace(self.config, steps=steps)
         with self.store.lock():
             self._check()
-            stamp = training.read_stamp(self._checkpoint) if self._checkpoint.exists() else {}
+            stamp = read_stamp(self._checkpoint) if self._checkpoint.exists() else {}
             taken = stamp.get("step", 0)
             if steps < taken:
                 raise ValueError(
@@ -461,38 +452,17 @@ class Run:
 
     def _drop_stale(self) -> None:
         """Forget a model that another process has trained further, or that was never saved."""
-        if training.read_stamp(self._checkpoint).get("step") != self._model.steps_taken():
+        if read_stamp(self._checkpoint).get("step") != self._model.steps_taken():
             self._model = None
 
     @functools.cached_property
     def _stamp(self) -> dict[str, Any]:
-        """What a checkpoint says about its run; the number of steps is no part of it."""
-        return {
-            "config": config_digest(self.config),
-            "data": data_digest(self.config, self.data),
-            "backend": keras.backend.backend(),
-        }
+        return make_stamp(self.config, self.data)
 
     def _check(self) -> None:
         """Check that training can begin or be resumed; the folder must be locked."""
         if self._checkpoint.exists():
-            expected, stored = self._stamp, training.read_stamp(self._checkpoint)
-            name = repr(str(self._checkpoint))
-            if stored.get("backend") != expected["backend"]:
-                raise ValueError(
-                    f"{name} was trained on {stored.get('backend')}, and is resumed bit-exactly "
-                    f"there only: set KERAS_BACKEND={stored.get('backend')}. Got "
-                    f"{expected['backend']}."
-                )
-            if stored.get("config") != expected["config"]:
-                raise ValueError(
-                    f"{name} was trained with other settings than those in {RUN.file}."
-                )
-            if stored.get("data") != expected["data"]:
-                raise ValueError(
-                    f"{name} was trained on other images than those that {self.config.data!r} "
-                    "holds now."
-                )
+            check_stamp(self._checkpoint, self._stamp, self.config.data)
             if self._model is not None:
                 self._drop_stale()
         training.read_history(self.folder / HISTORY)
@@ -509,7 +479,7 @@ class Run:
         on_steps(taken, {})
         if taken >= config.steps:
             return
-        report = _Report(self.folder, taken, on_steps)
+        report = ProgressWriter(self.folder, taken, on_steps)
         checkpoint = training.Checkpoint(
             self.folder / HISTORY,
             self._checkpoint,
@@ -585,104 +555,3 @@ class Run:
                 f"{str(path)!r} lies in the folder {self.config.data!r}, whose pictures are the "
                 "data. Choose another place."
             )
-
-
-class _Report:
-    """Write the progress of a run, once a second and at checkpoints."""
-
-    def __init__(self, folder: Path, taken: int, on_steps: OnSteps):
-        before = Progress.read(folder)
-        self._folder, self._on_steps, self._step = folder, on_steps, taken
-        self._attempts, self._seconds = before.attempts + 1, before.seconds
-        self._start = self._written = time.monotonic()
-        self.write()
-
-    def advance(self, steps: int, logs: Mapping[str, float]) -> None:
-        self._step += steps
-        if time.monotonic() - self._written > 1:
-            self.write()
-        self._on_steps(steps, logs)
-
-    def saved(self, step: int) -> None:
-        self._step, self._attempts = step, 0
-        self.write()
-
-    def write(self) -> None:
-        self._written = time.monotonic()
-        seconds = self._seconds + self._written - self._start
-        Progress(step=self._step, seconds=seconds, attempts=self._attempts).write(self._folder)
-
-
-def terms(model: Any, config: Config, data: Any) -> dict[str, Any]:
-    """Return the terms of the objective on 64 batches drawn with a seed of their own.
-
-    Returns:
-        `{term: {"value": float, "settings": {...}}}`.
-    """
-    batches = config.batches(model, data, evaluation=True)
-    images = 64 * batches.batch_size * (2 if model.pairs else 1)
-    values = model.evaluate(batches, verbose=0, return_dict=True)
-    settings = {"images": images, "seed": batches.seed, "step": model.steps_taken()}
-    return {name: {"value": float(value), "settings": settings} for name, value in values.items()}
-
-
-def finite(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Return scores with None for those that are not finite numbers, which says why.
-
-    >>> finite({"mig": {"value": math.nan}})
-    {'mig': {'value': None, 'error': 'mig is not defined for these codes: it is nan.'}}
-    """
-    result = {}
-    for name, entry in scores.items():
-        value = entry["value"]
-        if isinstance(value, str) or not math.isfinite(value):
-            reason = f"{name} is not defined for these codes: it is {value}."
-            entry = {**entry, "value": None, "error": entry.get("error", reason)}
-        result[name] = entry
-    return result
-
-
-def config_digest(config: Config) -> str:
-    """Return what tells configurations apart whose checkpoints differ.
-
-    Steps, metrics and tracker may change while a run goes on.
-    """
-    changing = ("steps", "metrics", "track")
-    return _digest({name: v for name, v in config.as_dict().items() if name not in changing})
-
-
-def data_digest(config: Config, data: Any) -> str:
-    """Return what tells the images of data sets apart.
-
-    It depends on the absolute path, the names and sizes of files, and on shape and pixels of a
-    sample of images.
-    """
-    images = data.images(np.unique(np.linspace(0, len(data) - 1, SAMPLE).astype(int)))
-    about: dict[str, Any] = {
-        "images": [len(data), *data.image_shape],
-        "sample": hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(),
-    }
-    if config.data not in datasets.DATASETS:
-        path = Path(config.data).resolve()
-        about["path"] = str(path)
-        about["files"] = [
-            [name, (path / name if name else path).stat().st_size] for name in _names(path)
-        ]
-        tables = find_tables(path) if path.is_dir() else []
-        tables += [Path(v) for v in config.data_options.values() if isinstance(v, str)]
-        about["tables"] = [
-            hashlib.sha256(table.read_bytes()).hexdigest() for table in tables if table.is_file()
-        ]
-    return _digest(about)
-
-
-def _names(path: Path) -> list[str]:
-    """Return the names of the pictures in a folder, or "" for a file."""
-    if path.is_file():
-        return [""]
-    return find_pictures(path)[0] if path.suffix.lower() != ".zarr" else []
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from keras_disent._utils.files import atomic_write
 from keras_disent.experiments.planned import PlannedRun, text
-from keras_disent.experiments.progress import SCORES, Progress
-from keras_disent.experiments.store import read_json
+from keras_disent.experiments.progress import Progress
+from keras_disent.experiments.scores import read_scores
 from keras_disent.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -62,26 +62,6 @@ def write(study: StudyFolder) -> Any:
         with atomic_write(study.folder / f"{TABLE}.csv") as temporary:
             guarded.to_csv(temporary, index=False)
     return table
-
-
-def read_scores(folder: Path) -> dict[str, Any]:
-    """Return the scores of the run in a folder: `{name: {"value": float or None, ...}}`.
-
-    Raises:
-        ValueError: If the file is damaged; names it.
-    """
-    path = folder / SCORES
-    scores = read_json(path, "the scores of a run")
-    good = isinstance(scores, dict) and all(
-        isinstance(entry, dict) and isinstance(entry.get("value", ""), (int, float, type(None)))
-        for entry in scores.values()
-    )
-    if not good:
-        raise ValueError(
-            f"{str(path)!r} is not the scores of a run. Remove the file, and the run is scored "
-            "again."
-        )
-    return scores
 
 
 def csv_text(value: Any) -> Any:

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,10 @@ import numpy as np
 from keras import ops
 
 from keras_disent._utils.files import atomic_write
+from keras_disent._utils.types import Logs
+from keras_disent.experiments.stamp import STAMP
 from keras_disent.experiments.store import write_text
 from keras_disent.experiments.table import csv_text
-
-STAMP = "run.json"
-"""Name of what a checkpoint says about its run, inside of the `.keras` file."""
 
 
 def fit_steps(
@@ -80,10 +79,10 @@ class _StopAt(keras.callbacks.Callback):
         super().__init__()
         self._trained, self._last = model, last  # `self.model` would sync it with the device
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._remaining = self._last - self._trained.steps_taken()
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         if batch + 1 >= self._remaining:
             self._trained.stop_training = True
 
@@ -106,7 +105,7 @@ class Checkpoint(keras.callbacks.Callback):
         self,
         history: Path,
         model_file: Path,
-        stamp: dict[str, Any],
+        stamp: Mapping[str, str],
         images: np.ndarray,
         on_saved: Callable[[int], object] = lambda step: None,
     ):
@@ -116,11 +115,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._on_saved = on_saved
         self._lines = read_history(history)
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         taken = self.model.steps_taken()
         self._lines = [line for line in self._lines if int(line["step"]) <= taken]
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         step = self.model.steps_taken()
         if not _finite(self.model):
             raise FloatingPointError(
@@ -162,24 +161,6 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_stamp(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint says about its run.
-
-    Raises:
-        ValueError: If the file is damaged, or it is not the checkpoint of a run; names it.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            if STAMP not in file.namelist():
-                raise ValueError(
-                    f"{str(path)!r} is not the checkpoint of a run: it was not written by `train`."
-                )
-            stamp = json.loads(file.read(STAMP))
-    except (OSError, zipfile.BadZipFile, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{str(path)!r} is not a whole .keras file: {error}") from None
-    return stamp if isinstance(stamp, dict) else {}
-
-
 class Interruption(keras.callbacks.Callback):
     """Turn Ctrl-C into a stop after the step under way, so that all can be saved.
 
@@ -210,7 +191,7 @@ class Interruption(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGINT)
         self.asked = True
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         if self.asked:
             self._trained.stop_training = True
 

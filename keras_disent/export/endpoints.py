@@ -9,6 +9,7 @@ from typing import Any
 from keras import ops
 
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 
 IMAGES = ("float32", "uint8")
 
@@ -70,22 +71,22 @@ def endpoints(
     """
     latents, shape = model.latent_dim, model.image_shape
 
-    def to_dtype(pixels):
+    def to_dtype(pixels: Tensor) -> Tensor:
         if images == "float32":
             return pixels
         return ops.cast(ops.round(ops.clip(255.0 * pixels, 0.0, 255.0)), "uint8")
 
-    def reconstruct(images):
+    def reconstruct(images: Tensor) -> dict[str, Tensor]:
         codes = model.encode_tensors(images)[0]
         return {"reconstructed": to_dtype(model.decode_tensors(codes))}
 
-    def encode(images):
+    def encode(images: Tensor) -> dict[str, Tensor]:
         return dict(zip(model.encoding, model.encode_tensors(images), strict=True))
 
-    def decode(codes):
+    def decode(codes: Tensor) -> dict[str, Tensor]:
         return {"decoded": to_dtype(model.decode_tensors(codes))}
 
-    def traverse(images, latents, values):
+    def traverse(images: Tensor, latents: Tensor, values: Tensor) -> dict[str, Tensor]:
         codes = model.encode_tensors(images)[0]
         dims = codes.shape[-1]
         mask = ops.cast(ops.equal(latents[:, None], ops.arange(dims, dtype="int32")), "float32")
@@ -95,7 +96,7 @@ def endpoints(
         decoded = to_dtype(model.decode_tensors(ops.reshape(grid, (-1, dims))))
         return {"traversed": ops.reshape(decoded, (*sizes, *shape))}
 
-    def intervene(codes, values, fixed, noise):
+    def intervene(codes: Tensor, values: Tensor, fixed: Tensor, noise: Tensor) -> dict[str, Tensor]:
         concepts, estimates = model.intervene_tensors(codes, values, fixed, noise)
         return {"decoded": to_dtype(model.decode_concepts(concepts)), "concepts": estimates}
 

@@ -9,25 +9,28 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_disent._utils.types import Tensor
 from keras_disent.export.endpoints import Endpoint, convert_all
 
 OPSET = 18
 MIN_SHARED_BYTES = 1024  # larger arrays of weights are stored once for all ONNX files
 
 
-def saved_model(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+def saved_model(
+    endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict[str, Any]
+) -> None:
     """Write a SavedModel with a signature for each endpoint; the first is `serving_default` too."""
     _saved_model(endpoints, folder, model)
 
 
-def litert(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+def litert(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict[str, Any]) -> None:
     """Write one `model.tflite` with a signature for each endpoint."""
     import tensorflow as tf
 
@@ -38,7 +41,7 @@ def litert(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) 
     (folder / "model.tflite").write_bytes(content)
 
 
-def onnx(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+def onnx(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict[str, Any]) -> None:
     """Write `NAME.onnx` for each endpoint, with the weights of all in `weights.bin`."""
     import onnx
 
@@ -55,7 +58,7 @@ def onnx(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) ->
         onnx.checker.check_model(folder / f"{name}.onnx")
 
 
-def openvino(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+def openvino(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict[str, Any]) -> None:
     """Write `NAME.xml` and `NAME.bin` for each endpoint."""
     import onnx
     import openvino as ov
@@ -89,7 +92,7 @@ def _saved_model(
         tf.saved_model.save(module, str(folder), signatures)
 
 
-def _trace(endpoint: Endpoint, function: Callable | None = None) -> Any:
+def _trace(endpoint: Endpoint, function: Callable[..., Any] | None = None) -> Any:
     """Trace the endpoint, or another function of its arrays, to a TensorFlow graph."""
     import tensorflow as tf
 
@@ -98,14 +101,14 @@ def _trace(endpoint: Endpoint, function: Callable | None = None) -> Any:
     return traced.get_concrete_function()
 
 
-def _freeze(endpoint: Endpoint, model: Any) -> Callable:
+def _freeze(endpoint: Endpoint, model: Any) -> Callable[..., Any]:
     """Return the endpoint's function with the weights as constants of its graph."""
     import tensorflow as tf
 
     constants = [(v, tf.constant(v.numpy())) for v in model.variables]
     scope = keras.StatelessScope(constants)
 
-    def function(*arrays):
+    def function(*arrays: Tensor) -> Any:
         with scope:
             return endpoint.function(*arrays)
 
@@ -153,7 +156,7 @@ def _store(tensor: Any, file: Any, places: dict[str, tuple[int, int]]) -> None:
 
 
 @contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Suppress warnings and log messages of the converters."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "tf2onnx")]
     levels = [logger.level for logger in loggers]

@@ -11,10 +11,11 @@ from typing import Any
 
 import keras
 
+from keras_disent._utils.types import Tensor
 from keras_disent.export.endpoints import Array, Endpoint, convert_all
 
 
-def torch(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict) -> None:
+def torch(endpoints: Sequence[Endpoint], model: Any, folder: Path, card: dict[str, Any]) -> None:
     """Write one `model.pt2` with an exported program for each endpoint."""
     from torch.export.pt2_archive._package import package_pt2
 
@@ -31,7 +32,7 @@ def _program(endpoint: Endpoint, model: Any) -> Any:
     scope = keras.StatelessScope([(v, v.value.detach().clone()) for v in model.variables])
 
     class Module(torch.nn.Module):
-        def forward(self, **arrays):
+        def forward(self, **arrays: Tensor) -> Any:
             with scope:
                 return endpoint.function(**arrays)
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
 
 
@@ -37,7 +38,7 @@ def accelerate(network: Any) -> Any:
     return network
 
 
-def _implementation(layer, inputs) -> str:
+def _implementation(layer: keras.Layer, inputs: Tensor) -> str:
     """Return how to compute a layer: "keras", or the result of `backend.strided_convolutions`."""
     (k, other_k), (s, other_s) = layer.kernel_size, layer.strides
     fits = (
@@ -57,7 +58,7 @@ def _implementation(layer, inputs) -> str:
     return backend.strided_convolutions() if fits else "keras"
 
 
-def _convolve(layer, inputs):
+def _convolve(layer: keras.Layer, inputs: Tensor) -> Tensor:
     k, s = layer.kernel_size[0], layer.strides[0]
     implementation = _implementation(layer, inputs)
     if implementation == "keras" or inputs.shape[1] % s or inputs.shape[2] % s:
@@ -83,7 +84,7 @@ def _convolve(layer, inputs):
     return layer.activation(ops.reshape(x, (-1, rows, columns, layer.filters)) + layer.bias)
 
 
-def _convolve_transposed(layer, inputs):
+def _convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
     """Compute one matrix product and an overlap-add."""
     k, s = layer.kernel_size[0], layer.strides[0]
     implementation = _implementation(layer, inputs)

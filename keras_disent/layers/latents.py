@@ -7,6 +7,8 @@ in float32, also in a model of mixed precision.
 
 from __future__ import annotations
 
+import ast
+import functools
 import math
 from typing import Any
 
@@ -14,6 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Distribution, Tensor
 from keras_disent.engine import backend
 from keras_disent.layers.networks import initializers
 
@@ -27,6 +31,7 @@ __all__ = [
     "Noise",
     "SeedGenerator",
     "StandardNormalPrior",
+    "likelihood",
 ]
 
 
@@ -47,11 +52,11 @@ class SeedGenerator(keras.random.SeedGenerator):
         seed: Random seed (int), at least 0.
     """
 
-    def __init__(self, seed: int, **kwargs):
+    def __init__(self, seed: int, **kwargs: Any):
         # Keras keeps at most 32 bits of a seed: hash all of its bits into them.
         super().__init__(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1), **kwargs)
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Tensor:
         return backend.scatter_seed(super().next(ordered))
 
 
@@ -72,14 +77,14 @@ class Noise(keras.layers.Layer):
     3.0
     """
 
-    def __init__(self, seed: int, **kwargs):
+    def __init__(self, seed: int, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.seed = seed
         self.seed_generator = SeedGenerator(seed)
         self.enabled = True
         self.built = True
 
-    def gaussian(self, mean, stddev):
+    def gaussian(self, mean: Tensor, stddev: Tensor | float) -> Tensor:
         """Draw from a diagonal Gaussian, differentiable in `mean` and `stddev`."""
         if not self.enabled:
             return mean
@@ -87,7 +92,7 @@ class Noise(keras.layers.Layer):
             ops.shape(mean), dtype="float32", seed=self.seed_generator
         )
 
-    def permute(self, codes):
+    def permute(self, codes: Tensor) -> Tensor:
         """Shuffle each column of `codes` (n, latents) independently: a sample of prod_d q(z_d)."""
         if self.enabled:
             keys = keras.random.uniform(ops.shape(codes), dtype="float32", seed=self.seed_generator)
@@ -100,7 +105,7 @@ class Noise(keras.layers.Layer):
             )
         return ops.take_along_axis(codes, order, axis=0)
 
-    def directions(self, rows, latents: int, each: int):
+    def directions(self, rows: int, latents: int, each: int) -> tuple[Tensor, Tensor]:
         """Draw `each` vectors of random signs and as many Gaussian ones for each row.
 
         Args:
@@ -146,7 +151,7 @@ class GaussianPosterior(keras.layers.Layer):
     (2, 3)
     """
 
-    def __init__(self, latent_dim: int, seed: int | None = None, **kwargs):
+    def __init__(self, latent_dim: int, seed: int | None = None, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.latent_dim, self.seed = latent_dim, seed
@@ -155,17 +160,17 @@ class GaussianPosterior(keras.layers.Layer):
             for name, initial in zip(("mean", "log_variance"), initializers(seed), strict=False)
         )
 
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[int | None, ...]) -> None:
         self.mean_head.build(features_shape)
         self.log_variance_head.build(features_shape)
 
-    def call(self, features):
+    def call(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.mean_head(features), clip_straight_through(
             self.log_variance_head(features), -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE
         )
 
     @staticmethod
-    def distribution(mean, log_variance):
+    def distribution(mean: Tensor, log_variance: Tensor) -> Distribution:
         """Return q(z|x) as the backend's distribution: batch (n,), event (D,)."""
         return backend.normal(mean, ops.exp(0.5 * log_variance), event_dims=1)
 
@@ -184,12 +189,12 @@ class StandardNormalPrior(keras.layers.Layer):
     2
     """
 
-    def __init__(self, latent_dim: int, **kwargs):
+    def __init__(self, latent_dim: int, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.latent_dim = latent_dim
         self.built = True
 
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """Return p(z) as the backend's distribution: event (D,)."""
         return backend.normal(
             ops.zeros((self.latent_dim,), "float32"),
@@ -198,7 +203,7 @@ class StandardNormalPrior(keras.layers.Layer):
         )
 
     @staticmethod
-    def kl(mean, log_variance):
+    def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
         """Return KL(q(z_d|x) || p(z_d)) in closed form: (n, D), nats.
 
         Source: Kingma & Welling 2014, appendix B.
@@ -206,12 +211,12 @@ class StandardNormalPrior(keras.layers.Layer):
         return 0.5 * (ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0)
 
 
-def clip_straight_through(values, low: float, high: float):
+def clip_straight_through(values: Tensor, low: float, high: float) -> Tensor:
     """Clip values to [low, high]; the gradient is that of the values without clipping."""
     return values + ops.stop_gradient(ops.clip(values, low, high) - values)
 
 
-def gaussian_log_density(codes, mean, log_variance):
+def gaussian_log_density(codes: Tensor, mean: Tensor, log_variance: Tensor | float) -> Tensor:
     """Return log N(codes; mean, exp(log_variance)) elementwise, in nats."""
     return -0.5 * (ops.square(codes - mean) * ops.exp(-log_variance) + log_variance + LOG_TWO_PI)
 
@@ -219,24 +224,24 @@ def gaussian_log_density(codes, mean, log_variance):
 class Likelihood(keras.layers.Layer):
     """Define p(x|z) by the decoder's outputs, (n, height, width, channels) real numbers."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.built = True
 
-    def distribution(self, outputs):
+    def distribution(self, outputs: Tensor) -> Distribution:
         """Return p(x|z) as the backend's distribution: batch (n,), event the image."""
         raise NotImplementedError(f"{type(self).__name__} has no `distribution`.")
 
-    def negative_log_likelihood(self, images, outputs):
+    def negative_log_likelihood(self, images: Tensor, outputs: Tensor) -> Tensor:
         """Return -log p(x|z) summed over pixels and channels: (n,), nats."""
         return -self.distribution(outputs).log_prob(images)
 
-    def mean(self, outputs):
+    def mean(self, outputs: Tensor) -> Tensor:
         """Return the expected image, in [0, 1]."""
         return self.distribution(outputs).mean()
 
-    def call(self, outputs):
+    def call(self, outputs: Tensor) -> Tensor:
         return self.mean(ops.cast(outputs, "float32"))
 
 
@@ -251,13 +256,13 @@ class BernoulliLikelihood(Likelihood):
     0.693
     """
 
-    def distribution(self, outputs):
+    def distribution(self, outputs: Tensor) -> Distribution:
         return backend.bernoulli(outputs, event_dims=3)
 
-    def negative_log_likelihood(self, images, outputs):
+    def negative_log_likelihood(self, images: Tensor, outputs: Tensor) -> Tensor:
         return -ops.sum(backend.bernoulli_log_density(images, outputs), axis=(1, 2, 3))
 
-    def mean(self, outputs):
+    def mean(self, outputs: Tensor) -> Tensor:
         return ops.sigmoid(outputs)  # also for batches of unknown size, as in an export
 
 
@@ -272,14 +277,14 @@ class ContinuousBernoulliLikelihood(Likelihood):
     True
     """
 
-    def distribution(self, outputs):
+    def distribution(self, outputs: Tensor) -> Distribution:
         return backend.continuous_bernoulli(outputs, event_dims=3)
 
-    def negative_log_likelihood(self, images, outputs):
+    def negative_log_likelihood(self, images: Tensor, outputs: Tensor) -> Tensor:
         density = backend.continuous_bernoulli_log_density(images, outputs)
         return -ops.sum(density, axis=(1, 2, 3))
 
-    def mean(self, outputs):
+    def mean(self, outputs: Tensor) -> Tensor:
         return backend.continuous_bernoulli_mean(outputs)
 
 
@@ -308,7 +313,7 @@ class GaussianLikelihood(Likelihood):
     0.919
     """
 
-    def __init__(self, scale: float = 0.1, learn_scale: bool = False, **kwargs):
+    def __init__(self, scale: float = 0.1, learn_scale: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.learn_scale = bool(learn_scale)
         self.log_scale = self.add_weight(
@@ -329,21 +334,21 @@ class GaussianLikelihood(Likelihood):
         self._exact = float(value)
         self.log_scale.assign(math.log(value))
 
-    def _log_scale(self):
+    def _log_scale(self) -> Tensor:
         log_scale = ops.convert_to_tensor(self.log_scale)
         if not self.learn_scale:
             return log_scale
         return clip_straight_through(log_scale, math.log(MIN_SCALE), math.inf)
 
-    def distribution(self, outputs):
+    def distribution(self, outputs: Tensor) -> Distribution:
         mean = ops.sigmoid(outputs)
         return backend.normal(mean, ops.exp(self._log_scale()) * ops.ones_like(mean), event_dims=3)
 
-    def negative_log_likelihood(self, images, outputs):
+    def negative_log_likelihood(self, images: Tensor, outputs: Tensor) -> Tensor:
         density = backend.normal_log_density(images, ops.sigmoid(outputs), self._log_scale())
         return -ops.sum(density, axis=(1, 2, 3))
 
-    def mean(self, outputs):
+    def mean(self, outputs: Tensor) -> Tensor:
         return ops.sigmoid(outputs)
 
     def get_config(self) -> dict[str, Any]:
@@ -354,5 +359,24 @@ LIKELIHOODS: dict[str, Any] = {
     "bernoulli": BernoulliLikelihood,
     "continuous_bernoulli": ContinuousBernoulliLikelihood,
     "gaussian": GaussianLikelihood,
-    "gaussian_learned_scale": lambda: GaussianLikelihood(learn_scale=True),
+    "gaussian_learned_scale": functools.partial(GaussianLikelihood, learn_scale=True),
 }
+
+
+def likelihood(text: str) -> Likelihood:
+    """Build a likelihood from its name, or from its name with numbers: "gaussian(scale=0.05)".
+
+    Raises:
+        ValueError: If there is no such likelihood, or it does not take these arguments.
+
+    >>> likelihood("gaussian(scale=0.05)").scale
+    0.05
+    """
+    name, bracket, rest = text.partition("(")
+    build = lookup(name.strip(), LIKELIHOODS, "likelihood")
+    try:
+        call: Any = ast.parse(f"_({rest}" if bracket else "_()", mode="eval").body
+        arguments = [ast.literal_eval(argument) for argument in call.args]
+        return build(*arguments, **{k.arg: ast.literal_eval(k.value) for k in call.keywords})
+    except (SyntaxError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{text!r} is not a likelihood: {error}") from None

@@ -41,7 +41,7 @@ PERMUTING = ("Permute", "Transpose", "Moveaxis", "Swapaxes")  # layers and opera
 
 
 @contextlib.contextmanager
-def precision(policy) -> Iterator[None]:
+def precision(policy: Any) -> Iterator[None]:
     """Build layers under a dtype policy instead of the global one; None is the global one."""
     global_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(keras.dtype_policies.get(policy))
@@ -185,9 +185,22 @@ def conv_decoder(
 
 
 def mlp_encoder(
-    image_shape: tuple[int, int, int], width: float = 1.0, seed: int | None = None
+    image_shape: tuple[int, int, int],
+    width: float = 1.0,
+    units: tuple[int, ...] = (1200, 1200),
+    activation: str = "relu",
+    centered: bool = False,
+    seed: int | None = None,
 ) -> keras.Model:
-    """Build an encoder of two dense layers of 1200 units (ReLU).
+    """Build an encoder of dense layers.
+
+    Args:
+        image_shape: Shape (height, width, channels) of an image.
+        width: Factor (float) that multiplies every number of units.
+        units: Units of each layer; two of 1200 with ReLU as in Higgins et al. 2017.
+        activation: Name of the activation of each layer.
+        centered: Whether pixels are first scaled from [0, 1] to [-1, 1].
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Source: Higgins et al. 2017, "beta-VAE", table 1.
 
@@ -195,12 +208,14 @@ def mlp_encoder(
     (None, 1200)
     """
     initial = initializers(seed)
-    images = keras.Input(checks.image_shape(image_shape), dtype="float32", name="images")
-    x = layers.Flatten(data_format=CHANNELS_LAST)(images)
-    for _ in range(2):
-        x = layers.Dense(_units(width, 1200), activation="relu", kernel_initializer=next(initial))(
-            x
-        )
+    images = x = keras.Input(checks.image_shape(image_shape), dtype="float32", name="images")
+    if centered:
+        x = layers.Rescaling(2.0, -1.0)(x)
+    x = layers.Flatten(data_format=CHANNELS_LAST)(x)
+    for count in units:
+        x = layers.Dense(
+            _units(width, count), activation=activation, kernel_initializer=next(initial)
+        )(x)
     return keras.Model(images, x, name="encoder")
 
 
@@ -208,9 +223,19 @@ def mlp_decoder(
     image_shape: tuple[int, int, int],
     latent_dim: int,
     width: float = 1.0,
+    units: tuple[int, ...] = (1200, 1200, 1200),
+    activation: str = "tanh",
     seed: int | None = None,
 ) -> keras.Model:
-    """Build a decoder of three dense layers of 1200 units (tanh).
+    """Build a decoder of dense layers.
+
+    Args:
+        image_shape: Shape (height, width, channels) of an image.
+        latent_dim: Number of latents (int).
+        width: Factor (float) that multiplies every number of units.
+        units: Units of each layer but the last; three of 1200 with tanh as in Higgins et al. 2017.
+        activation: Name of the activation of each layer but the last.
+        seed: Random seed of the initial weights (int; Glorot uniform). None draws one.
 
     Source: Higgins et al. 2017, "beta-VAE", table 1.
 
@@ -220,10 +245,10 @@ def mlp_decoder(
     height, columns, channels = checks.image_shape(image_shape)
     initial = initializers(seed)
     codes = x = keras.Input((latent_dim,), dtype="float32", name="codes")
-    for _ in range(3):
-        x = layers.Dense(_units(width, 1200), activation="tanh", kernel_initializer=next(initial))(
-            x
-        )
+    for count in units:
+        x = layers.Dense(
+            _units(width, count), activation=activation, kernel_initializer=next(initial)
+        )(x)
     pixels = height * columns * channels
     x = layers.Dense(pixels, dtype="float32", kernel_initializer=next(initial), name="outputs")(x)
     x = layers.Reshape((height, columns, channels), dtype="float32")(x)
@@ -279,6 +304,7 @@ ENCODERS: dict[str, Any] = {
         conv_encoder, kernels=(4, 4, 4, 4), filters=(32, 32, 32, 32), units=(256, 256)
     ),
     "mlp": mlp_encoder,
+    "silu_mlp": functools.partial(mlp_encoder, units=(256, 256), activation="silu", centered=True),
     "qlae": style_networks.qlae_encoder,
     "tripod": style_networks.tripod_encoder,
 }
@@ -287,6 +313,7 @@ DECODERS: dict[str, Any] = {
     "higgins": conv_decoder,
     "burgess": functools.partial(conv_decoder, filters=(32, 32, 32), units=(256, 256)),
     "mlp": mlp_decoder,
+    "silu_mlp": functools.partial(mlp_decoder, units=(256, 256, 256), activation="silu"),
     "qlae": style_networks.qlae_decoder,
     "tripod": style_networks.tripod_decoder,
 }
@@ -350,7 +377,7 @@ def check_discriminator(discriminator: Any, latent_dim: int) -> None:
         raise ValueError(f"`discriminator` must give two logits (n, 2). Got {_with_n(shape)}.")
 
 
-def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tuple:
+def _output_shape(network: Any, name: str, input_shape: tuple[int, ...]) -> tuple[Any, ...]:
     if not isinstance(network, keras.Layer):
         raise ValueError(
             f"`{name}` must be a Keras model or the name of a network. Got {network!r}."
@@ -392,7 +419,7 @@ def _check_channels_last(network: Any, name: str, where: str) -> None:
             )
 
 
-def _steps(network: Any) -> list:
+def _steps(network: Any) -> list[Any]:
     """Return the layers and operations of a network in order, with those of nested layers."""
     parts = getattr(network, "operations", None) or getattr(network, "_layers", None)
     return [step for part in parts for step in _steps(part)] if parts else [network]
@@ -406,5 +433,5 @@ def _has_channels(layer: Any) -> bool:
         return True
 
 
-def _with_n(shape: tuple) -> str:
+def _with_n(shape: tuple[Any, ...]) -> str:
     return f"({', '.join(['n', *map(str, shape[1:])])})"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
 
 
@@ -27,7 +30,7 @@ class RunningStandardization(keras.layers.Layer):
     [[1.0]]
     """
 
-    def __init__(self, columns: int, window: float = 1e6, **kwargs):
+    def __init__(self, columns: int, window: float = 1e6, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.window = window
         self.count, self.shift, self.variance = (
@@ -46,7 +49,7 @@ class RunningStandardization(keras.layers.Layer):
         )
         self.built = True
 
-    def update(self, values, weights=None) -> None:
+    def update(self, values: Tensor, weights: Tensor | None = None) -> None:
         """Update the moments by values (n, columns), weighted by `weights` (n, 1) or equally.
 
         Source: Chan et al. 1979, "Updating formulae", equation 2.1.
@@ -74,14 +77,14 @@ class RunningStandardization(keras.layers.Layer):
         self.shift.assign(shift + fraction * gap)
         self.count.assign(ops.minimum(total, self.window))
 
-    def call(self, values):
+    def call(self, values: Tensor) -> Tensor:
         return (values - self.shift) / self._scale()
 
-    def inverse(self, standardized):
+    def inverse(self, standardized: Tensor) -> Tensor:
         """Map standardized values (n, columns) back to the original scale."""
         return standardized * self._scale() + self.shift
 
-    def _scale(self):
+    def _scale(self) -> Tensor:
         return ops.sqrt(ops.maximum(ops.convert_to_tensor(self.variance), 1e-12))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:

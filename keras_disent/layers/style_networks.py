@@ -15,6 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.types import Tensor
 
 _CHANNELS_LAST: dict[str, Any] = {"data_format": "channels_last"}
 
@@ -188,7 +189,7 @@ class LearnedConstant(layers.Layer):
     Call: (n, ...) -> (n, *array_shape).
     """
 
-    def __init__(self, array_shape: tuple[int, ...], value: float, **kwargs):
+    def __init__(self, array_shape: tuple[int, ...], value: float, **kwargs: Any):
         super().__init__(**kwargs)
         self.array_shape, self.value = tuple(array_shape), value
         self.constant = self.add_weight(
@@ -196,11 +197,11 @@ class LearnedConstant(layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         rows = ops.ones((ops.shape(inputs)[0], *[1] * len(self.array_shape)), self.compute_dtype)
         return rows * self.constant
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], *self.array_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -216,33 +217,35 @@ class _Layers:
     def units(self, published: int) -> int:
         return max(1, round(self.width * published))
 
-    def _initial(self, inputs: int, **options) -> dict[str, Any]:
+    def _initial(self, inputs: int, **options: Any) -> dict[str, Any]:
         limit = 1 / np.sqrt(inputs)
 
-        def uniform():
+        def uniform() -> keras.initializers.Initializer:
             seed = int(self._rng.integers(2**31))
             return keras.initializers.RandomUniform(-limit, limit, seed=seed)
 
         return {"kernel_initializer": uniform(), "bias_initializer": uniform(), **options}
 
-    def dense(self, x, units: int, **options):
+    def dense(self, x: Tensor, units: int, **options: Any) -> Tensor:
         return layers.Dense(units, **self._initial(x.shape[-1], **options))(x)
 
-    def normalized_dense(self, x, units: int):
+    def normalized_dense(self, x: Tensor, units: int) -> Tensor:
         x = layers.LayerNormalization(epsilon=1e-5)(self.dense(x, units))
         return layers.Activation("gelu")(x)
 
-    def convolution(self, x, filters: int, kernel: int, stride: int = 1, **options):
+    def convolution(
+        self, x: Tensor, filters: int, kernel: int, stride: int = 1, **options: Any
+    ) -> Tensor:
         options = self._initial(kernel**2 * x.shape[-1], **options)
         return layers.Conv2D(filters, kernel, stride, padding="same", **_CHANNELS_LAST, **options)(
             x
         )
 
-    def transposed_convolution(self, x, filters: int, kernel: int, stride: int):
+    def transposed_convolution(self, x: Tensor, filters: int, kernel: int, stride: int) -> Tensor:
         options = self._initial(kernel**2 * x.shape[-1], use_bias=False, **_CHANNELS_LAST)
         return layers.Conv2DTranspose(filters, kernel, stride, padding="same", **options)(x)
 
-    def scale_and_shift(self, style, x, name: str, **options) -> list:
+    def scale_and_shift(self, style: Tensor, x: Tensor, name: str, **options: Any) -> list[Any]:
         """Map the style to a scale and a shift of each channel of x, each (n, 1, 1, channels)."""
         channels = x.shape[-1]
         return [
@@ -252,7 +255,9 @@ class _Layers:
             for kind in ("scale", "shift")
         ]
 
-    def residual_block(self, x, filters: int, style=None, name: str = ""):
+    def residual_block(
+        self, x: Tensor, filters: int, style: Tensor | None = None, name: str = ""
+    ) -> Tensor:
         """Add the output of two convolutions to `x`; a style scales and shifts them."""
         skip = x
         for place in range(2):

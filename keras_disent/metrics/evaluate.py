@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.callers import outside
+from keras_disent._utils.progress import Verbose, progress_bar
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.spellings import also_called
 from keras_disent.metrics.bootstrap import (
@@ -62,6 +63,7 @@ def evaluate(
     legacy_stream: bool = False,
     n_jobs: int | None = None,
     progress: Callable[[str, int, int], object] | None = None,
+    verbose: Verbose = "auto",
 ) -> Scores:
     """Compute several scores of one encoder on one data set.
 
@@ -108,6 +110,8 @@ def evaluate(
         n_jobs: Number of metrics of arrays computed in parallel; default, one for each core.
         progress: Called after each metric with its name, the number of finished metrics, and their
             total.
+        verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on a
+            terminal and in a notebook, and lines elsewhere.
 
     Returns:
         Scores by name. The function of each metric documents what 0 and 1 mean.
@@ -151,42 +155,46 @@ def evaluate(
     computable = [name for name in settings_by_name if name not in failures]
     array_metrics = [name for name in computable if METRICS[name].takes != "encoder"]
     sample = None
-    if array_metrics:
-        sample = _Sample(
-            encoder,
-            data,
-            [METRICS[name] for name in array_metrics],
-            n_samples,
-            n_test_samples,
-            seed,
-            representation,
-            legacy_stream,
-        )
     outcomes: dict[str, Outcome | ValueError] = {}
+    with progress_bar("Scoring", "scores", verbose=verbose) as advance:
 
-    def store(name: str, outcome: Outcome | ValueError) -> None:
-        outcomes[name] = outcome
-        if progress:
-            progress(name, len(outcomes), len(computable))
+        def store(name: str, outcome: Outcome | ValueError) -> None:
+            outcomes[name] = outcome
+            advance(len(outcomes), len(computable), f"last {name}")
+            if progress:
+                progress(name, len(outcomes), len(computable))
 
-    tasks: dict[str, Task] = {}
-    for name in array_metrics:
-        assert sample is not None
-        try:
-            tasks[name] = sample.task(name, settings_by_name[name])
-        except ValueError as error:
-            store(name, error)
-    for name, outcome in compute(
-        tasks,
-        level=interval,
-        n_resamples=n_resamples,
-        seed=seed,
-        n_jobs=n_jobs or os.cpu_count() or 1,
-    ):
-        store(name, outcome)
-    for name in computable:
-        if name not in array_metrics:
-            store(name, _outcome(name, encoder, data, settings_by_name[name], interval))
+        if array_metrics:
+            advance(0, note="encoding images")
+            sample = _Sample(
+                encoder,
+                data,
+                [METRICS[name] for name in array_metrics],
+                n_samples,
+                n_test_samples,
+                seed,
+                representation,
+                legacy_stream,
+            )
+        advance(0, len(computable))
+        tasks: dict[str, Task] = {}
+        for name in array_metrics:
+            assert sample is not None
+            try:
+                tasks[name] = sample.task(name, settings_by_name[name])
+            except ValueError as error:
+                store(name, error)
+        for name, outcome in compute(
+            tasks,
+            level=interval,
+            n_resamples=n_resamples,
+            seed=seed,
+            n_jobs=n_jobs or os.cpu_count() or 1,
+        ):
+            store(name, outcome)
+        for name in computable:
+            if name not in array_metrics:
+                store(name, _outcome(name, encoder, data, settings_by_name[name], interval))
 
     factor_names = tuple(getattr(data, "factor_names", ()))
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
 from keras_disent.layers import networks
 from keras_disent.layers.standardization import RunningStandardization
@@ -65,7 +66,7 @@ class Autoencoder(Coder):
         decoder: Any = None,
         likelihood: Any = "bernoulli",
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(image_shape, latent_dim, encoder, decoder, likelihood, seed, **kwargs)
         self.code_head = layers.Dense(
@@ -80,7 +81,7 @@ class Autoencoder(Coder):
 
     # -- training ---------------------------------------------------------------------------------
 
-    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+    def objective(self, player: str, batch: Any, training: bool) -> dict[str, Any]:
         images = self.preprocess(batch)
         raw = self.raw_codes(images, training)
         codes = self.to_codes(raw, training)
@@ -90,19 +91,19 @@ class Autoencoder(Coder):
         reconstruction = self.reconstruction(images, codes, training)
         return {"loss": reconstruction + loss, "reconstruction": reconstruction, **terms}
 
-    def raw_codes(self, images, training: bool):
+    def raw_codes(self, images: Tensor, training: bool) -> Tensor:
         """Encode preprocessed images, without standardization: (n, D) float32."""
         return self.code_head(self.encoder(images, training=training))
 
-    def to_codes(self, raw, training: bool):
+    def to_codes(self, raw: Tensor, training: bool) -> Tensor:
         """Map raw codes (n, D) to those that the decoder reads, (n, D)."""
         return raw
 
-    def nearest_codes(self, codes):
+    def nearest_codes(self, codes: Tensor) -> Tensor:
         """Map any codes (n, D) to the nearest ones that the decoder can read."""
         return codes
 
-    def penalty(self, raw, codes) -> tuple[Any, dict[str, Any]]:
+    def penalty(self, raw: Tensor, codes: Tensor) -> tuple[Any, dict[str, Any]]:
         """Return the part of the objective besides the reconstruction, and the terms to log.
 
         Args:
@@ -112,20 +113,20 @@ class Autoencoder(Coder):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encode_tensors(self, images, training: bool = False) -> tuple:
+    def encode_tensors(self, images: Tensor, training: bool = False) -> tuple[Any, ...]:
         return (self.code_transform(self._codes(images, training)),)
 
-    def decode_tensors(self, codes, training: bool = False):
+    def decode_tensors(self, codes: Tensor, training: bool = False) -> Tensor:
         return super().decode_tensors(
             self.nearest_codes(self.code_transform.inverse(codes)), training
         )
 
-    def _codes(self, images, training: bool = False):
+    def _codes(self, images: Tensor, training: bool = False) -> Tensor:
         return self.to_codes(self.raw_codes(self.preprocess(images), training), training)
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
-    def encode(self, images, batch_size: int = 256) -> np.ndarray:
+    def encode(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return the codes of images, standardized: (n, D) float32."""
         self.check_images(images, check_values=True)
         return batched(self._encode, images, batch_size)[0]
@@ -139,7 +140,7 @@ class Autoencoder(Coder):
         codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         return self.decode(codes, dtype=dtype)
 
-    def fit_ica(self, images, seed: int = 0, batch_size: int = 256) -> None:
+    def fit_ica(self, images: Tensor, seed: int = 0, batch_size: int = 256) -> None:
         """Fit a linear independent component analysis, and apply it to all codes from now on.
 
         FastICA (by scikit-learn) finds the matrix that makes the codes of `images` uncorrelated, of
@@ -172,7 +173,7 @@ class Autoencoder(Coder):
         self.code_transform.fit_ica(batched(self._encode_raw, images, batch_size)[0], seed)
 
     @cached_property
-    def _encode_raw(self) -> Callable:
+    def _encode_raw(self) -> Callable[..., Any]:
         return backend.compiled(self, lambda x: (self._codes(x),))
 
 
@@ -186,7 +187,7 @@ class CodeTransform(layers.Layer):
     Call: raw codes, which the decoder reads (n, D) -> codes of the model's methods (n, D).
     """
 
-    def __init__(self, latent_dim: int, window: float = 10_000, **kwargs):
+    def __init__(self, latent_dim: int, window: float = 10_000, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.moments = RunningStandardization(latent_dim, window)
         self.unmixing, self.mixing = (
@@ -197,10 +198,10 @@ class CodeTransform(layers.Layer):
         )
         self.built = True
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Tensor:
         return ops.matmul(self.moments(raw), self.unmixing)
 
-    def inverse(self, codes):
+    def inverse(self, codes: Tensor) -> Tensor:
         """Map codes (n, D) back to raw codes, which the decoder reads."""
         return self.moments.inverse(ops.matmul(codes, self.mixing))
 

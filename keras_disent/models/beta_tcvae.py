@@ -10,13 +10,14 @@ from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers.latents import gaussian_log_density
 from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
 
 
-def weighted(size, dataset_size: int | None):
+def weighted(size: int, dataset_size: int | None) -> Tensor:
     """Return the log weights of minibatch-weighted sampling, 1 / (N M) for each pair: (1, 1).
 
     Source: Chen et al. 2018, equation 6.
@@ -28,7 +29,7 @@ def weighted(size, dataset_size: int | None):
     )
 
 
-def stratified(size, dataset_size: int):
+def stratified(size: int, dataset_size: int) -> Tensor:
     """Return the log weights of minibatch-stratified sampling for a batch of M + 1: (M + 1, M + 1).
 
     The posterior of the sample itself (the diagonal) has weight 1/N. Of the M others, M - 1 have
@@ -53,7 +54,9 @@ def stratified(size, dataset_size: int):
 ESTIMATORS: dict[str, Any] = {"mws": weighted, "mss": stratified}
 
 
-def decompose(codes, mean, log_variance, log_weights) -> tuple[Any, Any, Any]:
+def decompose(
+    codes: Tensor, mean: Tensor, log_variance: Tensor, log_weights: Tensor
+) -> tuple[Any, Any, Any]:
     """Split E[log q(z|x) - log p(z)] into three parts, in nats.
 
     Args:
@@ -117,14 +120,14 @@ class BetaTCVAE(VAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         beta: Any = 6.0,
         mutual_information_weight: Any = 1.0,
         dimension_wise_kl_weight: Any = 1.0,
         estimator: str = "mws",
         dataset_size: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         lookup(estimator, ESTIMATORS, "estimator")
         if dataset_size is not None:
@@ -143,7 +146,9 @@ class BetaTCVAE(VAE):
         self.dimension_wise_kl_weight = dimension_wise_kl_weight
         self.estimator, self.dataset_size = estimator, dataset_size
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         codes, mean, log_variance = self.all_gather(codes, mean, log_variance)
         log_weights = ESTIMATORS[self.estimator](ops.shape(codes)[0], self.dataset_size)
         parts = decompose(codes, mean, log_variance, log_weights)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
@@ -34,11 +35,19 @@ class BetaVAE(VAE):
     beta = schedules.Weight()
     tunable = {"beta": Range(0.5, 32.0), **VAE.tunable}
 
-    def __init__(self, image_shape=(64, 64, 1), latent_dim=10, beta: Any = 4.0, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
+        beta: Any = 4.0,
+        **kwargs: Any,
+    ):
         super().__init__(image_shape, latent_dim, **kwargs)
         self.beta = beta
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         return self.current("beta") * kl, {}
 
 
@@ -71,16 +80,18 @@ class AnnealedVAE(VAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         gamma: Any = 1000.0,
         capacity: Any = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
         if capacity is None:
             capacity = schedules.Linear(0.0, 25.0, steps=100_000)
         self.gamma, self.capacity = gamma, capacity
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         return self.current("gamma") * ops.abs(kl - self.current("capacity")), {}

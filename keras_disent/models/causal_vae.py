@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers.standardization import RunningStandardization
 from keras_disent.models.causal import arguments
@@ -134,7 +135,7 @@ class CausalVAE(ConceptVAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
+        image_shape: tuple[int, int, int] = (64, 64, 1),
         concepts: int | Sequence[str] = 4,
         concept_dim: int = 4,
         graph: Any = None,
@@ -148,7 +149,7 @@ class CausalVAE(ConceptVAE):
         concept_scale: float | None = None,
         label_noise: float | None = None,
         acyclicity: Any = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         names = arguments.names("concepts", concepts)
         dim = checks.check_integer("concept_dim", concept_dim, at_least=1)
@@ -172,7 +173,7 @@ class CausalVAE(ConceptVAE):
         self.superset, self._has_graph = superset, graph is not None
         self.variant = variant
 
-        def default(value, paper, fixed_weights):
+        def default(value: Any, paper: Any, fixed_weights: Any) -> Any:
             return (fixed_weights if fixed else paper) if value is None else value
 
         weights = {
@@ -201,7 +202,15 @@ class CausalVAE(ConceptVAE):
         self.label_scale = RunningStandardization(len(names))
 
     @classmethod
-    def with_networks(cls, image_shape, latent_dim, network, width=1.0, seed=0, **options):
+    def with_networks(
+        cls,
+        image_shape: tuple[int, int, int],
+        latent_dim: Any,
+        network: str,
+        width: float = 1.0,
+        seed: int = 0,
+        **options: Any,
+    ) -> Self:
         """Create a model with one kind of networks; `latent_dim` is the number of concepts.
 
         Args: As `VAE.with_networks`, and those of the class.
@@ -210,16 +219,18 @@ class CausalVAE(ConceptVAE):
         return super().with_networks(image_shape, names, network, width, seed, **options)
 
     @classmethod
-    def decoder_input_dim(cls, latent_dim, options):
+    def decoder_input_dim(cls, latent_dim: Any, options: Any) -> int:
         return len(latent_dim) * options.get("concept_dim", 4)
 
-    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+    def default_optimizer(
+        self, learning_rate: float | None = None, player: str | None = None
+    ) -> keras.optimizers.Optimizer:
         """Create the published optimizer: Adam, learning rate 1e-3."""
         return keras.optimizers.Adam(1e-3 if learning_rate is None else learning_rate)
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+    def objective(self, player: str, batch: Any, training: bool) -> dict[str, Any]:
         images, labels, mean, log_variance = self.encode_batch(batch, training)
         labels = ops.cast(labels, "float32")
         if training:
@@ -259,7 +270,7 @@ class CausalVAE(ConceptVAE):
             "edges": count,
         }
 
-    def _graph_loss(self, training: bool):
+    def _graph_loss(self, training: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Return the terms of A alone, h(A) and the sum of |A|."""
         adjacency = self.graph_layer.adjacency()
         h = acyclicity(adjacency)
@@ -270,7 +281,7 @@ class CausalVAE(ConceptVAE):
         loss -= self.current("temperature") * self.graph_layer.entropy()
         return loss, h, count
 
-    def _mask_loss(self, concepts):
+    def _mask_loss(self, concepts: Tensor) -> Tensor:
         edges = self.graph_layer.edges()
         # A concept without causes has no mechanism: its term would pull it to a constant.
         caused = ops.minimum(ops.max(ops.abs(edges), axis=0), 1.0)[:, None]
@@ -279,7 +290,9 @@ class CausalVAE(ConceptVAE):
 
     # -- configuration ----------------------------------------------------------------------------
 
-    def check_batch(self, images, labels=None, name="x", training=False) -> None:
+    def check_batch(
+        self, images: Tensor, labels: Any = None, name: str = "x", training: bool = False
+    ) -> None:
         super().check_batch(images, labels, name, training)
         check_labels(labels, self.concept_names, images.shape[0], vary=training)
 
@@ -298,7 +311,7 @@ class CausalVAE(ConceptVAE):
         }
 
 
-def _concept_kl(mean, variance, labels, scale: float):
+def _concept_kl(mean: Tensor, variance: Tensor, labels: Tensor, scale: float) -> Tensor:
     """Return the mean over samples of sum_i KL(N(mean_i, variance_i) || N(u_i, scale^2)), nats.
 
     Args:

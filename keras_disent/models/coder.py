@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 from keras_disent.layers import latents, networks
 from keras_disent.layers.convolutions import accelerate
 from keras_disent.models.image_model import ImageModel
@@ -32,7 +33,7 @@ class Coder(ImageModel):
         decoder: Any = None,
         likelihood: Any = "bernoulli",
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         encoder, decoder, likelihood = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part
@@ -51,7 +52,7 @@ class Coder(ImageModel):
             with networks.precision(self.dtype_policy):
                 decoder = build(shape, latent_dim, seed=self.part_seed("decoder"))
         if isinstance(likelihood, str):
-            likelihood = lookup(likelihood, latents.LIKELIHOODS, "likelihood")()
+            likelihood = latents.likelihood(likelihood)
         elif not isinstance(likelihood, latents.Likelihood):
             raise ValueError(
                 f"`likelihood` is a name ({', '.join(latents.LIKELIHOODS)}) or a Likelihood. "
@@ -71,8 +72,8 @@ class Coder(ImageModel):
         network: str,
         width: float = 1.0,
         seed: int = 0,
-        **options,
-    ):
+        **options: Any,
+    ) -> Self:
         """Create a model with one kind of networks ("conv", "mlp", ...) of any width.
 
         Args:
@@ -98,12 +99,12 @@ class Coder(ImageModel):
         """Return the number of inputs of the decoder for these arguments of the class."""
         return latent_dim
 
-    def reconstruction(self, images, codes, training: bool):
+    def reconstruction(self, images: Tensor, codes: Tensor, training: bool) -> Tensor:
         """Return -log p(x|z), summed over pixels and averaged over images: a scalar, nats."""
         outputs = ops.cast(self.decoder(codes, training=training), "float32")
         return self.mean(self.likelihood.negative_log_likelihood(images, outputs))
 
-    def decode_tensors(self, codes, training: bool = False):
+    def decode_tensors(self, codes: Tensor, training: bool = False) -> Tensor:
         return self.likelihood(self.decoder(codes, training=training))
 
     def get_config(self) -> dict[str, Any]:

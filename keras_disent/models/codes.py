@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
 from keras_disent.layers import latents
 
@@ -59,7 +60,7 @@ class Codes:
         self.width = self.continuous + sum(classes)
         self.entropy = self.continuous * math.log(2) + sum(math.log(k) for k in classes)
 
-    def from_uniform(self, draws):
+    def from_uniform(self, draws: Tensor) -> Tensor:
         """Convert draws (n, D) uniform on (-1, 1), one for each code, to columns."""
         numbers = [
             ops.floor((draws[:, i] + 1) / 2 * k)
@@ -67,7 +68,7 @@ class Codes:
         ]
         return self._concatenate(draws[:, : self.continuous], numbers)
 
-    def columns(self, codes):
+    def columns(self, codes: Tensor) -> Tensor:
         """Convert latents (n, D) to columns; others become the nearest code."""
         values = ops.clip(codes[:, : self.continuous] / math.sqrt(3), -1.0, 1.0)
         numbers = [
@@ -76,7 +77,7 @@ class Codes:
         ]
         return self._concatenate(values, numbers)
 
-    def most_probable(self, q_parameters):
+    def most_probable(self, q_parameters: Tensor) -> Tensor:
         """Return the latents (n, D) of q(c|x): the means, and the most probable classes.
 
         Args:
@@ -96,7 +97,7 @@ class Codes:
         classes = [(np.arange(k) - (k - 1) / 2) / _stddev(k) for k in self.categorical]
         return [*[None] * self.continuous, *classes]
 
-    def log_density(self, columns, q_parameters, stddev: float):
+    def log_density(self, columns: Tensor, q_parameters: Tensor, stddev: float) -> Tensor:
         """Return log q(c|x) of columns (n, width), summed over codes: (n,), nats.
 
         Args:
@@ -113,12 +114,12 @@ class Codes:
             total = total + ops.sum(one_hot * ops.log_softmax(logits), axis=-1)
         return total
 
-    def _by_code(self, columns) -> list:
+    def _by_code(self, columns: Tensor) -> list[Any]:
         """Return the columns of each categorical code."""
         ends = self.continuous + np.cumsum(self.categorical, dtype=int)
         return [columns[:, end - k : end] for k, end in zip(self.categorical, ends, strict=True)]
 
-    def _concatenate(self, values, numbers: list[Any]):
+    def _concatenate(self, values: Tensor, numbers: list[Any]) -> Tensor:
         """Concatenate continuous codes with the one-hot columns of class numbers."""
         parts = [
             ops.one_hot(ops.cast(ops.clip(number, 0, k - 1), "int32"), k, dtype="float32")
@@ -133,7 +134,7 @@ class CodeNoise(latents.Noise):
     With `enabled = False` the draws are constant: a lattice that fills the cube evenly.
     """
 
-    def uniform(self, rows, columns: int):
+    def uniform(self, rows: int, columns: int) -> Tensor:
         """Draw (rows, columns) numbers uniform on (-1, 1)."""
         if self.enabled:
             return keras.random.uniform(
@@ -146,7 +147,7 @@ class CodeNoise(latents.Noise):
         return 2 * ops.mod(multiples * ops.convert_to_tensor(steps), 1.0) - 1
 
 
-def argmax(values):
+def argmax(values: Tensor) -> Tensor:
     """Return the index of the largest number of each row: (..., k) to (...,) int32.
 
     Keras's `argmax` reads the bits of real numbers, for which exported graphs have no operation.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
 from keras_disent.models.causal import arguments
 from keras_disent.models.causal.graphs import ancestors_first, total_effects
@@ -58,7 +59,9 @@ class ConceptVAE(VAE):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def intervene_tensors(self, codes, values, fixed, noise) -> tuple[Any, Any]:
+    def intervene_tensors(
+        self, codes: Tensor, values: Tensor, fixed: Tensor, noise: Tensor
+    ) -> tuple[Any, Any]:
         """Return the concepts of codes under interventions, as `intervene` or `counterfactual`.
 
         Args:
@@ -84,18 +87,18 @@ class ConceptVAE(VAE):
             concepts = ops.where(is_held, held, effects)
         return self._flat(concepts), self.label_scale.inverse(ops.mean(concepts, axis=2))
 
-    def decode_concepts(self, concepts):
+    def decode_concepts(self, concepts: Tensor) -> Tensor:
         """Decode concepts z (n, D) to expected images: (n, h, w, c) in [0, 1]."""
         return super().decode_tensors(concepts)
 
     # -- images to concepts and back --------------------------------------------------------------
 
-    def decode_tensors(self, codes, training: bool = False):
+    def decode_tensors(self, codes: Tensor, training: bool = False) -> Tensor:
         return super().decode_tensors(self._mixed(codes), training)
 
     def concepts(
         self,
-        images,
+        images: Tensor,
         interventions: Mapping[str, Any] | None = None,
         keep_noise: bool = False,
         batch_size: int = 256,
@@ -118,7 +121,7 @@ class ConceptVAE(VAE):
 
     def intervene(
         self,
-        images,
+        images: Tensor,
         interventions: Mapping[str, Any],
         batch_size: int = 256,
         dtype: str = "float32",
@@ -148,7 +151,7 @@ class ConceptVAE(VAE):
 
     def counterfactual(
         self,
-        images,
+        images: Tensor,
         interventions: Mapping[str, Any],
         batch_size: int = 256,
         dtype: str = "float32",
@@ -166,7 +169,9 @@ class ConceptVAE(VAE):
         codes = self._concept_codes(images, interventions, True, batch_size)
         return as_dtype(self._render(codes, batch_size), dtype)
 
-    def _concept_codes(self, images, interventions, keep_noise, batch_size) -> np.ndarray:
+    def _concept_codes(
+        self, images: Tensor, interventions: Any, keep_noise: bool, batch_size: int
+    ) -> np.ndarray:
         """Return the concepts z of images after interventions, if any: (n, K, k)."""
         self.check_images(images, check_values=True)
         values = arguments.interventions(self.concept_names, interventions, images.shape[0])
@@ -175,7 +180,7 @@ class ConceptVAE(VAE):
         shape = (-1, len(self.concept_names), self.concept_dim)
         codes = batched(self._infer, images, batch_size)[0].reshape(shape)
 
-        def mechanisms():
+        def mechanisms() -> Any:
             return batched(self._follow, codes.reshape(len(codes), -1), batch_size)[0].reshape(
                 shape
             )
@@ -196,28 +201,28 @@ class ConceptVAE(VAE):
         return batched(self._show, codes.reshape(len(codes), -1), batch_size)[0]
 
     @cached_property
-    def _infer(self):
+    def _infer(self) -> Any:
         return backend.compiled(self, lambda images: (self._mixed(self.encode_tensors(images)[0]),))
 
     @cached_property
-    def _follow(self):
+    def _follow(self) -> Any:
         return backend.compiled(
             self,
             lambda z: (self._flat(self.mask_layer(self._by_concept(z), self.graph_layer.edges())),),
         )
 
     @cached_property
-    def _show(self):
+    def _show(self) -> Any:
         return backend.compiled(self, lambda concepts: (self.decode_concepts(concepts),))
 
-    def _total(self):
+    def _total(self) -> Any:
         return total_effects(self.graph_layer.edges())
 
-    def _by_concept(self, codes):
+    def _by_concept(self, codes: Tensor) -> Tensor:
         return ops.reshape(codes, (-1, len(self.concept_names), self.concept_dim))
 
-    def _flat(self, concepts):
+    def _flat(self, concepts: Tensor) -> Tensor:
         return ops.reshape(concepts, (-1, self.latent_dim))
 
-    def _mixed(self, codes):
+    def _mixed(self, codes: Tensor) -> Tensor:
         return self._flat(ops.matmul(self._total(), self._by_concept(codes)))

@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
@@ -47,12 +49,12 @@ class DIPVAE(VAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         variant: str = "ii",
         lambda_od: Any = 10.0,
         lambda_d: Any = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if variant not in ("i", "ii"):
             raise ValueError(f"`variant` of DIP-VAE is 'i' or 'ii'. Got {variant!r}.")
@@ -60,12 +62,14 @@ class DIPVAE(VAE):
         self.variant = variant
         self.lambda_od = lambda_od
         if lambda_d is None:
-            if isinstance(self.lambda_od, schedules.Schedule):
+            if isinstance(self.lambda_od, LearningRateSchedule):
                 raise ValueError("With a schedule as `lambda_od`, pass `lambda_d` too. Got None.")
             lambda_d = self.lambda_od * (10.0 if variant == "i" else 1.0)
         self.lambda_d = lambda_d
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         mean, log_variance = self.all_gather(mean, log_variance)
         centered = mean - ops.mean(mean, axis=0)
         samples = ops.cast(ops.shape(mean)[0], "float32")

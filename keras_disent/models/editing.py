@@ -12,6 +12,7 @@ from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.callers import outside
 from keras_disent._utils.latent_names import check_names, default_names, latent_index
+from keras_disent._utils.types import Tensor
 from keras_disent.metrics.encoding import codes_by_index
 from keras_disent.metrics.mutual_information import (
     MISSING,
@@ -74,7 +75,7 @@ class Editing:
             return None
         return self._latent_ranges[1]
 
-    def fit_latent_ranges(self, images, batch_size: int = 256) -> None:
+    def fit_latent_ranges(self, images: Tensor, batch_size: int = 256) -> None:
         """Measure the ranges of the latents, by which `edit` warns of values far outside.
 
         A run does so by itself, at every checkpoint.
@@ -289,12 +290,12 @@ class Editing:
 
     # -- files ------------------------------------------------------------------------------------
 
-    def save_own_variables(self, store) -> None:
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)  # type: ignore[misc]
         if self.latent_ranges is not None:
             store[RANGES] = self.latent_ranges
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Any) -> None:
         arrays = {name: store[name] for name in store.keys()}  # noqa: SIM118
         ranges = arrays.pop(RANGES, None)
         super().load_own_variables(arrays)  # type: ignore[misc]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
 from keras_disent.models.hyperparameters import Range
@@ -53,11 +54,11 @@ class FactorVAE(VAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         gamma: Any = 35.0,
         discriminator: Any = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
         self.gamma = gamma
@@ -79,8 +80,8 @@ class FactorVAE(VAE):
         network: str,
         width: float = 1.0,
         seed: int = 0,
-        **options,
-    ):
+        **options: Any,
+    ) -> Self:
         """Return a model with networks of any width, as `VAE.with_networks`.
 
         The width is also that of the discriminator, which has 1000 units in each layer at width 1.
@@ -93,7 +94,9 @@ class FactorVAE(VAE):
                 )
         return super().with_networks(image_shape, latent_dim, network, width, seed, **options)
 
-    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+    def default_optimizer(
+        self, learning_rate: float | None = None, player: str | None = None
+    ) -> keras.optimizers.Optimizer:
         """Create the default optimizer: Adam, 1e-4; betas (0.5, 0.9) for the discriminator.
 
         Source: Kim & Mnih 2018, appendix A.
@@ -103,14 +106,14 @@ class FactorVAE(VAE):
             return keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.9)
         return super().default_optimizer(learning_rate)
 
-    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+    def objective(self, player: str, batch: Any, training: bool) -> dict[str, Any]:
         if player == "loss":
             return super().objective(player, batch, training)
         _, _, mean, log_variance = self.encode_batch(batch, training)
         codes = ops.stop_gradient(self.noise.gaussian(mean, ops.exp(0.5 * log_variance)))
         return self.discriminator_terms(codes, training)
 
-    def discriminator_terms(self, codes, training: bool) -> dict[str, Any]:
+    def discriminator_terms(self, codes: Tensor, training: bool) -> dict[str, Any]:
         """Return the discriminator's terms on codes (n, D) and their permutation."""
         permuted = backend.local_shard(self.noise.permute(backend.all_gather(codes)))
         both = ops.concatenate([codes, permuted])
@@ -123,7 +126,9 @@ class FactorVAE(VAE):
             "discriminator_accuracy": ops.mean(ops.cast(margins > 0, "float32")),
         }
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         logits = self.discriminator(codes, training=False)
         total_correlation = ops.mean(logits[:, 0] - logits[:, 1])
         return kl + self.current("gamma") * total_correlation, {

@@ -8,6 +8,7 @@ import keras
 from keras import layers, ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.types import Tensor
 from keras_disent.layers import networks
 
 
@@ -149,18 +150,18 @@ class CoordinateBroadcast(layers.Layer):
     Call: (n, k) -> (n, side, k + 1).
     """
 
-    def __init__(self, side: int, **kwargs):
+    def __init__(self, side: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.side = side
 
-    def call(self, codes):
+    def call(self, codes: Tensor) -> Tensor:
         n, k = ops.shape(codes)[0], codes.shape[1]
         repeated = ops.broadcast_to(codes[:, None], (n, self.side, k))
         coordinates = ops.linspace(-1.0, 1.0, self.side, dtype=codes.dtype)
         coordinates = ops.broadcast_to(coordinates[None, :, None], (n, self.side, 1))
         return ops.concatenate([repeated, coordinates], axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "side": self.side}
 
 
@@ -176,22 +177,22 @@ class OuterProductSum(layers.Layer):
     Call: the two profiles -> (n, h, w, c).
     """
 
-    def __init__(self, channels: int, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.channels = channels
 
-    def build(self, shapes):
+    def build(self, shapes: list[tuple[int | None, ...]]) -> None:
         initial = keras.initializers.Constant(-2.0)
         self.bias = self.add_weight(shape=(self.channels,), initializer=initial, name="bias")
 
-    def call(self, profiles):
+    def call(self, profiles: list[Tensor]) -> Tensor:
         rows, columns = (
             ops.reshape(x, (-1, x.shape[1], self.channels, x.shape[2] // self.channels))
             for x in profiles
         )
         return ops.einsum("nycm,nxcm->nyxc", rows, columns) + self.bias
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
 
 

@@ -18,6 +18,7 @@ from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 from keras_disent.models.beta_vae import BetaVAE
 
 
@@ -27,16 +28,22 @@ class PairVAE(BetaVAE):
     pairs = True
     rows_per_sample = 2
 
-    def __init__(self, image_shape=(64, 64, 1), latent_dim=10, beta: Any = 1.0, **kwargs):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
+        beta: Any = 1.0,
+        **kwargs: Any,
+    ):
         if kwargs.get("supervision") is not None:
             raise ValueError("`supervision` is for models of single images, not of pairs.")
         super().__init__(image_shape, latent_dim, beta=beta, **kwargs)
 
-    def common(self, mean, log_variance):
+    def common(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Return the common mean and log-variance (n, 1, D) of pairs of posteriors (n, 2, D)."""
         raise NotImplementedError(f"{type(self).__name__} does not define `common`.")
 
-    def is_shared(self, mean, log_variance, labels):
+    def is_shared(self, mean: Tensor, log_variance: Tensor, labels: Tensor) -> Tensor:
         """Return which latents are shared, bool (n, 1, D).
 
         A latent is shared if its divergence is below the midpoint of the smallest and the largest
@@ -47,19 +54,21 @@ class PairVAE(BetaVAE):
         largest = ops.max(divergence, axis=1, keepdims=True)
         return (divergence < 0.5 * (smallest + largest))[:, None]
 
-    def encode_batch(self, batch, training: bool):
+    def encode_batch(self, batch: Any, training: bool) -> tuple[Tensor, Any, Tensor, Tensor]:
         images, labels, *posterior = super().encode_batch(batch, training)
         pairs = [ops.reshape(part, (-1, 2, self.latent_dim)) for part in posterior]
         shared = self.is_shared(pairs[0], pairs[1], labels)
-        common = self.common(*pairs)
+        common = self.common(pairs[0], pairs[1])
         pooled = [ops.where(shared, one, each) for one, each in zip(common, pairs, strict=True)]
         return images, labels, *(ops.reshape(part, (-1, self.latent_dim)) for part in pooled)
 
-    def preprocess(self, images):
+    def preprocess(self, images: Tensor) -> Tensor:
         """Return images (n, h, w, c) as float32 in [0, 1], the two of a pair in sequence."""
         return super().preprocess(ops.reshape(images, (-1, *self.image_shape)))
 
-    def check_batch(self, images, labels=None, name="x", training=False) -> None:
+    def check_batch(
+        self, images: Any, labels: Any = None, name: str = "x", training: bool = False
+    ) -> None:
         shape = tuple(getattr(images, "shape", ()))
         if len(shape) != 5 or shape[1] != 2:
             sides = ", ".join(map(str, self.image_shape))
@@ -76,13 +85,15 @@ class _LabeledPairVAE(PairVAE):
 
     labeled = True
 
-    def is_shared(self, mean, log_variance, labels):
+    def is_shared(self, mean: Tensor, log_variance: Tensor, labels: Tensor) -> Tensor:
         """Return which latents are shared, bool (n, 1, D): all but those of factors that differ."""
         padding = self.latent_dim - labels.shape[1]
         differs = ops.pad(ops.cast(labels, "int32"), ((0, 0), (0, padding)))
         return (differs == 0)[:, None]
 
-    def check_batch(self, images, labels=None, name="x", training=False) -> None:
+    def check_batch(
+        self, images: Any, labels: Any = None, name: str = "x", training: bool = False
+    ) -> None:
         super().check_batch(images, labels, name, training)
         if labels is None:
             raise ValueError(
@@ -100,7 +111,7 @@ class _LabeledPairVAE(PairVAE):
             raise ValueError("Labels of pairs are 1 for a factor that differs, else 0.")
 
 
-def divergences(mean, log_variance):
+def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return KL(first || second) of each latent of a pair, nats: (n, D) from (n, 2, D)."""
     difference = log_variance[:, 0] - log_variance[:, 1]
     square = ops.square(mean[:, 0] - mean[:, 1]) / ops.exp(log_variance[:, 1])
@@ -132,7 +143,7 @@ class AdaGVAE(PairVAE):
     >>> history = model.fit(pairs, batch_size=4, verbose=0)
     """
 
-    def common(self, mean, log_variance):
+    def common(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
         variance = ops.mean(ops.exp(log_variance), axis=1, keepdims=True)
         return ops.mean(mean, axis=1, keepdims=True), ops.log(variance)
 
@@ -164,17 +175,17 @@ class AdaMLVAE(PairVAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         beta: Any = 1.0,
         variance: str = "exact",
-        **kwargs,
+        **kwargs: Any,
     ):
         self._factor = lookup(variance, VARIANCES, "variance")
         super().__init__(image_shape, latent_dim, beta=beta, **kwargs)
         self.variance = variance
 
-    def common(self, mean, log_variance):
+    def common(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
         precision = ops.exp(-log_variance)
         total = ops.sum(precision, axis=1, keepdims=True)
         product = ops.sum(precision * mean, axis=1, keepdims=True) / total

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.beta_vae import BetaVAE
 from keras_disent.models.hyperparameters import Range
@@ -58,12 +59,12 @@ class HFSVAE(BetaVAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         beta: Any = 1.0,
         gamma: Any = 10.0,
         delta: Any = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         if latent_dim == 1:
             raise ValueError(
@@ -72,7 +73,9 @@ class HFSVAE(BetaVAE):
         super().__init__(image_shape, latent_dim, beta=beta, **kwargs)
         self.gamma, self.delta = gamma, delta
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         loss, terms = super().penalty(codes, mean, log_variance, kl)
         (mean,) = self.all_gather(mean)
         support = factorized_support(mean)
@@ -83,7 +86,7 @@ class HFSVAE(BetaVAE):
         return loss, {**terms, "support": support, "scale": scale}
 
 
-def factorized_support(codes):
+def factorized_support(codes: Tensor) -> Tensor:
     """Return the squared Hausdorff distance of codes (n, D) to the product of their values.
 
     For latents i < j it is the largest distance, over all samples a and b, of the point
@@ -103,7 +106,7 @@ def factorized_support(codes):
     return ops.sum(ops.min(_squares(left, a) + _squares(right, b), axis=-1))
 
 
-def _farthest(left, right):
+def _farthest(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Return, for each pair, a and b (pairs,) of the point (left_a, right_b) farthest from all c.
 
     The distances to some c are upper bounds of the distance to the nearest. Each step takes the
@@ -117,10 +120,10 @@ def _farthest(left, right):
     """
     pairs, count = ops.shape(left)
 
-    def lower(bounds, c):
+    def lower(bounds: Tensor | float, c: Tensor) -> Tensor:
         return ops.minimum(bounds, _squares(left, c)[:, :, None] + _squares(right, c)[:, None])
 
-    def step(bounds, visited, place, finished):
+    def step(bounds: Tensor, visited: Tensor, place: Tensor, finished: Tensor) -> Any:
         place = ops.argmax(ops.reshape(bounds, (pairs, -1)), axis=-1)
         a, b = ops.floor_divide(place, count), ops.mod(place, count)
         c = ops.argmin(_squares(left, a) + _squares(right, b), axis=-1)
@@ -136,6 +139,6 @@ def _farthest(left, right):
     return ops.floor_divide(place, count), ops.mod(place, count)
 
 
-def _squares(values, place):
+def _squares(values: Tensor, place: Tensor) -> Tensor:
     """Return squared distances of values (pairs, n) to the one at index `place` (pairs,)."""
     return ops.square(values - ops.take_along_axis(values, place[:, None], axis=1))

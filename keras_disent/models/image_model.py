@@ -6,15 +6,17 @@ import copy
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_disent._utils import checks, html
-from keras_disent._utils.arrays import to_numpy
+from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.latent_names import latent_indices
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
@@ -58,7 +60,7 @@ class ImageModel(Editing, PlayerModel):
     sample: Callable[..., np.ndarray]
     noise: latents.Noise
 
-    def __init__(self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs):
+    def __init__(self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs: Any):
         shape = checks.image_shape(image_shape)
         latent_dim = checks.check_integer("latent_dim", latent_dim, at_least=1)
         super().__init__(seed, **kwargs)
@@ -93,13 +95,13 @@ class ImageModel(Editing, PlayerModel):
         """Return the seed of the initial weights of one part, as `networks.part_seed`."""
         return networks.part_seed(self.seed, part)
 
-    def preprocess(self, images):
+    def preprocess(self, images: Tensor) -> Tensor:
         """Return images as float32 in [0, 1]; uint8 is divided by 255."""
         if keras.backend.standardize_dtype(images.dtype) == "uint8":
             return ops.cast(images, "float32") * (1 / 255)
         return ops.clip(ops.cast(images, "float32"), 0.0, 1.0)  # of rounding errors
 
-    def valid(self, batch):
+    def valid(self, batch: Any) -> Tensor | None:
         images = keras.tree.flatten(batch)[0]
         if keras.backend.standardize_dtype(images.dtype) == "uint8":
             return None
@@ -109,30 +111,30 @@ class ImageModel(Editing, PlayerModel):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encode_tensors(self, images, training: bool = False) -> tuple:
+    def encode_tensors(self, images: Tensor, training: bool = False) -> tuple[Any, ...]:
         """Encode images (n, h, w, c): the tensors named by `encoding`, codes (n, D) first."""
         raise NotImplementedError(f"{type(self).__name__} does not define `encode_tensors`.")
 
-    def decode_tensors(self, codes, training: bool = False):
+    def decode_tensors(self, codes: Tensor, training: bool = False) -> Tensor:
         """Decode codes (n, D) to expected images: (n, h, w, c) in [0, 1]."""
         raise NotImplementedError(f"{type(self).__name__} does not define `decode_tensors`.")
 
-    def call(self, images, training: bool = False):
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         return self.decode_tensors(self.encode_tensors(images, training)[0], training)
 
     @cached_property
-    def _encode(self) -> Callable:
+    def _encode(self) -> Callable[..., Any]:
         return backend.compiled(self, self.encode_tensors)
 
     @cached_property
-    def _decode(self) -> Callable:
+    def _decode(self) -> Callable[..., Any]:
         return backend.compiled(
             self, lambda codes: (self.decode_tensors(ops.cast(codes, "float32")),)
         )
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
-    def decode(self, codes, batch_size: int = 256, dtype: str = "float32") -> np.ndarray:
+    def decode(self, codes: ArrayLike, batch_size: int = 256, dtype: str = "float32") -> np.ndarray:
         """Decode codes (n, D) to expected images: (n, h, w, c) float32 in [0, 1].
 
         Args:
@@ -155,16 +157,18 @@ class ImageModel(Editing, PlayerModel):
         batch_size = bounded(batch_size, self.image_shape)
         return as_dtype(batched(self._decode, codes, batch_size)[0], dtype)
 
-    def reconstruct(self, images, batch_size: int = 256, dtype: str = "float32") -> np.ndarray:
+    def reconstruct(
+        self, images: Tensor, batch_size: int = 256, dtype: str = "float32"
+    ) -> np.ndarray:
         """Encode images and decode their codes: (n, h, w, c) float32 in [0, 1], or "uint8"."""
         check_dtype(dtype)
         return self.decode(self.encode(images, batch_size), batch_size, dtype)
 
     def traverse(
         self,
-        images,
-        latents=None,
-        values=TRAVERSAL_VALUES,
+        images: Tensor,
+        latents: Any = None,
+        values: ArrayLike = TRAVERSAL_VALUES,
         batch_size: int = 256,
         dtype: str = "float32",
     ) -> np.ndarray:
@@ -192,7 +196,7 @@ class ImageModel(Editing, PlayerModel):
         indices = latent_indices(latents, self.latent_names)
         settings = to_numpy(values).astype("float32")
         if settings.ndim != 1 or not np.isfinite(settings).all():
-            raise ValueError(f"`values` are finite numbers, in one row. Got {values}.")
+            raise ValueError(f"`values` are finite numbers, in one row. Got {values!r}.")
         if not settings.size:
             raise ValueError("`values` must hold at least one number. Got none.")
         codes = self.encode(images, batch_size)
@@ -202,7 +206,7 @@ class ImageModel(Editing, PlayerModel):
         decoded = self.decode(grid.reshape(-1, self.latent_dim), batch_size, dtype)
         return decoded.reshape(*grid.shape[:3], *self.image_shape)
 
-    def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
+    def latent_importance(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return the importance of each latent, by which pictures order them: (D,) float32.
 
         Here it is the mean change of a pixel if the latent is set to 0, in steps of 1/255.
@@ -228,15 +232,47 @@ class ImageModel(Editing, PlayerModel):
         """Return the values that each latent can take, ascending; None for one without steps."""
         return [None] * self.latent_dim
 
+    def build(self, input_shape: Any = None) -> None:
+        """Check the shape of the images. The networks are built with the model.
+
+        Raises:
+            ValueError: If `input_shape`, (batch, height, width, channels), is of other images.
+        """
+        if input_shape is not None and tuple(input_shape)[1:] != self.image_shape:
+            raise ValueError(
+                f"{type(self).__name__} is built of images {self.image_shape}. Got the shape "
+                f"{tuple(input_shape)}: create a model with another `image_shape`."
+            )
+        self.built = True
+
+    def save(self, filepath, overwrite: bool = True, zipped: bool | None = None, **kwargs) -> None:
+        """Save the model with its training state, as `keras.Model.save` does.
+
+        Args:
+            filepath: File, by convention `NAME.keras`.
+            overwrite, zipped, kwargs: As for `keras.Model.save`.
+
+        Raises:
+            ValueError: If the file is one of Keras's legacy HDF5 format, which holds no models with
+                a training step of their own.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "Keras's legacy HDF5 format holds no model with a training step of its own: save "
+                f"to {Path(filepath).with_suffix('.keras').name!r}, or only the weights by "
+                f"`save_weights`. Got {str(filepath)!r}."
+            )
+        super().save(filepath, overwrite, zipped, **kwargs)
+
     def export(
         self,
-        filepath,
+        filepath: str | Path,
         format: str = "tf_saved_model",
         verbose: bool | None = None,
         input_signature: Any = None,
         *,
         images: str = "float32",
-        **options,
+        **options: Any,
     ) -> None:
         """Export the model with named endpoints, for use without Keras and this package.
 
@@ -269,11 +305,15 @@ class ImageModel(Editing, PlayerModel):
 
     # -- checks -----------------------------------------------------------------------------------
 
-    def check_batch(self, images, labels=None, name: str = "x", training: bool = False) -> None:
+    def check_batch(
+        self, images: Tensor, labels: Any = None, name: str = "x", training: bool = False
+    ) -> None:
         """Raise a ValueError if images or labels are invalid for this model."""
         checks.images(images, self.image_shape, name)
 
-    def check_images(self, images, name: str = "images", check_values: bool = False) -> None:
+    def check_images(
+        self, images: Tensor, name: str = "images", check_values: bool = False
+    ) -> None:
         """Raise a ValueError if `images` are invalid for this model.
 
         Args:
@@ -296,7 +336,9 @@ class ImageModel(Editing, PlayerModel):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         config = copy.deepcopy(config)  # Keras empties the dicts that it reads
         pictures, names = config.pop("pictures", None), config.pop("latent_names", None)
         model = cls(**config)
@@ -322,7 +364,7 @@ def bounded(batch_size: int, shape: tuple[int, ...]) -> int:
     return min(batch_size, max(1, BATCH_BYTES // (4 * math.prod(shape))))
 
 
-def batched(function: Callable, rows: Any, batch_size: int) -> tuple[np.ndarray, ...]:
+def batched(function: Callable[..., Any], rows: Any, batch_size: int) -> tuple[np.ndarray, ...]:
     """Apply a function of tensors to all rows, batch by batch.
 
     A short batch is padded to a power of two, so that few shapes are compiled. Results up to
@@ -339,7 +381,7 @@ def batched(function: Callable, rows: Any, batch_size: int) -> tuple[np.ndarray,
     """
     batch_size = bounded(batch_size, rows.shape[1:])
     fetched: list[list[np.ndarray]] = []
-    pending: list[tuple[int, tuple]] = []
+    pending: list[tuple[int, tuple[Any, ...]]] = []
     in_flight = 0
 
     def fetch() -> None:

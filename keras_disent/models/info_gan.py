@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from keras import layers, ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
 from keras_disent.layers.convolutions import accelerate
@@ -111,7 +112,7 @@ class InfoGAN(ImageModel):
         code_stddev: float = 0.5,
         gradient_penalty_weight: Any = 2.0,
         seed: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         generator, discriminator = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part
@@ -169,8 +170,8 @@ class InfoGAN(ImageModel):
         likelihood: str = "bernoulli",
         categorical: Sequence[int] = (),
         noise_dim: int = 5,
-        **options,
-    ):
+        **options: Any,
+    ) -> Self:
         """Create a model with one kind of networks of any width.
 
         Args:
@@ -211,7 +212,9 @@ class InfoGAN(ImageModel):
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+    def default_optimizer(
+        self, learning_rate: float | None = None, player: str | None = None
+    ) -> keras.optimizers.Optimizer:
         """Create the default optimizer: Adam, beta_1 0.5, 1e-3 (discriminator: 2e-4).
 
         Source: Chen et al. 2016, appendix C.
@@ -220,7 +223,7 @@ class InfoGAN(ImageModel):
         rate = published if learning_rate is None else learning_rate
         return keras.optimizers.Adam(rate, beta_1=0.5)
 
-    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+    def objective(self, player: str, batch: Any, training: bool) -> dict[str, Any]:
         weight = self.current("mutual_information_weight")
         samples = ops.shape(batch)[0]
         draws = self.noise.uniform(samples, self.noise_dim + self.latent_dim)
@@ -264,7 +267,7 @@ class InfoGAN(ImageModel):
                 f"Got {weights['gradient_penalty_weight']!r}."
             )
 
-    def mutual_information(self, q_parameters, columns):
+    def mutual_information(self, q_parameters: Tensor, columns: Tensor) -> Tensor:
         """Return L = H(c) + mean log q(c|x), a scalar in nats.
 
         Args:
@@ -277,27 +280,27 @@ class InfoGAN(ImageModel):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encode_tensors(self, images, training: bool = False) -> tuple:
+    def encode_tensors(self, images: Tensor, training: bool = False) -> tuple[Any, ...]:
         q_parameters = self._discriminate(self.preprocess(images), training)[1]
         return (self.codes.most_probable(q_parameters),)
 
-    def decode_tensors(self, codes, training: bool = False):
+    def decode_tensors(self, codes: Tensor, training: bool = False) -> Tensor:
         noise = ops.zeros((ops.shape(codes)[0], self.noise_dim), dtype="float32")
         return self._generated_images(noise, self.codes.columns(codes), training)
 
-    def _generated_images(self, noise, columns, training: bool):
+    def _generated_images(self, noise: Tensor, columns: Tensor, training: bool) -> Tensor:
         """Generate images in [0, 1] from noise and codes."""
         outputs = self.generator(ops.concatenate([noise, columns], axis=-1), training=training)
         return ops.sigmoid(ops.cast(outputs, "float32"))
 
-    def _discriminate(self, images, training: bool):
+    def _discriminate(self, images: Tensor, training: bool) -> tuple[Tensor, Tensor]:
         """Return D's logits (n,) and the outputs of Q's head for images in [0, 1]."""
         features = ops.cast(self.discriminator(images, training=training), "float32")
         return self.logit_head(features)[:, 0], self.code_head(features)
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
-    def encode(self, images, batch_size: int = 256) -> np.ndarray:
+    def encode(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Encode images: codes (n, D) float32, in standard deviations of the prior.
 
         They are the means of q for the continuous codes, then the most probable classes.
@@ -318,8 +321,8 @@ class InfoGAN(ImageModel):
         return as_dtype(batched(self._generate, draws.astype("float32"), batch_size)[0], dtype)
 
     @cached_property
-    def _generate(self) -> Callable:
-        def generate(draws):
+    def _generate(self) -> Callable[..., Any]:
+        def generate(draws: Tensor) -> Any:
             noise, codes = draws[:, : self.noise_dim], draws[:, self.noise_dim :]
             return (self._generated_images(noise, self.codes.from_uniform(codes), training=False),)
 
@@ -344,5 +347,5 @@ class InfoGAN(ImageModel):
         }
 
 
-def _dense(units: int, initial, **kwargs):
+def _dense(units: int, initial: Any, **kwargs: Any) -> keras.Layer:
     return layers.Dense(units, kernel_initializer=initial, dtype="float32", **kwargs)

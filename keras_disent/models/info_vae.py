@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.hyperparameters import Range
 from keras_disent.models.vae import VAE
@@ -48,19 +49,21 @@ class InfoVAE(VAE):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         alpha: Any = 1.0,
         mmd_weight: Any = 1000.0,
         kernel: str = "rbf",
-        **kwargs,
+        **kwargs: Any,
     ):
         lookup(kernel, KERNELS, "kernel")
         super().__init__(image_shape, latent_dim, **kwargs)
         self.alpha, self.mmd_weight = alpha, mmd_weight
         self.kernel = kernel
 
-    def penalty(self, codes, mean, log_variance, kl):
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
         (codes,) = self.all_gather(codes)
         prior = self.noise.gaussian(ops.zeros_like(codes), ops.ones_like(codes))
         discrepancy = mmd(codes, prior, self.kernel)
@@ -82,7 +85,7 @@ class InfoVAE(VAE):
         return {**super().get_config(), "kernel": self.kernel}
 
 
-def mmd(first, second, kernel: str = "rbf"):
+def mmd(first: Tensor, second: Tensor, kernel: str = "rbf") -> Tensor:
     """Estimate the squared maximum mean discrepancy of samples (n, D) and (m, D), unbiased.
 
     Source: Gretton et al. 2012, "A kernel two-sample test", lemma 6.
@@ -92,7 +95,7 @@ def mmd(first, second, kernel: str = "rbf"):
     0.7869
     """
 
-    def within(sample):
+    def within(sample: Tensor) -> Tensor:
         count = ops.cast(ops.shape(sample)[0], "float32")
         # The kernel of a sample with itself is 1: the diagonal is excluded.
         return (ops.sum(_kernel(sample, sample, kernel)) - count) / (count * (count - 1))
@@ -100,7 +103,7 @@ def mmd(first, second, kernel: str = "rbf"):
     return within(first) + within(second) - 2 * ops.mean(_kernel(first, second, kernel))
 
 
-def _kernel(first, second, kernel: str):
+def _kernel(first: Tensor, second: Tensor, kernel: str) -> Tensor:
     squares = ops.sum(ops.square(first[:, None] - second[None]), axis=-1)
     return KERNELS[kernel](squares, 2.0 * first.shape[1])
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.codes import argmax
@@ -27,7 +28,9 @@ class QuantizedAutoencoder(Autoencoder):
     importance_unit = "nats"
     discrete_codes = True
 
-    def __init__(self, image_shape, latent_dim, values: int, **kwargs):
+    def __init__(
+        self, image_shape: tuple[int, int, int], latent_dim: int, values: int, **kwargs: Any
+    ):
         values = checks.check_integer("values", values, at_least=2)
         super().__init__(image_shape, latent_dim, **kwargs)
         self.values = values
@@ -53,7 +56,7 @@ class QuantizedAutoencoder(Autoencoder):
         raw = ops.convert_to_tensor(raw.astype("float32"))
         return self.decode(ops.convert_to_numpy(self.code_transform(raw)), dtype=dtype)
 
-    def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
+    def latent_importance(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return the entropy of each latent over the images: (D,) float32, nats.
 
         It is 0 for a latent with one value for all images.
@@ -117,18 +120,20 @@ class QLAE(QuantizedAutoencoder):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         values: int = 10,
         quantize_weight: Any = 0.01,
         commit_weight: Any = 0.01,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(image_shape, latent_dim, values, **kwargs)
         self.quantize_weight, self.commit_weight = quantize_weight, commit_weight
         self.quantizer = LatentQuantizer(self.latent_dim, self.values)
 
-    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+    def default_optimizer(
+        self, learning_rate: float | None = None, player: str | None = None
+    ) -> keras.optimizers.Optimizer:
         """Create the published optimizer: AdamW with weight decay 0.1, learning rate 1e-3.
 
         Its epsilon is 1e-8 * P: as published, for a loss averaged over pixels. Only the published
@@ -138,18 +143,18 @@ class QLAE(QuantizedAutoencoder):
         epsilon = 1e-8 * math.prod(self.image_shape)
         return keras.optimizers.AdamW(rate, weight_decay=0.1, epsilon=epsilon)
 
-    def to_codes(self, raw, training: bool):
+    def to_codes(self, raw: Tensor, training: bool) -> Tensor:
         values = self.quantizer(raw)
         # Equal up to rounding; outside of training the values must be exact.
         return raw + ops.stop_gradient(values - raw) if training else values
 
-    def nearest_codes(self, codes):
+    def nearest_codes(self, codes: Tensor) -> Tensor:
         return self.quantizer(codes)
 
-    def levels(self):
+    def levels(self) -> np.ndarray:
         return ops.convert_to_numpy(self.quantizer.table)
 
-    def penalty(self, raw, codes):
+    def penalty(self, raw: Tensor, codes: Tensor) -> tuple[Tensor, dict[str, Any]]:
         values = self.quantizer(raw)
         gap = ops.square(values - ops.stop_gradient(raw))
         quantization = self.mean(ops.mean(gap, axis=1))
@@ -173,7 +178,7 @@ class LatentQuantizer(layers.Layer):
     Call: (n, D) -> (n, D).
     """
 
-    def __init__(self, latent_dim: int, values: int, **kwargs):
+    def __init__(self, latent_dim: int, values: int, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         start = np.tile(np.linspace(-0.5, 0.5, values), (latent_dim, 1))
         self.table = self.add_weight(
@@ -183,7 +188,7 @@ class LatentQuantizer(layers.Layer):
         )
         self.built = True
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Tensor:
         distances = ops.abs(raw[:, :, None] - self.table[None])  # (n, D, values)
         nearest = ops.one_hot(argmax(-distances), self.table.shape[1], dtype="float32")
         # Keep the axis and drop it afterward: OpenVINO (2026.4) fuses a sum over the last axis with

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.engine.frozen_arguments import FrozenArguments
 
@@ -68,7 +69,7 @@ class Supervision(FrozenArguments):
     def _remedy(self, name: str) -> str:
         return "Set the weight of a model's supervision as `model.supervision_weight`."
 
-    def split_labels(self, labels) -> tuple:
+    def split_labels(self, labels: Tensor) -> tuple[Any, ...]:
         """Return labels as floats, 0 where unknown, and the mask of known ones: each (n, F)."""
         labels = ops.cast(labels, "float32")
         mask = ops.cast(ops.logical_not(ops.isnan(labels)), "float32")
@@ -77,7 +78,9 @@ class Supervision(FrozenArguments):
             labels = labels / ops.convert_to_tensor(self.factor_sizes, "float32")
         return labels, mask
 
-    def __call__(self, mean, labels, mask, weights=None):
+    def __call__(
+        self, mean: Tensor, labels: Tensor, mask: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Compute the supervised term, a scalar.
 
         Args:
@@ -137,27 +140,27 @@ class Supervision(FrozenArguments):
         return cls(**config)
 
 
-def _mean_over_labeled(terms, mask, weights):
+def _mean_over_labeled(terms: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
     """Sum over factors, and average over samples with any label."""
     labeled = ops.sum(ops.max(mask, axis=1))
     terms = terms * mask if weights is None else terms * mask * weights
     return ops.sum(terms) / ops.maximum(labeled, 1.0)
 
 
-def _cross_entropy(mean, labels, mask, weights):
+def _cross_entropy(mean: Tensor, labels: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
     return _mean_over_labeled(ops.softplus(mean) - labels * mean, mask, weights)
 
 
-def _l2(mean, labels, mask, weights):
+def _l2(mean: Tensor, labels: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
     return _mean_over_labeled(ops.square(mean - labels), mask, weights)
 
 
-def _covariance(mean, labels, mask, weights):
+def _covariance(mean: Tensor, labels: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
     # A covariance needs rows with all labels.
     complete = ops.min(mask, axis=1, keepdims=True)
     count = ops.maximum(ops.sum(complete), 1.0)
 
-    def centered(columns):
+    def centered(columns: Tensor) -> Tensor:
         return (columns - ops.sum(columns * complete, axis=0) / count) * complete
 
     covariance = ops.matmul(ops.transpose(centered(mean)), centered(labels)) / count

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers.latents import LOG_TWO_PI
 from keras_disent.models.autoencoder import Autoencoder
@@ -73,19 +74,21 @@ class Tripod(QuantizedAutoencoder):
 
     def __init__(
         self,
-        image_shape=(64, 64, 1),
-        latent_dim=10,
+        image_shape: tuple[int, int, int] = (64, 64, 1),
+        latent_dim: int = 10,
         values: int = 12,
         information_weight: Any = 1e-4,
         hessian_weight: Any = 1e-2,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(image_shape, latent_dim, values, **kwargs)
         self.information_weight, self.hessian_weight = information_weight, hessian_weight
         # Not tracked: its layers are those of the decoder.
         object.__setattr__(self, "_hidden", _hidden_layers(self.decoder))
 
-    def default_optimizer(self, learning_rate: float | None = None, player: str | None = None):
+    def default_optimizer(
+        self, learning_rate: float | None = None, player: str | None = None
+    ) -> keras.optimizers.Optimizer:
         """Create the published optimizer: Adam, learning rate 2e-4, epsilon 1e-8 * P.
 
         Only the published clipping of each number of the gradient is omitted, as in `QLAE`.
@@ -93,20 +96,20 @@ class Tripod(QuantizedAutoencoder):
         rate = 2e-4 if learning_rate is None else learning_rate
         return keras.optimizers.Adam(rate, epsilon=1e-8 * math.prod(self.image_shape))
 
-    def to_codes(self, raw, training: bool):
+    def to_codes(self, raw: Tensor, training: bool) -> Tensor:
         continuous = ops.tanh(raw)
         steps = self.nearest_codes(continuous)
         return continuous + ops.stop_gradient(steps - continuous) if training else steps
 
-    def nearest_codes(self, codes):
+    def nearest_codes(self, codes: Tensor) -> Tensor:
         most = self.values - 1
         steps = ops.round((ops.clip(codes, -1.0, 1.0) + 1) / 2 * most)
         return 2 * steps / most - 1
 
-    def levels(self):
+    def levels(self) -> np.ndarray:
         return np.tile(np.linspace(-1.0, 1.0, self.values), (self.latent_dim, 1))
 
-    def penalty(self, raw, codes):
+    def penalty(self, raw: Tensor, codes: Tensor) -> tuple[Tensor, dict[str, Any]]:
         all_raw, all_codes = self.all_gather(raw, codes)
         scale = ops.sqrt(ops.var(ops.tanh(all_raw), axis=0) + 1e-12)
         information = multiinformation(all_codes, scale)
@@ -116,7 +119,7 @@ class Tripod(QuantizedAutoencoder):
         terms = {"multiinformation": information, "hessian": hessian}
         return math.prod(self.image_shape) * loss, terms
 
-    def hessian_penalty(self, codes, scale):
+    def hessian_penalty(self, codes: Tensor, scale: Tensor) -> Tensor:
         """Compute the normalized Hessian penalty, summed over hidden layers: a scalar.
 
         For a layer f the variances of v' H v over random signs v, and over Gaussian v, are twice
@@ -130,7 +133,7 @@ class Tripod(QuantizedAutoencoder):
         signs, normal = self.noise.directions(ops.shape(codes)[0], self.latent_dim, PERTURBATIONS)
         steps = STEP * scale * ops.concatenate([signs, normal])  # (2k, n, D)
         perturbed = ops.concatenate([codes[None], codes + steps, codes - steps])
-        total = 0.0
+        total: Any = 0.0
         ends = [1, 2 * PERTURBATIONS + 1]
         hidden = self._hidden(ops.reshape(perturbed, (-1, self.latent_dim)), training=False)
         for outputs in keras.tree.flatten(hidden):
@@ -145,7 +148,7 @@ class Tripod(QuantizedAutoencoder):
         return total
 
 
-def multiinformation(codes, scale):
+def multiinformation(codes: Tensor, scale: Tensor) -> Tensor:
     """Estimate the total correlation of codes (n, D) by kernel densities: a scalar, nats.
 
     mean_i [log q(z_i) - sum_d log q_d(z_id)] with Gaussian kernels. As published, those of the
@@ -165,7 +168,7 @@ def multiinformation(codes, scale):
     silverman = (4 / ((latents + 2) * count)) ** (1 / (latents + 4))
     squares = ops.square((codes[:, None] - codes[None]) / scale)  # (n, n, D)
 
-    def log_kernels(bandwidth):
+    def log_kernels(bandwidth: Tensor | float) -> Tensor:
         return -0.5 * (squares / bandwidth**2 + LOG_TWO_PI) - ops.log(bandwidth * scale)
 
     joint = ops.logsumexp(ops.sum(log_kernels(silverman), axis=2), axis=1)
@@ -173,7 +176,7 @@ def multiinformation(codes, scale):
     return ops.mean(joint - marginals) + (latents - 1) * ops.log(count)
 
 
-def _hidden_layers(decoder):
+def _hidden_layers(decoder: keras.Model) -> keras.Model:
     """Return a model of the outputs of the decoder's hidden layers that have weights.
 
     A decoder without accessible layers, or with one layer, is returned unchanged.

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.types import Distribution, Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers import latents
 from keras_disent.models.coder import Coder
@@ -26,7 +27,8 @@ class VAE(Coder):
             floats in [0, 1], to features (n, f). Default "conv".
         decoder: Name of a network in `networks.DECODERS` or a Keras model: codes (n, D) to
             (n, h, w, c) real numbers. Default "conv".
-        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned_scale", or a
+        likelihood: "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned_scale", one
+            with its arguments such as "gaussian(scale=0.05)", or a
             `keras_disent.layers.latents.Likelihood`.
         seed: Random seed (int), at least 0, of the initial weights, the sampling noise, and the
             order of arrays in `fit`. None draws one, as Keras does, and stores it as `model.seed`.
@@ -73,7 +75,7 @@ class VAE(Coder):
         likelihood: Any = "bernoulli",
         seed: int | None = None,
         supervision: Any = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if isinstance(supervision, dict):
             supervision = keras.saving.deserialize_keras_object(supervision)
@@ -91,7 +93,7 @@ class VAE(Coder):
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def objective(self, player: str, batch, training: bool) -> dict[str, Any]:
+    def objective(self, player: str, batch: Any, training: bool) -> dict[str, Any]:
         images, labels, mean, log_variance = self.encode_batch(batch, training)
         codes = self.noise.gaussian(mean, ops.exp(0.5 * log_variance))
         reconstruction = self.reconstruction(images, codes, training)
@@ -108,13 +110,15 @@ class VAE(Coder):
             **terms,
         }
 
-    def encode_batch(self, batch, training: bool) -> tuple[Any, Any, Any, Any]:
+    def encode_batch(self, batch: Any, training: bool) -> tuple[Any, Any, Any, Any]:
         """Encode a batch: images (n, h, w, c), labels or None, mean and log-variance (n, D)."""
         images, labels = batch if self.labeled else (batch, None)
         images = self.preprocess(images)
         return images, labels, *self.posterior_head(self.encoder(images, training=training))
 
-    def penalty(self, codes, mean, log_variance, kl) -> tuple[Any, dict[str, Any]]:
+    def penalty(
+        self, codes: Tensor, mean: Tensor, log_variance: Tensor, kl: Tensor
+    ) -> tuple[Any, dict[str, Any]]:
         """Return the part of the objective besides the reconstruction, and the terms to log.
 
         Args:
@@ -126,10 +130,10 @@ class VAE(Coder):
 
     # -- tensors ----------------------------------------------------------------------------------
 
-    def encode_tensors(self, images, training: bool = False) -> tuple:
+    def encode_tensors(self, images: Tensor, training: bool = False) -> tuple[Any, ...]:
         return self.posterior_head(self.encoder(self.preprocess(images), training=training))
 
-    def posterior(self, images):
+    def posterior(self, images: Tensor) -> Distribution:
         """Return q(z|x) of one batch as the backend's distribution: batch (n,), event (D,)."""
         self.check_images(images)
         dtype = keras.backend.standardize_dtype(images.dtype)
@@ -138,11 +142,13 @@ class VAE(Coder):
 
     # -- NumPy arrays in, NumPy arrays out, in batches of bounded memory --------------------------
 
-    def encode(self, images, batch_size: int = 256) -> np.ndarray:
+    def encode(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return the posterior means of images: (n, D) float32."""
         return self.posterior_parameters(images, batch_size)[0]
 
-    def posterior_parameters(self, images, batch_size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    def posterior_parameters(
+        self, images: Tensor, batch_size: int = 256
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and log-variance of q(z|x): two arrays (n, D) float32."""
         self.check_images(images, check_values=True)
         mean, log_variance = batched(self._encode, images, batch_size)
@@ -154,7 +160,7 @@ class VAE(Coder):
         codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
         return self.decode(codes, dtype=dtype)
 
-    def latent_kl(self, images, batch_size: int = 256) -> np.ndarray:
+    def latent_kl(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return the mean KL of each latent over the images: (D,) float32, nats.
 
         It is about 0 for an unused latent.
@@ -162,13 +168,15 @@ class VAE(Coder):
         mean, log_variance = self.posterior_parameters(images, batch_size)
         return np.mean(0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1), axis=0)
 
-    def latent_importance(self, images, batch_size: int = 256) -> np.ndarray:
+    def latent_importance(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return `latent_kl`, by which pictures order latents."""
         return self.latent_kl(images, batch_size)
 
     # -- configuration ----------------------------------------------------------------------------
 
-    def check_batch(self, images, labels=None, name="x", training=False) -> None:
+    def check_batch(
+        self, images: Tensor, labels: Any = None, name: str = "x", training: bool = False
+    ) -> None:
         super().check_batch(images, labels, name, training)
         if self.supervision is not None:
             self.supervision.check(labels, self.latent_dim)

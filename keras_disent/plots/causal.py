@@ -184,7 +184,9 @@ def _circle(count: int) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _edge(axes, start, end, color: str, line: str, text: str, both_ways: bool) -> None:
+def _edge(
+    axes: Any, start: Any, end: Any, color: str, line: str, text: str, both_ways: bool
+) -> None:
     """Draw an arrow with its text at a third of its length, bent if the reverse edge exists."""
     along = (end - start) / np.linalg.norm(end - start)
     bend = 0.18 if both_ways else 0.0

@@ -83,7 +83,14 @@ def traversals(
     return _grid_figure(_floats(shown), model.reconstruct(shown), grid, labels, values, title)
 
 
-def _grid_figure(originals, reconstructions, grid, labels, values, title) -> Figure:
+def _grid_figure(
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    grid: np.ndarray,
+    labels: Sequence[str],
+    values: Sequence[float],
+    title: str | None,
+) -> Figure:
     height, width = originals.shape[1:3]
     gap = max(2, height // 32)
     background = 1.0

@@ -93,7 +93,7 @@ class Service:
             routes.append(Route(f"/{name}", partial(self.ask, name), methods=["POST"]))
 
         @asynccontextmanager
-        async def lifespan(app: Starlette):
+        async def lifespan(app: Starlette) -> Any:
             async with self.pool:
                 yield
 

@@ -230,7 +230,7 @@ def _schema(array: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _example(array: dict[str, Any]) -> list:
+def _example(array: dict[str, Any]) -> list[Any]:
     """Return one row of zeros; an image as a picture, as its numbers would fill the page."""
     shape = [1 if size is None else size for size in array["shape"]]
     zeros = np.zeros(shape, array["dtype"])

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -121,7 +122,7 @@ class Pool:
         self.workers: list[Worker] = []  # those that are ready
         self.restarts = 0
         self.on_batch: Callable[[int], object] = lambda size: None
-        self._tasks: list[asyncio.Task] = []
+        self._tasks: list[asyncio.Task[Any]] = []
 
     @property
     def ready(self) -> int:

@@ -290,20 +290,30 @@ def test_demo_compares_two_models(tmp_path, monkeypatch, capsys):
         }
 
     monkeypatch.setattr(demo, "configs", small)
-    monkeypatch.setattr(demo, "SUBSET", {**demo.SUBSET, "scale": [5], "position_x": [0, 31]})
-    assert call("demo", "--out", tmp_path, "--steps", "3") == 0
+    monkeypatch.setattr(engine, "FOLDER", tmp_path / "none")
+    assert call("demo", "--out", tmp_path / "demo", "--steps", "3") == 0
     shown = capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["beta_tcvae", "demo.png", "vae"]
-    for name in ("VAE", "BetaTCVAE, beta 4", "MIG", "FactorVAE score"):
-        assert name in shown
-    for folder in ("beta_tcvae", "vae"):
-        scores = json.loads((tmp_path / folder / "scores.json").read_text())
-        assert f"{scores['reconstruction']['value']:.1f}" in shown
-    width, height = Image.open(tmp_path / "demo.png").size
+    written = ["beta_tcvae", "demo.gif", "demo.png", "vae"]
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == written
+    for said in ("2,880 pictures", "BetaTCVAE, beta 40", "head turn", "Its latents: ", "No page"):
+        assert said in shown
+    width, height = Image.open(tmp_path / "demo" / "demo.png").size
     assert 1500 < width < 5000
     assert 1000 < height < 5000
-    assert call("demo", "--out", tmp_path, "--steps", "4") == 2
+    assert call("demo", "--out", tmp_path / "demo", "--steps", "4") == 2
     assert "holds another run" in capsys.readouterr().err
+
+
+def test_quick_demo_shows_a_ready_model(tmp_path, capsys):
+    assert call("demo", "--quick", "--out", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "A ready model: faces_person" in shown
+    assert "head turn" in shown
+    assert Image.open(tmp_path / "demo.gif").n_frames > 10
+    written = {"demo.gif", "demo.png"} | ({"knobs.html"} if engine.installed() else set())
+    assert {path.name for path in tmp_path.iterdir()} == written
+    assert call("demo", "--quick", "--steps", "5") == 2
+    assert "--quick trains nothing: omit --steps and --seed." in capsys.readouterr().err
 
 
 # -- what it refuses ------------------------------------------------------------------------------
@@ -314,7 +324,7 @@ WRONG = {
     "metric": (["--metrics", "mig,x"], "Unknown metric 'x'. Choose from: active_units, "),
     "network": (
         ["--network", "cnn"],
-        "Unknown network 'cnn'. Choose from: burgess, conv, higgins, mlp, qlae, tripod.",
+        "Unknown network 'cnn'. Choose from: burgess, conv, higgins, mlp, qlae, silu_mlp, tripod.",
     ),
     "backend": (["--backend", "numpy"], "Unknown backend 'numpy'. Choose from: tensorflow, jax, "),
     "likelihood": (["--likelihood", "poisson"], "Unknown likelihood 'poisson'. Choose from: bern"),

@@ -236,6 +236,28 @@ def test_more_steps_than_arrays_have_are_taken():
     assert model.steps_taken() == 10
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"input_shape": SHAPE}, r"Got 'input_shape'. Did you mean 'image_shape'\?"),
+        ({"gama": 3.0}, r"Got 'gama'. Did you mean 'gamma'\?"),
+        ({"latent_dims": 3}, r"Got 'latent_dims'. Did you mean 'latent_dim'\?"),
+        ({"activity_regularizer": "l2"}, r"Got 'activity_regularizer'\.$"),
+        ({"autocast": False}, r"Got 'autocast'\.$"),
+    ],
+)
+def test_arguments_of_layers_that_a_model_would_ignore_are_refused(given, message):
+    with pytest.raises(TypeError, match=message):
+        FactorVAE(SHAPE, LATENTS, encoder="mlp", decoder="mlp", **given)
+
+
+def test_build_takes_the_shape_of_the_images_alone():
+    model = small("vae")
+    model.build((None, *SHAPE))
+    with pytest.raises(ValueError, match=r"is built of images .*another `image_shape`"):
+        model.build((None, 2 * SHAPE[0], *SHAPE[1:]))
+
+
 # -- settings -------------------------------------------------------------------------------------
 
 
@@ -380,6 +402,13 @@ def test_a_player_may_be_frozen_whole():
     assert np.isfinite(list(history.values())).all()
     assert_same(arrays(model.discriminator.variables), frozen)
     assert (trained(model) != before).any()
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5"])
+def test_the_legacy_format_of_files_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=r"legacy HDF5 .* save to 'model.keras'"):
+        compiled(small("vae")).save(tmp_path / name)
+    assert not any(tmp_path.iterdir())
 
 
 # -- layers of one's own --------------------------------------------------------------------------

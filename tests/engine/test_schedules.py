@@ -144,3 +144,9 @@ def test_wrong_weights(wrong):
 def test_wrong_schedules(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_whole_numbers_do_not_stop_a_rate():
+    stored = schedules.parse("CosineDecay(0, 10, warmup_target=2, warmup_steps=4)")
+    schedule = keras.saving.deserialize_keras_object(stored)
+    assert [value(schedule, step) for step in (0, 2, 4, 9)] == [0.0, 1.0, 2.0, pytest.approx(1.0)]

@@ -263,7 +263,7 @@ def test_checkpoints_of_others_are_refused(whole, tmp_path):
     assert files(folder) == before
     shutil.copy(whole[0] / MODEL, folder / MODEL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module.keras.backend, "backend", lambda: "numpy")
+        patch.setattr(keras.backend, "backend", lambda: "numpy")
         with pytest.raises(ValueError, match=rf"was trained on {BACKEND}, and is resumed bit-exac"):
             Run.open(folder).extend(30)
 
@@ -492,7 +492,7 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"model": "vea"}, r"Unknown model 'vea'\. Choose from: ada_gvae, .*vae\."),
         (
             {"network": "resnet"},
-            r"Unknown network 'resnet'\. Choose from: burgess, conv, higgins, mlp, qlae, tripod\.",
+            r"Unknown network 'resnet'\. Choose from: burgess, .*, qlae, silu_mlp, tripod\.",
         ),
         ({"metrics": ("mig", "x")}, r"Unknown metric 'x'\. Choose from: active_units, "),
         ({"correlate": {"scale": 0.1}}, "two factors with a comma between. Got 'scale'"),
@@ -502,6 +502,8 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"player_batch": 0}, r"`player_batch` .* Got 0\."),
         ({"seed": -1}, r"`seed` must be an integer of at least 0\. Got -1\."),
         ({"learning_rate": 0.0}, r"`learning_rate` is a number above 0\. Got 0\.0\."),
+        ({"learning_rate": "fast"}, r"`learning_rate` is a number above 0\. Got 'fast'\."),
+        ({"learning_rate": "CosineDecay(1)"}, r"'CosineDecay\(1\)' is not a schedule: "),
         ({"changed": "some"}, r"`changed` is a number or 'random'\. Got 'some'\."),
         ({"changed": 0}, r"`changed` must be an integer of at least 1\. Got 0\."),
         ({"width": float("nan")}, r"`width` is a number above 0\. Got nan\."),
@@ -563,6 +565,12 @@ def test_configurations_build_what_they_say():
     own = change(model="qlae", learning_rate=None, options={"values": 4}).build(data)
     assert (own.values, own.optimizer.weight_decay) == (4, 0.1)
     assert float(own.optimizer.learning_rate.numpy()) == pytest.approx(1e-3)
+    falling = change(learning_rate="CosineDecay(0.002, 10)", likelihood="gaussian(scale=0.05)")
+    assert Config.from_dict(json.loads(json.dumps(falling.as_dict()))) == falling
+    rated = falling.build(data)
+    assert rated.likelihood.scale == 0.05
+    schedule = rated.optimizer.get_config()["learning_rate"]
+    assert (schedule["class_name"], schedule["config"]["decay_steps"]) == ("CosineDecay", 10)
     sampled = change(model="beta_tcvae", options={"estimator": "mss"}).build(data)
     assert sampled.get_config()["dataset_size"] == 2 * 32 * 32
 

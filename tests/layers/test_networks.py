@@ -274,13 +274,27 @@ def test_published_layers():
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 1), (48, 48, 3), (32, 64, 1), (64, 16, 3)])
-@pytest.mark.parametrize("name", ["conv", "higgins", "burgess", "mlp"])
+@pytest.mark.parametrize("name", ["conv", "higgins", "burgess", "mlp", "silu_mlp"])
 def test_encoders_and_decoders_fit_each_other(name, shape):
     encoder = networks.ENCODERS[name](shape, width=0.05)
     decoder = networks.DECODERS[name](shape, 7, width=0.05)
     assert encoder.input_shape == decoder.output_shape == (None, *shape)
     assert decoder.input_shape == (None, 7)
     assert encoder.output_shape == (None, 60 if name == "mlp" else 13)
+
+
+def test_silu_networks_read_centered_pixels():
+    encoder = networks.ENCODERS["silu_mlp"]((4, 4, 3), width=0.1, seed=0)
+    assert [type(layer).__name__ for layer in encoder.layers[1:3]] == ["Rescaling", "Flatten"]
+    dense = encoder.layers[3]
+    assert (dense.units, dense.activation.__name__) == (26, "silu")
+    x = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
+    before = (2 * x - 1).reshape(2, -1) @ ops.convert_to_numpy(dense.kernel)
+    expected = before / (1 + np.exp(-before))
+    first = keras.Model(encoder.input, dense.output)
+    np.testing.assert_allclose(ops.convert_to_numpy(first(x)), expected, atol=1e-5)
+    decoder = networks.DECODERS["silu_mlp"]((4, 4, 3), 2, width=0.1)
+    assert [layer.units for layer in decoder.layers if hasattr(layer, "units")] == [26, 26, 26, 48]
 
 
 def test_dense_networks_take_any_size():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_disent import metrics
+from keras_disent._utils import progress
 from keras_disent.metrics.catalog import Metric
 
 RNG = np.random.default_rng(0)
@@ -164,6 +165,7 @@ def test_a_factor_that_numbers_the_samples_is_told():
 
 def test_an_estimate_comes_before_the_resamples(monkeypatch, capsys):
     calls = []
+    monkeypatch.setattr(progress, "FIRST", 600.0)
 
     def probe(codes, factors, *, bins=3):
         calls.append(capsys.readouterr().err)

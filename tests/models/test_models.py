@@ -26,7 +26,7 @@ from support.checks import (
 
 from keras_disent import testing
 from keras_disent.layers.latents import LIKELIHOODS
-from keras_disent.models import MODELS, Autoencoder, FactorVAE
+from keras_disent.models import MODELS, VAE, Autoencoder, FactorVAE
 
 # PyTorch compiles nothing, so all laws are quick there. On the other backends, what a model has
 # from its base is looked at for one model of each, and for the others among the slow tests.
@@ -169,3 +169,20 @@ def test_named_networks_keep_the_precision_of_their_model():
             assert kinds == [layer.dtype_policy.name for layer in getattr(model, part).layers]
             assert "mixed_bfloat16" in kinds
     np.testing.assert_array_equal(loaded.encode(images(5)), model.encode(images(5)))
+
+
+def test_likelihoods_take_their_arguments_in_words():
+    shape = (4, 4, 1)
+    given = {"encoder": "mlp", "decoder": "mlp"}
+    model = VAE(shape, 2, likelihood="gaussian_learned_scale(scale=0.2)", **given)
+    assert (model.likelihood.scale, model.likelihood.learn_scale) == (0.2, True)
+    assert VAE.from_config(model.get_config()).likelihood.learn_scale
+    for text, message in {
+        "gauss(1)": r"Unknown likelihood 'gauss'\. Choose from: bernoulli, ",
+        "gaussian(0": "'gaussian\\(0' is not a likelihood: ",
+        "gaussian(scale=-1)": r"is not a likelihood: `scale` .* is above 0\. Got -1\.",
+        "gaussian(width=1)": "is not a likelihood: ",
+        "gaussian(open('x'))": "is not a likelihood: ",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            VAE(shape, 2, likelihood=text, **given)

@@ -193,7 +193,8 @@ def _check_size(path: Path, size: int, limit: int) -> None:
 
 def _views(path: Path, data: bytes) -> np.ndarray:
     """Return the images of a car, uint8 `(elevation, azimuth, height, width, 3)`."""
-    kind, shape, pixels = 0, (), b""
+    kind, pixels = 0, b""
+    shape: tuple[int, ...] = ()
     with wrap_errors(path, "to be a MATLAB file of version 5 to 7.2"):
         order = {b"\0\1IM": "<", b"\1\0MI": ">"}[data[124:128]]
         for packed, body in _elements(data[128:], order):

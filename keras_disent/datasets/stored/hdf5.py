@@ -124,7 +124,7 @@ class HDF5Rows(SlicedRows):
         with wrap_errors(self._path, f"'{self._name}' to be complete"):
             return super()._read(low, high)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return HDF5Rows, (self._path, self._name)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 
 if BACKEND == "tensorflow":
@@ -27,7 +28,7 @@ def replica() -> Any:
     return 0 if context is None else context.replica_id_in_sync_group
 
 
-def scatter_seed(seed):
+def scatter_seed(seed: Any) -> Tensor:
     """Return the seed of a draw, (2,): a number and a count, such that no two draws are equal.
 
     PyTorch seeds its generator with the sum of the two, so they are hashed first. Under
@@ -48,7 +49,7 @@ def _hash(number: int) -> int:
     return (number ^ number >> 31) >> 32
 
 
-def all_gather(tensor):
+def all_gather(tensor: Tensor) -> Tensor:
     """All-gather along the batch axis (differentiable): every replica gets the rows of all.
 
     On JAX a program sees the entire batch, so the tensor is returned unchanged.
@@ -62,7 +63,7 @@ def all_gather(tensor):
     return tf.reshape(rows, [-1, *tensor.shape[1:]])
 
 
-def local_shard(tensor):
+def local_shard(tensor: Tensor) -> Tensor:
     """Return this replica's rows of a tensor of the entire batch."""
     replicas = replica_count()
     if replicas == 1:
@@ -76,7 +77,7 @@ def replica_count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync if inside else 1
 
 
-def player_batch(batch, number: int, players: int):
+def player_batch(batch: Any, number: int, players: int) -> Any:
     """Return the player batch of player `number`: every `players`-th row, from row `number`.
 
     It is distributed over devices as the batch is.
@@ -95,7 +96,7 @@ def player_batch(batch, number: int, players: int):
     )
 
 
-def devices_of(model) -> int:
+def devices_of(model: keras.Model) -> int:
     """Return the number of devices among which `model.fit` would divide a batch now."""
     if BACKEND == "tensorflow":
         return model.distribute_strategy.num_replicas_in_sync
@@ -107,7 +108,7 @@ def devices_of(model) -> int:
     return max(1, replicas // jax.process_count())
 
 
-def resolve_jit_compile(model, jit_compile: bool | str) -> bool | str:
+def resolve_jit_compile(model: keras.Model, jit_compile: bool | str) -> bool | str:
     """Resolve "auto" for `compile`: XLA on TensorFlow compiles steps of one device only."""
     supported = BACKEND != "tensorflow" or devices_of(model) == 1
     return jit_compile if supported or jit_compile != "auto" else False

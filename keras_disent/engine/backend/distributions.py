@@ -15,26 +15,27 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
-def normal(mean, stddev, event_dims: int = 0):
+def normal(mean: Tensor, stddev: Tensor, event_dims: int = 0) -> Distribution:
     """Return a diagonal Gaussian; the last `event_dims` axes are one event."""
     if library := _probability():
         return _independent(library, library.Normal(mean, stddev), event_dims)
     return Normal(mean, stddev, event_dims)
 
 
-def bernoulli(logits, event_dims: int = 0):
+def bernoulli(logits: Tensor, event_dims: int = 0) -> Distribution:
     """Return independent Bernoulli variables; the last `event_dims` axes are one event."""
     if library := _probability():
         return _independent(library, library.Bernoulli(logits=logits), event_dims)
     return Bernoulli(logits, event_dims)
 
 
-def continuous_bernoulli(logits, event_dims: int = 0):
+def continuous_bernoulli(logits: Tensor, event_dims: int = 0) -> Distribution:
     """Return independent continuous Bernoulli variables on [0, 1]."""
     if library := _probability():
         return _independent(library, library.ContinuousBernoulli(logits=logits), event_dims)
@@ -286,18 +287,18 @@ class ContinuousBernoulli(_Exponential):
         return ops.where(self.logits > 0, 1 - low, low)
 
 
-def normal_log_density(values, mean, log_stddev):
+def normal_log_density(values: Tensor, mean: Tensor, log_stddev: Tensor) -> Tensor:
     """Return log N(values; mean, exp(log_stddev)^2) elementwise, in nats."""
     scaled = ops.subtract(values, mean) * ops.exp(-log_stddev)
     return -0.5 * (ops.square(scaled) + LOG_TWO_PI) - log_stddev
 
 
-def bernoulli_log_density(pixels, logits):
+def bernoulli_log_density(pixels: Tensor, logits: Tensor) -> Tensor:
     """Return log p of pixels, elementwise, in nats; gray pixels count as probabilities."""
     return ops.multiply(pixels, logits) - ops.softplus(logits)
 
 
-def continuous_bernoulli_log_density(pixels, logits):
+def continuous_bernoulli_log_density(pixels: Tensor, logits: Tensor) -> Tensor:
     """Return log p of pixels in [0, 1], elementwise, in nats.
 
     log p = x l - softplus(l) + log(l / tanh(l / 2)). Near l = 0 the last term is a series.
@@ -314,7 +315,7 @@ def continuous_bernoulli_log_density(pixels, logits):
     return bernoulli_log_density(pixels, logits) + ops.where(small, series, normalizer)
 
 
-def continuous_bernoulli_mean(logits):
+def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     """Return the mean of continuous Bernoulli variables, from 0 to 1, elementwise.
 
     Source: Loaiza-Ganem & Cunningham 2019, equation 8, written for logits. Near 0 it is 0 / 0, so

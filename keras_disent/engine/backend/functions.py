@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 
 if BACKEND == "tensorflow":
@@ -21,7 +22,7 @@ else:
     import torch
 
 
-def compiled(model, function: Callable) -> Callable:
+def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` (arrays to a tensor or a tuple of tensors), without gradients.
 
     The returned callable reads the model's variables at each call, and changes none.
@@ -29,20 +30,20 @@ def compiled(model, function: Callable) -> Callable:
     if BACKEND == "jax":
 
         @jax.jit
-        def pure(values, *arrays):
+        def pure(values: list[Any], *arrays: Tensor) -> Any:
             mapping = list(zip(model.variables, values, strict=True))
             with keras.StatelessScope(state_mapping=mapping):
                 return function(*arrays)
 
-        def run(*arrays):
+        def run(*arrays: Tensor) -> Any:
             model.sync()
             return pure([v.value for v in model.variables], *arrays)
 
         return run
     if BACKEND == "tensorflow":
-        traced: dict[tuple, Any] = {}  # by variables, which quantization, say, replaces
+        traced: dict[tuple[Any, ...], Any] = {}  # by variables, which quantization, say, replaces
 
-        def observe(*arrays):
+        def observe(*arrays: Tensor) -> Any:
             variables = tuple(id(v) for v in model.variables)
             if variables not in traced:
                 traced.clear()
@@ -52,14 +53,14 @@ def compiled(model, function: Callable) -> Callable:
 
     else:
 
-        def observe(*arrays):
+        def observe(*arrays: Tensor) -> Any:
             with torch.no_grad():
                 return function(*arrays)
 
     noise = model.noise.seed_generator.state  # used in training only
     seeds = [v for v in model.non_trainable_variables if v.name == noise.name and v is not noise]
 
-    def run_and_restore(*arrays):
+    def run_and_restore(*arrays: Tensor) -> Any:
         previous = [v.value * 1 for v in seeds]
         results = observe(*arrays)
         for seed, value in zip(seeds, previous, strict=True):
@@ -83,7 +84,7 @@ def preserve_global_generators() -> Iterator[None]:
             torch.random.set_rng_state(tensors)
 
 
-def input_gradient(function: Callable, inputs) -> Any:
+def input_gradient(function: Callable[..., Any], inputs: Any) -> Any:
     """Return d sum(function(inputs)) / d inputs, which can be differentiated again.
 
     `function` must not assign a variable.
@@ -112,7 +113,7 @@ def without_autotuning(batches: Any) -> Any:
         return batches
 
     class Untuned(PyDatasetAdapter):
-        def get_tf_dataset(self):
+        def get_tf_dataset(self) -> Any:
             options = tf.data.Options()
             options.autotune.enabled = False
             return super().get_tf_dataset().prefetch(2).with_options(options)

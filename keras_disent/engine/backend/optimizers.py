@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
 
 import keras
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 
 if BACKEND == "tensorflow":
@@ -18,7 +23,7 @@ else:
     from torch.optim.adam import adam
 
 
-def finite_check(gradients: list, learning_rate):
+def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
     """Return a scalar that is finite if all gradients, their squares and the learning rate are.
 
     Adam squares gradients. A square may overflow where the gradient does not, and makes weights
@@ -29,16 +34,20 @@ def finite_check(gradients: list, learning_rate):
         return torch.nn.utils.get_total_norm(gradients) + 0.0 * float(learning_rate)
     if BACKEND == "tensorflow":
         gradients = [tf.convert_to_tensor(g) for g in gradients]  # some are rows of an embedding
+    if BACKEND == "jax":  # without a sum over 4 million squares, which the processor does in order
+        finite = [jax.numpy.isfinite(g * g).all() for g in [*gradients, learning_rate]]
+        return jax.numpy.where(jax.numpy.stack(finite).all(), 0.0, jax.numpy.nan)
     sums = [keras.ops.cast(keras.ops.sum(keras.ops.square(g)), "float32") for g in gradients]
     return sum(sums, 0.0 * keras.ops.cast(learning_rate, "float32"))
 
 
-def accelerate(optimizer) -> None:
+def accelerate(optimizer: keras.optimizers.Optimizer) -> None:
     """Replace the update of a Keras optimizer by a faster kernel of the backend, if there is one.
 
     Keras's Adam passes ten times over all weights and allocates arrays on the way: half of
     FactorVAE's overhead, with its 4 million weights. The kernels of PyTorch and TensorFlow pass
-    over them once. (XLA, and with it JAX, fuses the passes by itself.)
+    over them once. XLA, and with it JAX, fuses the passes by itself; there, the update also takes
+    the decision whether the step is applied (`applying`).
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if BACKEND == "jax" and optimizer.use_ema:
@@ -50,16 +59,67 @@ def accelerate(optimizer) -> None:
         optimizer._parallel_update_step = functools.partial(_torch_adam, optimizer)
     elif BACKEND == "tensorflow" and tf.distribute.get_strategy().num_replicas_in_sync == 1:
         optimizer.update_step = functools.partial(_tensorflow_adam, optimizer)
+    elif BACKEND == "jax":
+        optimizer.update_step = functools.partial(_jax_adam, optimizer)
 
 
-def _separate_averages(optimizer) -> None:
+# Whether the step that is traced is applied: a boolean scalar of JAX, or None for always.
+_APPLIED: ContextVar = ContextVar("applied", default=None)
+
+
+@contextlib.contextmanager
+def applying(applied) -> Iterator[None]:
+    """Let optimizers that can do so (`decides`) leave everything as it is unless `applied`."""
+    token = _APPLIED.set(applied)
+    try:
+        yield
+    finally:
+        _APPLIED.reset(token)
+
+
+def decides(optimizer, variables: list) -> bool:
+    """Whether the update itself leaves weights and moments as they are in a step not applied.
+
+    This costs a few scalars. To choose between old and new arrays afterwards costs as much as
+    Adam. What Keras does after the update (averages, decay, constraints) does not take part.
+    """
+    update = getattr(optimizer, "update_step", None)
+    return (
+        getattr(update, "func", None) is _jax_adam
+        and not optimizer.use_ema
+        and not optimizer.weight_decay
+        and not optimizer.gradient_accumulation_steps
+        and all(v.constraint is None for v in variables)
+    )
+
+
+def _jax_adam(optimizer, gradient, variable, learning_rate) -> None:
+    """Keras's Adam; a step that is not applied has rates of 0 and gradients of 0."""
+    cast = functools.partial(keras.ops.cast, dtype=variable.dtype)
+    index = optimizer._get_variable_index(variable)
+    m, v = optimizer._momentums[index], optimizer._velocities[index]
+    step = cast(optimizer.iterations + 1)
+    corrections = [1 - cast(beta) ** step for beta in (optimizer.beta_1, optimizer.beta_2)]
+    alpha = cast(learning_rate) * keras.ops.sqrt(corrections[1]) / corrections[0]
+    rates = [cast(1 - optimizer.beta_1), cast(1 - optimizer.beta_2), alpha]
+    gradient = cast(gradient)
+    applied = _APPLIED.get()
+    if applied is not None:
+        rates = [jax.numpy.where(applied, rate, 0) for rate in rates]
+        gradient = jax.numpy.where(applied, gradient, 0)
+    m.assign_add((gradient - m) * rates[0])
+    v.assign_add((gradient * gradient - v) * rates[1])
+    variable.assign_sub(m * rates[2] / (keras.ops.sqrt(v) + optimizer.epsilon))
+
+
+def _separate_averages(optimizer: keras.optimizers.Optimizer) -> None:
     """Copy averages into weights, instead of sharing their arrays.
 
     Keras lets both share one array, which the next step would donate twice.
     """
     kind = type(optimizer)
 
-    def overwrite_and_copy(variables):
+    def overwrite_and_copy(variables: list[keras.Variable]) -> None:
         kind._overwrite_model_variables_with_average_value(optimizer, variables)
         for variable in variables:
             variable.assign(jax.numpy.copy(variable.value))
@@ -67,7 +127,12 @@ def _separate_averages(optimizer) -> None:
     optimizer._overwrite_model_variables_with_average_value = overwrite_and_copy
 
 
-def _tensorflow_adam(optimizer, gradient, variable, learning_rate) -> None:
+def _tensorflow_adam(
+    optimizer: keras.optimizers.Optimizer,
+    gradient: Tensor,
+    variable: keras.Variable,
+    learning_rate: Any,
+) -> None:
     index = optimizer._get_variable_index(variable)
     betas = [tf.cast(beta, variable.dtype) for beta in (optimizer.beta_1, optimizer.beta_2)]
     step = tf.cast(optimizer.iterations + 1, variable.dtype)
@@ -85,7 +150,12 @@ def _tensorflow_adam(optimizer, gradient, variable, learning_rate) -> None:
     )
 
 
-def _torch_adam(optimizer, grads: list, variables: list, learning_rate) -> None:
+def _torch_adam(
+    optimizer: keras.optimizers.Optimizer,
+    grads: list[Any],
+    variables: list[keras.Variable],
+    learning_rate: Any,
+) -> None:
     values = [v.value for v in variables]
     if not all(value.is_cpu for value in values):  # the step would be fetched from the device
         type(optimizer)._parallel_update_step(optimizer, grads, variables, learning_rate)

@@ -7,8 +7,10 @@ from typing import Any
 
 import keras
 
+from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 from keras_disent.engine.backend.devices import all_gather, replica_count
+from keras_disent.engine.backend.optimizers import applying, decides
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
@@ -18,13 +20,17 @@ else:
     import torch
 
 Objective = Callable[[], tuple[Any, dict[str, Any]]]
+Reason = Any
+"""0, or the number of a reason: int on PyTorch, elsewhere an int32 scalar."""
 Step = Callable[[Any, Any], dict[str, Any]]
 
 
 # -- gradients ------------------------------------------------------------------------------------
 
 
-def gradients(model, objective: Objective, variables: list) -> tuple[dict[str, Any], list]:
+def gradients(
+    model: keras.Model, objective: Objective, variables: list[keras.Variable]
+) -> tuple[dict[str, Any], list[Any]]:
     """Differentiate `objective() -> (scalar, terms)` with respect to `variables` only.
 
     Returns (terms, gradients). Variables that the objective assigns (seeds, moving averages) keep
@@ -53,7 +59,7 @@ def gradients(model, objective: Objective, variables: list) -> tuple[dict[str, A
     everything = [(v, v.value) for v in [*model.variables, *model.optimizer.variables]]
     assignable = model.non_trainable_variables
 
-    def pure(values):
+    def pure(values: list[Any]) -> Any:
         mapping = [*everything, *zip(variables, values, strict=True)]
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             scalar, terms = objective()
@@ -65,7 +71,14 @@ def gradients(model, objective: Objective, variables: list) -> tuple[dict[str, A
     return terms, grads
 
 
-def apply(reason, optimizer, grads: list, variables: list, state: list, previous: list) -> None:
+def apply(
+    reason: Reason,
+    optimizer: keras.optimizers.Optimizer,
+    grads: list[Any],
+    variables: list[keras.Variable],
+    state: list[Any],
+    previous: list[Any],
+) -> None:
     """Apply one optimizer step to `variables`, unless there is a reason to skip it.
 
     Args:
@@ -88,12 +101,12 @@ def apply(reason, optimizer, grads: list, variables: list, state: list, previous
         optimizer.apply(grads, variables)
     elif BACKEND == "tensorflow":
 
-        def update():
+        def update() -> int:
             if variables:
                 optimizer.apply(grads, variables)
             return 0
 
-        def restore():
+        def restore() -> int:
             _assign(state, previous)
             return 0
 
@@ -101,21 +114,24 @@ def apply(reason, optimizer, grads: list, variables: list, state: list, previous
     else:
         applied = reason == 0
         if variables:
-            new_values, new_optimizer_values = optimizer.stateless_apply(
-                [v.value for v in optimizer.variables], grads, [v.value for v in variables]
-            )
-            # The compiler fuses this into the optimizer's pass over its arrays.
+            with applying(applied):
+                new_values, new_optimizer_values = optimizer.stateless_apply(
+                    [v.value for v in optimizer.variables], grads, [v.value for v in variables]
+                )
+            decided = decides(optimizer, variables)
             for variable, value in zip(
                 [*variables, *optimizer.variables],
                 [*new_values, *new_optimizer_values],
                 strict=True,
             ):
-                variable.assign(jax.numpy.where(applied, value, variable.value))
+                if not decided or variable is optimizer.iterations:
+                    value = jax.numpy.where(applied, value, variable.value)
+                variable.assign(value)
         for variable, value in zip(state, previous, strict=True):
             variable.assign(jax.numpy.where(applied, variable.value, value))
 
 
-def _assign(variables: list, values: list) -> None:
+def _assign(variables: list[keras.Variable], values: list[keras.Variable]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
@@ -124,7 +140,7 @@ def _assign(variables: list, values: list) -> None:
 # -- integer, elsewhere an int32 scalar ------------------------------------------------------------
 
 
-def reason_unless(reason, condition, number: int):
+def reason_unless(reason: Reason, condition: Tensor, number: int) -> Reason:
     """Return `reason`, or `number` if it is 0 and the scalar `condition` is false."""
     if BACKEND == "torch":
         return int(reason) or (0 if bool(condition) else number)
@@ -132,7 +148,7 @@ def reason_unless(reason, condition, number: int):
     return _synchronize(keras.ops.where(condition, reason, number))
 
 
-def not_finite(reason, scalars: list, numbers: list[int]):
+def not_finite(reason: Reason, scalars: list[Any], numbers: list[int]) -> Reason:
     """Return `reason`, or if it is 0 the number of the first scalar that is not finite."""
     ops = keras.ops
     values = ops.isfinite(ops.stack([ops.cast(x, "float32") for x in scalars]))
@@ -147,21 +163,21 @@ def not_finite(reason, scalars: list, numbers: list[int]):
     return _synchronize(ops.where(unchanged, reason, number))
 
 
-def _synchronize(reason):
+def _synchronize(reason: Reason) -> Reason:
     """Return the same reason on all replicas, the largest."""
     if replica_count() == 1:
         return reason
     return tf.reduce_max(all_gather(tf.reshape(reason, [1])))
 
 
-def nan_if(reason, terms: dict[str, Any]) -> dict[str, Any]:
+def nan_if(reason: Reason, terms: dict[str, Any]) -> dict[str, Any]:
     """Return the terms, or NaN for all of them if there is a reason to skip the step."""
     if BACKEND == "torch":
         return dict.fromkeys(terms, float("nan")) if reason else terms
     return {name: keras.ops.where(reason == 0, x, float("nan")) for name, x in terms.items()}
 
 
-def count(reason, steps, fault) -> None:
+def count(reason: Reason, steps: keras.Variable, fault: keras.Variable) -> None:
     """Count a step that was applied, else record the first one that was skipped, and its reason."""
     ops = keras.ops
     if BACKEND != "torch":
@@ -175,7 +191,7 @@ def count(reason, steps, fault) -> None:
         fault.assign([int(steps.value), int(reason)])
 
 
-def _read(scope, variable):
+def _read(scope: keras.StatelessScope, variable: keras.Variable) -> Tensor:
     value = scope.get_current_value(variable)
     return variable.value if value is None else value
 
@@ -183,23 +199,23 @@ def _read(scope, variable):
 # -- the signature of train_step and test_step ----------------------------------------------------
 
 
-def train_step(stateful_step: Step) -> Callable:
+def train_step(stateful_step: Step) -> Callable[..., Any]:
     """Convert `stateful_step(model, data) -> logs` to the backend's `train_step`."""
     names = ("trainable_variables", "non_trainable_variables", "optimizer", "metrics")
     return _step(stateful_step, names)
 
 
-def test_step(stateful_step: Step) -> Callable:
+def test_step(stateful_step: Step) -> Callable[..., Any]:
     """Convert `stateful_step(model, data) -> logs` to the backend's `test_step`."""
     return _step(stateful_step, ("trainable_variables", "non_trainable_variables", "metrics"))
 
 
-def _step(stateful_step: Step, lists: tuple[str, ...]) -> Callable:
+def _step(stateful_step: Step, lists: tuple[str, ...]) -> Callable[..., Any]:
     if BACKEND == "torch":
         return lambda self, data: stateful_step(self, data)
     if BACKEND == "tensorflow":
 
-        def after_data(self, data):
+        def after_data(self: keras.Model, data: Any) -> Any:
             # A stream of unknown length ends with one more call, without data. Operations that do
             # not wait for the data (the counting of steps and seeds) would run once too often.
             tensors = [part for part in tf.nest.flatten(data) if part is not None]
@@ -208,14 +224,14 @@ def _step(stateful_step: Step, lists: tuple[str, ...]) -> Callable:
 
         return after_data
 
-    def variables(model) -> list[list]:
+    def variables(model: keras.Model) -> list[list[keras.Variable]]:
         getters = {
             "optimizer": lambda: model.optimizer.variables,
             "metrics": lambda: model.metrics_variables,
         }
         return [getters[name]() if name in getters else getattr(model, name) for name in lists]
 
-    def step(self, state, data):
+    def step(self: keras.Model, state: Any, data: Any) -> Any:
         groups = variables(self)
         mapping = [
             pair
@@ -229,7 +245,7 @@ def _step(stateful_step: Step, lists: tuple[str, ...]) -> Callable:
     return step
 
 
-def pad_rows(batch, at_least: int) -> tuple[Any, Any]:
+def pad_rows(batch: Any, at_least: int) -> tuple[Any, Any]:
     """Pad a batch of unknown size to `at_least` rows, and return whether it had as many.
 
     TensorFlow may know the size of a batch only at run time. The rows of a small batch are

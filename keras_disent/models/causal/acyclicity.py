@@ -9,10 +9,11 @@ import keras
 from keras import ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.types import Tensor
 from keras_disent.engine.frozen_arguments import FrozenArguments
 
 
-def acyclicity(adjacency):
+def acyclicity(adjacency: Tensor) -> Tensor:
     """Return h(A) = tr[(I + A o A / K)^K] - K: 0 if A has no cycle, else above.
 
     Args:
@@ -70,7 +71,7 @@ class AugmentedLagrangian(FrozenArguments, keras.layers.Layer):
         growth: float = 1.5,
         progress: float = 0.5,
         maximum: float = 1e4,
-        **kwargs,
+        **kwargs: Any,
     ):
         for name, value in {"multiplier": multiplier, "penalty": penalty}.items():
             if not 0 <= value < math.inf:
@@ -98,10 +99,10 @@ class AugmentedLagrangian(FrozenArguments, keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, acyclicity):
+    def call(self, acyclicity: Tensor) -> Tensor:
         return self.multiplier * acyclicity + 0.5 * self.penalty * ops.square(acyclicity)
 
-    def update(self, acyclicity, step) -> None:
+    def update(self, acyclicity: Tensor, step: int | Tensor) -> None:
         """Update the weights by h of training step `step` (the first is 0), if an update is due."""
         if not self.every:
             return

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 
-def total_effects(edges):
+
+def total_effects(edges: Tensor) -> Tensor:
     """Return sum_m (A^T)^m, m below K: for A without cycles, (I - A^T)^-1.
 
     Unlike the inverse, a sum of powers has no poles where the graph has cycles during training.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.types import Tensor
+from keras_disent.layers.latents import Noise
 from keras_disent.models.causal.likelihood import Likelihood
 from keras_disent.models.causal.mechanisms import Mechanisms
 
@@ -38,7 +41,9 @@ class AnnealedGraph(keras.layers.Layer):
     relaxed graphs, here the exact one of the likelihood's own estimate of each misfit.
     """
 
-    def __init__(self, superset: np.ndarray, opened: bool, label_noise: float, seed: int, **kwargs):
+    def __init__(
+        self, superset: np.ndarray, opened: bool, label_noise: float, seed: int, **kwargs: Any
+    ):
         super().__init__(dtype="float32", **kwargs)
         self.superset, self.label_noise = np.asarray(superset, "float32"), label_noise
         self.gates = self.add_weight(
@@ -52,15 +57,15 @@ class AnnealedGraph(keras.layers.Layer):
         self.likelihood = Likelihood(len(superset), seed)
         self.built = True
 
-    def adjacency(self):
+    def adjacency(self) -> Tensor:
         """Return P: (K, K)."""
         return ops.sigmoid(self._log_odds()) * self._allowed()
 
-    def edges(self):
+    def edges(self) -> Tensor:
         """Return the graph, 0 and 1, without gradient: (K, K)."""
         return ops.cast(ops.stop_gradient(self.adjacency()) > 0.5, "float32")
 
-    def label_loss(self, labels, noise):
+    def label_loss(self, labels: Tensor, noise: Noise) -> Tensor:
         """Return the misfit of labels (n, K), nats; for P, its gradient is that of the expectation.
 
         Half of the graphs have any edge with probability 1/2, so that the networks also learn from
@@ -78,14 +83,14 @@ class AnnealedGraph(keras.layers.Layer):
         expected_gain = ops.sum(gain * self.adjacency())
         return misfit - (expected_gain - ops.stop_gradient(expected_gain))
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         """Return the entropy of P, nats, summed over edges."""
         odds = self._log_odds()
         probability = ops.sigmoid(odds)
         entropy = probability * ops.softplus(-odds) + (1.0 - probability) * ops.softplus(odds)
         return ops.sum(entropy * self._allowed())
 
-    def draw(self, noise, shape: tuple, uniform: int = 0):
+    def draw(self, noise: Noise, shape: tuple[Any, ...], uniform: int = 0) -> Tensor:
         """Draw graphs of 0 and 1, edge by edge, without gradient.
 
         Args:
@@ -100,10 +105,10 @@ class AnnealedGraph(keras.layers.Layer):
         edges = 0.5 * (1.0 + ops.erf(normal / math.sqrt(2))) < probability
         return ops.cast(edges, "float32") * self._allowed()
 
-    def _log_odds(self):
+    def _log_odds(self) -> Tensor:
         return SPEEDUP * ops.convert_to_tensor(self.gates)
 
-    def _allowed(self):
+    def _allowed(self) -> Tensor:
         return ops.convert_to_tensor(self.superset)
 
 
@@ -115,27 +120,27 @@ class RealGraph(keras.layers.Layer):
         seed: Random seed of the initial weights (int).
     """
 
-    def __init__(self, superset: np.ndarray, seed: int, **kwargs):
+    def __init__(self, superset: np.ndarray, seed: int, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.superset = np.asarray(superset, "float32")
         self.weight = self.add_weight(shape=self.superset.shape, initializer="ones", name="edges")
         self.mechanisms = Mechanisms(len(superset), 1, summed=True, seed=seed)
         self.built = True
 
-    def adjacency(self):
+    def adjacency(self) -> Tensor:
         """Return A: (K, K)."""
         return ops.convert_to_tensor(self.weight) * ops.convert_to_tensor(self.superset)
 
-    def edges(self):
+    def edges(self) -> Tensor:
         """Return A: (K, K)."""
         return self.adjacency()
 
-    def label_loss(self, labels, noise):
+    def label_loss(self, labels: Tensor, noise: Noise) -> Tensor:
         """Return the mean squared error of labels (n, K) given their causes; `noise` is unused."""
         labels = ops.expand_dims(labels, -1)
         return ops.mean(ops.square(self.mechanisms(labels, self.adjacency()) - labels))
 
-    def entropy(self):
+    def entropy(self) -> float:
         """Return 0: the edges are not random."""
         return 0.0
 
@@ -146,5 +151,5 @@ class _Clip(keras.constraints.Constraint):
     def __init__(self, limit: float):
         self.limit = limit
 
-    def __call__(self, weights):
+    def __call__(self, weights: Tensor) -> Tensor:
         return ops.clip(weights, -self.limit, self.limit)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_disent._utils.types import Tensor
 from keras_disent.models.causal.mechanisms import ConceptNetworks, Mechanisms
 
 FLOOR = 1e-3  # added to squared errors of standardized labels: smaller errors gain little
@@ -23,13 +26,13 @@ class Likelihood(keras.layers.Layer):
         seed: Random seed of the initial weights (int).
     """
 
-    def __init__(self, concepts: int, seed: int, **kwargs):
+    def __init__(self, concepts: int, seed: int, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
         self.mechanisms = Mechanisms(concepts, 1, seed=seed, speedup=_SPEEDUP)
         self.variance_network = ConceptNetworks(concepts, (concepts, 32, 1), seed + 1, _SPEEDUP)
         self.built = True
 
-    def log_variance(self, graphs):
+    def log_variance(self, graphs: Tensor) -> Tensor:
         """Return the log variance of each label given its causes in each graph: (K, g).
 
         Args:
@@ -38,7 +41,7 @@ class Likelihood(keras.layers.Layer):
         causes = ops.transpose(graphs, (2, 0, 1))
         return self.variance_network(2.0 * causes - 1.0)[..., 0]
 
-    def misfit(self, labels, observed, graphs):
+    def misfit(self, labels: Tensor, observed: Tensor, graphs: Tensor) -> Tensor:
         """Return the mean over samples of sum_i -log p(u_i | causes) - log(2 pi) / 2, nats.
 
         A squared error e counts as e + FLOOR, which bounds the likelihood of a label.
@@ -54,7 +57,7 @@ class Likelihood(keras.layers.Layer):
         each = 0.5 * (log_variance + errors * ops.exp(-log_variance))
         return ops.mean(ops.sum(each, axis=1))
 
-    def gain(self, graphs):
+    def gain(self, graphs: Tensor) -> float:
         """Return the decrease of the misfit by each edge, nats: (K, K), without gradient.
 
         At [j, i] it is the mean over graphs of i's misfit without cause j, minus that with j: the

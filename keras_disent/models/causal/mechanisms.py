@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_disent._utils.types import Tensor
 
 
 class ConceptNetworks(keras.layers.Layer):
@@ -29,7 +32,7 @@ class ConceptNetworks(keras.layers.Layer):
         sizes: Sequence[int],
         seed: int | None = None,
         speedup: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(dtype="float32", **kwargs)
         self.speedup = speedup
@@ -47,7 +50,7 @@ class ConceptNetworks(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         for i, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
             x = self.speedup * (ops.matmul(ops.elu(x) if i else x, kernel) + bias)
         return x
@@ -79,7 +82,7 @@ class Mechanisms(keras.layers.Layer):
         summed: bool = False,
         seed: int | None = None,
         speedup: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(dtype="float32", **kwargs)
         self.summed = summed
@@ -87,7 +90,7 @@ class Mechanisms(keras.layers.Layer):
         self.networks = ConceptNetworks(concepts, sizes, seed, speedup)
         self.built = True
 
-    def call(self, values, adjacency):
+    def call(self, values: Tensor, adjacency: Tensor) -> Tensor:
         if len(adjacency.shape) == 2:
             adjacency = ops.expand_dims(adjacency, 0)
         weights = ops.expand_dims(ops.transpose(adjacency, (2, 0, 1)), -1)  # (effect, n, cause, 1)
