@@ -87,12 +87,12 @@ def setting(name: str, value: Any) -> str:
     r"""Return an argument and its value.
 
     >>> print(setting("beta", 4.0), setting("lambda_od", 10), setting("variant", "ii"))
-    $\beta = 4$ $\lambda_{od} = 10$ variant = ii
+    $\beta = 4$ $\lambda_\mathrm{od} = 10$ variant = ii
     """
     head, _, index = name.partition("_")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if head in GREEK and number:
-        symbol = f"\\{head}" + (f"_{{{index.replace('_', ' ')}}}" if index else "")
+        symbol = f"\\{head}" + (f"_\\mathrm{{{index.replace('_', ' ')}}}" if index else "")
         return f"${symbol} = {value:g}$"
     shown = f"{value:g}" if number else escape(value)
     return f"{escape(name.replace('_', ' '))} = {shown}"

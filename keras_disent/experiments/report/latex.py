@@ -41,6 +41,7 @@ def table(frame: Frame, intervals: Mapping[str, Mapping[str, Any]], n_resamples:
         "\\begin{table}",
         "  \\centering",
         f"  \\caption{{{_caption(scores, equal, seeds)}}}",
+        "  \\medskip",
         f"  \\begin{{tabular}}{{l{'c' * len(scores)}}}",
         "    \\toprule",
         f"    Method & {' & '.join(heading)} \\\\",
