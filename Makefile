@@ -9,6 +9,7 @@
 # make dist          wheel and source distribution, checked, into dist/
 # make test-trackio  the experiment trackers, trackio among them
 # make export-table  which models can be exported as what: measured, and written into the docs
+# make presets       train the ready models again, about half an hour
 # make setup         only install, with all backends and tools
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints/tested.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test tests test-slow test-trackio test-oldest test-newest test-newest-quick constraints dist export-table lint docs clean
+.PHONY: setup demo presets test tests test-slow test-trackio test-oldest test-newest test-newest-quick constraints dist export-table lint docs clean
 
 setup: $(VENV)/all
 
@@ -31,7 +32,7 @@ $(VENV)/demo: $(BIN)/python pyproject.toml constraints/tested.txt
 	touch $@
 
 $(VENV)/all: $(BIN)/python pyproject.toml constraints/tested.txt
-	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,mlflow,wandb,tune,export,serve,studies,docs,dev]'
+	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,mlflow,wandb,tune,export,serve,studies,notebook,docs,dev]'
 	touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo
@@ -131,6 +132,9 @@ export-table: setup
 		WRITE_TABLE=1 KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow tests/test_export.py \
 			-k every_model_in_every_format; \
 	done
+
+presets: setup
+	KERAS_BACKEND=jax $(BIN)/python -m keras_disent.presets --again
 
 lint: setup
 	$(BIN)/ruff check --no-cache .

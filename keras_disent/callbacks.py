@@ -97,6 +97,7 @@ class TraversalGrid(_Copyable):
         self._epoch_start = self._last = 0
 
     def set_model(self, model: keras.Model) -> None:
+        """Check that the images are those of the model, before training."""
         super().set_model(model)
         model.check_images(self.images, "images", check_values=True)
 
@@ -198,6 +199,7 @@ class DisentanglementMetrics(_Copyable):
         self._logged: dict[str, float] = {}
 
     def set_model(self, model: keras.Model) -> None:
+        """Check that the scores can be computed, before training."""
         super().set_model(model)
         metrics_module.check(self.metrics, self.data, getattr(model, "latent_dim", None))
 

@@ -146,7 +146,7 @@ class _Work:
     @property
     def left(self) -> float:
         """Estimated seconds left; 0 as long as that is unknown."""
-        since = time.monotonic() - self._last
+        since = min(time.monotonic() - self._last, self.each)  # it may have stopped
         return max(self.each * (self.total - self.done) - since, 0.0)
 
     @property

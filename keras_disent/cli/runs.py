@@ -6,18 +6,30 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    RunFolder,
+    Threads,
+    backend_name,
+    computing_with,
+    say,
+    show,
+    start,
+    tell,
+    threads_of,
+    warn,
+)
+
+Reference = Annotated[
+    bool,
+    typer.Option(
+        "--reference", help="Scores with the vote counts of the large studies: much slower."
+    ),
+]
 
 
 @takes_a_run
@@ -26,26 +38,28 @@ def train(
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    reference: Reference = False,
     devices: Annotated[
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
-    start(backend, imports)
+    number = _devices(devices)
+    start(backend, imports, threads, threads_of(out) if resume else None)
     from keras_disent.experiments import Config, Run
     from keras_disent.experiments.store import RUN, Store
 
-    number = _devices(devices)
     if resume and not Store(RUN, out).interrupted():
         opened = _resumed(Run.open(out), run, typed(context))
     else:
         opened = Run.create(Config(**run), out, devices=number)
     train_shown(opened, "To resume it, add --resume.", number, run["track"])
-    evaluate_shown(opened)
+    evaluate_shown(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
-    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
+    tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
@@ -69,7 +83,7 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     metrics: Annotated[
         str | None,
         typer.Option(help="Names with commas; or standard, or all. Default: the run's."),
@@ -79,15 +93,24 @@ def evaluate(
         float | None, typer.Option(help="Confidence level of bootstrap intervals, such as 0.95.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    reference: Reference = False,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Score the model of a run; print a table and write scores.json."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
-    evaluate_shown(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+    evaluate_shown(
+        Run.open(run),
+        names,
+        n_samples=samples,
+        seed=seed,
+        interval=interval,
+        reference=reference,
+    )
 
 
 def cite(
@@ -117,7 +140,7 @@ def cite(
 
 
 def traverse(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     image: Annotated[
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),
@@ -127,10 +150,11 @@ def traverse(
         typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
     ] = None,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Draw what each latent of a run's model does."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     say(f"Wrote {Run.open(run).traverse(out, which(image))}")
@@ -144,57 +168,26 @@ def _devices(text: str) -> int | str:
 
 
 def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None = None) -> None:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
-    say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
-    say(run.fed())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
-
-        def advance(steps: int, logs: Any) -> None:
-            speed = progress.tasks[bar].speed or 0
-            progress.update(
-                bar,
-                advance=steps,
-                speed=f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if speed else "",
-                loss=f"loss {logs['loss']:.1f}" if "loss" in logs else "",
-            )
-
-        try:
-            run.train(advance, devices=devices, track=track)
-        except KeyboardInterrupt:
-            progress.stop()
-            say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")
-            raise typer.Exit(130) from None
+    where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
+    tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
+    tell(run.fed())
+    try:
+        run.train(devices=devices, track=track)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The run in {run.folder} is saved. {again}")
+        raise typer.Exit(130) from None
 
 
 def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Scoring", total=None)
-
-        def advance(name: str, done: int, total: int) -> None:
-            description = f"Scoring: {done} of {total} done, last {name}"
-            progress.update(bar, completed=done, total=total, description=description)
-
-        result = run.evaluate(names, progress=advance, **options)
-        picture = run.traverse()
+    result = run.evaluate(names, **options)
+    picture = run.traverse()
     if table:
         rows = [_row(name, entry) for name, entry in result.items()]
         heading = ("term or score", "value", "interval")[: max(map(len, rows))]
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
             if entry["value"] is None:
-                say(f"{name} has no value: {entry['error']}", style="yellow")
+                warn(f"{name} has no value: {entry['error']}")
         say(f"Look at {picture}")
 
 

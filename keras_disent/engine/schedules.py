@@ -19,6 +19,9 @@ from keras.optimizers.schedules import LearningRateSchedule as Schedule
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import Tensor
 
+WeightValue = float | Schedule
+"""A weight of an objective: a number, or a schedule of the training step."""
+
 __all__ = ["SCHEDULES", "Cyclical", "Linear", "Weight", "parse"]
 
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_disent import datasets, metrics, models, trackers
+from keras_disent._utils import html
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.registry import lookup
 from keras_disent.engine import backend, schedules
@@ -27,7 +28,7 @@ from keras_disent.models.image_model import ImageModel
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float64")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Config:
     """Configuration of a run.
 
@@ -86,6 +87,21 @@ class Config:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ("mig", "factor_vae_score")
     track: str | None = None
+
+    def __repr__(self) -> str:
+        """Return the call that makes it, with what differs from the defaults.
+
+        >>> Config(model="vae", steps=500)
+        Config(model='vae', steps=500)
+        """
+        default = vars(type(self)())
+        given = (f"{n}={v!r}" for n, v in vars(self).items() if v != default[n])
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of all settings, which notebooks show."""
+        rows = [(name, "" if v is None else v) for name, v in vars(self).items()]
+        return html.table([type(self).__name__, ""], rows)
 
     def __post_init__(self) -> None:
         self._check_types()

@@ -161,7 +161,7 @@ def measured(model: Any, config: Config, data: Any, names: Sequence[str]) -> dic
     A model without a term `reconstruction` gets one: `squared_error`.
     """
     entries = terms(model, config, data)
-    entries |= metrics.evaluate(model, data, names).as_dict() if names else {}
+    entries |= metrics.evaluate(model, data, names, verbose=0).as_dict() if names else {}
     values = {n: e["value"] for n, e in finite(entries).items()}
     if "reconstruction" not in values:
         values["reconstruction"] = squared_error(model, data)

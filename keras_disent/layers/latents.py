@@ -54,10 +54,13 @@ class SeedGenerator(keras.random.SeedGenerator):
 
     def __init__(self, seed: int, **kwargs: Any):
         # Keras keeps at most 32 bits of a seed: hash all of its bits into them.
-        super().__init__(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1), **kwargs)
+        number = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+        with backend.seed_device():
+            super().__init__(number, **kwargs)
 
     def next(self, ordered: bool = True) -> Tensor:
-        return backend.scatter_seed(super().next(ordered))
+        with backend.seed_device():
+            return backend.scatter_seed(super().next(ordered))
 
 
 class Noise(keras.layers.Layer):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from keras import ops
 from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.latent_names import latent_indices
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
@@ -60,7 +60,9 @@ class ImageModel(Editing, PlayerModel):
     sample: Callable[..., np.ndarray]
     noise: latents.Noise
 
-    def __init__(self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs: Any):
+    def __init__(
+        self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs: Unpack[KerasOptions]
+    ):
         shape = checks.image_shape(image_shape)
         latent_dim = checks.check_integer("latent_dim", latent_dim, at_least=1)
         super().__init__(seed, **kwargs)
@@ -245,7 +247,13 @@ class ImageModel(Editing, PlayerModel):
             )
         self.built = True
 
-    def save(self, filepath, overwrite: bool = True, zipped: bool | None = None, **kwargs) -> None:
+    def save(
+        self,
+        filepath: str | Path,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Save the model with its training state, as `keras.Model.save` does.
 
         Args:
@@ -302,6 +310,48 @@ class ImageModel(Editing, PlayerModel):
         if verbose:
             endpoints = ", ".join(export.read_card(folder)["endpoints"])
             print(f"Saved the model as {format} in {str(folder)!r}, with endpoints {endpoints}.")
+
+    # -- presets ----------------------------------------------------------------------------------
+
+    @classmethod
+    def from_preset(cls, preset: str | Path, load_weights: bool = True) -> Self:
+        """Load a ready model, of this class or one derived from it; it is not compiled.
+
+        Args:
+            preset: Name of a preset in the package (`keras_disent.presets.list()`), or path of a
+                folder that `save_to_preset` wrote.
+            load_weights: Whether the weights are those of the preset, instead of new random ones.
+
+        Raises:
+            ValueError: If there is no such preset, it is damaged, of another version, or its model
+                is of another class.
+
+        >>> from keras_disent import VAE
+        >>> VAE.from_preset("faces_person").sample(2, seed=0).shape
+        (2, 32, 32, 3)
+        """
+        from keras_disent.presets import stored  # which imports models
+
+        return stored.load(preset, cls, load_weights=load_weights)
+
+    def save_to_preset(self, preset_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the model as a preset, for `from_preset`: float16 weights and a card, no optimizer.
+
+        Args:
+            preset_dir: Folder to write, new or empty.
+            card: What is known about the model, as JSON holds it, such as `{"description": "One
+                sentence.", "data": "sprites"}`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: If the folder is not empty or cannot be written, `card` is not what JSON
+                holds, or the class is not registered with Keras. Nothing is written then.
+        """
+        from keras_disent.presets import stored
+
+        return stored.save(self, preset_dir, card)
 
     # -- checks -----------------------------------------------------------------------------------
 

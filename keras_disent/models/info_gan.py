@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
 from keras_disent.layers.convolutions import accelerate
@@ -104,15 +104,15 @@ class InfoGAN(ImageModel):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 5,
-        generator: Any = None,
-        discriminator: Any = None,
+        generator: str | keras.Model | None = None,
+        discriminator: str | keras.Model | None = None,
         categorical: Sequence[int] = (),
         noise_dim: int = 5,
-        mutual_information_weight: Any = 1.0,
+        mutual_information_weight: schedules.WeightValue = 1.0,
         code_stddev: float = 0.5,
-        gradient_penalty_weight: Any = 2.0,
+        gradient_penalty_weight: schedules.WeightValue = 2.0,
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[KerasOptions],
     ):
         generator, discriminator = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part

@@ -21,6 +21,7 @@ from keras_disent.experiments import Run, Study
 from keras_disent.experiments.progress import Progress
 from keras_disent.experiments.report import agreement, comparisons, figures, frames, statistics
 from keras_disent.experiments.report.codes import Codes, read_codes
+from keras_disent.knobs import engine
 from keras_disent.models.saving import write_latent_names
 
 pandas = pytest.importorskip("pandas")
@@ -63,7 +64,7 @@ def real(tmp_path_factory):
     place = tmp_path_factory.mktemp("real") / "study"
     top = TOP.replace('["mig"]', '["mig", "mcc", "unsupervised"]') + "seeds = 3\n"
     run(top + SUBSET + METHODS, place)
-    return place, Study.open(place).report(n_resamples=DRAWN, images=20)
+    return place, Study.open(place).report(n_resamples=DRAWN, images=20, page=False)
 
 
 @pytest.fixture
@@ -380,7 +381,7 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path):
 def test_codes_are_kept_with_the_runs(real, monkeypatch, undrawn):
     place, report = real
     monkeypatch.setattr(Run, "model", None)
-    again = Study.open(place).report(n_resamples=DRAWN, images=20)
+    again = Study.open(place).report(n_resamples=DRAWN, images=20, page=False)
     assert again.json.read_bytes() == report.json.read_bytes()
     codes = read_codes(sorted((place / "runs").iterdir()))
     assert len(codes) == 9
@@ -459,13 +460,50 @@ def test_a_damaged_result_is_named(name, made_up, tmp_path):
     assert (place / "report.json").read_bytes() == before
 
 
+@on("tensorflow")
+@pytest.mark.slow
+@pytest.mark.skipif(not engine.installed(), reason=f"needs the engine: {engine.CURE}")
+def test_the_best_run_has_a_page_beside_the_report(real, tmp_path, undrawn):
+    pytest.importorskip("tf2onnx")
+    place = shutil.copytree(real[0], tmp_path / "study")
+    out = tmp_path / "out"
+    options = {"images": 20, "n_resamples": DRAWN}
+    report = Study.open(place).report(out, **options)
+    data = held(report)
+    best = max(zip(data["runs"]["mig"], data["runs"]["run"], strict=True))[1]
+    assert data["knobs"] == {"run": best, "page": "knobs.html"}
+    page = Page(report.html.read_text())
+    assert "knobs.html" in page.links
+    text = (out / "knobs.html").read_text()
+    assert str(place / "runs" / best) in text
+    (out / "knobs.html").write_text("kept")
+    assert held(Study.open(place).report(out, **options))["knobs"] == data["knobs"]
+    assert (out / "knobs.html").read_text() == "kept"
+
+
+@on("torch")
+def test_a_report_does_not_need_the_page(tmp_path, undrawn):
+    finished(tmp_path / "study", "metrics = ['mig']\n[[methods]]\nmodel = 'vae'\n")
+    study = Study.open(tmp_path / "study")
+    (study.place(study.runs[0]) / "model.keras").write_text("no model")
+    report = study.report(n_resamples=DRAWN)
+    said = held(report)["knobs"]
+    assert (said["run"], said["page"]) == (study.runs[0].name, None)
+    assert "model.keras" in said["reason"]
+    assert "\n" not in said["reason"]
+    shown = report.html.read_text()
+    assert "Left out: there is no page of knobs of vae" in shown
+    assert "knobs.html" not in {path.name for path in study.folder.iterdir()}
+    assert "knobs" not in held(study.report(n_resamples=DRAWN, page=False))
+
+
 @pytest.mark.parametrize("name", ["codes.npz", "traversal.png"])
 def test_a_damaged_file_of_a_model_is_named(name, real, tmp_path):
     place = shutil.copytree(real[0], tmp_path / "study")
     for one in Study.open(place).runs:
         (place / "runs" / one.name / name).write_bytes(b"no")
     with pytest.raises(ValueError, match=rf"{name}' is not "):
-        Study.open(place).report(images=20, n_resamples=DRAWN)
+        Study.open(place).report(images=20, n_resamples=DRAWN, page=False)
 
 
 def test_no_run_is_done(tmp_path):

@@ -392,7 +392,7 @@ def test_scores_that_are_no_numbers_say_why(whole, tmp_path, monkeypatch, capsys
     text = (folder / SCORES).read_text()
     assert json.loads(text, parse_constant=pytest.fail)["mig"]["value"] is None
     assert call("evaluate", folder, "--metrics", "mig", "--samples", "100") == 0
-    assert "mig has no value: mig is not defined" in capsys.readouterr().out
+    assert "mig has no value: mig is not defined" in capsys.readouterr().err
 
 
 def test_resume_takes_the_same_command(tmp_path, refused):

@@ -474,7 +474,7 @@ def test_the_table_holds_what_is_finished_however_it_ends(error, tmp_path, monke
     command = ["study", "run", tmp_path / "a.toml", "--out", tmp_path / "study", "--jobs", "1"]
     if isinstance(error, KeyboardInterrupt):
         assert call(*command) == 130
-        assert "Run the same command to resume." in capsys.readouterr().out.replace("\n", "")
+        assert "Run the same command to resume." in capsys.readouterr().err.replace("\n", "")
     else:
         assert call(*command) == 2
         assert "What is finished is kept" in capsys.readouterr().err

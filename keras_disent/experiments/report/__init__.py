@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,13 +18,14 @@ from keras_disent.experiments.report import (
     differences,
     figures,
     findings,
+    knobs,
     latex,
     models,
-    page,
     parts,
     published,
     statistics,
 )
+from keras_disent.experiments.report import page as html
 from keras_disent.experiments.report.frames import Frame, frame
 from keras_disent.experiments.report.page import Part
 from keras_disent.experiments.store import write_text
@@ -60,9 +62,13 @@ def report(
     score: str | None = None,
     images: int = codes.IMAGES,
     n_resamples: int = 4000,
+    page: bool = True,
     paper: bool = False,
 ) -> Report:
     """Write `report.html` and `report.json` of a study, as far as its runs are done.
+
+    `knobs.html` beside them is the page of knobs of the best run, if runs have models and a page
+    can be written; else the report says why there is none.
 
     Args:
         study: The study.
@@ -72,6 +78,8 @@ def report(
         images: Number of images whose codes compare seeds, at most 1,000; fewer are faster, and
             less certain.
         n_resamples: Draws for intervals; a quarter as many for shares of variance.
+        page: Whether to write the page of knobs, which starts Keras in another process. It is
+            written again only if another run is the best one, or has been trained on.
         paper: Whether to write what a paper takes too: `report.tex`, a table of all settings, and
             all figures as PDF and SVG in `figures`.
 
@@ -95,10 +103,12 @@ def report(
     several = {name for names in groups.values() if len(names) > 1 for name in names}
     places = [study.place(run) for run in study.runs if run.name in several]
     encoded = codes.read_codes(places, images)
+    ends, said, sections = _parts(frames, study, results, encoded, groups, n_resamples)
+    if page and (tried := knobs.best_run(frames, study, out, out / JSON)):
+        sections.append(tried)
     name = study.folder.resolve().name
     foot = f"keras-disent {__version__}. All numbers are in {JSON}."
-    ends, said, sections = _parts(frames, study, results, encoded, groups, n_resamples)
-    page_text = page.render(f"Study {name}", said, sections, foot)
+    text = html.render(f"Study {name}", said, sections, foot)
     numbers = {
         "format": FORMAT,
         "made_with": {"keras_disent": __version__},
@@ -109,7 +119,7 @@ def report(
         **{part.key: part.data for part in sections},
     }
     write_text(out / JSON, json.dumps(numbers, allow_nan=False))
-    write_text(out / HTML, page_text)
+    write_text(out / HTML, text)
     written = Report(out / HTML, out / JSON, said)
     if not paper:
         return written
@@ -133,7 +143,7 @@ def _parts(
     configs = {run.label: run.config for run in study.runs}
     udr = agreement.udr(encoded, groups) if encoded else None
     matched = agreement.matched(encoded, groups) if encoded else None
-    steps = (
+    steps: tuple[Callable[[], Part], ...] = (
         lambda: parts.overview(study, results, frames),
         lambda: parts.distributions(frames, ends),
         lambda: parts.tradeoffs(frames, ends),

@@ -14,6 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from keras_disent._utils.html import colors
 from keras_disent.experiments.report import figures
 
 LONGEST = 250
@@ -59,6 +60,7 @@ class Part:
         data: All numbers, as JSON holds them.
         drawn: Pictures.
         tables: Rows by heading, shown open.
+        links: Files beside the report, by the text that leads to them.
     """
 
     key: str
@@ -67,11 +69,12 @@ class Part:
     data: Any
     drawn: Sequence[Drawn] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    links: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def render(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str) -> str:
     """Return the whole page."""
-    style = resources.files(__package__).joinpath("page.css").read_text()
+    style = colors() + resources.files(__package__).joinpath("page.css").read_text()
     links = "".join(f'<li><a href="#{p.key}">{html.escape(p.title)}</a></li>' for p in parts)
     found = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in findings)
     body = "".join(map(_section, parts))
@@ -131,6 +134,10 @@ def plain(value: Any) -> Any:
 
 def _section(part: Part) -> str:
     text = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in part.text)
+    text += "".join(
+        f'<p><a href="{html.escape(file)}">{html.escape(label)}</a></p>'
+        for label, file in part.links.items()
+    )
     shown = "".join(
         f"<h3>{html.escape(h)}</h3>{_rows(r, part.key)}" for h, r in part.tables.items()
     )

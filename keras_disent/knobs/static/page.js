@@ -96,6 +96,7 @@ let wanted = false, drawing = false, views, whatIf;
 
 async function draw() { // never twice at once; the newest code wins
   wanted = true;
+  if (parent !== window) parent.postMessage({ code: Array.from(code) }, "*"); // a notebook listens
   if (drawing) return;
   drawing = true;
   main.setAttribute("aria-busy", "true");
@@ -439,9 +440,23 @@ async function copy(text, what) {
 const list = () => Array.from(code, (value) => Number(value.toFixed(4))).join(", ");
 
 function python() {
+  const { path, server } = models[0];
+  if (server) {
+    const address = location.protocol.startsWith("http") ? location.href : "http://127.0.0.1:8000/";
+    const key = server.key ? ', "X-API-Key": "KEY"' : "";
+    return [
+      "import json, urllib.request", "import numpy as np", "",
+      `codes = [[${list()}]]`,
+      `body = json.dumps({"inputs": {"codes": codes}}).encode()`,
+      `headers = {"Content-Type": "application/json"${key}}`,
+      `request = urllib.request.Request("${new URL("decode", address)}", body, headers)`,
+      "with urllib.request.urlopen(request) as response:",
+      `    image = np.array(json.load(response)["outputs"]["decoded"][0])`,
+    ].join("\n");
+  }
   return [
     "import numpy as np", "from keras_disent import load_model", "",
-    `model = load_model(${models[0].path})`,
+    `model = load_model(${path})`,
     `codes = np.array([[${list()}]], "float32")`,
     "image = model.decode(codes)[0]  # (height, width, channels), 0 to 1",
   ].join("\n");
@@ -531,7 +546,8 @@ async function start() {
     return codes.map((_, i) => all.subarray(i * size, (i + 1) * size));
   }));
   const example = (i) => ({
-    codes: models.map(({ codes }) => codes[i]), pixels: examples.map((images) => images[i]), example: i,
+    codes: models.map(({ codes }) => codes[i]), example: i,
+    pixels: first.drawn ? undefined : examples.map((images) => images[i]), // drawn from the code itself
   });
   origin = example(0);
   code = Float32Array.from(origin.codes[0]);
@@ -602,6 +618,14 @@ async function start() {
     if (linked) go(linked);
   };
   addEventListener("hashchange", follow);
+  addEventListener("message", ({ source, data }) => { // a notebook sets the code
+    if (source !== parent || parent === window || data?.code?.length !== code.length) return;
+    if (String(data.code) === String(Array.from(code))) return;
+    stop();
+    remember();
+    set(data.code);
+  });
+  $("link").hidden = location.protocol === "about:"; // a frame without an address
 
   tell("");
   allow();

@@ -1,0 +1,13 @@
+"""The command line's `presets`."""
+
+from __future__ import annotations
+
+from keras_disent import presets as ready
+from keras_disent.cli.start import say, show
+
+
+def presets() -> None:
+    """List the ready models of the package, which other commands take as preset:NAME."""
+    found = ready.list()
+    show([found.heads, *found.rows()], "Presets", right=False)
+    say(f"Try one: keras-disent knobs preset:{found[0].name}")

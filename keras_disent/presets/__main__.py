@@ -1,0 +1,63 @@
+"""Train the ready models again: `python -m keras_disent.presets [NAME ...]`.
+
+Runs are kept in `runs/presets`, or in the folder of `--runs`, and go on where they were. A preset
+is replaced when its model is trained, named and scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from keras_disent._utils.registry import lookup
+from keras_disent.presets.folder import PACKAGED
+
+RECIPES = Path(__file__).with_name("presets.toml")
+
+
+def make(name: str, recipe: dict[str, Any], runs: Path) -> Path:
+    """Train one model, write it as a preset with a picture, and return the preset's folder."""
+    from keras_disent.experiments import Config, Run
+
+    config = Config.from_dict({k: v for k, v in recipe.items() if k != "description"}, name)
+    folder = runs / name
+    run = Run.open(folder) if (folder / "config.json").exists() else Run.create(config, folder)
+    if run.config != config.absolute():
+        raise ValueError(f"{str(folder)!r} holds another run. Delete it, or choose other --runs.")
+    run.train()
+    if run.data.factor_names:
+        run.name_latents()
+    run.evaluate()
+    run.traverse()
+    PACKAGED.mkdir(exist_ok=True)
+    target = PACKAGED / name
+    with tempfile.TemporaryDirectory(prefix=".", dir=PACKAGED.parent) as temporary:
+        made = run.save_to_preset(Path(temporary) / name, recipe["description"])
+        if target.exists():
+            target.replace(Path(temporary) / "old")
+        made.replace(target)
+    return target
+
+
+def main() -> None:
+    """Train what is named, or all."""
+    parser = argparse.ArgumentParser(description="Train the ready models again.")
+    parser.add_argument("names", nargs="*", help="presets to train; default: all")
+    parser.add_argument("--runs", type=Path, default=Path("runs/presets"), help="folder of runs")
+    parser.add_argument("--again", action="store_true", help="delete the runs that are there")
+    args = parser.parse_args()
+    recipes = tomllib.loads(RECIPES.read_text(encoding="utf-8"))
+    for name in args.names or recipes:
+        recipe = lookup(name, recipes, "preset")
+        if args.again:
+            shutil.rmtree(args.runs / name, ignore_errors=True)
+        print(f"Training {name}", flush=True)
+        print(f"Wrote {make(name, recipe, args.runs)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
