@@ -333,6 +333,10 @@ def test_pictures_go_where_links_lead_and_not_onto_devices(whole, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(OSError, match=r"it is not a regular file"):
         run.traverse(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    with pytest.raises(OSError, match=r"symbolic links: '.*loop\.png'"):
+        run.traverse(tmp_path / "loop.png")
+    assert (tmp_path / "loop.png").is_symlink()
 
 
 DAMAGED = {

@@ -303,6 +303,10 @@ DAMAGED = {
     "no trial": b'{"event": "ended"}',
     "a trial that has not started": b'{"event": "ended", "trial": 7, "scores": []}',
     "a score that is no number": b'{"event": "ended", "trial": 0, "score": "x", "scores": []}',
+    "a time that is no number": b'{"event": "ended", "trial": 0, "seconds": "x", "scores": []}',
+    "an error that is no text": b'{"event": "ended", "trial": 0, "error": [], "scores": []}',
+    "settings that are none": b'{"event": "started", "trial": 1, "values": {}, "settings": 3, '
+    b'"runs": []}',
     "nesting": b"[" * 100_000,
     "bytes": b"\xff\xfe",
 }
