@@ -268,7 +268,7 @@ def _output(work: _Work, stream: TextIO) -> Iterator[None]:
         nonlocal handle
         shown = {"text/plain": f"{work.description}\n{_as_keras(work)[0]}"}
         if handle is None:
-            handle = display(shown, raw=True, display_id=True)
+            handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             handle.update(shown, raw=True)
 

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_disent._utils import backends, progress
-from keras_disent._utils.progress import progress_bar, tell
+from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.progress import tell as tell
 
 console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
 errors = Console(stderr=True, markup=False, emoji=False, highlight=False)

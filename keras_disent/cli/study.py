@@ -115,8 +115,7 @@ def report(
     from keras_disent.experiments.report import report as write
     from keras_disent.experiments.study import Study
 
-    options = {"score": score, "images": images, "page": page, "paper": latex}
-    written = write(Study.open(folder), out, **options)
+    written = write(Study.open(folder), out, score=score, images=images, page=page, paper=latex)
     for sentence in written.findings:
         say(f"- {sentence}")
     say(f"Look at {written.html}; the numbers are in {written.json}")

@@ -72,13 +72,13 @@ def _network(config: Config, model: Any) -> str:
 
 def _training(config: Config, model: Any) -> str:
     players = len(model.players)
-    each = "" if players == 1 else f" for each of the {players} players"
+    for_each = "" if players == 1 else f" for each of the {players} players"
     what = "pairs of images" if model.pairs else "images"
     optimizers = getattr(model.optimizer, "by_player", None) or {"": model.optimizer}
     steps = model.steps_taken()
     return (
-        f"It was trained for {steps:,} steps of {config.player_batch} {what}{each}, with "
-        f"{_listed(_optimizer(*item, players) for item in optimizers.items())}, and seed "
+        f"It was trained for {steps:,} steps of {config.player_batch} {what}{for_each}, with "
+        f"{_listed(_optimizer(name, each, players) for name, each in optimizers.items())}, and seed "
         f"{config.seed}."
     )
 
