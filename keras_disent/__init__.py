@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keras_disent import metrics as metrics
     from keras_disent import models as models
     from keras_disent import plots as plots
+    from keras_disent import presets as presets
     from keras_disent import serving as serving
     from keras_disent import testing as testing
     from keras_disent.engine import parallel as parallel
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
     from keras_disent.models.saving import load_model as load_model
 
 _ABOVE = {  # the public names of each place, which is imported when one of them is used
-    "": "callbacks datasets engine experiments export knobs layers metrics models plots serving"
-    " testing",
+    "": "callbacks datasets engine experiments export knobs layers metrics models plots presets"
+    " serving testing",
     "engine": "parallel schedules",
     "experiments.recommendation": "recommend",
     "layers": "latents networks",
@@ -67,11 +68,13 @@ _ABOVE = {  # the public names of each place, which is imported when one of them
     "models.saving": "load_model",
 }
 _PLACES = {name: place for place, names in _ABOVE.items() for name in names.split()}
-_WITHOUT_BACKEND = ["datasets", "engine", "experiments", "knobs", "metrics", "plots", "serving"]
+_WITHOUT_BACKEND = [
+    *("datasets", "engine", "experiments", "knobs", "metrics", "plots", "presets", "serving")
+]
 __all__ = ["__version__", *_PLACES]
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     # Names are loaded when they are used: metrics and data sets need no backend, and the command
     # line can choose one before Keras starts.
     if name not in _PLACES:
@@ -92,6 +95,10 @@ def __getattr__(name: str) -> Any:
     if path != __name__ and hasattr(module, name):
         return getattr(module, name)
     return importlib.import_module(f"{path}.{name}")
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

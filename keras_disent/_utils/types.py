@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 
 class Tensor(Protocol):
@@ -29,6 +29,8 @@ class Tensor(Protocol):
     def __rtruediv__(self, other: Any, /) -> Any: ...
     def __pow__(self, other: Any, /) -> Any: ...
     def __matmul__(self, other: Any, /) -> Any: ...
+    def __eq__(self, other: Any, /) -> Any: ...
+    def __ne__(self, other: Any, /) -> Any: ...
     def __lt__(self, other: Any, /) -> Any: ...
     def __le__(self, other: Any, /) -> Any: ...
     def __gt__(self, other: Any, /) -> Any: ...
@@ -50,3 +52,11 @@ class Distribution(Protocol):
 
 Logs = dict[str, float] | None
 """What Keras passes to a callback: terms and metrics by name."""
+
+
+class KerasOptions(TypedDict, total=False):
+    """Arguments that any model passes on to `keras.Model`; `dtype` may be a policy of Keras."""
+
+    name: str | None
+    dtype: Any
+    trainable: bool

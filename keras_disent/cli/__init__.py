@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 
 from keras_disent._utils.version import __version__
-from keras_disent.cli import data, demo, export, knobs, latents, runs, serve, start, study, tune
+from keras_disent.cli import (
+    data,
+    demo,
+    export,
+    knobs,
+    latents,
+    presets,
+    runs,
+    serve,
+    start,
+    study,
+    tune,
+)
 
 app = start.Commands(
     no_args_is_help=True,
@@ -23,6 +35,7 @@ COMMANDS = (
     runs.train,
     runs.evaluate,
     runs.traverse,
+    runs.cite,
     latents.latents,
     latents.edit,
     latents.interpolate,
@@ -32,6 +45,7 @@ COMMANDS = (
     tune.tune,
     export.export,
     knobs.knobs,
+    presets.presets,
     serve.serve,
     demo.demo,
 )

@@ -10,7 +10,27 @@ import typer
 from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, Imports, backend_name, say, show, start, tell, warn
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    RunFolder,
+    Threads,
+    backend_name,
+    computing_with,
+    say,
+    show,
+    start,
+    tell,
+    threads_of,
+    warn,
+)
+
+Reference = Annotated[
+    bool,
+    typer.Option(
+        "--reference", help="Scores with the vote counts of the large studies: much slower."
+    ),
+]
 
 LONG = 200
 """Least number of steps of which the time is estimated."""
@@ -22,21 +42,23 @@ def train(
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    reference: Reference = False,
     devices: Annotated[
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures.
 
     Settings that are not given are chosen by the images, and printed.
     """
-    start(backend, imports)
+    number = _devices(devices)
+    start(backend, imports, threads, threads_of(out) if resume else None)
     from keras_disent.experiments import Run, recommend
     from keras_disent.experiments.store import RUN, Store
 
-    number = _devices(devices)
     if resume and not Store(RUN, out).interrupted():
         opened = _resumed(Run.open(out), run, typed(context))
     else:
@@ -47,8 +69,8 @@ def train(
         opened = Run.create(choice.config, out, devices=number, data=choice.data)
         if number == 1 and opened.config.steps >= LONG:
             _estimate(opened)
-    train_shown(opened, "To resume it, add --resume.", number)
-    evaluate_shown(opened)
+    train_shown(opened, "To resume it, add --resume.", number, run["track"])
+    evaluate_shown(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
     tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
@@ -62,9 +84,10 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
     requested = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
     asked = requested.absolute().as_dict()
     for name in names:
-        if name != "steps" and asked[name] != stored[name]:
+        if name not in ("steps", "track") and asked[name] != stored[name]:
             raise ValueError(
-                f"--resume continues a run with its own configuration; only --steps may differ. "
+                "--resume continues a run with its own configuration; only --steps and --track "
+                "may differ. "
                 f"{flag(name)} is {stored[name]!r} there, {asked[name]!r} here."
             )
     if "steps" in names:
@@ -73,7 +96,7 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     metrics: Annotated[
         str | None,
         typer.Option(help="Names with commas; or standard, or all. Default: the run's."),
@@ -83,19 +106,54 @@ def evaluate(
         float | None, typer.Option(help="Confidence level of bootstrap intervals, such as 0.95.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    reference: Reference = False,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Score the model of a run; print a table and write scores.json."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
-    evaluate_shown(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+    evaluate_shown(
+        Run.open(run),
+        names,
+        n_samples=samples,
+        seed=seed,
+        interval=interval,
+        reference=reference,
+    )
+
+
+def cite(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    settings: Annotated[
+        bool,
+        typer.Option("--settings", help="The settings as a paragraph for a paper, in LaTeX."),
+    ] = False,
+    imports: Imports = None,
+    backend: Backend = None,
+) -> None:
+    """Print what a paper with this run cites, as BibTeX."""
+    if settings:
+        start(backend, imports)
+        from keras_disent.experiments import Run
+
+        print(Run.open(run).describe())
+        return
+    from keras_disent.experiments import citations
+    from keras_disent.experiments.scores import SCORES, read_scores
+    from keras_disent.experiments.store import RUN, Store
+
+    store = Store(RUN, run)
+    config = store.definition()
+    scores = read_scores(run) if (run / SCORES).exists() else config["metrics"]
+    print(citations.bibtex(config, scores), end="")
 
 
 def traverse(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     image: Annotated[
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),
@@ -105,10 +163,11 @@ def traverse(
         typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
     ] = None,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Draw what each latent of a run's model does."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     say(f"Wrote {Run.open(run).traverse(out, which(image))}")
@@ -131,12 +190,12 @@ def _devices(text: str) -> int | str:
     return number
 
 
-def train_shown(run: Any, again: str, devices: int | str = 1) -> None:
-    where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
+def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None = None) -> None:
+    where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
     tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
     tell(run.fed())
     try:
-        run.train(devices=devices)
+        run.train(devices=devices, track=track)
     except KeyboardInterrupt:
         warn(f"Interrupted. The run in {run.folder} is saved. {again}")
         raise typer.Exit(130) from None

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
@@ -22,13 +23,25 @@ from rich.table import Table
 
 from keras_disent._utils import backends, progress
 from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.progress import tell as tell
 
 console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
 errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 BACKENDS = ("tensorflow", "jax", "torch")
 
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder, preset:NAME, or the folder of a preset."),
+]
 Backend = Annotated[
     str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads that compute. Default: OMP_NUM_THREADS, or one for each processor that "
+        "other processes leave free."
+    ),
 ]
 Imports = Annotated[
     list[str] | None,
@@ -68,7 +81,7 @@ class Commands(typer.Typer):
         return add
 
 
-def takes_a_level(command: Callable) -> Callable:
+def takes_a_level(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options `--quiet` and `--verbose`."""
 
     @functools.wraps(command)
@@ -94,19 +107,28 @@ def takes_a_level(command: Callable) -> Callable:
     return run
 
 
-def start(backend: str | None, imports: Iterable[str] | None = None) -> None:
-    """Choose the backend, then import what needs Keras, and modules of custom methods."""
+def start(
+    backend: str | None,
+    imports: Iterable[str] | None = None,
+    threads: int | None = None,
+    default_threads: int | None = None,
+) -> None:
+    """Choose backend and threads, then import what needs Keras, and modules of custom methods."""
     if backend is not None:
         if backend not in BACKENDS:
             raise ValueError(f"Unknown backend {backend!r}. Choose from: {', '.join(BACKENDS)}.")
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if level.verbose else "3")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
     with working("Starting Keras"):
+        from keras_disent._utils.threads import choose
+
+        note = choose(threads, default_threads)
         import keras_disent.engine.backend  # noqa: F401  first: it says what to install
         from keras_disent.experiments import run  # noqa: F401
     if backends.note and backend is None:
         tell(backends.note)
+    if note:
+        tell(note)
     if imports:
         from keras_disent.experiments.custom import import_modules
 
@@ -154,15 +176,30 @@ def backend_name() -> str:
     return keras.backend.backend()
 
 
+def threads_of(folder: Path) -> int | None:
+    """Return the number of threads of the run in a folder, at most that of the processors.
+
+    With another number the last bits of a training that is resumed may differ.
+    """
+    from keras_disent._utils.threads import processors
+    from keras_disent.experiments.store import RUN, Store
+
+    with contextlib.suppress(ValueError):  # told later
+        threads = Store(RUN, folder).threads()
+        return threads and min(threads, processors())
+    return None
+
+
+def computing_with() -> str:
+    """Return backend and threads in words, such as "torch, 1 thread"."""
+    from keras_disent.engine.backend import threads
+
+    return f"{backend_name()}, {threads()} thread{'s' if threads() > 1 else ''}"
+
+
 def say(text: str, style: str | None = None) -> None:
     """Print one line as it is."""
     console.print(text, style=style, soft_wrap=True)
-
-
-def tell(text: str) -> None:
-    """Print one line about what is done, on the standard error stream; nothing with --quiet."""
-    if not level.quiet:
-        errors.print(text, soft_wrap=True)
 
 
 def warn(text: str) -> None:

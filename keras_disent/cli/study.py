@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +11,7 @@ from keras_disent.cli.start import (
     Backend,
     Commands,
     Imports,
-    backend_name,
-    quiet,
+    computing_with,
     say,
     show,
     start,
@@ -46,20 +44,20 @@ def run(
     ] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do more than 100,000 runs.")] = False,
-    threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of each process. Default: OMP_NUM_THREADS, or 1."),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Do the runs of a study that are not done yet; write results.parquet and results.csv."""
     number = _shard(shard)
-    with quiet():
-        from keras_disent.experiments.threads import thread_limit_env
-    os.environ.update(thread_limit_env(threads))  # with one job, runs are trained in this process
-    start(backend, imports)
+    start(backend, imports, threads if executor == "local" else None, default_threads=1)
     from keras_disent.experiments import Plan, Study
 
     plan = Plan.read(file, imports=tuple(imports or ()), large=yes)
-    tell(f"{len(plan.runs):,} runs of {file} -> {out} ({backend_name()})")
+    tell(f"{len(plan.runs):,} runs of {file} -> {out} ({computing_with()})")
     opened = Study.create(plan, out)
     options = {"n_jobs": jobs, "executor": executor, "threads": threads, "retry": retry}
     try:
@@ -103,15 +101,26 @@ def report(
     images: Annotated[
         int, typer.Option(help="Number of images whose codes compare seeds, at most 1000.")
     ] = 1000,
+    latex: Annotated[
+        bool,
+        typer.Option(
+            "--latex", help="Also write report.tex, a table, and all figures as PDF and SVG."
+        ),
+    ] = False,
+    page: Annotated[
+        bool, typer.Option(help="Write knobs.html, the page of knobs of the best run.")
+    ] = True,
 ) -> None:
     """Write report.html, one page with all figures, and report.json, the same numbers."""
     from keras_disent.experiments.report import report as write
     from keras_disent.experiments.study import Study
 
-    written = write(Study.open(folder), out, score=score, images=images)
+    written = write(Study.open(folder), out, score=score, images=images, page=page, paper=latex)
     for sentence in written.findings:
         say(f"- {sentence}")
     say(f"Look at {written.html}; the numbers are in {written.json}")
+    if written.latex:
+        say(f"For a paper: the table {written.latex}, figures in {written.figures}")
 
 
 def _show(study: Any) -> None:

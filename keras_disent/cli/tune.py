@@ -15,7 +15,7 @@ from keras_disent.cli.options import takes_a_run, value
 from keras_disent.cli.start import (
     Backend,
     Imports,
-    backend_name,
+    computing_with,
     console,
     errors,
     level,
@@ -53,12 +53,18 @@ def tune(
     executor: Annotated[
         str, typer.Option(help="local, or the running cluster of ray or dask.")
     ] = "local",
-    threads: Annotated[int, typer.Option(help="Threads of each process, with several jobs.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of each process. Default: OMP_NUM_THREADS, or 1 with several "
+            "jobs, else as many as processors are free."
+        ),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Search for good hyperparameters: a study with a table and a picture of its trials."""
-    start(backend, imports)
+    start(backend, imports, threads if executor == "local" else None, 1 if jobs > 1 else None)
     with working("Starting KerasTuner"):
         from keras_disent.experiments import Config, Search, Study
 
@@ -72,7 +78,7 @@ def tune(
         imports=tuple(imports or ()),
     )
     study = Study.create(search, out)
-    tell(f"{run['model']} on {run['data']} -> {out} ({backend_name()})")
+    tell(f"{run['model']} on {run['data']} -> {out} ({computing_with()})")
     how: dict[str, Any] = {"n_jobs": jobs, "executor": executor, "threads": threads}
     try:
         if errors.is_terminal and not level.quiet:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
 
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, inputs
 from keras_disent.engine.optimizers import PlayerOptimizers
 from keras_disent.engine.trainer import BAD_IMAGES, FEW_IMAGES, Trainer
@@ -45,7 +45,7 @@ class PlayerModel(Trainer):
     exclude_from_decay: tuple[str, ...] = ()
     rows_per_sample = 1
 
-    def __init__(self, seed: int | None = None, **kwargs: Any):
+    def __init__(self, seed: int | None = None, **kwargs: Unpack[KerasOptions]):
         super().__init__(seed, **kwargs)
         # Create all trackers here: created in training, JAX would log only the last batch.
         self._trackers = [keras.metrics.Mean(name=term, dtype="float32") for term in self.terms]

@@ -19,6 +19,9 @@ from keras.optimizers.schedules import LearningRateSchedule as Schedule
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import Tensor
 
+WeightValue = float | Schedule
+"""A weight of an objective: a number, or a schedule of the training step."""
+
 __all__ = ["SCHEDULES", "Cyclical", "Linear", "Weight", "parse"]
 
 
@@ -54,6 +57,7 @@ class Linear(Schedule):
         return self.start + (self.end - self.start) * progress
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return {"start": self.start, "end": self.end, "steps": self.steps}
 
 
@@ -92,6 +96,7 @@ class Cyclical(Schedule):
         return self.start + (self.end - self.start) * ops.minimum(within / self.rising, 1.0)
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return {
             "start": self.start,
             "end": self.end,

@@ -13,7 +13,7 @@ import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -21,8 +21,8 @@ from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
-from keras_disent._utils.types import Logs, Tensor
-from keras_disent.engine import backend, checkpoints, feed, inputs
+from keras_disent._utils.types import KerasOptions, Logs, Tensor
+from keras_disent.engine import backend, checkpoints, contention, feed, inputs
 from keras_disent.engine.batches import Batches
 from keras_disent.engine.frozen_arguments import FrozenArguments
 
@@ -60,8 +60,8 @@ class Trainer(FrozenArguments, keras.Model):
     terms: tuple[str, ...] = ("loss",)
     pictures: dict[str, Any] | None = None
 
-    def __init__(self, seed: int | None = None, **kwargs: Any):
-        _check_arguments(type(self), kwargs)
+    def __init__(self, seed: int | None = None, **kwargs: Unpack[KerasOptions]):
+        _check_arguments(type(self), {**kwargs})
         super().__init__(**kwargs)
         if seed is None:
             seed = random.randint(1, 10**9)  # from what `keras.utils.set_random_seed` seeds
@@ -529,6 +529,7 @@ class _FitMonitor(keras.callbacks.Callback):
             self.others = keras.tree.flatten(callbacks) if callbacks else []
             self.callbacks = [self, *self.others]
         self.tolerant = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in self.others)
+        self._contention = contention.Watch() if backend.threads_spin() else None
 
     def remove(self) -> None:
         """Remove this callback from a `CallbackList` of the caller."""
@@ -537,6 +538,8 @@ class _FitMonitor(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         self._check(logs)
+        if self._contention is not None:
+            self._contention.look()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._check(logs)

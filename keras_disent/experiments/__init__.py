@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = _MODULES[name]
@@ -71,6 +71,10 @@ def __getattr__(name: str) -> Any:
         raise ImportError(
             f"{name} needs KerasTuner: pip install 'keras-disent[tune]'. Here: {error}."
         ) from None
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

@@ -21,6 +21,7 @@ import keras
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import Advance, Verbose, check_verbose, progress_bar
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.threads import processors, thread_env, thread_limit_env
 from keras_disent.datasets.catalog import check_name
 from keras_disent.experiments import table, trials, worker
 from keras_disent.experiments.make import check_backend, worker_imports
@@ -33,7 +34,6 @@ from keras_disent.experiments.study_folder import (
     Watch,
     shard_of,
 )
-from keras_disent.experiments.threads import thread_limit_env
 
 EXECUTORS = ("local", "ray", "dask")
 POLL = 0.5  # seconds
@@ -48,7 +48,7 @@ def execute(
     *,
     n_jobs: int | None = None,
     executor: str = "local",
-    threads: int = 1,
+    threads: int | None = None,
     shard: tuple[int, int] = (1, 1),
     retry: bool = False,
     on_status: OnStatus | None = None,
@@ -59,7 +59,8 @@ def execute(
     check_executor(executor)
     if n_jobs is not None:
         check_integer("n_jobs", n_jobs, at_least=1)
-    check_integer("threads", threads, at_least=1)
+    if threads is not None:
+        check_integer("threads", threads, at_least=1)
     shard_of([], shard)
     table.needed()
     check_backend(study)
@@ -77,12 +78,12 @@ def execute(
         "backend": keras.backend.backend(),
         "shard": list(shard),
     }
-    jobs = min(n_jobs or _processors(), _most_jobs(study, shard))
+    jobs = min(n_jobs or processors(), _most_jobs(study, shard))
     description = "Search" if "search" in study.definition else "Study"
     try:
         with progress_bar(description, verbose=verbose) as advance:
             tell = _teller(study, advance, on_status)
-            if executor == "local" and (jobs == 0 or (n_jobs or _processors()) == 1):
+            if executor == "local" and (jobs == 0 or (n_jobs or processors()) == 1):
                 with _watched(study, shard, tell):
                     worker.work(spec)
             else:
@@ -165,14 +166,14 @@ def _check_failures(study: StudyFolder, shard: tuple[int, int]) -> None:
 class _Worker:
     """A process that does runs of a study; it ends when this one does."""
 
-    def __init__(self, spec: dict[str, Any], threads: int):
+    def __init__(self, spec: dict[str, Any], threads: int | None):
         self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.started = time.time()
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "keras_disent.experiments.worker"],
             env={
                 **os.environ,
-                **thread_limit_env(threads),
+                **thread_env(threads, default=1),
                 "KERAS_BACKEND": spec["backend"],
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
@@ -217,7 +218,7 @@ def _local(
     study: StudyFolder,
     spec: dict[str, Any],
     n_jobs: int,
-    threads: int,
+    threads: int | None,
     shard: tuple[int, int],
     on_status: OnStatus,
 ) -> None:
@@ -282,7 +283,7 @@ def _begun(study: StudyFolder, since: float) -> bool:
 
 
 def _cluster(
-    study: StudyFolder, spec: dict[str, Any], executor: str, n_jobs: int | None, threads: int
+    study: StudyFolder, spec: dict[str, Any], executor: str, n_jobs: int | None, threads: int | None
 ) -> None:
     """Start workers on the cluster until all of them have nothing left to do."""
     import joblib
@@ -311,7 +312,7 @@ def _cluster(
 
 @contextlib.contextmanager
 def _connected(
-    executor: str, n_jobs: int | None, threads: int, backend: str
+    executor: str, n_jobs: int | None, threads: int | None, backend: str
 ) -> Iterator[tuple[type[BaseException], ...]]:
     """Choose joblib's backend for the block; give the errors of a worker that was killed."""
     import joblib
@@ -321,7 +322,7 @@ def _connected(
         from ray.util.joblib import register_ray
 
         if not ray.is_initialized():
-            environment = {"KERAS_BACKEND": backend, **thread_limit_env(threads)}
+            environment = {"KERAS_BACKEND": backend, **thread_limit_env(threads or 1)}
             ray.init(
                 address=os.environ.get("RAY_ADDRESS") or "auto",
                 runtime_env={"env_vars": environment},
@@ -403,9 +404,3 @@ def _variables() -> dict[str, str]:
     """Return the environment that workers elsewhere may lack: where the data are."""
     data_dir = os.environ.get("KERAS_DISENT_DATA")
     return {"KERAS_DISENT_DATA": str(Path(data_dir).absolute())} if data_dir else {}
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

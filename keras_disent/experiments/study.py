@@ -53,7 +53,7 @@ class Study(StudyFolder):
         *,
         n_jobs: int | None = None,
         executor: str = "local",
-        threads: int = 1,
+        threads: int | None = None,
         shard: tuple[int, int] = (1, 1),
         retry: bool = False,
         on_status: Callable[[Status], object] | None = None,
@@ -69,6 +69,7 @@ class Study(StudyFolder):
             executor: "local" for processes of this machine; "ray" or "dask" for the cluster that
                 is running.
             threads: Threads of each process; results may depend on it in their last bits.
+                Default: the variable OMP_NUM_THREADS, or 1.
             shard: (2, 3) for the second of three shards; (1, 1) for all runs.
             retry: Whether failed runs are tried again.
             on_status: Called about twice a second with the status of these runs.

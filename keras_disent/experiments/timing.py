@@ -51,7 +51,7 @@ class _Clock(keras.callbacks.Callback):
         super().__init__()
         self.times: list[float] = []
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         for value in (logs or {}).values():
             float(value)  # which waits for the step
         self.times.append(time.perf_counter())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from keras_disent._utils.modules import lazy_modules
 
 __all__ = ["latents", "networks"]
 
-
-__getattr__ = lazy_modules(__name__, __all__)
+if TYPE_CHECKING:
+    from keras_disent.layers import latents as latents
+    from keras_disent.layers import networks as networks
+else:
+    __getattr__ = lazy_modules(__name__, __all__)
 
 
 def __dir__() -> list[str]:

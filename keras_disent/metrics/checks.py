@@ -27,6 +27,9 @@ class FactorError(ValueError):
         self.message, self.number = message, int(number)
         super().__init__(message.replace("{factor}", f"factor {number}"))
 
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (self.message, self.number)  # to come back from another process
+
     def with_names(self, names: Sequence[str]) -> str:
         """Return the message with the factor's name in place of its number."""
         return self.message.replace("{factor}", f"factor '{names[self.number]}'")
@@ -39,8 +42,7 @@ def check_codes(codes: ArrayLike, name: str = "`codes`") -> NDArray[Any]:
     become float64.
     """
     array = _with_nan(to_numpy(codes, name))
-    if array.ndim != 2:
-        raise ValueError(f"{name} must have two axes, (samples, latents). Got shape {array.shape}.")
+    check_two_axes(array, name, "latents")
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must hold real numbers. Got dtype {array.dtype}.")
     if array.dtype.kind != "f":
@@ -49,6 +51,23 @@ def check_codes(codes: ArrayLike, name: str = "`codes`") -> NDArray[Any]:
     if invalid:
         raise ValueError(f"{name} must be finite. Got {invalid} NaN or infinite of {array.size}.")
     return array
+
+
+def check_two_axes(array: NDArray[Any], name: str, columns: str) -> None:
+    """Raise a ValueError unless an array is `(samples, columns)`; for one column it says how.
+
+    Args:
+        array: Any array.
+        name: Its name in the message, such as "`factors`".
+        columns: What its columns are.
+    """
+    if array.ndim == 2:
+        return
+    one = array.ndim == 1 and name.endswith("`")
+    cure = f" Pass one column as {name[:-1]}[:, None]`." if one else ""
+    raise ValueError(
+        f"{name} must have two axes, (samples, {columns}). Got shape {array.shape}.{cure}"
+    )
 
 
 def _with_nan(array: NDArray[Any]) -> NDArray[Any]:
@@ -73,10 +92,7 @@ def check_factors(
             columns with a non-integer value.
     """
     array = _with_nan(to_numpy(factors, "`factors`"))
-    if array.ndim != 2:
-        raise ValueError(
-            f"`factors` must have two axes, (samples, factors). Got shape {array.shape}."
-        )
+    check_two_axes(array, "`factors`", "factors")
     if array.dtype.kind not in "biuf":
         raise ValueError(f"`factors` must hold numbers. Got dtype {array.dtype}.")
     is_integer = np.ones(array.shape, np.bool_)

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_disent._utils.arrays import ArrayLike, column_names, to_numpy
 from keras_disent.metrics.catalog import Names, settings_of
+from keras_disent.metrics.checks import check_two_axes
 from keras_disent.metrics.score import OPTIONS, check_options, score
 from keras_disent.metrics.scores import Scores
 
@@ -82,10 +83,7 @@ class StreamingScores:
             if values is None:
                 continue
             array = np.array(to_numpy(values, f"`{name}`"), subok=True)
-            if array.ndim != 2:
-                raise ValueError(
-                    f"`{name}` must have two axes, (samples, columns). Got shape {array.shape}."
-                )
+            check_two_axes(array, f"`{name}`", "columns")
             batch[name] = array
             columns[name] = column_names(values) or array.shape[1]
         rows = {name: len(array) for name, array in batch.items()}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_disent._utils import checks
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend
-from keras_disent.layers import networks
+from keras_disent.layers import latents, networks
 from keras_disent.layers.standardization import RunningStandardization
 from keras_disent.models.coder import Coder
 from keras_disent.models.image_model import batched
@@ -62,11 +62,11 @@ class Autoencoder(Coder):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        encoder: Any = None,
-        decoder: Any = None,
-        likelihood: Any = "bernoulli",
+        encoder: str | keras.Model | None = None,
+        decoder: str | keras.Model | None = None,
+        likelihood: str | latents.Likelihood = "bernoulli",
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[KerasOptions],
     ):
         super().__init__(image_shape, latent_dim, encoder, decoder, likelihood, seed, **kwargs)
         self.code_head = layers.Dense(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -14,6 +14,7 @@ from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers.latents import gaussian_log_density
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
 
 
@@ -122,12 +123,12 @@ class BetaTCVAE(VAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        beta: Any = 6.0,
-        mutual_information_weight: Any = 1.0,
-        dimension_wise_kl_weight: Any = 1.0,
+        beta: schedules.WeightValue = 6.0,
+        mutual_information_weight: schedules.WeightValue = 1.0,
+        dimension_wise_kl_weight: schedules.WeightValue = 1.0,
         estimator: str = "mws",
         dataset_size: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[VAEOptions],
     ):
         lookup(estimator, ESTIMATORS, "estimator")
         if dataset_size is not None:

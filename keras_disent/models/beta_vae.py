@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -10,6 +10,7 @@ from keras import ops
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
 
 
@@ -39,8 +40,8 @@ class BetaVAE(VAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        beta: Any = 4.0,
-        **kwargs: Any,
+        beta: schedules.WeightValue = 4.0,
+        **kwargs: Unpack[VAEOptions],
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
         self.beta = beta
@@ -82,9 +83,9 @@ class AnnealedVAE(VAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        gamma: Any = 1000.0,
-        capacity: Any = None,
-        **kwargs: Any,
+        gamma: schedules.WeightValue = 1000.0,
+        capacity: schedules.WeightValue | None = None,
+        **kwargs: Unpack[VAEOptions],
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
         if capacity is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 from keras import ops
@@ -20,6 +20,7 @@ from keras_disent.models.causal.learners import AnnealedGraph, RealGraph
 from keras_disent.models.causal.mechanisms import Mechanisms
 from keras_disent.models.concept_vae import ConceptVAE
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
 
 VARIANTS = ("paper", "fixed_weights")
@@ -140,16 +141,16 @@ class CausalVAE(ConceptVAE):
         concept_dim: int = 4,
         graph: Any = None,
         variant: str = "paper",
-        kl_weight: Any = 0.3,
-        concept_kl_weight: Any = 1.0,
-        label_weight: Any = 1.0,
-        mask_weight: Any = 1.0,
-        sparsity: Any = None,
-        temperature: Any = None,
+        kl_weight: schedules.WeightValue = 0.3,
+        concept_kl_weight: schedules.WeightValue = 1.0,
+        label_weight: schedules.WeightValue = 1.0,
+        mask_weight: schedules.WeightValue = 1.0,
+        sparsity: schedules.WeightValue | None = None,
+        temperature: schedules.WeightValue | None = None,
         concept_scale: float | None = None,
         label_noise: float | None = None,
         acyclicity: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[VAEOptions],
     ):
         names = arguments.names("concepts", concepts)
         dim = checks.check_integer("concept_dim", concept_dim, at_least=1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.layers import latents, networks
 from keras_disent.layers.convolutions import accelerate
+from keras_disent.layers.custom_networks import check_decoder, check_encoder
 from keras_disent.models.image_model import ImageModel
 
 
@@ -29,11 +30,11 @@ class Coder(ImageModel):
         self,
         image_shape: Any,
         latent_dim: int,
-        encoder: Any = None,
-        decoder: Any = None,
+        encoder: str | keras.Model | None = None,
+        decoder: str | keras.Model | None = None,
         likelihood: Any = "bernoulli",
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[KerasOptions],
     ):
         encoder, decoder, likelihood = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part
@@ -58,10 +59,10 @@ class Coder(ImageModel):
                 f"`likelihood` is a name ({', '.join(latents.LIKELIHOODS)}) or a Likelihood. "
                 f"Got {likelihood!r}."
             )
-        self.features = networks.check_encoder(encoder, shape)
-        networks.check_decoder(decoder, shape, latent_dim)
+        self.features = check_encoder(encoder, shape)
+        check_decoder(decoder, shape, latent_dim)
         self.encoder, self.decoder = accelerate(encoder), accelerate(decoder)
-        self.likelihood = likelihood
+        self.likelihood: latents.Likelihood = likelihood
         self.noise = latents.Noise(self.seed)
 
     @classmethod

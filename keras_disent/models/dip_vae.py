@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -11,6 +11,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
 
 
@@ -52,9 +53,9 @@ class DIPVAE(VAE):
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
         variant: str = "ii",
-        lambda_od: Any = 10.0,
-        lambda_d: Any = None,
-        **kwargs: Any,
+        lambda_od: schedules.WeightValue = 10.0,
+        lambda_d: schedules.WeightValue | None = None,
+        **kwargs: Unpack[VAEOptions],
     ):
         if variant not in ("i", "ii"):
             raise ValueError(f"`variant` of DIP-VAE is 'i' or 'ii'. Got {variant!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 from keras import ops
@@ -11,7 +11,9 @@ from keras_disent._utils import checks
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
+from keras_disent.layers.custom_networks import check_discriminator
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
 
 
@@ -56,9 +58,9 @@ class FactorVAE(VAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        gamma: Any = 35.0,
-        discriminator: Any = None,
-        **kwargs: Any,
+        gamma: schedules.WeightValue = 35.0,
+        discriminator: str | keras.Model | None = None,
+        **kwargs: Unpack[VAEOptions],
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
         self.gamma = gamma
@@ -72,8 +74,8 @@ class FactorVAE(VAE):
             seed = self.part_seed("discriminator")
             with networks.precision(self.dtype_policy):
                 discriminator = networks.discriminator(latent_dim, units=units, seed=seed)
-        networks.check_discriminator(discriminator, latent_dim)
-        self.discriminator = discriminator
+        check_discriminator(discriminator, latent_dim)
+        self.discriminator: keras.Model = discriminator
 
     @classmethod
     def with_networks(

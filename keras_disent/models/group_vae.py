@@ -10,7 +10,7 @@ are shared (`is_shared`), and what their posterior is (`common`).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -19,7 +19,9 @@ from keras import ops
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import Tensor
+from keras_disent.engine import schedules
 from keras_disent.models.beta_vae import BetaVAE
+from keras_disent.models.options import VAEOptions
 
 
 class PairVAE(BetaVAE):
@@ -32,8 +34,8 @@ class PairVAE(BetaVAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        beta: Any = 1.0,
-        **kwargs: Any,
+        beta: schedules.WeightValue = 1.0,
+        **kwargs: Unpack[VAEOptions],
     ):
         if kwargs.get("supervision") is not None:
             raise ValueError("`supervision` is for models of single images, not of pairs.")
@@ -177,9 +179,9 @@ class AdaMLVAE(PairVAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        beta: Any = 1.0,
+        beta: schedules.WeightValue = 1.0,
         variance: str = "exact",
-        **kwargs: Any,
+        **kwargs: Unpack[VAEOptions],
     ):
         self._factor = lookup(variance, VARIANCES, "variance")
         super().__init__(image_shape, latent_dim, beta=beta, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.beta_vae import BetaVAE
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -61,10 +62,10 @@ class HFSVAE(BetaVAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        beta: Any = 1.0,
-        gamma: Any = 10.0,
-        delta: Any = 0.0,
-        **kwargs: Any,
+        beta: schedules.WeightValue = 1.0,
+        gamma: schedules.WeightValue = 10.0,
+        delta: schedules.WeightValue = 0.0,
+        **kwargs: Unpack[VAEOptions],
     ):
         if latent_dim == 1:
             raise ValueError(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 import numpy as np
@@ -15,8 +15,8 @@ from keras import ops
 
 from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import ArrayLike, to_numpy
-from keras_disent._utils.latent_names import latent_indices
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.latent_names import IN_USE, latent_indices
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
@@ -39,7 +39,6 @@ class ImageModel(Editing, PlayerModel):
         tunable: `{name: Range}`, hyperparameters that a search tunes by default: arguments of the
             constructor, or `learning_rate` and `width`.
         importance_unit: Unit of `latent_importance`.
-        in_use: Least importance of a latent that is in use.
         discrete_codes: Whether each latent takes few values.
 
     Attributes:
@@ -57,13 +56,14 @@ class ImageModel(Editing, PlayerModel):
         "width": Range(0.25, 1.0),
     }
     importance_unit = "gray levels"
-    in_use = 1.0
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
     noise: latents.Noise
 
-    def __init__(self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs: Any):
+    def __init__(
+        self, image_shape: Any, latent_dim: int, seed: int | None, **kwargs: Unpack[KerasOptions]
+    ):
         shape = checks.image_shape(image_shape)
         latent_dim = checks.check_integer("latent_dim", latent_dim, at_least=1)
         super().__init__(seed, **kwargs)
@@ -231,7 +231,12 @@ class ImageModel(Editing, PlayerModel):
                 sums[latent] += len(part) * np.mean(changes)
         return (255 * sums / len(codes)).astype("float32")
 
-    def latents_in_use(self, images, batch_size: int = 256) -> np.ndarray:
+    @property
+    def in_use(self) -> float:
+        """Least importance of a latent that is in use, in `importance_unit`."""
+        return IN_USE[self.importance_unit]
+
+    def latents_in_use(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return which latents are in use: (D,) bool.
 
         Their `latent_importance` is at least `in_use`: 0.1 nats where it is information about an
@@ -239,7 +244,7 @@ class ImageModel(Editing, PlayerModel):
         """
         return self.latent_importance(images, batch_size) >= self.in_use
 
-    def diagnose(self, images) -> Diagnosis:
+    def diagnose(self, images: np.ndarray) -> Diagnosis:
         """Say which latents are in use, and what has gone wrong in training.
 
         Args:
@@ -270,7 +275,13 @@ class ImageModel(Editing, PlayerModel):
             )
         self.built = True
 
-    def save(self, filepath, overwrite: bool = True, zipped: bool | None = None, **kwargs) -> None:
+    def save(
+        self,
+        filepath: str | Path,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Save the model with its training state, as `keras.Model.save` does.
 
         Args:
@@ -327,6 +338,48 @@ class ImageModel(Editing, PlayerModel):
         if verbose:
             endpoints = ", ".join(export.read_card(folder)["endpoints"])
             print(f"Saved the model as {format} in {str(folder)!r}, with endpoints {endpoints}.")
+
+    # -- presets ----------------------------------------------------------------------------------
+
+    @classmethod
+    def from_preset(cls, preset: str | Path, load_weights: bool = True) -> Self:
+        """Load a ready model, of this class or one derived from it; it is not compiled.
+
+        Args:
+            preset: Name of a preset in the package (`keras_disent.presets.list()`), or path of a
+                folder that `save_to_preset` wrote.
+            load_weights: Whether the weights are those of the preset, instead of new random ones.
+
+        Raises:
+            ValueError: If there is no such preset, it is damaged, of another version, or its model
+                is of another class.
+
+        >>> from keras_disent import VAE
+        >>> VAE.from_preset("faces_person").sample(2, seed=0).shape
+        (2, 32, 32, 3)
+        """
+        from keras_disent.presets import stored  # which imports models
+
+        return stored.load(preset, cls, load_weights=load_weights)
+
+    def save_to_preset(self, preset_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the model as a preset, for `from_preset`: float16 weights and a card, no optimizer.
+
+        Args:
+            preset_dir: Folder to write, new or empty.
+            card: What is known about the model, as JSON holds it, such as `{"description": "One
+                sentence.", "data": "sprites"}`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: If the folder is not empty or cannot be written, `card` is not what JSON
+                holds, or the class is not registered with Keras. Nothing is written then.
+        """
+        from keras_disent.presets import stored
+
+        return stored.save(self, preset_dir, card)
 
     # -- checks -----------------------------------------------------------------------------------
 

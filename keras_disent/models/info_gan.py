@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import keras
 import numpy as np
@@ -14,10 +14,11 @@ from keras import layers, ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
-from keras_disent._utils.types import Tensor
+from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
 from keras_disent.layers.convolutions import accelerate
+from keras_disent.layers.custom_networks import check_decoder, check_encoder
 from keras_disent.models.codes import CodeNoise, Codes
 from keras_disent.models.editing import as_dtype, check_dtype
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
@@ -104,15 +105,15 @@ class InfoGAN(ImageModel):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 5,
-        generator: Any = None,
-        discriminator: Any = None,
+        generator: str | keras.Model | None = None,
+        discriminator: str | keras.Model | None = None,
         categorical: Sequence[int] = (),
         noise_dim: int = 5,
-        mutual_information_weight: Any = 1.0,
+        mutual_information_weight: schedules.WeightValue = 1.0,
         code_stddev: float = 0.5,
-        gradient_penalty_weight: Any = 2.0,
+        gradient_penalty_weight: schedules.WeightValue = 2.0,
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[KerasOptions],
     ):
         generator, discriminator = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, dict) else part
@@ -139,8 +140,8 @@ class InfoGAN(ImageModel):
             if isinstance(discriminator, str):
                 build = lookup(discriminator, DISCRIMINATORS, "discriminator")
                 discriminator = build(self.image_shape, seed=self.part_seed("discriminator"))
-        networks.check_decoder(generator, self.image_shape, inputs, "generator")
-        features = networks.check_encoder(discriminator, self.image_shape, "discriminator")
+        check_decoder(generator, self.image_shape, inputs, "generator")
+        features = check_encoder(discriminator, self.image_shape, "discriminator")
         self.generator, self.discriminator = accelerate(generator), accelerate(discriminator)
         initial = networks.initializers(self.part_seed("heads"))
         self.logit_head = keras.Sequential(

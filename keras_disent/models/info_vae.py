@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -11,6 +11,7 @@ from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
 
 
@@ -51,10 +52,10 @@ class InfoVAE(VAE):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        alpha: Any = 1.0,
-        mmd_weight: Any = 1000.0,
+        alpha: schedules.WeightValue = 1.0,
+        mmd_weight: schedules.WeightValue = 1000.0,
         kernel: str = "rbf",
-        **kwargs: Any,
+        **kwargs: Unpack[VAEOptions],
     ):
         lookup(kernel, KERNELS, "kernel")
         super().__init__(image_shape, latent_dim, **kwargs)

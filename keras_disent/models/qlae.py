@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from keras_disent.engine import schedules
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.codes import argmax
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import CoderOptions
 
 
 class QuantizedAutoencoder(Autoencoder):
@@ -26,11 +27,14 @@ class QuantizedAutoencoder(Autoencoder):
     """
 
     importance_unit = "nats"
-    in_use = 0.1
     discrete_codes = True
 
     def __init__(
-        self, image_shape: tuple[int, int, int], latent_dim: int, values: int, **kwargs: Any
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        values: int,
+        **kwargs: Unpack[CoderOptions],
     ):
         values = checks.check_integer("values", values, at_least=2)
         super().__init__(image_shape, latent_dim, **kwargs)
@@ -124,9 +128,9 @@ class QLAE(QuantizedAutoencoder):
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
         values: int = 10,
-        quantize_weight: Any = 0.01,
-        commit_weight: Any = 0.01,
-        **kwargs: Any,
+        quantize_weight: schedules.WeightValue = 0.01,
+        commit_weight: schedules.WeightValue = 0.01,
+        **kwargs: Unpack[CoderOptions],
     ):
         super().__init__(image_shape, latent_dim, values, **kwargs)
         self.quantize_weight, self.commit_weight = quantize_weight, commit_weight

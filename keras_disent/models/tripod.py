@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from keras_disent.engine import schedules
 from keras_disent.layers.latents import LOG_TWO_PI
 from keras_disent.models.autoencoder import Autoencoder
 from keras_disent.models.hyperparameters import Range
+from keras_disent.models.options import CoderOptions
 from keras_disent.models.qlae import QuantizedAutoencoder
 
 PERTURBATIONS, STEP = 2, 0.1  # as published; the step in standard deviations of a latent
@@ -77,9 +78,9 @@ class Tripod(QuantizedAutoencoder):
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
         values: int = 12,
-        information_weight: Any = 1e-4,
-        hessian_weight: Any = 1e-2,
-        **kwargs: Any,
+        information_weight: schedules.WeightValue = 1e-4,
+        hessian_weight: schedules.WeightValue = 1e-2,
+        **kwargs: Unpack[CoderOptions],
     ):
         super().__init__(image_shape, latent_dim, values, **kwargs)
         self.information_weight, self.hessian_weight = information_weight, hessian_weight

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_disent._utils import checks
-from keras_disent._utils.types import Distribution, Tensor
+from keras_disent._utils.types import Distribution, KerasOptions, Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers import latents
 from keras_disent.models.coder import Coder
 from keras_disent.models.image_model import batched
+from keras_disent.models.supervision import Supervision
 
 
 @keras.saving.register_keras_serializable("keras_disent")
@@ -63,7 +64,6 @@ class VAE(Coder):
     }
     encoding = ("mean", "log_variance")
     importance_unit = "nats"
-    in_use = 0.1
     supports_sample_weight = True
     supervision_weight = schedules.Weight()
 
@@ -71,12 +71,12 @@ class VAE(Coder):
         self,
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
-        encoder: Any = None,
-        decoder: Any = None,
-        likelihood: Any = "bernoulli",
+        encoder: str | keras.Model | None = None,
+        decoder: str | keras.Model | None = None,
+        likelihood: str | latents.Likelihood = "bernoulli",
         seed: int | None = None,
-        supervision: Any = None,
-        **kwargs: Any,
+        supervision: Supervision | None = None,
+        **kwargs: Unpack[KerasOptions],
     ):
         if isinstance(supervision, dict):
             supervision = keras.saving.deserialize_keras_object(supervision)
@@ -101,8 +101,9 @@ class VAE(Coder):
         kl = self.mean(ops.sum(self.prior.kl(mean, log_variance), axis=-1))
         loss, terms = self.penalty(codes, mean, log_variance, kl)
         if self.supervision is not None:
-            mean, *labels = self.all_gather(mean, *self.supervision.split_labels(labels))
-            terms["supervision"] = self.supervision(mean, *labels, self._sample_weight)
+            labels, mask = self.supervision.split_labels(labels)
+            mean, labels, mask = self.all_gather(mean, labels, mask)
+            terms["supervision"] = self.supervision(mean, labels, mask, self._sample_weight)
             loss = loss + self.current("supervision_weight") * terms["supervision"]
         return {
             "loss": reconstruction + loss,

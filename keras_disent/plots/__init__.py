@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from keras_disent._utils.modules import lazy_modules
 from keras_disent.plots.latents import poster, traversal_frames
 from keras_disent.plots.pictures import (
@@ -36,8 +38,11 @@ __all__ = [
     "traversals",
 ]
 
-
-__getattr__ = lazy_modules(__name__, ("causal", "charts"))
+if TYPE_CHECKING:
+    from keras_disent.plots import causal as causal
+    from keras_disent.plots import charts as charts
+else:
+    __getattr__ = lazy_modules(__name__, ("causal", "charts"))
 
 
 def __dir__() -> list[str]:

@@ -92,7 +92,7 @@ def test_groups_are_drawn_from_images_that_exist(view):
         return means(images) @ np.array([[1, 1], [1, -1]])
 
     entangled = metrics.evaluate(mixed, data, GROUPS)
-    assert max(entangled.values()) < 0.75  # two factors: chance is a half
+    assert max(entangled.values()) < 0.8  # two factors: chance is a half
 
 
 def test_groups_share_what_they_should():

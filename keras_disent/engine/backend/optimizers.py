@@ -31,7 +31,8 @@ def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
     """
     gradients = [g for g in gradients if g is not None]
     if BACKEND == "torch":
-        return torch.nn.utils.get_total_norm(gradients) + 0.0 * float(learning_rate)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        return norm + 0.0 * keras.ops.cast(learning_rate, "float32")
     if BACKEND == "tensorflow":
         gradients = [tf.convert_to_tensor(g) for g in gradients]  # some are rows of an embedding
     if BACKEND == "jax":  # without a sum over 4 million squares, which the processor does in order
@@ -64,11 +65,11 @@ def accelerate(optimizer: keras.optimizers.Optimizer) -> None:
 
 
 # Whether the step that is traced is applied: a boolean scalar of JAX, or None for always.
-_APPLIED: ContextVar = ContextVar("applied", default=None)
+_APPLIED: ContextVar[Any] = ContextVar("applied", default=None)
 
 
 @contextlib.contextmanager
-def applying(applied) -> Iterator[None]:
+def applying(applied: Any) -> Iterator[None]:
     """Let optimizers that can do so (`decides`) leave everything as it is unless `applied`."""
     token = _APPLIED.set(applied)
     try:
@@ -77,7 +78,7 @@ def applying(applied) -> Iterator[None]:
         _APPLIED.reset(token)
 
 
-def decides(optimizer, variables: list) -> bool:
+def decides(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> bool:
     """Whether the update itself leaves weights and moments as they are in a step not applied.
 
     This costs a few scalars. To choose between old and new arrays afterwards costs as much as
@@ -93,7 +94,9 @@ def decides(optimizer, variables: list) -> bool:
     )
 
 
-def _jax_adam(optimizer, gradient, variable, learning_rate) -> None:
+def _jax_adam(
+    optimizer: keras.Optimizer, gradient: Any, variable: keras.Variable, learning_rate: Any
+) -> None:
     """Keras's Adam; a step that is not applied has rates of 0 and gradients of 0."""
     cast = functools.partial(keras.ops.cast, dtype=variable.dtype)
     index = optimizer._get_variable_index(variable)
