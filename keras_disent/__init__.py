@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keras_disent import testing as testing
     from keras_disent.engine import parallel as parallel
     from keras_disent.engine import schedules as schedules
+    from keras_disent.experiments.recommendation import recommend as recommend
     from keras_disent.layers import latents as latents
     from keras_disent.layers import networks as networks
     from keras_disent.models import DIPVAE as DIPVAE
@@ -60,6 +61,7 @@ _ABOVE = {  # the public names of each place, which is imported when one of them
     "": "callbacks datasets engine experiments export knobs layers metrics models plots presets"
     " serving testing",
     "engine": "parallel schedules",
+    "experiments.recommendation": "recommend",
     "layers": "latents networks",
     "models": "causal hyperparameters MODELS AdaGVAE AdaMLVAE AnnealedVAE Autoencoder BetaTCVAE"
     " BetaVAE CausalVAE DIPVAE FactorVAE GVAE HFSVAE InfoGAN InfoVAE MLVAE QLAE Tripod VAE",

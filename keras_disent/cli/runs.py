@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
 from keras_disent.cli.start import (
@@ -31,8 +32,11 @@ Reference = Annotated[
     ),
 ]
 
+LONG = 200
+"""Least number of steps of which the time is estimated."""
 
-@takes_a_run
+
+@takes_a_run(chosen=True)
 def train(
     context: typer.Context,
     run: dict[str, Any],
@@ -46,16 +50,25 @@ def train(
     threads: Threads = None,
     backend: Backend = None,
 ) -> None:
-    """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
+    """Train a model and score it: configuration, checkpoint, history, scores and pictures.
+
+    Settings that are not given are chosen by the images, and printed.
+    """
     number = _devices(devices)
     start(backend, imports, threads, threads_of(out) if resume else None)
-    from keras_disent.experiments import Config, Run
+    from keras_disent.experiments import Run, recommend
     from keras_disent.experiments.store import RUN, Store
 
     if resume and not Store(RUN, out).interrupted():
         opened = _resumed(Run.open(out), run, typed(context))
     else:
-        opened = Run.create(Config(**run), out, devices=number)
+        Store(RUN, out).check_new()
+        given = {name: run[name] for name in fields_of(typed(context)) if name in run}
+        choice = recommend(**{"data": run["data"], **given})
+        tell(str(choice))
+        opened = Run.create(choice.config, out, devices=number, data=choice.data)
+        if number == 1 and opened.config.steps >= LONG:
+            _estimate(opened)
     train_shown(opened, "To resume it, add --resume.", number, run["track"])
     evaluate_shown(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
@@ -160,6 +173,16 @@ def traverse(
     say(f"Wrote {Run.open(run).traverse(out, which(image))}")
 
 
+def _estimate(run: Any) -> None:
+    """Print how long the training will take, by a few steps."""
+    from keras_disent.experiments.timing import seconds_per_step
+
+    with progress_bar("Timing a few steps"):
+        each = seconds_per_step(run.model, run.config.batches(run.model, run.data))
+    steps = run.config.steps
+    tell(f"{steps:,} steps of {1000 * each:,.0f} ms: about {duration(steps * each)}.")
+
+
 def _devices(text: str) -> int | str:
     number = value(text)
     if number != "all" and (not isinstance(number, int) or number < 1):
@@ -182,18 +205,24 @@ def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: A
     result = run.evaluate(names, **options)
     picture = run.traverse()
     if table:
-        rows = [_row(name, entry) for name, entry in result.items()]
-        heading = ("term or score", "value", "interval")[: max(map(len, rows))]
+        intervals = any("interval" in entry for entry in result.values())
+        rows = [_row(name, entry, intervals) for name, entry in result.items()]
+        heading = ("term or score", "value", *(["interval"] * intervals), "unit", "better")
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
             if entry["value"] is None:
                 warn(f"{name} has no value: {entry['error']}")
+        diagnosis = run.diagnose()
+        say(diagnosis.summary)
+        for text in diagnosis.warnings:
+            warn(text)
         say(f"Look at {picture}")
 
 
-def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
+def _row(name: str, entry: dict[str, Any], intervals: bool) -> tuple[str, ...]:
+    from keras_disent.experiments.scores import direction, unit
+
     value = "" if entry["value"] is None else f"{entry['value']:.4g}"
-    if "interval" not in entry:
-        return name, value
-    low, high = entry["interval"]
-    return name, value, f"{low:.4g} to {high:.4g}"
+    low, high = entry.get("interval", (None, None))
+    interval = "" if low is None else f"{low:.4g} to {high:.4g}"
+    return name, value, *([interval] * intervals), unit(name) or "none", direction(name)

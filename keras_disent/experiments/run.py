@@ -57,13 +57,16 @@ class Run:
         self._model: Any = None
 
     @classmethod
-    def create(cls, config: Config, folder: str | Path, *, devices: int | str = 1) -> Run:
+    def create(
+        cls, config: Config, folder: str | Path, *, devices: int | str = 1, data: Any = None
+    ) -> Run:
         """Make the folder of a new run, after building its model on its data.
 
         Args:
             config: Configuration; paths in it become absolute.
             folder: New or empty folder.
             devices: Number of devices that will train it, or "all".
+            data: Data set of the configuration, where it has been loaded already.
 
         Raises:
             ValueError: If the folder is in use, lies within the data, or cannot be written, or
@@ -77,6 +80,8 @@ class Run:
             trackers.check(config.track)
         run = cls(store, config.absolute())
         run.check_outside(store.folder)
+        if data is not None:
+            run.data = data
         with parallel.devices(devices):
             model = run.config.build(run.data)
         if devices == 1:
@@ -276,6 +281,14 @@ class Run:
                 with self._tracking(track) as tracking:
                     tracking.tracker.log(values, model.steps_taken())
         return result
+
+    def diagnose(self) -> Any:
+        """Say which latents are in use and what has gone wrong, as `model.diagnose`.
+
+        Raises:
+            ValueError: If the run has no checkpoint.
+        """
+        return self.trained_model().diagnose(datasets.example_images(self.data))
 
     def traverse(self, path: str | Path | None = None, image: int | str | Path = 0) -> Path:
         """Draw the latent traversals of the model; return the path of the picture.

@@ -139,7 +139,24 @@ STANDARD = (
 )
 
 # The scores that need no labels.
-LABEL_FREE = ("unsupervised", "active_units")
+LABEL_FREE = ("unsupervised", "active_units")  # the first one is the default without labels
+
+_UNITS = {
+    "active_units": "latents",
+    **dict.fromkeys(("beta_vae_score", "factor_vae_score", "z_max"), "share right"),
+    **dict.fromkeys(("mig", "rmig", "dcimig"), "share of entropy"),
+    "unsupervised": "nats",
+}
+
+
+def unit(metric: str) -> str:
+    """Return the unit of a metric; "0 to 1" if it is a number without one.
+
+    >>> unit("mig"), unit("dci")
+    ('share of entropy', '0 to 1')
+    """
+    return _UNITS.get(metric, "0 to 1")
+
 
 Names = str | Iterable[str] | Mapping[str, Mapping[str, Any]]
 
@@ -191,7 +208,7 @@ def check_data(data: Any, metrics: Iterable[str]) -> None:
 
 
 def applicable(metrics: Iterable[str], data: Any) -> tuple[str, ...]:
-    """Keep the metrics that `data` has the labels for; if none, return the label-free ones."""
+    """Keep the metrics that `data` has the labels for; if none, return a label-free one."""
     labeled = len(getattr(data, "factor_sizes", ())) > 0
     grid = hasattr(data, "sample_factors")
     groups = labeled and has_groups(data)
@@ -203,7 +220,7 @@ def applicable(metrics: Iterable[str], data: Any) -> tuple[str, ...]:
             and (grid or not METRICS[name].grid)
             and (groups or not METRICS[name].groups)
         )
-        or LABEL_FREE
+        or LABEL_FREE[:1]
     )
 
 

@@ -20,6 +20,7 @@ from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
+from keras_disent.models.diagnosis import Diagnosis, diagnose
 from keras_disent.models.editing import Editing, as_dtype, check_dtype
 from keras_disent.models.hyperparameters import Range
 
@@ -38,6 +39,7 @@ class ImageModel(Editing, PlayerModel):
         tunable: `{name: Range}`, hyperparameters that a search tunes by default: arguments of the
             constructor, or `learning_rate` and `width`.
         importance_unit: Unit of `latent_importance`.
+        in_use: Least importance of a latent that is in use.
         discrete_codes: Whether each latent takes few values.
 
     Attributes:
@@ -55,6 +57,7 @@ class ImageModel(Editing, PlayerModel):
         "width": Range(0.25, 1.0),
     }
     importance_unit = "gray levels"
+    in_use = 1.0
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
@@ -229,6 +232,28 @@ class ImageModel(Editing, PlayerModel):
                 changes = np.abs(self.decode(ablated, batch_size) - reconstructions)
                 sums[latent] += len(part) * np.mean(changes)
         return (255 * sums / len(codes)).astype("float32")
+
+    def latents_in_use(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
+        """Return which latents are in use: (D,) bool.
+
+        Their `latent_importance` is at least `in_use`: 0.1 nats where it is information about an
+        image, else one gray level. Pictures and pages mark the others as unused.
+        """
+        return self.latent_importance(images, batch_size) >= self.in_use
+
+    def diagnose(self, images: np.ndarray) -> Diagnosis:
+        """Say which latents are in use, and what has gone wrong in training.
+
+        Args:
+            images: Images (n, h, w, c) of the training, such as `datasets.example_images(data)`.
+
+        Returns:
+            A `Diagnosis`; `print` shows it.
+
+        Raises:
+            ValueError: If there are fewer than two images.
+        """
+        return diagnose(self, images)
 
     def latent_values(self) -> list[np.ndarray | None]:
         """Return the values that each latent can take, ascending; None for one without steps."""

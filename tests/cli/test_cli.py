@@ -91,7 +91,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 @pytest.mark.parametrize(
     ("data", "shape", "scores"),
     [
-        ("photographs", (16, 16, 3), {"unsupervised", "active_units"}),
+        ("photographs", (16, 16, 3), {"unsupervised"}),
         pytest.param(
             "fashion_mnist",
             (16, 16, 1),

@@ -699,7 +699,7 @@ def test_images_of_ones_own(tmp_path):
     assert (model.image_shape, int(model.steps)) == ((16, 16, 3), 5)
     assert model.get_config()["dataset_size"] == 12
     result = Run.open(folder).evaluate(n_samples=50)
-    assert set(result) == {*model.terms, "unsupervised", "active_units"}  # what needs no labels
+    assert set(result) == {*model.terms, "unsupervised"}  # what needs no labels
     with pytest.raises(ValueError, match=r"'mig' compare codes with ground-truth factors"):
         Run.open(folder).evaluate("mig")
     assert result["loss"]["settings"]["images"] == 64 * 8

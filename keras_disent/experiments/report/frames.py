@@ -11,6 +11,7 @@ from typing import Any
 from keras_disent._utils.registry import lookup
 from keras_disent.experiments import table as results
 from keras_disent.experiments.planned import read_text, text
+from keras_disent.experiments.scores import unit
 from keras_disent.metrics import METRICS
 from keras_disent.metrics.catalog import LABEL_FREE
 
@@ -28,22 +29,20 @@ ORDER = (
     "irs",
 )
 TITLES = {
-    "active_units": "active units (latents)",
-    "beta_vae_score": "BetaVAE score (share right)",
-    "dci": "DCI disentanglement (0 to 1)",
-    "explicitness": "explicitness (0 to 1)",
-    "factor_vae_score": "FactorVAE score (share right)",
-    "fairness": "unfairness (0 to 1)",
-    "irs": "IRS (0 to 1)",
-    "kl": "KL from the prior (nats)",
-    "mcc": "MCC (0 to 1)",
-    "mig": "MIG (share of entropy)",
-    "modularity": "modularity (0 to 1)",
-    "reconstruction": "reconstruction error (nats)",
-    "sap": "SAP (0 to 1)",
-    "unsupervised": "total correlation of the codes (nats)",
+    "active_units": "active units",
+    "beta_vae_score": "BetaVAE score",
+    "dci": "DCI disentanglement",
+    "factor_vae_score": "FactorVAE score",
+    "fairness": "unfairness",
+    "irs": "IRS",
+    "kl": "KL from the prior",
+    "mcc": "MCC",
+    "mig": "MIG",
+    "reconstruction": "reconstruction error",
+    "sap": "SAP",
+    "unsupervised": "total correlation of the codes",
 }
-"""What a score is, with its unit."""
+"""What a score is, where that is not its name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +135,7 @@ def higher(score: str) -> bool:
 
 def title(score: str) -> str:
     """Return what a score is, with its unit."""
-    return TITLES.get(score, f"{score.replace('_', ' ')} (score)")
+    return f"{TITLES.get(score, score.replace('_', ' '))} ({unit(score) or 'score'})"
 
 
 def direction(score: str) -> str:
