@@ -112,6 +112,26 @@ def test_real_images(data, shape, scores, tmp_path):
     assert "factor_vae_score" not in found  # there are not two factors to tell apart
 
 
+def test_settings_are_chosen_by_the_pictures(tmp_path, capsys):
+    pictures, out = tmp_path / "pictures", tmp_path / "run"
+    pictures.mkdir()
+    for i in range(12):
+        Image.new("RGB", (40, 50), (20 * i, 90, 200 - 9 * i)).save(pictures / f"{i}.png")
+    given = ["--steps", "3", "--width", "0.05", "--player-batch", "4"]
+    assert call("train", "--data", pictures, "--out", out, *given) == 0
+    shown = capsys.readouterr()
+    config = Run.open(out).config
+    assert (config.model, config.image_size, config.steps) == ("beta_tcvae", 32, 3)
+    assert config.likelihood == "gaussian(scale=0.05)"
+    for text in ("Chose beta_tcvae, beta", config.likelihood, "12 color images that look like"):
+        assert text in shown.err
+    assert "latents in use (at least 0.1 nats" in shown.out
+    (line,) = (line for line in shown.out.splitlines() if " reconstruction " in line)
+    assert "nats" in line
+    assert "lower" in line
+    assert "the same gray for all images" in shown.err  # after three steps
+
+
 def test_train_on_correlated_factors(tmp_path):
     out = tmp_path / "run"
     assert call("train", *QUICK, "--correlate", "position_x,position_y=0.1", "--out", out) == 0
