@@ -59,9 +59,9 @@ def draw(folder: Path, path: Path) -> None:
     images = datasets.example_images(run.data)
     path.parent.mkdir(parents=True, exist_ok=True)
     if hasattr(run.model, "intervene"):
-        ends = np.quantile(run.data.labels(range(len(run.data))), [0.05, 0.95], axis=0)
-        names = run.model.concept_names
-        values = {name: np.linspace(*ends[:, i], 9) for i, name in enumerate(names)}
+        low, high = np.quantile(run.data.labels(range(len(run.data))), [0.05, 0.95], axis=0)
+        columns = np.linspace(low, high, 9).T
+        values = dict(zip(run.model.concept_names, columns, strict=True))
         plots.save(causal.interventions(run.model, images[0], values), path)
         return
     importance = run.model.latent_importance(images)
