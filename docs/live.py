@@ -5,7 +5,6 @@ that are there.
 """
 
 import html
-import importlib.util
 import logging
 import os
 import subprocess
@@ -13,6 +12,8 @@ import sys
 from pathlib import Path
 
 from mkdocs.structure.files import File
+
+from keras_disent import presets
 
 LOG = logging.getLogger("mkdocs.hooks.live")
 FOLDER = Path(__file__).parents[1] / "runs" / "live"
@@ -28,7 +29,7 @@ def on_startup(*, command, dirty):
 def on_files(files, config):
     """Write the pages, and add them to the site."""
     state["written"] = {}
-    for preset in ready():
+    for preset in presets.list():
         path = FOLDER / f"{preset.name}.html"
         if (state["keep"] and path.is_file()) or write(f"preset:{preset.name}", path):
             state["written"][preset.name] = path
@@ -40,17 +41,8 @@ def on_page_markdown(markdown, page, config, files):
     """Put the pages where `live.md` has its mark."""
     if MARK not in markdown:
         return markdown
-    made = [preset for preset in ready() if preset.name in state["written"]]
+    made = [preset for preset in presets.list() if preset.name in state["written"]]
     return markdown.replace(MARK, "\n\n".join(map(section, made)))
-
-
-def ready():
-    """Return the presets in the package."""
-    if importlib.util.find_spec("keras_disent.presets") is None:
-        return ()
-    from keras_disent import presets
-
-    return presets.list()
 
 
 def write(run, path):

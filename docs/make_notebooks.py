@@ -35,7 +35,7 @@ def cells_of_script(name: str, text: str) -> Iterator[Cell]:
             paragraphs[-1][0].extend(above)
         end = node.end_lineno
     for paragraph, _ in paragraphs:
-        yield "code", "\n".join(paragraph).strip("\n").replace(", verbose=2", "")
+        yield "code", "\n".join(paragraph).strip("\n")
     out = re.search(r'"--out", type=Path, default=Path\("(.*?)"\)', text)
     if out:
         yield "markdown", "What it drew:"

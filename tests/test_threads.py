@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.checks import quick_on_torch
 from support.commands import QUICK, process
 
 from keras_disent import VAE
@@ -117,6 +118,7 @@ def test_threads_without_processors_are_refused(refused, tmp_path, number):
     assert not (tmp_path / "run").exists()
 
 
+@quick_on_torch
 def test_a_run_tells_its_threads_and_resumes_with_as_many(tmp_path):
     folder = tmp_path / "run"
 

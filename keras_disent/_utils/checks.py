@@ -76,7 +76,7 @@ def batch_form(images: Any, shape: tuple[int, int, int], name: str) -> None:
         raise ValueError(f"`{name}` must be uint8 in 0..255 or floats in [0, 1]. Got {dtype}.")
 
 
-def _shape_hint(actual: tuple[int, ...], shape: tuple[int, ...]) -> str:
+def _shape_hint(actual: tuple[Any, ...], shape: tuple[Any, ...]) -> str:
     """Return how to make images of one shape those of another, where that is plain."""
     if actual == shape[:2]:
         return " (add the channel axis: images[..., None])"

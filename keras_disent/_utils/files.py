@@ -33,7 +33,8 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
         durable: Whether to wait until the disk has the file, so that it survives a power cut.
 
     Raises:
-        OSError: If the disk is full or the like, or `path` is a device or a pipe; it names `path`.
+        OSError: If the disk is full or the like, or `path` is a device, a pipe or a link
+            to itself; it names `path`.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -44,7 +45,9 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     if path.is_symlink():
-        path = path.resolve()
+        path = Path(os.path.realpath(path))
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")

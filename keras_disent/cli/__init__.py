@@ -35,6 +35,7 @@ COMMANDS = (
     runs.train,
     runs.evaluate,
     runs.traverse,
+    runs.cite,
     latents.latents,
     latents.edit,
     latents.interpolate,

@@ -119,6 +119,10 @@ def of_a_run(
     metrics: Annotated[
         str, typer.Option(help="Scores, with commas; or standard, or all.")
     ] = "mig,factor_vae_score",
+    track: Annotated[
+        str | None,
+        typer.Option(help="Experiment tracker: mlflow, wandb, trackio or tensorboard."),
+    ] = None,
 ) -> dict[str, Any]:
     """Return the arguments of a `Config`."""
     from keras_disent.metrics import names
@@ -147,6 +151,7 @@ def of_a_run(
         "jit_compile": "auto" if jit_compile is None else jit_compile,
         "options": named_values(option, "--set"),
         "metrics": names(listed(metrics)),
+        "track": track,
     }
 
 

@@ -56,7 +56,7 @@ def train(
         opened = _resumed(Run.open(out), run, typed(context))
     else:
         opened = Run.create(Config(**run), out, devices=number)
-    train_shown(opened, "To resume it, add --resume.", number)
+    train_shown(opened, "To resume it, add --resume.", number, run["track"])
     evaluate_shown(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
     tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
@@ -71,9 +71,10 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
     requested = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
     asked = requested.absolute().as_dict()
     for name in names:
-        if name != "steps" and asked[name] != stored[name]:
+        if name not in ("steps", "track") and asked[name] != stored[name]:
             raise ValueError(
-                f"--resume continues a run with its own configuration; only --steps may differ. "
+                "--resume continues a run with its own configuration; only --steps and --track "
+                "may differ. "
                 f"{flag(name)} is {stored[name]!r} there, {asked[name]!r} here."
             )
     if "steps" in names:
@@ -112,6 +113,32 @@ def evaluate(
     )
 
 
+def cite(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    settings: Annotated[
+        bool,
+        typer.Option("--settings", help="The settings as a paragraph for a paper, in LaTeX."),
+    ] = False,
+    imports: Imports = None,
+    backend: Backend = None,
+) -> None:
+    """Print what a paper with this run cites, as BibTeX."""
+    if settings:
+        start(backend, imports)
+        from keras_disent.experiments import Run
+
+        print(Run.open(run).describe())
+        return
+    from keras_disent.experiments import citations
+    from keras_disent.experiments.scores import SCORES, read_scores
+    from keras_disent.experiments.store import RUN, Store
+
+    store = Store(RUN, run)
+    config = store.definition()
+    scores = read_scores(run) if (run / SCORES).exists() else config["metrics"]
+    print(citations.bibtex(config, scores), end="")
+
+
 def traverse(
     run: RunFolder,
     image: Annotated[
@@ -140,12 +167,12 @@ def _devices(text: str) -> int | str:
     return number
 
 
-def train_shown(run: Any, again: str, devices: int | str = 1) -> None:
+def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None = None) -> None:
     where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
     tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
     tell(run.fed())
     try:
-        run.train(devices=devices)
+        run.train(devices=devices, track=track)
     except KeyboardInterrupt:
         warn(f"Interrupted. The run in {run.folder} is saved. {again}")
         raise typer.Exit(130) from None

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from keras_disent._utils import backends, progress
 from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.progress import tell as tell
 
 console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
 errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -199,12 +200,6 @@ def computing_with() -> str:
 def say(text: str, style: str | None = None) -> None:
     """Print one line as it is."""
     console.print(text, style=style, soft_wrap=True)
-
-
-def tell(text: str) -> None:
-    """Print one line about what is done, on the standard error stream; nothing with --quiet."""
-    if not level.quiet:
-        errors.print(text, soft_wrap=True)
 
 
 def warn(text: str) -> None:

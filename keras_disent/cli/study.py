@@ -101,6 +101,12 @@ def report(
     images: Annotated[
         int, typer.Option(help="Number of images whose codes compare seeds, at most 1000.")
     ] = 1000,
+    latex: Annotated[
+        bool,
+        typer.Option(
+            "--latex", help="Also write report.tex, a table, and all figures as PDF and SVG."
+        ),
+    ] = False,
     page: Annotated[
         bool, typer.Option(help="Write knobs.html, the page of knobs of the best run.")
     ] = True,
@@ -109,10 +115,12 @@ def report(
     from keras_disent.experiments.report import report as write
     from keras_disent.experiments.study import Study
 
-    written = write(Study.open(folder), out, score=score, images=images, page=page)
+    written = write(Study.open(folder), out, score=score, images=images, page=page, paper=latex)
     for sentence in written.findings:
         say(f"- {sentence}")
     say(f"Look at {written.html}; the numbers are in {written.json}")
+    if written.latex:
+        say(f"For a paper: the table {written.latex}, figures in {written.figures}")
 
 
 def _show(study: Any) -> None:

@@ -121,10 +121,11 @@ class ArraySource(BatchSource):
     ):
         while arrays[-1] is None:
             arrays = arrays[:-1]
-        self.batch_size = batch_size
-        self.arrays: tuple[Any, ...] = tuple(arrays)
+        if arrays[0] is None:
+            raise TypeError("The first of `arrays` holds the images. Got None.")
+        self.arrays, self.images, self.batch_size = tuple(arrays), arrays[0], batch_size
         self.seed, self.shuffle = seed, shuffle
-        self.pass_steps = -(-len(self.arrays[0]) // batch_size)  # batches of one pass over all rows
+        self.pass_steps = -(-len(self.images) // batch_size)  # batches of one pass over all rows
         self.epoch_steps = epoch_steps or self.pass_steps
         self._cached_order: tuple[Any, np.ndarray] = ((), np.zeros(0, int))
 
@@ -132,12 +133,12 @@ class ArraySource(BatchSource):
         number, position = divmod(position, self.pass_steps)
         order, size = self._order(start, number), self.batch_size
         rows = order[position * size : (position + 1) * size]
-        images = self.arrays[0][rows]  # also stand in for missing labels: not all streams hold None
+        images = self.images[rows]  # also stand in for missing labels: not all streams hold None
         return tuple(images if array is None else array[rows] for array in self.arrays)
 
     def _order(self, start: int, number: int) -> np.ndarray:
         if self._cached_order[0] != (start, number):
-            n, rng = len(self.arrays[0]), np.random.default_rng([self.seed, start, number])
+            n, rng = len(self.images), np.random.default_rng([self.seed, start, number])
             order = np.arange(n)
             if self.shuffle == "batch":
                 full = n - n % self.batch_size  # a smaller last batch stays the last

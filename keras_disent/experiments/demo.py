@@ -9,7 +9,7 @@ from keras_disent import datasets, metrics, plots
 from keras_disent.experiments.config import Config, model_class
 from keras_disent.experiments.run import Run
 
-METHODS: dict[str, dict[str, Any]] = {"beta_tcvae": {"beta": 40.0}, "vae": {}}
+METHODS: dict[str, dict[str, float]] = {"beta_tcvae": {"beta": 40.0}, "vae": {}}
 READY = "faces_person"
 
 

@@ -122,11 +122,14 @@ def _event(stored: dict[str, Any]) -> Event:
         started = Started(**stored, runs=runs)
         for run in runs:
             run.check()
-        if not (isinstance(started.trial, int) and isinstance(started.values, dict)):
-            raise ValueError("a trial has a number and values")
+        named = isinstance(started.values, dict) and isinstance(started.settings, dict)
+        if not (named and isinstance(started.trial, int)):
+            raise ValueError("a trial has a number, values and settings")
         return started
     ended = Ended(**{**stored, "scores": tuple(stored["scores"])})
-    numbers = [ended.score, *ended.scores, ended.reconstruction]
+    numbers = [ended.score, *ended.scores, ended.reconstruction, ended.seconds]
+    if not isinstance(ended.error, str):
+        raise ValueError(f"an error is a text, not {ended.error!r:.80}")
     if not all(n is None or (isinstance(n, float | int) and math.isfinite(n)) for n in numbers):
-        raise ValueError(f"scores are numbers, not {numbers}")
+        raise ValueError(f"scores and seconds are numbers, not {numbers}")
     return ended

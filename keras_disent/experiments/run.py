@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_disent import callbacks, datasets, export, knobs, metrics, plots
+from keras_disent import callbacks, datasets, export, knobs, metrics, plots, trackers
 from keras_disent._utils.files import unfinished
 from keras_disent._utils.progress import Verbose, check_verbose, progress_bar
+from keras_disent._utils.version import __version__
 from keras_disent.datasets.catalog import check_name
 from keras_disent.engine import backend, parallel
-from keras_disent.experiments import training
+from keras_disent.experiments import citations, describe, training
 from keras_disent.experiments.command import command
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.html import run_as_html
@@ -33,7 +34,7 @@ from keras_disent.models.saving import FILE as MODEL
 from keras_disent.models.saving import load_model, write_latent_names
 from keras_disent.presets.folder import is_preset
 
-HISTORY, PICTURES = "history.csv", "traversals"
+HISTORY, PICTURES, TRACKING = "history.csv", "traversals", "tracking.json"
 
 
 class Run:
@@ -67,10 +68,13 @@ class Run:
         Raises:
             ValueError: If the folder is in use, lies within the data, or cannot be written, or
                 the data or the model do not take the configuration. Nothing is written then.
+            ImportError: If the experiment tracker of the configuration is not installed.
         """
         store = Store(RUN, folder)
         store.check_new()
         check_name(config.data)
+        if config.track is not None:
+            trackers.check(config.track)
         run = cls(store, config.absolute())
         run.check_outside(store.folder)
         with parallel.devices(devices):
@@ -136,6 +140,7 @@ class Run:
         pictures: bool = True,
         devices: int | str = 1,
         verbose: Verbose = "auto",
+        track: str | None = None,
     ) -> Any:
         """Train up to `config.steps`, from the checkpoint if there is one.
 
@@ -147,26 +152,32 @@ class Run:
                 with any other number.
             verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on
                 a terminal and in a notebook, and lines elsewhere.
+            track: Name of an experiment tracker (`trackers.TRACKERS`) to log to; default, that of
+                the configuration. A run that is resumed continues its run there.
 
         Returns:
-            the model.
+            The model.
 
         Raises:
             ValueError: If the checkpoint is of other data, settings or another backend, a file is
-                damaged, the devices cannot share out a batch, or for an unknown `verbose`; nothing
-                is changed.
+                damaged, there is no such tracker, the devices cannot share out a batch, or for an
+                unknown `verbose`; nothing is changed.
+            ImportError: If the tracker is not installed.
             LockedError: If another process works on the run.
             FloatingPointError: If the loss or the weights are not finite; the last good checkpoint
                 is kept.
             KeyboardInterrupt: After Ctrl-C, when the step under way is done and all is saved.
         """
         check_verbose(verbose)
+        track = self.config.track if track is None else track
+        if track is not None:
+            trackers.check(track)
         with parallel.devices(devices), self.store.lock():
             if devices != 1:
                 self._model = None
             try:
                 self._check()
-                self._train(on_steps or (lambda steps, logs: None), pictures, verbose)
+                self._train(on_steps or (lambda steps, logs: None), pictures, verbose, track)
             except BaseException:
                 self._model = None  # it is ahead of the checkpoint
                 raise
@@ -219,7 +230,8 @@ class Run:
         """Score the model, write `scores.json`, and return what it holds.
 
         Besides the metrics it has the terms of the objective on 64 batches: other draws of the
-        same data set, whose images may have been trained on.
+        same data set, whose images may have been trained on. Experiment trackers that the run was
+        trained with get all of them, as `val_NAME`.
 
         Args:
             names: As `metrics.evaluate`; default, those of the configuration that the data have
@@ -232,12 +244,16 @@ class Run:
 
         Raises:
             ValueError: As `metrics.evaluate`, or if the run has no checkpoint; nothing is written.
+            ImportError: If a tracker of the run is not installed.
         """
         check_verbose(verbose)
         if names is None:
             names = metrics.applicable(self.config.metrics, self.data)
         if names not in ("standard", "all"):  # of these, what cannot be computed is left out
             metrics.check(names, self.data)
+        tracked = self._run_ids()
+        for track in tracked:
+            trackers.check(track)
         with self.store.lock():
             model = self.trained_model()
             with progress_bar("Evaluating the objective", verbose=verbose):
@@ -255,6 +271,10 @@ class Run:
             )
             result = finite(result | scores.as_dict())
             write_json(self.folder / SCORES, result)
+            values = {f"val_{n}": e["value"] for n, e in result.items() if e["value"] is not None}
+            for track in tracked:
+                with self._tracking(track) as tracking:
+                    tracking.tracker.log(values, model.steps_taken())
         return result
 
     def traverse(self, path: str | Path | None = None, image: int | str | Path = 0) -> Path:
@@ -411,6 +431,24 @@ class Run:
         with self.store.lock():
             return export.model(model, target, format, images=images, run=about, scores=scores)
 
+    def cite(self) -> str:
+        """Return what a paper with this run cites, as BibTeX.
+
+        These are the papers of the method, the data set, the networks, and the scores that were
+        computed, and this package.
+        """
+        return citations.bibtex(self.config.as_dict(), self.scores() or self.config.metrics)
+
+    def describe(self) -> str:
+        """Return the settings and scores of the run as a paragraph for a paper, in LaTeX.
+
+        Its citations have the keys of `cite`.
+
+        Raises:
+            ValueError: If the run has no checkpoint.
+        """
+        return describe.paragraph(self.config, self.trained_model(), self.data, self.scores())
+
     def save_to_preset(self, folder: str | Path, description: str = "") -> Path:
         """Write the model as a preset, its configuration, scores and command in the card.
 
@@ -485,7 +523,9 @@ class Run:
         training.read_history(self.folder / HISTORY)
         Progress.read(self.folder)
 
-    def _train(self, on_steps: OnSteps, pictures: bool, verbose: Verbose) -> None:
+    def _train(
+        self, on_steps: OnSteps, pictures: bool, verbose: Verbose, track: str | None
+    ) -> None:
         model, config = self.model, self.config
         self._clean()
         grid, images = None, datasets.example_images(self.data)
@@ -506,9 +546,11 @@ class Run:
                 advance(taken, config.steps, f"loss {logs['loss']:.4g}" if "loss" in logs else "")
                 on_steps(steps, logs)
 
-            self._fit(ProgressWriter(self.folder, taken, show), grid, images)
+            self._fit(ProgressWriter(self.folder, taken, show), grid, images, track)
 
-    def _fit(self, report: ProgressWriter, grid: Any, images: np.ndarray) -> None:
+    def _fit(
+        self, report: ProgressWriter, grid: Any, images: np.ndarray, track: str | None
+    ) -> None:
         model, config = self.model, self.config
         checkpoint = training.Checkpoint(
             self.folder / HISTORY,
@@ -517,8 +559,9 @@ class Run:
             images,
             report.saved,
         )
+        tracking = contextlib.nullcontext() if track is None else self._tracking(track, bool(grid))
         try:
-            with training.Interruption(model) as interruption:
+            with training.Interruption(model) as interruption, tracking as tracker:
                 training.fit_steps(
                     model,
                     config.batches(model, self.data),
@@ -529,6 +572,7 @@ class Run:
                         interruption,
                         checkpoint,
                         *([grid] if grid else []),
+                        *([tracker] if tracker else []),
                     ],
                     verbose=0,
                 )
@@ -536,6 +580,32 @@ class Run:
             report.write()
         if interruption.asked and model.steps_taken() < config.steps:
             raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def _tracking(self, track: str, pictures: bool = False) -> Iterator[callbacks.Tracking]:
+        """Give a callback that logs to a tracker, in the run there that this one began."""
+        about = {"backend": keras.backend.backend(), "keras_disent": __version__}
+        run_ids = self._run_ids()
+        tracking = callbacks.Tracking(
+            track,
+            self.data if pictures else None,
+            config={**self.config.as_dict(), **about},
+            name=self.folder.resolve().name,
+            log_dir=self.folder / "tensorboard",
+            run_id=run_ids.get(track),
+        )
+        write_json(self.folder / TRACKING, {**run_ids, track: tracking.open()})
+        try:
+            yield tracking
+        except BaseException:
+            tracking.close(failed=True)
+            raise
+        tracking.close()
+
+    def _run_ids(self) -> dict[str, str]:
+        """Return the identifiers of the run in experiment trackers, by name of the tracker."""
+        path = self.folder / TRACKING
+        return read_json(path, "the trackers of a run") if path.exists() else {}
 
     def _draw_missing(self, grid: Any) -> None:
         """Draw the picture of the checkpoint, if a kill came between the two."""

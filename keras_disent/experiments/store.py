@@ -40,7 +40,7 @@ class Kind:
 RUN = Kind(
     "run",
     "config.json",
-    r"(config|scores|progress)\.json|model\.keras|history\.csv|traversal\.png|codes\.npz",
+    r"(config|scores|progress|tracking)\.json|model\.keras|history\.csv|traversal\.png|codes\.npz",
 )
 STUDY = Kind(
     "study",

@@ -57,7 +57,7 @@ def widget_class() -> type:
         _esm = resources.files(__package__).joinpath("static", "widget.js").read_text()
         page = traitlets.Unicode(read_only=True).tag(sync=True)
         height = traitlets.Int(720).tag(sync=True)
-        code = traitlets.TraitType().tag(
+        code: Any = traitlets.TraitType().tag(
             sync=True, to_json=lambda code, _: code.tolist(), from_json=lambda code, _: code
         )
 
@@ -77,7 +77,7 @@ def widget_class() -> type:
             self.set_trait("page", text)
             super().__init__(code=start, height=height)
 
-        @traitlets.validate("code")  # type: ignore[untyped-decorator]
+        @traitlets.validate("code")
         def _check_code(self, proposal: Any) -> np.ndarray:
             shape = (self._decodes.latent_dim,)
             try:

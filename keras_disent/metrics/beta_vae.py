@@ -61,7 +61,8 @@ def beta_vae_score(
         data: Labeled data set.
         batch_size: Number of image pairs for one point.
         train_points: Number of training points of the classifier.
-        eval_points: Number of evaluation points.
+        eval_points: Number of evaluation points. Large studies use 5,000.
+        pool: Number of images that pairs are drawn from, each encoded once; see `factor_vae_score`.
         seed: Random seed of all draws.
         legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
 

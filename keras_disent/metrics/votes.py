@@ -60,9 +60,9 @@ def factor_vae_score(
     training votes and tested on evaluation votes. Kim & Mnih (2018), "Disentangling by
     Factorizing", section 4. Also known as Z-min variance.
 
-    Votes need many images: 64 for each. So `pool` images are encoded once, and each batch is drawn
-    from those of them that share its value. With 800 evaluation votes, the score has a standard
-    error of up to 0.018, whatever the images. Large studies use 10,000 and 5,000 votes of newly
+    Votes need many images, 64 for each. So `pool` images are encoded once, and each batch is drawn
+    from those of them that share its value. With 800 evaluation votes, as in the paper, the
+    standard error of the score is up to 0.018. Large studies use 10,000 and 5,000 votes of newly
     drawn images (`pool=0`), which is `reference=True` in `evaluate`.
 
     Factors of size 1 are never fixed. Without a grid (combinations of factors have no image, or

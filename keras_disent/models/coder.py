@@ -13,6 +13,7 @@ from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.layers import latents, networks
 from keras_disent.layers.convolutions import accelerate
+from keras_disent.layers.custom_networks import check_decoder, check_encoder
 from keras_disent.models.image_model import ImageModel
 
 
@@ -58,8 +59,8 @@ class Coder(ImageModel):
                 f"`likelihood` is a name ({', '.join(latents.LIKELIHOODS)}) or a Likelihood. "
                 f"Got {likelihood!r}."
             )
-        self.features = networks.check_encoder(encoder, shape)
-        networks.check_decoder(decoder, shape, latent_dim)
+        self.features = check_encoder(encoder, shape)
+        check_decoder(decoder, shape, latent_dim)
         self.encoder, self.decoder = accelerate(encoder), accelerate(decoder)
         self.likelihood: latents.Likelihood = likelihood
         self.noise = latents.Noise(self.seed)

@@ -10,6 +10,7 @@ from keras import ops
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
+from keras_disent.layers.custom_networks import check_discriminator
 from keras_disent.models.hyperparameters import Range
 from keras_disent.models.options import VAEOptions
 from keras_disent.models.vae import VAE
@@ -70,7 +71,7 @@ class FactorVAE(VAE):
             seed = self.part_seed("discriminator")
             with networks.precision(self.dtype_policy):
                 discriminator = networks.discriminator(latent_dim, seed=seed)
-        networks.check_discriminator(discriminator, latent_dim)
+        check_discriminator(discriminator, latent_dim)
         self.discriminator: keras.Model = discriminator
 
     @classmethod

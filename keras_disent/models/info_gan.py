@@ -18,6 +18,7 @@ from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
 from keras_disent.layers.convolutions import accelerate
+from keras_disent.layers.custom_networks import check_decoder, check_encoder
 from keras_disent.models.codes import CodeNoise, Codes
 from keras_disent.models.editing import as_dtype, check_dtype
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
@@ -139,8 +140,8 @@ class InfoGAN(ImageModel):
             if isinstance(discriminator, str):
                 build = lookup(discriminator, DISCRIMINATORS, "discriminator")
                 discriminator = build(self.image_shape, seed=self.part_seed("discriminator"))
-        networks.check_decoder(generator, self.image_shape, inputs, "generator")
-        features = networks.check_encoder(discriminator, self.image_shape, "discriminator")
+        check_decoder(generator, self.image_shape, inputs, "generator")
+        features = check_encoder(discriminator, self.image_shape, "discriminator")
         self.generator, self.discriminator = accelerate(generator), accelerate(discriminator)
         initial = networks.initializers(self.part_seed("heads"))
         self.logit_head = keras.Sequential(

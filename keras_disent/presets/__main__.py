@@ -59,9 +59,11 @@ def draw(folder: Path, path: Path) -> None:
     images = datasets.example_images(run.data)
     path.parent.mkdir(parents=True, exist_ok=True)
     if hasattr(run.model, "intervene"):
-        low, high = np.quantile(run.data.labels(range(len(run.data))), [0.05, 0.95], axis=0)
-        columns = np.linspace(low, high, 9).T
-        values = dict(zip(run.model.concept_names, columns, strict=True))
+        ends = np.quantile(run.data.labels(range(len(run.data))), [0.05, 0.95], axis=0)
+        names = run.model.concept_names
+        values = {
+            name: np.linspace(ends[0, i], ends[1, i], 9).tolist() for i, name in enumerate(names)
+        }
         plots.save(causal.interventions(run.model, images[0], values), path)
         return
     importance = run.model.latent_importance(images)

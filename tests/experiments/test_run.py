@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from support.checks import BACKEND, TINY, assert_same, state
+from support.checks import BACKEND, TINY, assert_same, on, state
 from support.commands import QUICK, call, files, process, wait_for
 
 import keras_disent
@@ -332,6 +333,10 @@ def test_pictures_go_where_links_lead_and_not_onto_devices(whole, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(OSError, match=r"it is not a regular file"):
         run.traverse(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    with pytest.raises(OSError, match=r"symbolic links: '.*loop\.png'"):
+        run.traverse(tmp_path / "loop.png")
+    assert (tmp_path / "loop.png").is_symlink()
 
 
 DAMAGED = {
@@ -714,3 +719,61 @@ def test_what_a_step_is_fed_is_said_without_a_model(model, words, tmp_path, monk
     store = Run.create(config, tmp_path / "run").store
     monkeypatch.setattr(Run, "model", None)
     assert Run.from_store(store).fed() == words
+
+
+# -- experiment trackers --------------------------------------------------------------------------
+
+
+def tracked(run):
+    """Return the steps at which TensorBoard has a term, a score of `evaluate`, and a picture."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    size = {"scalars": 0, "images": 0}
+    board = accumulator.EventAccumulator(str(run.folder / "tensorboard"), size_guidance=size)
+    board.Reload()
+    return (
+        [event.step for event in board.Scalars("loss")],
+        [event.step for event in board.Scalars("val_mig")],
+        [event.step for event in board.Images("traversals")],
+    )
+
+
+@on("torch")
+def test_a_tracker_gets_terms_pictures_and_scores_of_a_resumed_run_too(tmp_path):
+    config = dataclasses.replace(TINY, track="tensorboard", steps=4)
+    run = Run.create(config, tmp_path / "run")
+    run.train()
+    run.extend(8)
+    run = Run.open(tmp_path / "run")
+    run.train()
+    run.evaluate(n_samples=100)
+    assert tracked(run) == ([4, 8], [8], [4, 8])
+    assert (run.folder / "tensorboard" / "codes.tsv").exists()
+    assert list(json.loads((run.folder / "tracking.json").read_text())) == ["tensorboard"]
+
+
+@on("torch")
+def test_the_tracker_is_no_part_of_what_is_resumed(tmp_path):
+    run = Run.create(dataclasses.replace(TINY, steps=4), tmp_path / "run")
+    run.train()
+    run.extend(8)
+    run.train(track="tensorboard", pictures=False)
+    run.evaluate(n_samples=100)
+    assert tracked(run)[:2] == ([8], [8])
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_the_folder_is_made(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match=r"pip install 'keras-disent\[tensorboard\]'"):
+        Run.create(dataclasses.replace(TINY, track="tensorboard"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = Run.create(TINY, tmp_path / "other")
+    with pytest.raises(ImportError, match=r"pip install 'keras-disent\[tensorboard\]'"):
+        run.train(track="tensorboard")
+    assert not (tmp_path / "other" / "model.keras").exists()
+
+
+def test_an_unknown_tracker_is_refused():
+    with pytest.raises(ValueError, match=r"Unknown tracker 'mlfow'. Choose from: mlflow"):
+        dataclasses.replace(TINY, track="mlfow")

@@ -303,6 +303,10 @@ DAMAGED = {
     "no trial": b'{"event": "ended"}',
     "a trial that has not started": b'{"event": "ended", "trial": 7, "scores": []}',
     "a score that is no number": b'{"event": "ended", "trial": 0, "score": "x", "scores": []}',
+    "a time that is no number": b'{"event": "ended", "trial": 0, "seconds": "x", "scores": []}',
+    "an error that is no text": b'{"event": "ended", "trial": 0, "error": [], "scores": []}',
+    "settings that are none": b'{"event": "started", "trial": 1, "values": {}, "settings": 3, '
+    b'"runs": []}',
     "nesting": b"[" * 100_000,
     "bytes": b"\xff\xfe",
 }
@@ -421,7 +425,11 @@ def test_a_search_has_status_table_and_report(done, tmp_path, capsys):
     assert "4 done" in capsys.readouterr().out
     assert set(done.table()["run"]) == {run.name for t in done.trials() for run in t.runs}
     made = done.report(tmp_path / "report", n_resamples=100, images=20)
-    assert json.loads(made.json.read_text())["study"]["done"] == 4
+    told = json.loads(made.json.read_text())
+    assert told["study"]["done"] == 4
+    best = max(zip(told["runs"]["mig"], told["runs"]["run"], strict=True))[1]
+    assert told["knobs"]["run"] == best
+    assert (told["knobs"]["page"] is not None) == (made.html.parent / "knobs.html").exists()
 
 
 @on("torch")

@@ -496,7 +496,7 @@ def test_a_study_on_a_relative_folder_is_read_anywhere(tmp_path, monkeypatch):
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert call("study", "status", "../study") == 0
-    made = Study.open("../study").report(".", n_resamples=100)
+    made = Study.open("../study").report(".", n_resamples=100, page=False)
     assert json.loads(made.json.read_text())["traversals"][0]["which"] == "best"
     with pytest.raises(ValueError, match=r"Unknown data set '.*pictures'"):
         run(text, "new")

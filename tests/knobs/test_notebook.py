@@ -56,7 +56,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def model():
-    model = VAE((32, 32, 1), 2, "mlp", "mlp", seed=1)
+    model = VAE.with_networks((32, 32, 1), 2, "mlp", width=0.2, seed=1)
     for variable in [*model.posterior_head.weights, *model.decoder.weights]:
         variable.assign(3 * variable)
     return model

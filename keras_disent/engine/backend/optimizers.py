@@ -78,7 +78,7 @@ def applying(applied: Any) -> Iterator[None]:
         _APPLIED.reset(token)
 
 
-def decides(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]) -> bool:
+def decides(optimizer: keras.Optimizer, variables: list[keras.Variable]) -> bool:
     """Whether the update itself leaves weights and moments as they are in a step not applied.
 
     This costs a few scalars. To choose between old and new arrays afterwards costs as much as
@@ -95,10 +95,7 @@ def decides(optimizer: keras.optimizers.Optimizer, variables: list[keras.Variabl
 
 
 def _jax_adam(
-    optimizer: keras.optimizers.Optimizer,
-    gradient: Any,
-    variable: keras.Variable,
-    learning_rate: Any,
+    optimizer: keras.Optimizer, gradient: Any, variable: keras.Variable, learning_rate: Any
 ) -> None:
     """Keras's Adam; a step that is not applied has rates of 0 and gradients of 0."""
     cast = functools.partial(keras.ops.cast, dtype=variable.dtype)

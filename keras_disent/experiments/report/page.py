@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_disent._utils.html import colors
+from keras_disent.experiments.report import figures
 
 LONGEST = 250
 """Rows of a table on the page; a longer one is in the JSON file alone."""
@@ -23,20 +26,27 @@ class Drawn:
     """A picture, and the numbers in it.
 
     Attributes:
-        png: the picture.
-        alt: what it shows, for those who cannot see it.
-        caption: below it.
-        key: where the JSON file has the numbers.
-        rows: the numbers, for a table below the picture.
-        wide: whether it takes the whole width.
+        figure: Figure, or a picture as PNG.
+        alt: Text for readers who cannot see the picture.
+        caption: Text below it.
+        key: Key of the numbers in the JSON file.
+        rows: Numbers, for a table below the picture.
+        wide: Whether it takes the whole width.
     """
 
-    png: bytes
+    figure: Figure | bytes
     alt: str
     caption: str
     key: str
     rows: Sequence[Mapping[str, Any]]
     wide: bool = False
+
+    @functools.cached_property
+    def png(self) -> bytes:
+        """The picture as PNG."""
+        if isinstance(self.figure, bytes):
+            return self.figure
+        return figures.png(self.figure, 256 if self.wide else 128)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +54,13 @@ class Part:
     """A section of the report.
 
     Attributes:
-        key: in the JSON file.
-        title: heading.
-        text: paragraphs.
-        data: all numbers, as JSON knows them.
-        drawn: pictures.
-        tables: rows by heading, shown open.
-        links: files beside the report by the text that leads to them.
+        key: Key in the JSON file.
+        title: Heading.
+        text: Paragraphs.
+        data: All numbers, as JSON holds them.
+        drawn: Pictures.
+        tables: Rows by heading, shown open.
+        links: Files beside the report, by the text that leads to them.
     """
 
     key: str

@@ -128,7 +128,7 @@ async function paint(view) {
   put(view.canvas, view.image);
   const [heat, most] = heatMap(values, view.start, model.shape);
   put(trail.change.canvas, heat);
-  trail.change.caption.textContent = `change ≤ ${most.toFixed(2)}`;
+  trail.change.caption.textContent = most < 0.005 ? "no change" : `change ≤ ${most.toFixed(2)}`;
 }
 
 // -- strips: what each latent does to this picture ------------------------------------------------
@@ -256,8 +256,8 @@ function makeRow(latent) {
   row.play.setAttribute("aria-pressed", "false");
   const matched = latent.match && `moves ${latent.match.name} of ${models[1].name}`;
   const about = [`${latent.importance.toFixed(2)} ${models[0].unit}`, matched].filter(Boolean).join(" · ");
-  const head = element("div", { className: "head" }, name,
-    element("span", { className: "hint" }, latent.hint),
+  const hint = element("span", { className: "hint" });
+  const head = element("div", { className: "head" }, name, hint,
     element("span", { className: "weight", title: about }, about), output, row.play, lock, save);
   const box = element("div", { className: "latent" }, head);
   const nearest = (value) => points.reduce((best, x, i) =>
@@ -342,6 +342,8 @@ function makeRow(latent) {
     latent.name = text.trim() || latent.standard;
     name.value = latent.name;
     name.size = Math.max(2, latent.name.length); // where the style cannot fit it
+    const known = `${latent.name.replaceAll("_", " ")} `; // a factor that the name tells already
+    hint.textContent = latent.hint.startsWith(known) ? latent.hint.slice(known.length) : latent.hint;
     row.label?.(latent.name);
     for (const [part, word] of [[lock, "Lock"], [row.play, "Sweep"], [save, "Save as GIF a sweep of"]]) {
       part.setAttribute("aria-label", `${word} ${latent.name}`);
