@@ -7,7 +7,9 @@
 # make test-newest-quick  a part of them, on JAX alone
 # make constraints   look up the oldest and the newest releases again
 # make dist          wheel and source distribution, checked, into dist/
+# make test-trackio  the experiment trackers, trackio among them
 # make export-table  which models can be exported as what: measured, and written into the docs
+# make presets       train the ready models again, about half an hour
 # make setup         only install, with all backends and tools
 
 PYTHON ?= python3
@@ -18,7 +20,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints/tested.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test tests test-slow test-oldest test-newest test-newest-quick constraints dist export-table lint docs clean
+.PHONY: setup demo presets test tests test-slow test-trackio test-oldest test-newest test-newest-quick constraints dist export-table lint docs clean
 
 setup: $(VENV)/all
 
@@ -30,7 +32,7 @@ $(VENV)/demo: $(BIN)/python pyproject.toml constraints/tested.txt
 	touch $@
 
 $(VENV)/all: $(BIN)/python pyproject.toml constraints/tested.txt
-	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,tune,export,serve,studies,docs,dev]'
+	$(INSTALL) '.[tensorflow,jax,torch,probability,tensorboard,mlflow,wandb,tune,export,serve,studies,notebook,docs,dev]'
 	touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo
@@ -40,6 +42,15 @@ demo: $(VENV)/demo
 $(VENV)/clusters: $(VENV)/all
 	$(INSTALL) '.[ray,dask]'
 	touch $@
+
+# Trackio, whose range of Pillow leaves out the tested one, in an environment of its own.
+$(VENV)-trackio/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-trackio
+	$(VENV)-trackio/bin/python -m pip install --quiet --editable '.[jax,tensorboard,trackio]' pytest
+	touch $@
+
+test-trackio: $(VENV)-trackio/ready
+	KERAS_BACKEND=jax $(VENV)-trackio/bin/python -m pytest tests/test_trackers.py
 
 # Metrics, charts and data sets work on arrays: their tests run once.
 ARRAYS := tests/metrics tests/datasets
@@ -121,6 +132,9 @@ export-table: setup
 		WRITE_TABLE=1 KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow tests/test_export.py \
 			-k every_model_in_every_format; \
 	done
+
+presets: setup
+	KERAS_BACKEND=jax $(BIN)/python -m keras_disent.presets --again --pictures docs/images/presets
 
 lint: setup
 	$(BIN)/ruff check --no-cache .

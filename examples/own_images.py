@@ -1,55 +1,52 @@
-"""Train on a folder of images of your own. The three lines to change are marked.
+"""Train on a folder of pictures of your own. The settings are chosen by the pictures.
 
     python examples/own_images.py --folder my/pictures --out runs/own_images
 
-Without `--folder` it cuts one out of two photographs that come with scikit-learn, or paints color
-gradients if that is not installed.
+Without `--folder` it draws one: 300 mugs of any color and size.
 """
 
 import argparse
+import colorsys
 from pathlib import Path
 
-import keras
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from keras_disent import BetaVAE, callbacks
-from keras_disent.datasets import open_folder
+from keras_disent import callbacks, plots, recommend
 
 
-def stand_in(folder: Path, n: int = 1000, side: int = 96) -> Path:
-    """Fill a folder with images, for want of a better one."""
+def draw_mugs(folder: Path, n: int = 300) -> Path:
+    """Fill a folder with pictures, for want of a better one."""
     rng = np.random.default_rng(0)
-    try:
-        from sklearn.datasets import load_sample_images
-
-        photographs = load_sample_images().images
-    except ImportError:
-        rows, columns = np.mgrid[0:400, 0:600] / 600
-        photographs = [np.uint8(255 * np.stack([rows, columns, 1 - columns], axis=-1))]
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
-        photograph = photographs[i % len(photographs)]
-        top, left = (rng.integers(length - side) for length in photograph.shape[:2])
-        crop = photograph[top : top + side, left : left + side]
-        Image.fromarray(crop).save(folder / f"{i:04d}.png")
+        hue, size, gray = rng.random(3)
+        color = tuple(round(220 * part) for part in colorsys.hsv_to_rgb(0.7 * hue, 0.8, 1.0))
+        picture = Image.new("RGB", (96, 96), (round(40 + 200 * gray),) * 3)
+        draw, r = ImageDraw.Draw(picture), 14 + 22 * size
+        draw.rectangle((48 - r, 48 - r, 48 + 0.6 * r, 48 + r), fill=color)
+        draw.ellipse(
+            (48 + 0.3 * r, 48 - 0.5 * r, 48 + 1.1 * r, 48 + 0.5 * r), outline=color, width=4
+        )
+        picture.save(folder / f"{i:04d}.png")
     return folder
 
 
-parser = argparse.ArgumentParser(description="Train a beta-VAE on a folder of images.")
-parser.add_argument("--folder", type=Path, help="png, jpg, bmp or webp files")
+parser = argparse.ArgumentParser(description="Train on a folder of pictures.")
+parser.add_argument("--folder", type=Path, help="png, jpg, webp, bmp, gif or tiff files")
 parser.add_argument("--out", type=Path, default=Path("runs/own_images"))
-parser.add_argument("--steps", type=int, default=1500)
+parser.add_argument("--steps", type=int, default=2000)
 args = parser.parse_args()
 
-folder = args.folder or stand_in(args.out / "images")  # 1: your folder
-data = open_folder(folder, image_size=32, channels=3)  # 2: side (a multiple of 16); 1 = gray
-model = BetaVAE(data.image_shape, beta=4.0, likelihood="gaussian_learned_scale")  # 3: the method
-model.compile(keras.optimizers.Adam(1e-3))
+choice = recommend(args.folder or draw_mugs(args.out / "images"), steps=args.steps)
+print(choice)  # method, likelihood, networks, learning rate; and why
+model = choice.build()  # compiled
 
-epochs = max(1, round(args.steps / 500))
-pictures = callbacks.TraversalGrid(data.images(np.arange(min(256, len(data)))), args.out)
-batches = data.batches(64, steps=args.steps // epochs)
-model.fit(batches, epochs=epochs, callbacks=[pictures], verbose=2)
+images = choice.data.images(np.arange(min(256, len(choice.data))))
+pictures = callbacks.TraversalGrid(images, args.out)
+model.fit(**choice.fit_arguments(model), callbacks=[pictures], verbose=2)
+
+print(model.diagnose(images))  # how many latents are in use; what has gone wrong
 model.save(args.out / "model.keras")
-print(f"{len(data):,} images of {data.image_shape}. Look at {pictures.draw()}")
+plots.save(plots.traversals(model, images), args.out / "traversal.png")
+print(f"{len(choice.data):,} images of {model.image_shape}. Look at {args.out / 'traversal.png'}")

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from keras_disent import metrics as metrics
     from keras_disent import models as models
     from keras_disent import plots as plots
+    from keras_disent import presets as presets
     from keras_disent import serving as serving
     from keras_disent import testing as testing
     from keras_disent.engine import parallel as parallel
     from keras_disent.engine import schedules as schedules
+    from keras_disent.experiments.recommendation import recommend as recommend
     from keras_disent.layers import latents as latents
     from keras_disent.layers import networks as networks
     from keras_disent.models import DIPVAE as DIPVAE
@@ -56,16 +58,19 @@ if TYPE_CHECKING:
     from keras_disent.models.saving import load_model as load_model
 
 _ABOVE = {  # the public names of each place, which is imported when one of them is used
-    "": "callbacks datasets engine experiments export knobs layers metrics models plots serving"
-    " testing",
+    "": "callbacks datasets engine experiments export knobs layers metrics models plots presets"
+    " serving testing",
     "engine": "parallel schedules",
+    "experiments.recommendation": "recommend",
     "layers": "latents networks",
     "models": "causal hyperparameters MODELS AdaGVAE AdaMLVAE AnnealedVAE Autoencoder BetaTCVAE"
     " BetaVAE CausalVAE DIPVAE FactorVAE GVAE HFSVAE InfoGAN InfoVAE MLVAE QLAE Tripod VAE",
     "models.saving": "load_model",
 }
 _PLACES = {name: place for place, names in _ABOVE.items() for name in names.split()}
-_WITHOUT_BACKEND = ["datasets", "engine", "experiments", "knobs", "metrics", "plots", "serving"]
+_WITHOUT_BACKEND = [
+    *("datasets", "engine", "experiments", "knobs", "metrics", "plots", "presets", "serving")
+]
 __all__ = ["__version__", *_PLACES]
 
 

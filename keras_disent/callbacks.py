@@ -1,4 +1,4 @@
-"""Keras callbacks: traversal pictures, disentanglement metrics, NaN guard, progress.
+"""Keras callbacks: traversal pictures, disentanglement metrics, experiment trackers, progress.
 
 All of them can be copied (`copy.deepcopy`, as KerasTuner does for each execution of a trial) and
 used again in another `fit`, before and after training.
@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from keras_disent import datasets, plots, trackers
 from keras_disent import metrics as metrics_module
-from keras_disent import plots
 from keras_disent._utils import checks
 from keras_disent._utils.types import Logs
 
-__all__ = ["DisentanglementMetrics", "ProgressCallback", "TraversalGrid"]
+__all__ = ["DisentanglementMetrics", "ProgressCallback", "Tracking", "TraversalGrid"]
 
 
 def __dir__() -> list[str]:
@@ -97,6 +97,7 @@ class TraversalGrid(_Copyable):
         self._epoch_start = self._last = 0
 
     def set_model(self, model: keras.Model) -> None:
+        """Check that the images are those of the model, before training."""
         super().set_model(model)
         model.check_images(self.images, "images", check_values=True)
 
@@ -104,7 +105,8 @@ class TraversalGrid(_Copyable):
         self.directory.mkdir(parents=True, exist_ok=True)
         self._close()  # left open by a training that ended with an error
         if self.log_dir is not None:
-            self._writer = _tensorboard_writer(self.log_dir)
+            self._writer = trackers.TensorBoard(self.log_dir)
+            self._writer.open()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_start = self._last = self.model.steps_taken()
@@ -140,8 +142,7 @@ class TraversalGrid(_Copyable):
             title=f"Latent traversals, step {step:,}",
         )
         if self._writer is not None:
-            self._writer.add_event(_image_event(figure, step))
-            self._writer.flush()
+            self._writer.image("traversals", plots.as_array(figure), step)
         return plots.save(figure, self.directory / f"traversal_{step:08d}.png")
 
 
@@ -198,6 +199,7 @@ class DisentanglementMetrics(_Copyable):
         self._logged: dict[str, float] = {}
 
     def set_model(self, model: keras.Model) -> None:
+        """Check that the scores can be computed, before training."""
         super().set_model(model)
         metrics_module.check(self.metrics, self.data, getattr(model, "latent_dim", None))
 
@@ -255,25 +257,113 @@ class ProgressCallback(_Copyable):
         self._last = batch
 
 
-def _tensorboard_writer(log_dir: str | Path) -> Any:
-    try:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-    except ImportError:
-        raise ImportError(
-            "`log_dir` needs TensorBoard: pip install 'keras-disent[tensorboard]'."
-        ) from None
-    return EventFileWriter(str(log_dir), filename_suffix=".traversals")
+class Tracking(_Copyable):
+    """Log terms, scores, traversals and configuration to an experiment tracker.
+
+    At the end of each epoch it logs what the epoch's logs hold (with `DisentanglementMetrics` in
+    the same `fit`, the scores too) at the training step, and draws the latent traversals. At the
+    end of training, TensorBoard gets the codes of the images for its projector.
+
+    Args:
+        tracker: Name in `trackers.TRACKERS` ("mlflow", "wandb", "trackio" or "tensorboard"), or a
+            `trackers.Tracker` of your own.
+        data: Data set, whose example images are traversed and encoded; or images
+            (n, height, width, channels). Default: no pictures.
+        config: Settings to log. Default: name and numbers of the model's configuration.
+        project: Project, or MLflow's experiment.
+        name: Name of the run. Default: that of the model's class.
+        log_dir: Folder for TensorBoard; the others write where their libraries do by default.
+        every: Number of epochs between pictures (int), at least 1.
+        run_id: Identifier of a run to continue.
+
+    Attributes:
+        run_id: Identifier of the run, from the start of training.
+
+    Raises:
+        ValueError: If there is no such tracker, or `every` is out of its range.
+        ImportError: If the library of the tracker is not installed; says what to install.
+
+    >>> Tracking("tensorboard", config={"beta": 4.0}, log_dir="runs/tensorboard").project
+    'keras-disent'
+    """
+
+    shared = ("data",)
+    reset = {"run_id": None, "_own": False}
+
+    def __init__(
+        self,
+        tracker: str | trackers.Tracker,
+        data: Any = None,
+        *,
+        config: Mapping[str, Any] | None = None,
+        project: str = "keras-disent",
+        name: str | None = None,
+        log_dir: str | Path = "runs/tensorboard",
+        every: int = 1,
+        run_id: str | None = None,
+    ):
+        super().__init__()
+        if isinstance(tracker, str):
+            tracker = trackers.create(tracker, log_dir)
+        self.tracker, self.data, self.config = tracker, data, config
+        self.project, self.name, self.run_id = project, name, run_id
+        self.every = checks.check_integer("every", every, at_least=1)
+        self._own = False  # whether training opened the tracker, and is to close it
+
+    def open(self) -> str:
+        """Start or continue the run before training begins, and return its identifier.
+
+        A tracker that is opened so is closed by `close` alone, and several `fit` log to one run.
+        It needs `name` and `config`, as there is no model yet.
+        """
+        if not self.tracker.is_open:
+            model = getattr(self, "_model", None)
+            name = self.name or type(model).__name__
+            config = self.config if self.config is not None else _settings(model)
+            self.run_id = self.tracker.open(self.project, name, config, self.run_id)
+        return str(self.run_id)
+
+    def close(self, failed: bool = False) -> None:
+        """End the run; `failed` marks it as such where the tracker can."""
+        self.tracker.close(failed)
+        self._own = False
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self._own:  # left open by a training that ended with an error
+            self.close(failed=True)
+        if not self.tracker.is_open:
+            self.open()
+            self._own = True
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        step = self.model.steps_taken()
+        values = {name: float(v) for name, v in (logs or {}).items() if v is not None}
+        self.tracker.log(values, step)
+        if self.data is not None and (epoch + 1) % self.every == 0:
+            title = f"Latent traversals, step {step:,}"
+            figure = plots.traversals(self.model, self._examples()[0], title=title)
+            self.tracker.image("traversals", plots.as_array(figure), step)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.data is not None:
+            images, labels = self._examples(1000)
+            self.tracker.embedding(
+                np.asarray(self.model.encode(images)), images, self.model.latent_names, labels
+            )
+        if self._own:
+            self.close()
+
+    def _examples(self, n: int = 256) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return images, and their factors by name."""
+        if not hasattr(self.data, "images"):
+            return self.data[:n], {}
+        indices = datasets.example_indices(self.data, n)
+        names = getattr(self.data, "factor_names", ())
+        factors = self.data.factors(indices).T if names else ()
+        return self.data.images(indices), dict(zip(names, factors, strict=True))
 
 
-def _image_event(figure: Any, step: int) -> Any:
-    import time
-
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    height, width = plots.as_array(figure).shape[:2]
-    image = Summary.Image(
-        height=height, width=width, colorspace=3, encoded_image_string=plots.as_png(figure)
-    )
-    summary = Summary(value=[Summary.Value(tag="traversals", image=image)])
-    return Event(wall_time=time.time(), step=step, summary=summary)
+def _settings(model: Any) -> dict[str, Any]:
+    """Return the class and the plain values of a model's configuration."""
+    plain = {n: v for n, v in model.get_config().items() if isinstance(v, (bool, int, float, str))}
+    return {"model": type(model).__name__, **plain}

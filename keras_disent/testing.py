@@ -529,16 +529,41 @@ def _learning_rate(make: Make, data: _Data) -> None:
 
 
 def _precision(make: Make, data: _Data) -> None:
-    """Check that mixed precision trains with finite numbers, and is stored in files."""
+    """Check that mixed precision trains with finite numbers, and is stored in files.
+
+    Terms, weights and outputs are of single precision all the same.
+    """
     for name in ("mixed_float16", "mixed_bfloat16"):
         with global_policy(name):
-            model = compiled(make())
+            model, dtypes = compiled(make()), dict[str, str]()
+            objective = model.objective
+
+            def observed(
+                *args: Any, objective: Any = objective, dtypes: Any = dtypes, **kwargs: Any
+            ) -> dict[str, Any]:
+                terms = objective(*args, **kwargs)
+                dtypes |= {
+                    term: keras.backend.standardize_dtype(x.dtype) for term, x in terms.items()
+                }
+                return terms
+
+            model.objective = observed
             history = fitted(model, data(), epochs=3)
+            dtypes |= {v.path: v.dtype for v in model.trainable_variables}
+            dtypes |= {o.name: o.dtype for part in _decoders(model) for o in part.outputs}
+            halves = {of: dtype for of, dtype in dtypes.items() if dtype != "float32"}
+            assert not halves, f"{name}: float32 is needed. Got {halves}."
             assert np.isfinite(list(history.values())).all(), f"{name}: logs are not finite."
             assert np.isfinite(weights_of(model)).all(), f"{name}: weights are not finite."
         again = reloaded(model)  # under another global policy
         assert again.dtype_policy.name == name, f"{name} is loaded as {again.dtype_policy.name}."
         same(state(again), state(model), f"{name}: after a file the model")
+
+
+def _decoders(model: Any) -> list[Any]:
+    """Return the networks that give images."""
+    parts = [getattr(model, part, None) for part in ("decoder", "generator")]
+    return [part for part in parts if isinstance(part, keras.Model) and part.outputs]
 
 
 def _settings(make: Make, data: _Data) -> None:

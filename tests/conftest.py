@@ -8,6 +8,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The models of the tests are tiny: XLA would spend far more on compiling them well than it saves.
 FAST_COMPILER = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("XLA_FLAGS", FAST_COMPILER)
+# A second thread would cost them more than it saves: on PyTorch three times the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -76,14 +80,19 @@ def xla():
 
 
 @pytest.fixture
-def refused(capsys):
+def refused(capsys, monkeypatch):
     """Return a function that runs a command which must fail, and gives the one line it says."""
     from support.commands import call
+
+    from keras_disent._utils import progress
+
+    monkeypatch.setattr(progress, "FIRST", 600.0)  # however busy the machine
 
     def run(*arguments):
         capsys.readouterr()
         assert call(*arguments) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        *before, line = capsys.readouterr().err.splitlines()
+        assert not any("rror" in text or "Traceback" in text for text in before), before
         assert line.startswith("Error: ")
         return line
 

@@ -11,7 +11,7 @@ import keras_disent
 PACKAGE = Path(keras_disent.__file__).parent
 
 # From the ground up: a place imports places before it, and none after.
-FLOORS = ["_utils", "engine", "layers", "plots", "metrics", "datasets", "callbacks"]
+FLOORS = [*("_utils", "trackers", "engine", "layers", "plots", "metrics", "datasets", "callbacks")]
 
 
 def places(node):

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from keras_disent import presets
 from keras_disent.knobs import engine
 
 ROOT = Path(__file__).parents[1]
 CODE = """
 import numpy as np
 import keras_disent
-from keras_disent import datasets, metrics, plots
+from keras_disent import datasets, metrics, plots, presets
+assert "faces_person" in repr(presets.list())
 factors = np.indices((4, 5)).reshape(2, -1).T
 assert round(metrics.mig(factors, factors), 6) == 1
 assert datasets.Sprites(32).images([0]).max() == 255
@@ -39,6 +41,9 @@ def test_the_wheel_is_reproducible_and_works_without_keras(tmp_path):
         wheels.append(wheel)
     assert wheels[0].read_bytes() == wheels[1].read_bytes()
     names = zipfile.ZipFile(wheels[0]).namelist()
+    for preset in presets.list():
+        for file in ("preset.json", "model.weights.h5"):
+            assert f"keras_disent/presets/trained/{preset.name}/{file}" in names
     packed = {name for name in engine.SHA256 if any(name in path for path in names)}
     assert packed == (set(engine.SHA256) if engine.installed() else set())
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)

@@ -1,4 +1,4 @@
-"""Atomic writes and locks: a file is there with all of its content, or as it was before."""
+"""Atomic writes and locks: a file or folder is there as a whole, or as it was before."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,57 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give an empty folder beside a path; rename it to the path if all went well.
+
+    Such folders that a killed process has left are deleted.
+
+    Args:
+        path: Folder to write, new or empty, in a folder that exists.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "a"
+    >>> with atomic_folder(folder) as partial:
+    ...     _ = (partial / "b.txt").write_text("complete")
+    >>> [p.name for p in folder.iterdir()]
+    ['b.txt']
+    """
+    path = Path(path)
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(part|lock)")
+    for left in [p for p in path.parent.iterdir() if name.fullmatch(p.name)]:
+        if not locked(left.with_suffix(".lock")):
+            shutil.rmtree(left.with_suffix(".part"), ignore_errors=True)
+            left.with_suffix(".lock").unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with filelock.FileLock(partial.with_suffix(".lock")):
+        try:
+            partial.mkdir()
+            yield partial
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def check_new_folder(path: str | Path, what: str) -> None:
+    """Check that a folder can be written.
+
+    Args:
+        path: Folder.
+        what: What it will hold, at the start of a message.
+
+    Raises:
+        ValueError: If it exists and is not an empty folder, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{what} needs a new or empty folder. {str(path)!r} is neither.")
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise ValueError(f"Cannot write into {str(path.parent)!r}.")
 
 
 def unfinished(folder: str | Path, names: str) -> Iterator[Path]:

@@ -1,10 +1,11 @@
-"""HTML of objects, which notebooks show."""
+"""HTML of objects, which notebooks show, and what pages share."""
 
 from __future__ import annotations
 
 import base64
 import html
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from typing import Any
 
 
@@ -27,6 +28,15 @@ def png(content: bytes, alt: str) -> str:
     """Return a PNG file as an image that needs no other file."""
     url = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     return f'<img src="{url}" alt="{html.escape(alt)}" style="max-width:100%">'
+
+
+def colors() -> str:
+    """Return the style sheet with the colors of all pages, on light and dark paper.
+
+    >>> "--accent" in colors()
+    True
+    """
+    return resources.files(__package__).joinpath("colors.css").read_text()
 
 
 def _row(kind: str, cells: Sequence[Any]) -> str:

@@ -6,6 +6,7 @@ notebook where Keras's own bars are.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
 import threading
@@ -75,8 +76,8 @@ def progress_bar(
         return
     try:
         work = _Work(description, unit)
-        show = _lines if verbose == 2 else _bar if is_terminal else _rewritten_line
-        with show(work, stream):
+        bar = _output if in_notebook else _bar if is_terminal else _rewritten_line
+        with (_lines if verbose == 2 else bar)(work, stream):
             yield work.advance
             work.ended = True
     finally:
@@ -94,6 +95,12 @@ def check_verbose(verbose: Verbose) -> None:
         raise ValueError(
             f'`verbose` is "auto", 0 (silent), 1 (a bar) or 2 (lines). Got {verbose!r}.'
         )
+
+
+def tell(text: str) -> None:
+    """Print one line about what is done on the standard error stream; nothing with `--quiet`."""
+    if default:
+        print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -146,7 +153,7 @@ class _Work:
     @property
     def left(self) -> float:
         """Estimated seconds left; 0 as long as that is unknown."""
-        since = time.monotonic() - self._last
+        since = min(time.monotonic() - self._last, self.each)  # it may have stopped
         return max(self.each * (self.total - self.done) - since, 0.0)
 
     @property
@@ -230,7 +237,7 @@ def _bar(work: _Work, stream: TextIO) -> Iterator[None]:
 
 @contextmanager
 def _rewritten_line(work: _Work, stream: TextIO) -> Iterator[None]:
-    """Write one line again and again, as Keras does in a notebook; the last one stays."""
+    """Write one line again and again; the last one stays."""
     written = 0
 
     def write(end: str = "") -> None:
@@ -248,6 +255,31 @@ def _rewritten_line(work: _Work, stream: TextIO) -> Iterator[None]:
         yield
     if written:
         write("\n")
+
+
+@contextmanager
+def _output(work: _Work, stream: TextIO) -> Iterator[None]:
+    """Show a bar in the output of a cell, which holds its last state alone when it is saved."""
+    from IPython.display import display
+
+    handle: Any = None
+
+    def show() -> None:
+        nonlocal handle
+        shown = {"text/plain": f"{work.description}\n{_as_keras(work)[0]}"}
+        if handle is None:
+            handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            handle.update(shown, raw=True)
+
+    def look() -> None:
+        if work.seconds >= SOON:
+            show()
+
+    with _repeated(look, SOON):
+        yield
+    if handle is not None:
+        show()
 
 
 def _as_keras(work: _Work) -> tuple[str, int]:
@@ -291,7 +323,9 @@ def _repeated(function: Callable[[], None], seconds: float) -> Iterator[None]:
         while not ended.wait(seconds):
             function()
 
-    thread = threading.Thread(target=repeat, daemon=True, name="progress")
+    # In this context: a notebook then knows the cell.
+    run = contextvars.copy_context().run
+    thread = threading.Thread(target=run, args=(repeat,), daemon=True, name="progress")
     thread.start()
     try:
         yield

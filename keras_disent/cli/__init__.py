@@ -6,15 +6,27 @@ Nothing here imports Keras before the backend is chosen.
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from keras_disent._utils.version import __version__
-from keras_disent.cli import data, demo, export, knobs, latents, runs, serve, study, tune
+from keras_disent.cli import (
+    data,
+    demo,
+    export,
+    knobs,
+    latents,
+    presets,
+    runs,
+    serve,
+    start,
+    study,
+    tune,
+)
 
-app = typer.Typer(
+app = start.Commands(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -23,6 +35,7 @@ COMMANDS = (
     runs.train,
     runs.evaluate,
     runs.traverse,
+    runs.cite,
     latents.latents,
     latents.edit,
     latents.interpolate,
@@ -32,6 +45,7 @@ COMMANDS = (
     tune.tune,
     export.export,
     knobs.knobs,
+    presets.presets,
     serve.serve,
     demo.demo,
 )
@@ -64,6 +78,7 @@ app.add_typer(study.app, name="study")
 
 def main() -> None:
     """Run the command line: errors as one line; exit code 2 for what was given, 1 for the rest."""
+    start.level.verbose = False
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):  # outside of training
@@ -85,8 +100,8 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    """Print an error as one line."""
+    """Print an error as one line; with --verbose, after where it comes from."""
+    if start.level.verbose and sys.exc_info()[0] is not None:
+        traceback.print_exc()
     line = " ".join(message.split())
-    Console(stderr=True, markup=False, emoji=False, highlight=False).print(
-        f"Error: {line}", style="red", soft_wrap=True
-    )
+    start.errors.print(f"Error: {line}", style="red", soft_wrap=True)

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from keras_disent._utils.progress import progress_bar
 from keras_disent.cli.options import DataOption, named_values
-from keras_disent.cli.start import console, say
+from keras_disent.cli.start import Commands, console, say, takes_a_level
 
-app = typer.Typer(help="List, check, convert and preview data sets.")
+app = Commands(help="List, check, convert and preview data sets.")
 
 Name = Annotated[
     str, typer.Argument(help="Name of a data set (see `data list`), or path of a folder or file.")
@@ -83,7 +84,7 @@ def check(file: Annotated[Path, typer.Argument(help="A downloaded file.")]) -> N
     if file.is_dir():
         say(f"{file}: {len(datasets.load(file)):,} readable images")
         return
-    with _bar("Reading") as advance:
+    with progress_bar("Reading") as advance:
         checksum = digest(file, "sha256", advance)
     say(f"{file}: {file.stat().st_size:,} bytes, sha256 {checksum}")
     cards = [
@@ -117,16 +118,17 @@ def convert(
     if file.suffix.lower() not in HDF5:
         raise ValueError(f"`data convert` takes {', '.join(HDF5)} files. Got '{file}'.")
     target = out or file.with_name(f"{file.stem}.contiguous{file.suffix}")
-    with _bar("Writing") as advance:
+    with progress_bar("Writing") as advance:
         resave_hdf5(file, target, advance)
     say(f"Wrote {target}, {target.stat().st_size:,} bytes")
 
 
-cache = typer.Typer(help="Show or clear the cache of decoded images.", invoke_without_command=True)
+cache = Commands(help="Show or clear the cache of decoded images.", invoke_without_command=True)
 app.add_typer(cache, name="cache")
 
 
 @cache.callback()
+@takes_a_level
 def show_cache(context: typer.Context) -> None:
     """Show the place, the size and the entries of the cache."""
     from keras_disent.datasets.stored import cache as stored
@@ -208,9 +210,3 @@ def _file(file: Any) -> str:
     if file.sha256 or file.md5:
         parts.append(f"sha256 {file.sha256}" if file.sha256 else f"md5 {file.md5}")
     return ", ".join(parts)
-
-
-def _bar(description: str) -> Any:
-    from keras_disent._utils.progress import progress_bar
-
-    return progress_bar(description)

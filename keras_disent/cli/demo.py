@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_disent._utils.progress import duration
+from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.runs import evaluate_shown, train_shown
-from keras_disent.cli.start import Backend, console, say, show, start
+from keras_disent.cli.start import Backend, Threads, say, show, start, threads_of, warn
 
 STEPS, SEED = 2_000, 0
 
@@ -26,6 +26,7 @@ def demo(
     seed: Annotated[
         int | None, typer.Option(help=f"Of weights, noise and data order. Default: {SEED}.")
     ] = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Learn one person's face without labels, and turn its knobs.
@@ -35,7 +36,7 @@ def demo(
     if quick and (steps is not None or seed is not None):
         raise ValueError("--quick trains nothing: omit --steps and --seed.")
     started = time.monotonic()
-    start(backend)
+    start(backend, None, threads, threads_of(out / "beta_tcvae"))
     from keras_disent.experiments import demo as demonstration
     from keras_disent.experiments import run as experiment
 
@@ -47,7 +48,7 @@ def demo(
         _train_all(runs, demonstration)
     data, names = runs[0].data, [demonstration.method(run.config) for run in runs]
     models = {name: run.trained_model() for name, run in zip(names, runs, strict=True)}
-    with console.status("Scoring and drawing"):
+    with progress_bar("Scoring and drawing"):
         rows = demonstration.table(models, data)
         picture = demonstration.picture(out / "demo.png", models, data, rows)
         moving = runs[0].traverse(out / "demo.gif")
@@ -75,9 +76,9 @@ def _train_all(runs: list[Any], demonstration: Any) -> None:
 def _write_knobs(path: Path, runs: list[Any]) -> None:
     """Write the page of knobs, or say what is missing for it."""
     try:
-        with console.status("Writing the page of knobs"):
+        with progress_bar("Writing the page of knobs"):
             page = runs[0].knobs(path, *runs[1:2])
     except (ImportError, ValueError) as error:
-        say(f"No page of knobs: {error}", style="yellow")
+        warn(f"No page of knobs: {error}")
     else:
         say(f"Page of knobs:  {page.absolute().as_uri()}  (open it in a browser)")

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_disent.cli.options import pairs
-from keras_disent.cli.start import Backend, Imports, say, show, start
+from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, start, warn
 
 if TYPE_CHECKING:
     import numpy as np
 
-RunFolder = Annotated[Path, typer.Argument(help="Run folder.")]
 Picture = Annotated[
     str, typer.Argument(help="Path of a picture, name of one of the data, or number of an example.")
 ]
@@ -32,17 +31,27 @@ def latents(
             "--name", help="New name of a latent, such as z0=hue; may come several times."
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--from", help="Page of knobs: take the names that were typed into it."),
+    ] = None,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Name latents after the factors that they encode.")
     ] = False,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """List the latents of a run's model with names, importance and range, or name them."""
-    opened = _opened(run, imports, backend)
+    from keras_disent import knobs
+
+    typed = None if page is None else knobs.read_names(page)
+    opened = _opened(run, imports, threads, backend)
     names = {_latent(old): new for old, new in pairs(name, "--name").items()}
     if suggest:
         opened.name_latents()
+    if typed:
+        opened.name_latents(typed)
     if names:
         opened.name_latents(names)
     from keras_disent.datasets import example_images
@@ -75,10 +84,11 @@ def edit(
         bool, typer.Option("--relative", help="Add the values to those of the picture.")
     ] = False,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Change latents of a picture by name."""
-    opened = _opened(run, imports, backend, out)
+    opened = _opened(run, imports, threads, backend, out)
     changes = {_latent(name): _number(text) for name, text in pairs(values, "--set").items()}
     model = opened.trained_model()
     with _warnings_as_lines():
@@ -93,6 +103,7 @@ def interpolate(
     out: Out,
     number: Number = 9,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Decode the way from one picture to another: a row, or a .gif or .webp that moves."""
@@ -100,7 +111,7 @@ def interpolate(
 
     from keras_disent import plots
 
-    opened = _opened(run, imports, backend, out)
+    opened = _opened(run, imports, threads, backend, out)
     a, b = _image(opened, first), _image(opened, second)
     images = opened.trained_model().interpolate(a, b, number)
     if plots.is_animation(out):
@@ -116,10 +127,11 @@ def nearest(
     out: Out,
     number: Number = 8,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Find the images of the data whose codes are nearest to that of a picture."""
-    opened = _opened(run, imports, backend, out)
+    opened = _opened(run, imports, threads, backend, out)
     indices = opened.trained_model().nearest(_image(opened, picture), opened.data, number)
     say(f"Nearest: {_names(opened.data, indices)}")
     _save(opened.data.images(indices), out)
@@ -131,10 +143,11 @@ def extremes(
     out: Out,
     number: Number = 8,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Find the images of the data with the smallest (above) and largest values of a latent."""
-    opened = _opened(run, imports, backend, out)
+    opened = _opened(run, imports, threads, backend, out)
     import numpy as np
 
     from keras_disent import plots
@@ -151,10 +164,11 @@ def poster(
     image: Annotated[str, typer.Option(help="Image to change, as that of traverse.")] = "0",
     out: Annotated[Path | None, typer.Option(help="Picture. Default: RUN/poster.png.")] = None,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Draw all latents: what each does, and the images with least and most of it."""
-    say(f"Wrote {_opened(run, imports, backend).poster(out, which(image))}")
+    say(f"Wrote {_opened(run, imports, threads, backend).poster(out, which(image))}")
 
 
 def which(image: str) -> int | str:
@@ -162,9 +176,11 @@ def which(image: str) -> int | str:
     return int(image) if image.lstrip("-").isdecimal() else image
 
 
-def _opened(run: Path, imports: Any, backend: str | None, out: Path | None = None) -> Any:
+def _opened(
+    run: Path, imports: Any, threads: int | None, backend: str | None, out: Path | None = None
+) -> Any:
     """Return a run that is there, after checking that a picture may be written."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent import plots
     from keras_disent.experiments import Run
 
@@ -208,4 +224,4 @@ def _warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for warning in caught:
-        say(str(warning.message), style="yellow")
+        warn(str(warning.message))

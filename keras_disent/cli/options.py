@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+
+CHOSEN = ("model", "steps", "epoch_steps", "learning_rate", "likelihood", "network", "option")
+"""Options of a run that are chosen by the images (see `experiments.recommend`)."""
 
 METHODS = (  # the names of `models.MODELS`, which need a backend
     *("vae", "beta_vae", "annealed_vae", "factor_vae", "beta_tcvae", "dip_vae", "info_vae"),
@@ -62,7 +67,8 @@ def of_a_run(
         typer.Option(help="Train on factors that go together, such as scale,position_x=0.2."),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Height and width in pixels. Default: the data's own.")
+        int | None,
+        typer.Option(help="Height and width in pixels. Default: the data's own; 32 for a folder."),
     ] = None,
     channels: Annotated[
         int | None, typer.Option(help="1 gray, 3 color. Default: the data's own.")
@@ -86,8 +92,7 @@ def of_a_run(
         str | None,
         typer.Option(
             help="Of the optimizer: a number, or a schedule such as "
-            "'CosineDecay(0, 4800, warmup_target=0.002, warmup_steps=200)'. "
-            "Default: the model's own."
+            "'CosineDecay(0, 4800, warmup_target=0.002, warmup_steps=200)'."
         ),
     ] = None,
     latent_dim: Annotated[int, typer.Option(help="Number of latents.")] = 10,
@@ -119,6 +124,10 @@ def of_a_run(
     metrics: Annotated[
         str, typer.Option(help="Scores, with commas; or standard, or all.")
     ] = "mig,factor_vae_score",
+    track: Annotated[
+        str | None,
+        typer.Option(help="Experiment tracker: mlflow, wandb, trackio or tensorboard."),
+    ] = None,
 ) -> dict[str, Any]:
     """Return the arguments of a `Config`."""
     from keras_disent.metrics import names
@@ -147,11 +156,22 @@ def of_a_run(
         "jit_compile": "auto" if jit_compile is None else jit_compile,
         "options": named_values(option, "--set"),
         "metrics": names(listed(metrics)),
+        "track": track,
     }
 
 
-def takes_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a run; it gets what they say as the dict `run`."""
+def takes_a_run(
+    command: Callable[..., Any] | None = None, *, chosen: bool = False
+) -> Callable[..., Any]:
+    """Give a command the options of a run; it gets what they say as the dict `run`.
+
+    Args:
+        command: The command.
+        chosen: Whether the settings in `CHOSEN` that are not given are chosen by the images, so
+            that their help has no default.
+    """
+    if command is None:
+        return functools.partial(takes_a_run, chosen=chosen)
     own, shared = inspect.signature(command), inspect.signature(of_a_run)
 
     def parsed(**given: Any) -> Any:
@@ -163,6 +183,8 @@ def takes_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
     del parameters["run"]
     hints = get_type_hints(of_a_run, include_extras=True)
     hints |= get_type_hints(command, include_extras=True)
+    if chosen:
+        hints |= {name: _without_default(hints[name]) for name in CHOSEN}
     parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
     parsed.__annotations__ = {name: hints[name] for name in parameters}
     parsed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -172,6 +194,14 @@ def takes_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
         ]
     )
     return parsed
+
+
+def _without_default(hint: Any) -> Any:
+    """Return the type of an option whose help says that its value is chosen."""
+    kind, option = get_args(hint)
+    option = copy.copy(option)
+    option.show_default = "chosen by the images"
+    return Annotated[kind, option]
 
 
 def typed(context: typer.Context) -> list[str]:

@@ -6,46 +6,73 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
+from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.latents import which
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, say, show, start
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    RunFolder,
+    Threads,
+    backend_name,
+    computing_with,
+    say,
+    show,
+    start,
+    tell,
+    threads_of,
+    warn,
+)
+
+Reference = Annotated[
+    bool,
+    typer.Option(
+        "--reference", help="Scores with the vote counts of the large studies: much slower."
+    ),
+]
+
+LONG = 200
+"""Least number of steps of which the time is estimated."""
 
 
-@takes_a_run
+@takes_a_run(chosen=True)
 def train(
     context: typer.Context,
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    reference: Reference = False,
     devices: Annotated[
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
     ] = "1",
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
-    """Train a model and score it: configuration, checkpoint, history, scores and pictures."""
-    start(backend, imports)
-    from keras_disent.experiments import Config, Run
+    """Train a model and score it: configuration, checkpoint, history, scores and pictures.
+
+    Settings that are not given are chosen by the images, and printed.
+    """
+    number = _devices(devices)
+    start(backend, imports, threads, threads_of(out) if resume else None)
+    from keras_disent.experiments import Run, recommend
     from keras_disent.experiments.store import RUN, Store
 
-    number = _devices(devices)
     if resume and not Store(RUN, out).interrupted():
         opened = _resumed(Run.open(out), run, typed(context))
     else:
-        opened = Run.create(Config(**run), out, devices=number)
-    train_shown(opened, "To resume it, add --resume.", number)
-    evaluate_shown(opened)
+        Store(RUN, out).check_new()
+        given = {name: run[name] for name in fields_of(typed(context)) if name in run}
+        choice = recommend(**{"data": run["data"], **given})
+        tell(str(choice))
+        opened = Run.create(choice.config, out, devices=number, data=choice.data)
+        if number == 1 and opened.config.steps >= LONG:
+            _estimate(opened)
+    train_shown(opened, "To resume it, add --resume.", number, run["track"])
+    evaluate_shown(opened, reference=reference)
     how = "--suggest" if opened.data.factor_names else "--name z0=NAME"
-    say(f"Name its latents: keras-disent latents {opened.folder} {how}")
+    tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
 def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
@@ -57,9 +84,10 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
     requested = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
     asked = requested.absolute().as_dict()
     for name in names:
-        if name != "steps" and asked[name] != stored[name]:
+        if name not in ("steps", "track") and asked[name] != stored[name]:
             raise ValueError(
-                f"--resume continues a run with its own configuration; only --steps may differ. "
+                "--resume continues a run with its own configuration; only --steps and --track "
+                "may differ. "
                 f"{flag(name)} is {stored[name]!r} there, {asked[name]!r} here."
             )
     if "steps" in names:
@@ -68,7 +96,7 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     metrics: Annotated[
         str | None,
         typer.Option(help="Names with commas; or standard, or all. Default: the run's."),
@@ -78,19 +106,54 @@ def evaluate(
         float | None, typer.Option(help="Confidence level of bootstrap intervals, such as 0.95.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    reference: Reference = False,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Score the model of a run; print a table and write scores.json."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     names = None if metrics is None else listed(metrics)
-    evaluate_shown(Run.open(run), names, n_samples=samples, seed=seed, interval=interval)
+    evaluate_shown(
+        Run.open(run),
+        names,
+        n_samples=samples,
+        seed=seed,
+        interval=interval,
+        reference=reference,
+    )
+
+
+def cite(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    settings: Annotated[
+        bool,
+        typer.Option("--settings", help="The settings as a paragraph for a paper, in LaTeX."),
+    ] = False,
+    imports: Imports = None,
+    backend: Backend = None,
+) -> None:
+    """Print what a paper with this run cites, as BibTeX."""
+    if settings:
+        start(backend, imports)
+        from keras_disent.experiments import Run
+
+        print(Run.open(run).describe())
+        return
+    from keras_disent.experiments import citations
+    from keras_disent.experiments.scores import SCORES, read_scores
+    from keras_disent.experiments.store import RUN, Store
+
+    store = Store(RUN, run)
+    config = store.definition()
+    scores = read_scores(run) if (run / SCORES).exists() else config["metrics"]
+    print(citations.bibtex(config, scores), end="")
 
 
 def traverse(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: RunFolder,
     image: Annotated[
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),
@@ -100,13 +163,24 @@ def traverse(
         typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
     ] = None,
     imports: Imports = None,
+    threads: Threads = None,
     backend: Backend = None,
 ) -> None:
     """Draw what each latent of a run's model does."""
-    start(backend, imports)
+    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
     say(f"Wrote {Run.open(run).traverse(out, which(image))}")
+
+
+def _estimate(run: Any) -> None:
+    """Print how long the training will take, by a few steps."""
+    from keras_disent.experiments.timing import seconds_per_step
+
+    with progress_bar("Timing a few steps"):
+        each = seconds_per_step(run.model, run.config.batches(run.model, run.data))
+    steps = run.config.steps
+    tell(f"{steps:,} steps of {1000 * each:,.0f} ms: about {duration(steps * each)}.")
 
 
 def _devices(text: str) -> int | str:
@@ -116,64 +190,39 @@ def _devices(text: str) -> int | str:
     return number
 
 
-def train_shown(run: Any, again: str, devices: int | str = 1) -> None:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    where = backend_name() if devices == 1 else f"{backend_name()}, {devices} devices"
-    say(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
-    say(run.fed())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Training", total=run.config.steps, speed="", loss="")
-
-        def advance(steps: int, logs: Any) -> None:
-            speed = progress.tasks[bar].speed or 0
-            progress.update(
-                bar,
-                advance=steps,
-                speed=f"{speed:.{0 if speed >= 10 else 1}f} steps/s" if speed else "",
-                loss=f"loss {logs['loss']:.1f}" if "loss" in logs else "",
-            )
-
-        try:
-            run.train(advance, devices=devices)
-        except KeyboardInterrupt:
-            progress.stop()
-            say(f"Interrupted. The run in {run.folder} is saved. {again}", style="yellow")
-            raise typer.Exit(130) from None
+def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None = None) -> None:
+    where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
+    tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
+    tell(run.fed())
+    try:
+        run.train(devices=devices, track=track)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The run in {run.folder} is saved. {again}")
+        raise typer.Exit(130) from None
 
 
 def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Scoring", total=None)
-
-        def advance(name: str, done: int, total: int) -> None:
-            description = f"Scoring: {done} of {total} done, last {name}"
-            progress.update(bar, completed=done, total=total, description=description)
-
-        result = run.evaluate(names, progress=advance, **options)
-        picture = run.traverse()
+    result = run.evaluate(names, **options)
+    picture = run.traverse()
     if table:
-        rows = [_row(name, entry) for name, entry in result.items()]
-        heading = ("term or score", "value", "interval")[: max(map(len, rows))]
+        intervals = any("interval" in entry for entry in result.values())
+        rows = [_row(name, entry, intervals) for name, entry in result.items()]
+        heading = ("term or score", "value", *(["interval"] * intervals), "unit", "better")
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
             if entry["value"] is None:
-                say(f"{name} has no value: {entry['error']}", style="yellow")
+                warn(f"{name} has no value: {entry['error']}")
+        diagnosis = run.diagnose()
+        say(diagnosis.summary)
+        for text in diagnosis.warnings:
+            warn(text)
         say(f"Look at {picture}")
 
 
-def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
+def _row(name: str, entry: dict[str, Any], intervals: bool) -> tuple[str, ...]:
+    from keras_disent.experiments.scores import direction, unit
+
     value = "" if entry["value"] is None else f"{entry['value']:.4g}"
-    if "interval" not in entry:
-        return name, value
-    low, high = entry["interval"]
-    return name, value, f"{low:.4g} to {high:.4g}"
+    low, high = entry.get("interval", (None, None))
+    interval = "" if low is None else f"{low:.4g} to {high:.4g}"
+    return name, value, *([interval] * intervals), unit(name) or "none", direction(name)

@@ -1,44 +1,134 @@
-"""What every command does: choose the backend, start Keras quietly, show tables."""
+"""What every command does: choose the backend, start Keras, show results and what is done.
+
+Results go to the standard output; progress, hints and warnings to the standard error stream.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
+import inspect
 import os
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from keras_disent._utils import backends
+from keras_disent._utils import backends, progress
+from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.progress import tell as tell
 
 console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
+errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 BACKENDS = ("tensorflow", "jax", "torch")
 
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder, preset:NAME, or the folder of a preset."),
+]
 Backend = Annotated[
     str | None, typer.Option(help="tensorflow, jax or torch. Default: KERAS_BACKEND, or Keras's.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads that compute. Default: OMP_NUM_THREADS, or one for each processor that "
+        "other processes leave free."
+    ),
 ]
 Imports = Annotated[
     list[str] | None,
     typer.Option("--import", help="Module that registers custom methods; may come several times."),
 ]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results, warnings and errors alone.")
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print what libraries say, and where errors come from."),
+]
 
 
-def start(backend: str | None, imports: Iterable[str] | None = None) -> None:
-    """Choose the backend, then import what needs Keras, and modules of custom methods."""
+@dataclasses.dataclass
+class Level:
+    """How much the command prints."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+level = Level()
+
+
+class Commands(typer.Typer):
+    """Commands that all take `--quiet` and `--verbose`."""
+
+    def command(self, *given: Any, **options: Any) -> Callable[[Any], Any]:
+        """Add a command, as that of a `Typer` does."""
+        register = super().command(*given, **options)
+
+        def add(function: Any) -> Any:
+            register(takes_a_level(function))
+            return function
+
+        return add
+
+
+def takes_a_level(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options `--quiet` and `--verbose`."""
+
+    @functools.wraps(command)
+    def run(quiet: bool, verbose: bool, **given: Any) -> Any:
+        if quiet and verbose:
+            raise ValueError("--quiet and --verbose exclude each other. Got both.")
+        level.quiet, level.verbose = quiet, verbose
+        progress.default = 0 if quiet else "auto"
+        return command(**given)
+
+    added = {"quiet": Quiet, "verbose": Verbose}
+    hints = get_type_hints(command, include_extras=True)
+    parameters = [
+        p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in inspect.signature(command).parameters.values()
+    ]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=hint)
+        for name, hint in added.items()
+    ]
+    run.__annotations__ = {**hints, **added}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def start(
+    backend: str | None,
+    imports: Iterable[str] | None = None,
+    threads: int | None = None,
+    default_threads: int | None = None,
+) -> None:
+    """Choose backend and threads, then import what needs Keras, and modules of custom methods."""
     if backend is not None:
         if backend not in BACKENDS:
             raise ValueError(f"Unknown backend {backend!r}. Choose from: {', '.join(BACKENDS)}.")
         os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads must not spin
-    with console.status("Starting Keras"), quiet():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if level.verbose else "3")
+    with working("Starting Keras"):
+        from keras_disent._utils.threads import choose
+
+        note = choose(threads, default_threads)
         import keras_disent.engine.backend  # noqa: F401  first: it says what to install
         from keras_disent.experiments import run  # noqa: F401
     if backends.note and backend is None:
-        say(backends.note)
+        tell(backends.note)
+    if note:
+        tell(note)
     if imports:
         from keras_disent.experiments.custom import import_modules
 
@@ -46,13 +136,31 @@ def start(backend: str | None, imports: Iterable[str] | None = None) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what native libraries write to stderr while they load; show it if they fail."""
-    with tempfile.TemporaryFile("w+") as said:
+def working(description: str) -> Iterator[None]:
+    """Show that something is done, and keep what native libraries say of it."""
+    with quiet() as stderr, progress_bar(description, stream=stderr):
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[TextIO | None]:
+    """Keep what native libraries write to stderr while they load; show it if they fail.
+
+    Yields:
+        The stream that goes to stderr all the same; None if there is no other than the usual one.
+    """
+    if level.verbose:
+        yield None
+        return
+    with tempfile.TemporaryFile("w+") as said, contextlib.ExitStack() as stack:
         stderr = os.dup(2)
+        stream = None
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if sys.stderr.fileno() == 2:
+                stream = stack.enter_context(open(os.dup(2), "w", encoding=sys.stderr.encoding))
         os.dup2(said.fileno(), 2)
         try:
-            yield
+            yield stream
         except BaseException:
             said.seek(0)
             os.write(stderr, said.read().encode())
@@ -68,9 +176,35 @@ def backend_name() -> str:
     return keras.backend.backend()
 
 
+def threads_of(folder: Path) -> int | None:
+    """Return the number of threads of the run in a folder, at most that of the processors.
+
+    With another number the last bits of a training that is resumed may differ.
+    """
+    from keras_disent._utils.threads import processors
+    from keras_disent.experiments.store import RUN, Store
+
+    with contextlib.suppress(ValueError):  # told later
+        threads = Store(RUN, folder).threads()
+        return threads and min(threads, processors())
+    return None
+
+
+def computing_with() -> str:
+    """Return backend and threads in words, such as "torch, 1 thread"."""
+    from keras_disent.engine.backend import threads
+
+    return f"{backend_name()}, {threads()} thread{'s' if threads() > 1 else ''}"
+
+
 def say(text: str, style: str | None = None) -> None:
     """Print one line as it is."""
-    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+    console.print(text, style=style, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print one line of warning on the standard error stream."""
+    errors.print(text, style="yellow", soft_wrap=True)
 
 
 def show(rows: Any, title: str, right: bool = True) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_disent.cli.start import Backend, Imports, backend_name, console, quiet, say, show, start
+from keras_disent.cli.start import (
+    Backend,
+    Commands,
+    Imports,
+    computing_with,
+    say,
+    show,
+    start,
+    tell,
+    warn,
+)
 
-app = typer.Typer(help="Do many runs, as one small file says, and collect their scores.")
+app = Commands(help="Do many runs, as one small file says, and collect their scores.")
 Folder = Annotated[Path, typer.Argument(help="Study folder.")]
 
 
@@ -36,20 +44,20 @@ def run(
     ] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do more than 100,000 runs.")] = False,
-    threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of each process. Default: OMP_NUM_THREADS, or 1."),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Do the runs of a study that are not done yet; write results.parquet and results.csv."""
     number = _shard(shard)
-    with quiet():
-        from keras_disent.experiments.threads import thread_limit_env
-    os.environ.update(thread_limit_env(threads))  # with one job, runs are trained in this process
-    start(backend, imports)
+    start(backend, imports, threads if executor == "local" else None, default_threads=1)
     from keras_disent.experiments import Plan, Study
 
     plan = Plan.read(file, imports=tuple(imports or ()), large=yes)
-    say(f"{len(plan.runs):,} runs of {file} -> {out} ({backend_name()})")
+    tell(f"{len(plan.runs):,} runs of {file} -> {out} ({computing_with()})")
     opened = Study.create(plan, out)
     options = {"n_jobs": jobs, "executor": executor, "threads": threads, "retry": retry}
     try:
@@ -61,31 +69,15 @@ def run(
 
 
 def work(study: Any, **options: Any) -> Any:
-    """Do the runs of a study behind a progress bar; return the table of results."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Starting", total=1.0, left="")
-
-        def changed(status: Any) -> None:
-            left = "" if status.remaining is None else f"{_time(status.remaining)} left"
-            progress.update(bar, description=str(status), completed=status.share, left=left)
-
-        try:
-            return study.run(on_status=changed, **options)
-        except KeyboardInterrupt:
-            progress.stop()
-            say(
-                f"Interrupted. Results so far are in {_table(study) or study.folder}. Run the same "
-                "command to resume.",
-                style="yellow",
-            )
-            raise typer.Exit(130) from None
+    """Do the runs of a study; return the table of results."""
+    try:
+        return study.run(**options)
+    except KeyboardInterrupt:
+        warn(
+            f"Interrupted. Results so far are in {_table(study) or study.folder}. Run the same "
+            "command to resume."
+        )
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -109,15 +101,26 @@ def report(
     images: Annotated[
         int, typer.Option(help="Number of images whose codes compare seeds, at most 1000.")
     ] = 1000,
+    latex: Annotated[
+        bool,
+        typer.Option(
+            "--latex", help="Also write report.tex, a table, and all figures as PDF and SVG."
+        ),
+    ] = False,
+    page: Annotated[
+        bool, typer.Option(help="Write knobs.html, the page of knobs of the best run.")
+    ] = True,
 ) -> None:
     """Write report.html, one page with all figures, and report.json, the same numbers."""
     from keras_disent.experiments.report import report as write
     from keras_disent.experiments.study import Study
 
-    written = write(Study.open(folder), out, score=score, images=images)
+    written = write(Study.open(folder), out, score=score, images=images, page=page, paper=latex)
     for sentence in written.findings:
         say(f"- {sentence}")
     say(f"Look at {written.html}; the numbers are in {written.json}")
+    if written.latex:
+        say(f"For a paper: the table {written.latex}, figures in {written.figures}")
 
 
 def _show(study: Any) -> None:
@@ -143,10 +146,3 @@ def _shard(text: str) -> tuple[int, int]:
     if not (slash and number.isdecimal() and n.isdecimal() and 1 <= int(number) <= int(n)):
         raise ValueError(f"--shard is 1/2 or 2/2, or one of more shards. Got {text!r}.")
     return int(number), int(n)
-
-
-def _time(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds:.0f} s"

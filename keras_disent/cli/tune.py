@@ -12,7 +12,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from keras_disent.cli.options import takes_a_run, value
-from keras_disent.cli.start import Backend, Imports, backend_name, console, quiet, say, start
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    computing_with,
+    console,
+    errors,
+    level,
+    say,
+    start,
+    tell,
+    warn,
+    working,
+)
 
 
 @takes_a_run
@@ -41,13 +53,19 @@ def tune(
     executor: Annotated[
         str, typer.Option(help="local, or the running cluster of ray or dask.")
     ] = "local",
-    threads: Annotated[int, typer.Option(help="Threads of each process, with several jobs.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of each process. Default: OMP_NUM_THREADS, or 1 with several "
+            "jobs, else as many as processors are free."
+        ),
+    ] = None,
     imports: Imports = None,
     backend: Backend = None,
 ) -> None:
     """Search for good hyperparameters: a study with a table and a picture of its trials."""
-    start(backend, imports)
-    with console.status("Starting KerasTuner"), quiet():
+    start(backend, imports, threads if executor == "local" else None, 1 if jobs > 1 else None)
+    with working("Starting KerasTuner"):
         from keras_disent.experiments import Config, Search, Study
 
     search = Search(
@@ -60,18 +78,17 @@ def tune(
         imports=tuple(imports or ()),
     )
     study = Study.create(search, out)
-    say(f"{run['model']} on {run['data']} -> {out} ({backend_name()})")
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        shown = _Shown(study, search, live)
-        try:
-            study.run(n_jobs=jobs, executor=executor, threads=threads, on_status=shown.update)
-        except KeyboardInterrupt:
-            live.stop()
-            say(
-                f"Interrupted. The trials in {out} are saved. Run the same command to resume.",
-                style="yellow",
-            )
-            raise typer.Exit(130) from None
+    tell(f"{run['model']} on {run['data']} -> {out} ({computing_with()})")
+    how: dict[str, Any] = {"n_jobs": jobs, "executor": executor, "threads": threads}
+    try:
+        if errors.is_terminal and not level.quiet:
+            with Live(console=errors, refresh_per_second=4, transient=True) as live:
+                study.run(**how, on_status=_Shown(study, search, live).update, verbose=0)
+        else:
+            study.run(**how)
+    except KeyboardInterrupt:
+        warn(f"Interrupted. The trials in {out} are saved. Run the same command to resume.")
+        raise typer.Exit(130) from None
     from keras_disent.experiments import trials as of_search
 
     found, goal = study.trials(), search.goal
@@ -136,7 +153,7 @@ class _Shown:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            console=console,
+            console=errors,
         )
         self.bar = self.progress.add_task("Searching", total=search.trials)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent._utils.callers import outside
-from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.progress import progress_bar, tell
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.texts import printable
 from keras_disent.datasets.arrays import with_labels
@@ -359,7 +358,7 @@ def _say(count: int, left_out: Mapping[str, int]) -> None:
             f"{number:,} {reason}" if len(reasons) > 1 else reason for reason, number in reasons
         ]
         text += f", {sum(left_out.values()):,} skipped: {', '.join(parts)}"
-    print(text, file=sys.stderr, flush=True)
+    tell(text)
 
 
 def _warn_if_dark(rows: Any, folder: Path) -> None:

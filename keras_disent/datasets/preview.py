@@ -126,22 +126,10 @@ def as_html(data: ImageSource, *, images: int = 10, side: int = 64) -> str:
     """
     indices = np.unique(np.linspace(0, len(data) - 1, min(images, len(data))).round())
     pixels = data.images(indices.astype(np.int64))
-    gap = np.full((pixels.shape[1], max(1, pixels.shape[2] // 16), pixels.shape[3]), 255, np.uint8)
-    row = np.concatenate([part for image in pixels for part in (image, gap)][:-1], axis=1)
-    channels = row.shape[2]
-    row = row[..., 0] if channels not in (3, 4) else row  # others: their first channel
-    buffer = io.BytesIO()
-    Image.fromarray(row).save(buffer, "PNG")
-    url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    style = (
-        f"height:{side}px;image-rendering:pixelated"
-        if pixels.shape[1] < side
-        else f"height:{side}px"
-    )
     parts = [
         f"<p><b>{html.escape(data.name)}</b>: {len(data):,} images "
         f"{' x '.join(map(str, data.image_shape))}</p>",
-        f'<img src="{url}" style="{style}" alt="{len(pixels)} images of the data set">',
+        grid_as_html(pixels[None], f"{len(pixels)} images of the data set", side=side),
     ]
     if data.factor_names:
         rows = zip(data.factor_names, data.factor_sizes, data.factor_kinds, strict=True)
@@ -155,6 +143,24 @@ def as_html(data: ImageSource, *, images: int = 10, side: int = 64) -> str:
     else:
         parts.append("<p>No labels.</p>")
     return "".join(parts)
+
+
+def grid_as_html(images: np.ndarray, alt: str, *, side: int = 64) -> str:
+    """Return rows of images, uint8 `(rows, columns, height, width, channels)`, as one in HTML."""
+    rows, columns, height, width, channels = images.shape
+    gap = max(1, width // 16)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    whole = np.full(shape, 255, np.uint8)
+    for row, column in np.ndindex(rows, columns):
+        top, left = row * (height + gap), column * (width + gap)
+        whole[top : top + height, left : left + width] = images[row, column]
+    whole = whole[..., 0] if channels not in (3, 4) else whole  # others: their first channel
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    style = f"height:{side * shape[0] // height}px"
+    style += ";image-rendering:pixelated" if height < side else ""
+    return f'<img src="{url}" style="{style}" alt="{html.escape(alt)}">'
 
 
 def format_values(data: ImageSource, factor: str) -> str:

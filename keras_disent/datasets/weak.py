@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_disent._utils import html
 from keras_disent._utils.checks import check_integer
 from keras_disent.datasets import preview
 from keras_disent.datasets.ground_truth import GroundTruth
@@ -42,6 +43,19 @@ class Groups(ABC):
             )
         self.data = data
         self.with_labels = labels
+
+    def __repr__(self) -> str:
+        """Return the kind of the groups, and what the data set is."""
+        return f"<{type(self).__name__} of {preview.describe(self.data)}>"
+
+    def _repr_html_(self) -> str:
+        """Return a line about the groups, and a column of images for each of ten."""
+        rng = np.random.default_rng(0)
+        factors, _ = self.sample(10, rng)
+        images = self.data.observe(factors.reshape(10 * self.size, -1), rng)
+        columns = images.reshape(10, self.size, *self.data.image_shape).swapaxes(0, 1)
+        alt = f"10 groups of {self.size} images"
+        return html.paragraph(repr(self)[1:-1]) + preview.grid_as_html(columns, alt)
 
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

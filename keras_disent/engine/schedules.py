@@ -57,6 +57,7 @@ class Linear(Schedule):
         return self.start + (self.end - self.start) * progress
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return {"start": self.start, "end": self.end, "steps": self.steps}
 
 
@@ -95,6 +96,7 @@ class Cyclical(Schedule):
         return self.start + (self.end - self.start) * ops.minimum(within / self.rising, 1.0)
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
         return {
             "start": self.start,
             "end": self.end,

@@ -22,7 +22,7 @@ from keras import ops
 from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.types import KerasOptions, Logs, Tensor
-from keras_disent.engine import backend, checkpoints, feed, inputs
+from keras_disent.engine import backend, checkpoints, contention, feed, inputs
 from keras_disent.engine.batches import Batches
 from keras_disent.engine.frozen_arguments import FrozenArguments
 
@@ -529,6 +529,7 @@ class _FitMonitor(keras.callbacks.Callback):
             self.others = keras.tree.flatten(callbacks) if callbacks else []
             self.callbacks = [self, *self.others]
         self.tolerant = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in self.others)
+        self._contention = contention.Watch() if backend.threads_spin() else None
 
     def remove(self) -> None:
         """Remove this callback from a `CallbackList` of the caller."""
@@ -537,6 +538,8 @@ class _FitMonitor(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         self._check(logs)
+        if self._contention is not None:
+            self._contention.look()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._check(logs)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keras_disent.experiments.objectives import Objective
     from keras_disent.experiments.plan import Plan
     from keras_disent.experiments.planned import PlannedRun
+    from keras_disent.experiments.recommendation import Recommendation, recommend
     from keras_disent.experiments.run import Run
     from keras_disent.experiments.search import Search
     from keras_disent.experiments.store import LockedError
@@ -28,12 +29,14 @@ _MODULES = {
     "Objective": "objectives",
     "Plan": "plan",
     "PlannedRun": "planned",
+    "Recommendation": "recommendation",
     "Run": "run",
     "RunsFailedError": "study_folder",
     "Search": "search",
     "Status": "study_folder",
     "Study": "study",
     "Trial": "trials",
+    "recommend": "recommendation",
 }
 _LIGHT = ("planned", "store", "study", "study_folder", "trials")
 __all__ = [
@@ -43,12 +46,14 @@ __all__ = [
     "Objective",
     "Plan",
     "PlannedRun",
+    "Recommendation",
     "Run",
     "RunsFailedError",
     "Search",
     "Status",
     "Study",
     "Trial",
+    "recommend",
 ]
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_disent import datasets, metrics, models
+from keras_disent import datasets, metrics, models, trackers
+from keras_disent._utils import html
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.registry import lookup
 from keras_disent.engine import backend, schedules
@@ -27,37 +28,39 @@ from keras_disent.models.image_model import ImageModel
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float64")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Config:
     """Configuration of a run.
 
     Attributes:
-        model: name in `MODELS`, or "module:Class" for a custom method.
-        data: name in `DATASETS`, a folder of images, or a file of them.
-        data_dir: folder of the files of published data sets; None means KERAS_DISENT_DATA.
-        subset: of a ground-truth set: `{factor: steps to keep}`.
-        correlate: of a ground-truth set: `{"factor,factor": sigma}`; see `GroundTruth.correlated`.
-        image_size, channels: what the images are changed to; None leaves them as they are.
-        data_options: other arguments of the data set, such as `{"crop": 140}` of a folder; see
+        model: Name in `MODELS`, or "module:Class" for a custom method.
+        data: Name in `DATASETS`, a folder of images, or a file of them.
+        data_dir: Folder of the files of published data sets; None means KERAS_DISENT_DATA.
+        subset: Steps to keep of some factors of a ground-truth set, `{factor: steps}`.
+        correlate: Correlations of factors of a ground-truth set, `{"factor,factor": sigma}`; see
+            `GroundTruth.correlated`.
+        image_size, channels: Size and channels of the images; None leaves them as they are.
+        data_options: Other arguments of the data set, such as `{"crop": 140}` of a folder; see
             `datasets.load`.
-        steps: training steps in all.
-        epoch_steps: steps between checkpoints, lines of the history and pictures.
-        player_batch: Number of images that each player learns from in a step. What is fed is this
+        steps: Number of training steps.
+        epoch_steps: Steps between checkpoints, lines of the history and pictures.
+        player_batch: Number of images that each player learns from in a step. Each step takes this
             times the number of players.
-        seed: of weights, noise and data order.
-        changed: for models that learn from pairs: factors in which the two images differ, or
-            "random".
-        learning_rate: of the model's (not the discriminator's) optimizer: a number, or a schedule
-            as in `options`, such as `"CosineDecay(0, 1800, warmup_target=0.002,
-            warmup_steps=200)"`; None means its own.
-        latent_dim, likelihood: as the model's, such as `"gaussian(scale=0.05)"`.
-        network, width: name of encoder and decoder, and what multiplies their sizes.
-        precision: name in `PRECISIONS`, the dtype policy of the model; None means Keras's setting.
-        steps_per_execution: as in `compile`; a divisor of `steps` and `epoch_steps`.
-        jit_compile: as in `compile`: True, False or "auto".
-        options: other arguments of the model, such as `{"beta": 4.0}`; a schedule as it is stored,
+        seed: Random seed of weights, noise and data order.
+        changed: Number of factors in which the two images of a pair differ, or "random"; for models
+            that learn from pairs.
+        learning_rate: Learning rate of the model's (not the discriminator's) optimizer: a number,
+            or a schedule as in `options`, such as `"CosineDecay(0, 1800, warmup_target=0.002,
+            warmup_steps=200)"`; None means the model's own.
+        latent_dim, likelihood: As the model's, such as `"gaussian(scale=0.05)"`.
+        network, width: Name of encoder and decoder, and a factor of their sizes.
+        precision: Name in `PRECISIONS`, the dtype policy of the model; None means Keras's setting.
+        steps_per_execution: As in `compile`; a divisor of `steps` and `epoch_steps`.
+        jit_compile: As in `compile`: True, False or "auto".
+        options: Other arguments of the model, such as `{"beta": 4.0}`; a schedule as it is stored,
             or as its call in words, `"Linear(0, 4, steps=1000)"`.
-        metrics: names in `METRICS`, for the scores at the end.
+        metrics: Names in `METRICS`, for the scores at the end.
+        track: Name in `trackers.TRACKERS`, the experiment tracker to log to; None means none.
     """
 
     model: str = "factor_vae"
@@ -83,6 +86,22 @@ class Config:
     jit_compile: bool | str = "auto"
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: tuple[str, ...] = ("mig", "factor_vae_score")
+    track: str | None = None
+
+    def __repr__(self) -> str:
+        """Return the call that makes it, with what differs from the defaults.
+
+        >>> Config(model="vae", steps=500)
+        Config(model='vae', steps=500)
+        """
+        default = vars(type(self)())
+        given = (f"{n}={v!r}" for n, v in vars(self).items() if v != default[n])
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of all settings, which notebooks show."""
+        rows = [(name, "" if v is None else v) for name, v in vars(self).items()]
+        return html.table([type(self).__name__, ""], rows)
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -90,6 +109,8 @@ class Config:
         lookup(self.network, networks.ENCODERS, "network")
         for name in self.metrics:
             lookup(name, metrics.METRICS, "metric")
+        if self.track is not None:
+            lookup(self.track, trackers.TRACKERS, "tracker")
         for names in self.correlate or {}:
             _pair(names)
         if self.precision not in (None, *PRECISIONS):
@@ -122,8 +143,8 @@ class Config:
             number = isinstance(value, numbers.Real) and not isinstance(value, bool)
             if value is not None and not (number and 0 < value < math.inf):
                 raise ValueError(f"`{name}` is a number above 0. Got {value!r}.")
-        read = {name: schedules.parse(value) for name, value in self.options.items()}
-        object.__setattr__(self, "options", read)
+        options = {name: schedules.parse(value) for name, value in self.options.items()}
+        object.__setattr__(self, "options", options)
 
     def load_data(self) -> Any:
         """Return the data set."""
@@ -141,7 +162,7 @@ class Config:
         """Return the model, compiled.
 
         Raises:
-            ValueError: if the model does not take the options or the batches, or the metrics
+            ValueError: If the model does not take the options or the batches, or the metrics
                 cannot be computed on the data.
         """
         metrics.check(metrics.applicable(self.metrics, data), data, self.latent_dim)
@@ -232,6 +253,7 @@ class Config:
             **dict.fromkeys(("subset", "correlate"), (Mapping, type(None))),
             **dict.fromkeys(("options", "data_options"), Mapping),
             "metrics": (list, tuple),
+            "track": (str, type(None)),
         }
         for name, kind in kinds.items():
             if not isinstance(getattr(self, name), kind):
@@ -248,10 +270,10 @@ def model_class(name: Any) -> Any:
     'BetaVAE'
     """
     if isinstance(name, str) and ":" in name:
-        found = find_class(name)
-        if not issubclass(found, ImageModel):
+        cls = find_class(name)
+        if not issubclass(cls, ImageModel):
             raise ValueError(f"{name!r} is no model: its class does not derive from ImageModel.")
-        return found
+        return cls
     return lookup(name, models.MODELS, "model")
 
 
@@ -279,12 +301,12 @@ def _pair(names: str) -> tuple[str, str]:
 
 
 def options_of(cls: Any) -> dict[str, None]:
-    """Return the arguments of a model's constructor that no other field of the run gives."""
-    given = {field.name for field in dataclasses.fields(Config)}
-    given |= {"self", "image_shape", "encoder", "decoder", "supervision", "config", "kwargs"}
-    own = [c for c in cls.__mro__ if issubclass(c, ImageModel)]
-    names = [name for c in own for name in inspect.signature(c.__init__).parameters]
-    return dict.fromkeys(name for name in names if name not in given)
+    """Return the arguments of a model's constructor that are no fields of a configuration."""
+    excluded = {field.name for field in dataclasses.fields(Config)}
+    excluded |= {"self", "image_shape", "encoder", "decoder", "supervision", "config", "kwargs"}
+    classes = [c for c in cls.__mro__ if issubclass(c, ImageModel)]
+    names = [name for c in classes for name in inspect.signature(c.__init__).parameters]
+    return dict.fromkeys(name for name in names if name not in excluded)
 
 
 def _plain(value: Any) -> Any:

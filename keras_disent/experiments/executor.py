@@ -19,7 +19,9 @@ from typing import Any
 import keras
 
 from keras_disent._utils.checks import check_integer
+from keras_disent._utils.progress import Advance, Verbose, check_verbose, progress_bar
 from keras_disent._utils.registry import lookup
+from keras_disent._utils.threads import processors, thread_env, thread_limit_env
 from keras_disent.datasets.catalog import check_name
 from keras_disent.experiments import table, trials, worker
 from keras_disent.experiments.make import check_backend, worker_imports
@@ -32,7 +34,6 @@ from keras_disent.experiments.study_folder import (
     Watch,
     shard_of,
 )
-from keras_disent.experiments.threads import thread_limit_env
 
 EXECUTORS = ("local", "ray", "dask")
 POLL = 0.5  # seconds
@@ -47,16 +48,19 @@ def execute(
     *,
     n_jobs: int | None = None,
     executor: str = "local",
-    threads: int = 1,
+    threads: int | None = None,
     shard: tuple[int, int] = (1, 1),
     retry: bool = False,
     on_status: OnStatus | None = None,
+    verbose: Verbose = "auto",
 ) -> Any:
     """Do the runs of a study; see `Study.run`."""
+    check_verbose(verbose)
     check_executor(executor)
     if n_jobs is not None:
         check_integer("n_jobs", n_jobs, at_least=1)
-    check_integer("threads", threads, at_least=1)
+    if threads is not None:
+        check_integer("threads", threads, at_least=1)
     shard_of([], shard)
     table.needed()
     check_backend(study)
@@ -74,19 +78,22 @@ def execute(
         "backend": keras.backend.backend(),
         "shard": list(shard),
     }
-    jobs = min(n_jobs or _processors(), _most_jobs(study, shard))
+    jobs = min(n_jobs or processors(), _most_jobs(study, shard))
+    description = "Search" if "search" in study.definition else "Study"
     try:
-        if executor == "local" and (jobs == 0 or (n_jobs or _processors()) == 1):
-            with _watched(study, shard, on_status):
-                worker.work(spec)
-        else:
-            modules, paths = worker_imports(study)
-            spec |= {"imports": modules, "paths": paths, "variables": _variables()}
-            if executor == "local":
-                _local(study, spec, jobs, threads, shard, on_status)
+        with progress_bar(description, verbose=verbose) as advance:
+            tell = _teller(study, advance, on_status)
+            if executor == "local" and (jobs == 0 or (n_jobs or processors()) == 1):
+                with _watched(study, shard, tell):
+                    worker.work(spec)
             else:
-                with _watched(study, shard, on_status):
-                    _cluster(study, spec, executor, n_jobs, threads)
+                modules, paths = worker_imports(study)
+                spec |= {"imports": modules, "paths": paths, "variables": _variables()}
+                if executor == "local":
+                    _local(study, spec, jobs, threads, shard, tell)
+                else:
+                    with _watched(study, shard, tell):
+                        _cluster(study, spec, executor, n_jobs, threads)
     except BaseException:
         with contextlib.suppress(Exception):  # the first error is the one to tell
             table.write(study)
@@ -159,14 +166,14 @@ def _check_failures(study: StudyFolder, shard: tuple[int, int]) -> None:
 class _Worker:
     """A process that does runs of a study; it ends when this one does."""
 
-    def __init__(self, spec: dict[str, Any], threads: int):
+    def __init__(self, spec: dict[str, Any], threads: int | None):
         self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.started = time.time()
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "keras_disent.experiments.worker"],
             env={
                 **os.environ,
-                **thread_limit_env(threads),
+                **thread_env(threads, default=1),
                 "KERAS_BACKEND": spec["backend"],
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
@@ -211,9 +218,9 @@ def _local(
     study: StudyFolder,
     spec: dict[str, Any],
     n_jobs: int,
-    threads: int,
+    threads: int | None,
     shard: tuple[int, int],
-    on_status: OnStatus | None,
+    on_status: OnStatus,
 ) -> None:
     """Keep workers going until all of them have nothing left to do."""
     watch = Watch(study)
@@ -239,7 +246,7 @@ def _local(
                         )
                     waiting.append(number)
                 workers.pop(number).close()
-            if on_status is not None and time.monotonic() - told > POLL:
+            if time.monotonic() - told > POLL:
                 told = time.monotonic()
                 on_status(watch.status(shard_of(study.runs, shard)))
             time.sleep(0.05)
@@ -251,8 +258,7 @@ def _local(
     finally:
         for one in workers.values():
             one.close()
-    if on_status is not None:
-        on_status(watch.status(shard_of(study.runs, shard)))
+    on_status(watch.status(shard_of(study.runs, shard)))
 
 
 def _interrupt(workers: dict[int, _Worker]) -> None:
@@ -277,7 +283,7 @@ def _begun(study: StudyFolder, since: float) -> bool:
 
 
 def _cluster(
-    study: StudyFolder, spec: dict[str, Any], executor: str, n_jobs: int | None, threads: int
+    study: StudyFolder, spec: dict[str, Any], executor: str, n_jobs: int | None, threads: int | None
 ) -> None:
     """Start workers on the cluster until all of them have nothing left to do."""
     import joblib
@@ -306,7 +312,7 @@ def _cluster(
 
 @contextlib.contextmanager
 def _connected(
-    executor: str, n_jobs: int | None, threads: int, backend: str
+    executor: str, n_jobs: int | None, threads: int | None, backend: str
 ) -> Iterator[tuple[type[BaseException], ...]]:
     """Choose joblib's backend for the block; give the errors of a worker that was killed."""
     import joblib
@@ -316,7 +322,7 @@ def _connected(
         from ray.util.joblib import register_ray
 
         if not ray.is_initialized():
-            environment = {"KERAS_BACKEND": backend, **thread_limit_env(threads)}
+            environment = {"KERAS_BACKEND": backend, **thread_limit_env(threads or 1)}
             ray.init(
                 address=os.environ.get("RAY_ADDRESS") or "auto",
                 runtime_env={"env_vars": environment},
@@ -353,18 +359,31 @@ def _dask() -> Iterator[Any]:
 # -- both -----------------------------------------------------------------------------------------
 
 
+def _teller(study: StudyFolder, advance: Advance, on_status: OnStatus | None) -> OnStatus:
+    """Return a function of a status that shows it and calls `on_status`."""
+    search = study.definition.get("search")
+
+    def tell(status: Status) -> None:
+        if search:
+            found = trials.trials(study)
+            ended = sum(trial.status != "running" for trial in found)
+            note = f"{ended} of {search['trials']} trials"
+            advance(status.share * len(found), search["trials"], note)
+        else:
+            advance(status.share, 1, str(status))
+        if on_status is not None:
+            on_status(status)
+
+    return tell
+
+
 @contextlib.contextmanager
-def _watched(
-    study: StudyFolder, shard: tuple[int, int], on_status: OnStatus | None
-) -> Iterator[None]:
+def _watched(study: StudyFolder, shard: tuple[int, int], on_status: OnStatus) -> Iterator[None]:
     """Call `on_status` about twice a second from another thread, and at both ends."""
-    if on_status is None:
-        yield
-        return
-    watch, ended, call = Watch(study), threading.Event(), on_status
+    watch, ended = Watch(study), threading.Event()
 
     def tell() -> None:
-        call(watch.status(shard_of(study.runs, shard)))
+        on_status(watch.status(shard_of(study.runs, shard)))
 
     def repeat() -> None:
         while not ended.wait(POLL):
@@ -385,9 +404,3 @@ def _variables() -> dict[str, str]:
     """Return the environment that workers elsewhere may lack: where the data are."""
     data_dir = os.environ.get("KERAS_DISENT_DATA")
     return {"KERAS_DISENT_DATA": str(Path(data_dir).absolute())} if data_dir else {}
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_disent._utils import html
+from keras_disent.experiments import trials
 from keras_disent.experiments.scores import SCORES, read_scores
 from keras_disent.experiments.study_folder import StudyFolder
 
@@ -27,6 +28,8 @@ def run_as_html(about: str, folder: Path) -> str:
 
 def study_as_html(study: StudyFolder) -> str:
     """Return a line about a study, and a table of its runs with their scores."""
+    if "search" in study.definition:
+        return _search_as_html(study)
     states, runs = study.status().states, study.runs
     scores = {run.name: _scores(study.place(run)) for run in runs[:ROWS]}
     names = list(dict.fromkeys(name for found in scores.values() for name in found))
@@ -41,6 +44,40 @@ def study_as_html(study: StudyFolder) -> str:
     if len(runs) > ROWS:
         parts.append(html.paragraph(f"and {len(runs) - ROWS:,} more runs: see table()"))
     return "".join(parts)
+
+
+def _search_as_html(study: StudyFolder) -> str:
+    """Return a line about a search, a table of its trials, the best first, and their picture."""
+    search, higher = study.definition["search"], study.definition["goal"]["higher"]
+    found = trials.trials(study)
+    done = [trial for trial in found if trial.score is not None]
+    others = [trial for trial in found if trial.score is None]
+    ordered = sorted(done, key=lambda trial: trial.score or 0.0, reverse=higher) + others
+    names = list(dict.fromkeys(name for trial in found for name in trial.values))
+    rows = [
+        [
+            trial.number,
+            *(_short(trial.values.get(name)) for name in names),
+            _short(trial.score),
+            _short(trial.reconstruction),
+            trial.error or trial.status,
+        ]
+        for trial in ordered[:ROWS]
+    ]
+    heads = ["trial", *names, search["objective"], "reconstruction", "state"]
+    parts = [html.paragraph(repr(study)[1:-1]), html.table(heads, rows)]
+    if len(found) > ROWS:
+        parts.append(html.paragraph(f"and {len(found) - ROWS:,} more trials: see trials()"))
+    picture = study.folder / trials.PICTURE
+    if picture.is_file():
+        parts.append(html.png(picture.read_bytes(), "scores and reconstructions of the trials"))
+    return "".join(parts)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _scores(folder: Path) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from keras_disent.experiments.scores import finite, terms
 from keras_disent.experiments.spaces import Space, configured, ends
 
 PENALTY = 10.0
-"""What each nat of reconstruction above the bound of an objective costs."""
+"""Penalty of each nat of reconstruction above the bound of an objective."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +25,13 @@ class Objective:
     """A search objective and its direction.
 
     Attributes:
-        text: as the user wrote it.
-        name: of a term of the model, a metric, or "udr".
+        text: Text of the user.
+        name: Name of a term of the model, a metric, or "udr".
         kind: "term", "metric" or "udr".
-        higher: whether a higher score is the better one.
-        sign: -1 if the score is the negative of what `name` stands for.
-        bound: nats; above it the reconstruction costs `PENALTY` for each nat. Or None.
+        higher: Whether higher scores are better.
+        sign: -1 if the score is the negative of the term.
+        bound: Upper bound of the reconstruction in nats, above which each nat costs `PENALTY`; None
+            for no bound.
     """
 
     text: str
@@ -42,28 +43,28 @@ class Objective:
 
     @property
     def key(self) -> str:
-        """The name in the logs of a trial: `val_mig`, or the text where there is more to it."""
+        """Name in the logs of a trial: `val_mig`, or the text if it has a sign or a bound."""
         plain = self.text in (self.name, f"val_{self.name}") and self.kind != "udr"
         return f"val_{self.name}" if plain else self.text
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that a trial has to compute."""
+        """Metrics that a trial computes."""
         return (self.name,) if self.kind == "metric" else ()
 
     @classmethod
     def named(cls, text: Any, model: Any, data: Any, seeds: int, latents: int) -> Objective:
-        """Return what a text stands for.
+        """Return the objective of a text.
 
         Args:
             text: `NAME`, `-NAME`, `+NAME`, each with or without `@BOUND`; `val_NAME` is `NAME`.
-            model: whose terms there are.
-            data: that the score is to be computed on.
-            seeds: how many runs a trial has.
-            latents: the fewest that a trial may have.
+            model: Model, whose terms are objectives.
+            data: Data set of the scores.
+            seeds: Number of runs of a trial.
+            latents: Smallest number of latents of a trial.
 
         Raises:
-            ValueError: for an unknown name, or one that cannot be computed here.
+            ValueError: For an unknown name, or a score that cannot be computed on the data.
         """
         if not isinstance(text, str):
             raise ValueError(f"`objective` is a name. Got {text!r}.")
@@ -83,8 +84,8 @@ class Objective:
         if name == "total_correlation":
             name = "unsupervised"  # of the codes, if the model has no estimate of its own
         if sign:
-            known = name in metrics.METRICS or name == "udr"
-            rule = "has its own direction" if known else "is not among them"
+            is_score = name in metrics.METRICS or name == "udr"
+            rule = "has its own direction" if is_score else "is not among them"
             raise ValueError(
                 f"A sign is for terms of {type(model).__name__} ({', '.join(model.terms)}); "
                 f"{name!r} {rule}. Got {text!r}."
@@ -106,26 +107,26 @@ class Objective:
         metrics.check((name,), data, latents)
         return cls(text, name, "metric", metrics.METRICS[name].higher, 1, bound)
 
-    def scores(self, found: Sequence[Mapping[str, float]], agreement: Any = None) -> list[float]:
+    def scores(self, runs: Sequence[Mapping[str, float]], agreement: Any = None) -> list[float]:
         """Return the score of each run of a trial.
 
         Args:
-            found: of each run, values by name of term or metric.
-            agreement: a `metrics.UDR` of the runs, if that is the objective.
+            runs: Values of each run, by name of term or metric.
+            agreement: `metrics.UDR` of the runs, if that is the objective.
 
         Raises:
-            FloatingPointError: if a score is not a finite number.
+            FloatingPointError: If a score is not a finite number.
         """
         values = [
             float(agreement.model_scores[i]) if self.kind == "udr" else run[self.name]
-            for i, run in enumerate(found)
+            for i, run in enumerate(runs)
         ]
         scores = [self.sign * value for value in values]
         if self.bound is not None:
             cost = -PENALTY if self.higher else PENALTY
             scores = [
                 score + cost * max(0.0, run["reconstruction"] - self.bound)
-                for score, run in zip(scores, found, strict=True)
+                for score, run in zip(scores, runs, strict=True)
             ]
         if not all(map(math.isfinite, scores)):
             raise FloatingPointError(f"The score {self.text!r} is not a finite number: {scores}.")
@@ -149,9 +150,9 @@ def goal(config: Config, text: str, space: Space, executions: int, data: Any) ->
     Raises:
         ValueError: For an unknown objective, or values that the model does not take.
     """
-    built = [configured(config, space, values).build(data) for values in ends(space)]
-    latents = min(model.latent_dim for model in built)
-    return Objective.named(text, built[0], data, executions, latents)
+    trials = [configured(config, space, values).build(data) for values in ends(space)]
+    latents = min(model.latent_dim for model in trials)
+    return Objective.named(text, trials[0], data, executions, latents)
 
 
 def measured(model: Any, config: Config, data: Any, names: Sequence[str]) -> dict[str, float]:
@@ -160,7 +161,7 @@ def measured(model: Any, config: Config, data: Any, names: Sequence[str]) -> dic
     A model without a term `reconstruction` gets one: `squared_error`.
     """
     entries = terms(model, config, data)
-    entries |= metrics.evaluate(model, data, names).as_dict() if names else {}
+    entries |= metrics.evaluate(model, data, names, verbose=0).as_dict() if names else {}
     values = {n: e["value"] for n, e in finite(entries).items()}
     if "reconstruction" not in values:
         values["reconstruction"] = squared_error(model, data)
@@ -175,7 +176,7 @@ def squared_error(model: Any, data: Any) -> float:
 
 
 def agreement(folders: Sequence[Path]) -> metrics.UDR:
-    """Return the UDR of the runs of a trial, from the codes that they have kept."""
+    """Return the UDR of the runs of a trial, from the codes in their folders."""
     codes = list(read_codes(folders).values())
     return metrics.udr([c.means for c in codes], [np.asarray(c.kl) for c in codes])
 

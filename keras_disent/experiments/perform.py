@@ -14,6 +14,7 @@ import keras
 
 from keras_disent._utils.files import UNWRITABLE
 from keras_disent._utils.version import __version__
+from keras_disent.engine import backend
 from keras_disent.experiments.progress import Progress
 from keras_disent.experiments.report.codes import write_codes
 from keras_disent.experiments.run import Run
@@ -63,11 +64,11 @@ def _perform(store: Any, planned: PlannedRun) -> str:
         if before.attempts >= ATTEMPTS:
             raise ChildProcessError(f"The process of this run was killed {ATTEMPTS} times.")
         if not store.exists():
-            store.define(planned.config, keras.backend.backend())
+            store.define(planned.config, backend.BACKEND, backend.threads())
         run = Run.from_store(store)
-        run.train(pictures=False)
+        run.train(pictures=False, verbose=0)
         if not (folder / SCORES).exists():
-            run.evaluate()
+            run.evaluate(verbose=0)
         write_codes(run)
         if not (folder / "traversal.png").exists():
             run.traverse()

@@ -179,7 +179,7 @@ def _source(config: Config) -> str:
     return json.dumps([getattr(config, name) for name in names])
 
 
-LATER_FIELDS = ("data_options", "precision", "steps_per_execution", "jit_compile")
+LATER_FIELDS = ("data_options", "precision", "steps_per_execution", "jit_compile", "track")
 
 
 def digest(config: Config) -> str:

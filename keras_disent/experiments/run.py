@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_disent import callbacks, datasets, export, knobs, metrics, plots
+from keras_disent import callbacks, datasets, export, knobs, metrics, plots, trackers
 from keras_disent._utils.files import unfinished
+from keras_disent._utils.progress import Verbose, check_verbose, progress_bar
+from keras_disent._utils.version import __version__
 from keras_disent.datasets.catalog import check_name
-from keras_disent.engine import parallel
-from keras_disent.experiments import training
+from keras_disent.engine import backend, parallel
+from keras_disent.experiments import citations, describe, training
+from keras_disent.experiments.command import command
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.html import run_as_html
 from keras_disent.experiments.progress import OnSteps, Progress, ProgressWriter
@@ -29,8 +32,9 @@ from keras_disent.experiments.stamp import check_stamp, make_stamp, read_stamp
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
 from keras_disent.models.saving import FILE as MODEL
 from keras_disent.models.saving import load_model, write_latent_names
+from keras_disent.presets.folder import is_preset
 
-HISTORY, PICTURES = "history.csv", "traversals"
+HISTORY, PICTURES, TRACKING = "history.csv", "traversals", "tracking.json"
 
 
 class Run:
@@ -53,37 +57,53 @@ class Run:
         self._model: Any = None
 
     @classmethod
-    def create(cls, config: Config, folder: str | Path, *, devices: int | str = 1) -> Run:
+    def create(
+        cls, config: Config, folder: str | Path, *, devices: int | str = 1, data: Any = None
+    ) -> Run:
         """Make the folder of a new run, after building its model on its data.
 
         Args:
             config: Configuration; paths in it become absolute.
             folder: New or empty folder.
             devices: Number of devices that will train it, or "all".
+            data: Data set of the configuration, where it has been loaded already.
 
         Raises:
             ValueError: If the folder is in use, lies within the data, or cannot be written, or
                 the data or the model do not take the configuration. Nothing is written then.
+            ImportError: If the experiment tracker of the configuration is not installed.
         """
         store = Store(RUN, folder)
         store.check_new()
         check_name(config.data)
+        if config.track is not None:
+            trackers.check(config.track)
         run = cls(store, config.absolute())
         run.check_outside(store.folder)
+        if data is not None:
+            run.data = data
         with parallel.devices(devices):
             model = run.config.build(run.data)
         if devices == 1:
             run._model = model
-        store.create(run.config.as_dict(), keras.backend.backend())
+        store.create(run.config.as_dict(), keras.backend.backend(), backend.threads())
         return run
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
-        """Open the folder of a run.
+        """Open the folder of a run, or a preset as if it were one.
+
+        Args:
+            folder: Folder of a run or of a preset, or "preset:NAME" of a preset in the package,
+                whose files go to a folder of that name here.
 
         Raises:
             ValueError: If it holds none, its configuration is damaged, or of another version.
         """
+        if is_preset(folder):
+            from keras_disent.experiments.preset_run import PresetRun  # which imports this module
+
+            return PresetRun(folder)
         return cls.from_store(Store(RUN, folder))
 
     @classmethod
@@ -119,33 +139,50 @@ class Run:
         return self._model
 
     def train(
-        self, on_steps: OnSteps | None = None, *, pictures: bool = True, devices: int | str = 1
+        self,
+        on_steps: OnSteps | None = None,
+        *,
+        pictures: bool = True,
+        devices: int | str = 1,
+        verbose: Verbose = "auto",
+        track: str | None = None,
     ) -> Any:
         """Train up to `config.steps`, from the checkpoint if there is one.
 
         Args:
-            on_steps: Called with a number of steps done and the logs.
+            on_steps: Called with a number of steps done and the logs, from another thread, so that
+                training need not wait for the logs.
             pictures: Whether latent traversals are drawn at each checkpoint.
             devices: Number of devices, or "all". It is not part of the run, which can be resumed
                 with any other number.
+            verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on
+                a terminal and in a notebook, and lines elsewhere.
+            track: Name of an experiment tracker (`trackers.TRACKERS`) to log to; default, that of
+                the configuration. A run that is resumed continues its run there.
 
         Returns:
-            the model.
+            The model.
 
         Raises:
             ValueError: If the checkpoint is of other data, settings or another backend, a file is
-                damaged, or the devices cannot share out a batch; nothing is changed.
+                damaged, there is no such tracker, the devices cannot share out a batch, or for an
+                unknown `verbose`; nothing is changed.
+            ImportError: If the tracker is not installed.
             LockedError: If another process works on the run.
             FloatingPointError: If the loss or the weights are not finite; the last good checkpoint
                 is kept.
             KeyboardInterrupt: After Ctrl-C, when the step under way is done and all is saved.
         """
+        check_verbose(verbose)
+        track = self.config.track if track is None else track
+        if track is not None:
+            trackers.check(track)
         with parallel.devices(devices), self.store.lock():
             if devices != 1:
                 self._model = None
             try:
                 self._check()
-                self._train(on_steps or (lambda steps, logs: None), pictures)
+                self._train(on_steps or (lambda steps, logs: None), pictures, verbose, track)
             except BaseException:
                 self._model = None  # it is ahead of the checkpoint
                 raise
@@ -180,7 +217,8 @@ class Run:
                     f"`steps` is at least the number of steps taken, {taken:,}. Got {steps:,}."
                 )
             if config != self.config:
-                self.store.define(config.as_dict(), self.store.backend())
+                made_with = self.store.backend(), self.store.threads()
+                self.store.define(config.as_dict(), *made_with)
         self.config = config
 
     def evaluate(
@@ -190,17 +228,20 @@ class Run:
         n_samples: int = 10_000,
         seed: int = 0,
         interval: float | None = None,
+        reference: bool = False,
         progress: Callable[[str, int, int], object] | None = None,
+        verbose: Verbose = "auto",
     ) -> dict[str, Any]:
         """Score the model, write `scores.json`, and return what it holds.
 
         Besides the metrics it has the terms of the objective on 64 batches: other draws of the
-        same data set, whose images may have been trained on.
+        same data set, whose images may have been trained on. Experiment trackers that the run was
+        trained with get all of them, as `val_NAME`.
 
         Args:
             names: As `metrics.evaluate`; default, those of the configuration that the data have
                 labels for, or else those that need none.
-            n_samples, seed, interval, progress: As `metrics.evaluate`.
+            n_samples, seed, interval, reference, progress, verbose: As `metrics.evaluate`.
 
         Returns:
             `{name: {"value": float, "settings": {...}}}`. A score that is not a finite number is
@@ -208,14 +249,20 @@ class Run:
 
         Raises:
             ValueError: As `metrics.evaluate`, or if the run has no checkpoint; nothing is written.
+            ImportError: If a tracker of the run is not installed.
         """
+        check_verbose(verbose)
         if names is None:
             names = metrics.applicable(self.config.metrics, self.data)
         if names not in ("standard", "all"):  # of these, what cannot be computed is left out
             metrics.check(names, self.data)
+        tracked = self._run_ids()
+        for track in tracked:
+            trackers.check(track)
         with self.store.lock():
             model = self.trained_model()
-            result = terms(model, self.config, self.data)
+            with progress_bar("Evaluating the objective", verbose=verbose):
+                result = terms(model, self.config, self.data)
             scores = metrics.evaluate(
                 model,
                 self.data,
@@ -223,11 +270,25 @@ class Run:
                 n_samples=n_samples,
                 seed=seed,
                 interval=interval,
+                reference=reference,
                 progress=progress,
+                verbose=verbose,
             )
             result = finite(result | scores.as_dict())
             write_json(self.folder / SCORES, result)
+            values = {f"val_{n}": e["value"] for n, e in result.items() if e["value"] is not None}
+            for track in tracked:
+                with self._tracking(track) as tracking:
+                    tracking.tracker.log(values, model.steps_taken())
         return result
+
+    def diagnose(self) -> Any:
+        """Say which latents are in use and what has gone wrong, as `model.diagnose`.
+
+        Raises:
+            ValueError: If the run has no checkpoint.
+        """
+        return self.trained_model().diagnose(datasets.example_images(self.data))
 
     def traverse(self, path: str | Path | None = None, image: int | str | Path = 0) -> Path:
         """Draw the latent traversals of the model; return the path of the picture.
@@ -312,7 +373,7 @@ class Run:
         about: dict[str, Any] = {
             "other": None if other is None else models[1],
             "names": () if other is None else [run.folder.name for run in runs],
-            "sources": [run.folder for run in runs],
+            "sources": [run.source for run in runs],
             "runs": [run.config.as_dict() for run in runs],
             "scores": [run.scores() for run in runs],
         }
@@ -377,11 +438,61 @@ class Run:
                 "`load_model(folder)` from Python."
             )
         scores = self.scores()
-        about = read_json(self.store.path, "the configuration of a run")
+        about = self._about()
         if path is not None:
             return export.model(model, target, format, images=images, run=about, scores=scores)
         with self.store.lock():
             return export.model(model, target, format, images=images, run=about, scores=scores)
+
+    def cite(self) -> str:
+        """Return what a paper with this run cites, as BibTeX.
+
+        These are the papers of the method, the data set, the networks, and the scores that were
+        computed, and this package.
+        """
+        return citations.bibtex(self.config.as_dict(), self.scores() or self.config.metrics)
+
+    def describe(self) -> str:
+        """Return the settings and scores of the run as a paragraph for a paper, in LaTeX.
+
+        Its citations have the keys of `cite`.
+
+        Raises:
+            ValueError: If the run has no checkpoint.
+        """
+        return describe.paragraph(self.config, self.trained_model(), self.data, self.scores())
+
+    def save_to_preset(self, folder: str | Path, description: str = "") -> Path:
+        """Write the model as a preset, its configuration, scores and command in the card.
+
+        Args:
+            folder: New or empty folder.
+            description: One sentence about the model.
+
+        Raises:
+            ValueError: As the `save_to_preset` of models, or if the run has no checkpoint.
+        """
+        model, config = self.trained_model(), self.config
+        options = ", ".join(f"{name} {value}" for name, value in config.data_options.items())
+        card = {
+            "description": description,
+            "data": f"{config.data}, {options}" if options else config.data,
+            "run": config.as_dict(),
+            "command": command(config, Path("runs", Path(folder).name)),
+            "backend": self.store.backend(),
+            "scores": self.scores() or {},
+            "headline": list(config.metrics),
+        }
+        return model.save_to_preset(folder, card)
+
+    def _about(self) -> dict[str, Any]:
+        """Return the configuration with what it was made with, for the card of an export."""
+        return read_json(self.store.path, "the configuration of a run")
+
+    @property
+    def source(self) -> str:
+        """Where `load_model` finds the model."""
+        return str(self.folder)
 
     def scores(self) -> dict[str, Any] | None:
         """Return what `scores.json` holds; None if there is none.
@@ -425,7 +536,9 @@ class Run:
         training.read_history(self.folder / HISTORY)
         Progress.read(self.folder)
 
-    def _train(self, on_steps: OnSteps, pictures: bool) -> None:
+    def _train(
+        self, on_steps: OnSteps, pictures: bool, verbose: Verbose, track: str | None
+    ) -> None:
         model, config = self.model, self.config
         self._clean()
         grid, images = None, datasets.example_images(self.data)
@@ -436,7 +549,22 @@ class Run:
         on_steps(taken, {})
         if taken >= config.steps:
             return
-        report = ProgressWriter(self.folder, taken, on_steps)
+        with progress_bar("Training", "steps", verbose=verbose) as advance:
+            compiles = keras.backend.backend() != "torch" or model.jit_compile is True
+            advance(taken, note="compiling" if compiles else "starting")
+
+            def show(steps: int, logs: Any) -> None:
+                nonlocal taken
+                taken += steps
+                advance(taken, config.steps, f"loss {logs['loss']:.4g}" if "loss" in logs else "")
+                on_steps(steps, logs)
+
+            self._fit(ProgressWriter(self.folder, taken, show), grid, images, track)
+
+    def _fit(
+        self, report: ProgressWriter, grid: Any, images: np.ndarray, track: str | None
+    ) -> None:
+        model, config = self.model, self.config
         checkpoint = training.Checkpoint(
             self.folder / HISTORY,
             self._checkpoint,
@@ -444,18 +572,20 @@ class Run:
             images,
             report.saved,
         )
+        tracking = contextlib.nullcontext() if track is None else self._tracking(track, bool(grid))
         try:
-            with training.Interruption(model) as interruption:
+            with training.Interruption(model) as interruption, tracking as tracker:
                 training.fit_steps(
                     model,
                     config.batches(model, self.data),
                     config.steps,
                     config.epoch_steps,
                     [
-                        callbacks.ProgressCallback(report.advance),
+                        training.StepCounter(report.advance),
                         interruption,
                         checkpoint,
                         *([grid] if grid else []),
+                        *([tracker] if tracker else []),
                     ],
                     verbose=0,
                 )
@@ -463,6 +593,32 @@ class Run:
             report.write()
         if interruption.asked and model.steps_taken() < config.steps:
             raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def _tracking(self, track: str, pictures: bool = False) -> Iterator[callbacks.Tracking]:
+        """Give a callback that logs to a tracker, in the run there that this one began."""
+        about = {"backend": keras.backend.backend(), "keras_disent": __version__}
+        run_ids = self._run_ids()
+        tracking = callbacks.Tracking(
+            track,
+            self.data if pictures else None,
+            config={**self.config.as_dict(), **about},
+            name=self.folder.resolve().name,
+            log_dir=self.folder / "tensorboard",
+            run_id=run_ids.get(track),
+        )
+        write_json(self.folder / TRACKING, {**run_ids, track: tracking.open()})
+        try:
+            yield tracking
+        except BaseException:
+            tracking.close(failed=True)
+            raise
+        tracking.close()
+
+    def _run_ids(self) -> dict[str, str]:
+        """Return the identifiers of the run in experiment trackers, by name of the tracker."""
+        path = self.folder / TRACKING
+        return read_json(path, "the trackers of a run") if path.exists() else {}
 
     def _draw_missing(self, grid: Any) -> None:
         """Draw the picture of the checkpoint, if a kill came between the two."""

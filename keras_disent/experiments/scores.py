@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_disent.experiments.store import read_json
+from keras_disent.metrics import METRICS, catalog
 
 if TYPE_CHECKING:
     from keras_disent.experiments.config import Config
 
 SCORES = "scores.json"
+NATS = (
+    *("loss", "reconstruction", "kl", "total_correlation", "mutual_information"),
+    *("dimension_wise_kl", "discriminator_loss", "generator_loss", "multiinformation"),
+    "concept_kl",
+)
+UNITS = {"discriminator_accuracy": "share right"}
+"""Terms in nats, and other units of terms."""
 
 
 def terms(model: Any, config: Config, data: Any) -> dict[str, Any]:
@@ -26,6 +34,30 @@ def terms(model: Any, config: Config, data: Any) -> dict[str, Any]:
     values = model.evaluate(batches, verbose=0, return_dict=True)
     settings = {"images": images, "seed": batches.seed, "step": model.steps_taken()}
     return {name: {"value": float(value), "settings": settings} for name, value in values.items()}
+
+
+def unit(name: str) -> str:
+    """Return the unit of a score or a term of an objective, or "" if it has none.
+
+    >>> unit("kl"), unit("mig"), unit("beta")
+    ('nats', 'share of entropy', '')
+    """
+    if name in METRICS:
+        return catalog.unit(name)
+    return "nats" if name.removesuffix("_mws").removesuffix("_mss") in NATS else UNITS.get(name, "")
+
+
+def direction(name: str) -> str:
+    """Return which values of a score or term are better: "higher", "lower", or "".
+
+    >>> direction("mig"), direction("reconstruction"), direction("kl")
+    ('higher', 'lower', '')
+    """
+    if name == "active_units":  # neither all latents nor few of them are better
+        return ""
+    if name in METRICS:
+        return "higher" if METRICS[name].higher else "lower"
+    return "lower" if name in ("loss", "reconstruction") else ""
 
 
 def finite(scores: Mapping[str, Any]) -> dict[str, Any]:

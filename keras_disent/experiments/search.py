@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import keras
 
+from keras_disent._utils import html
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.files import atomic_write
 from keras_disent._utils.registry import lookup
+from keras_disent.engine import backend
 from keras_disent.experiments import log, objectives
 from keras_disent.experiments.config import Config
 from keras_disent.experiments.objectives import Objective
@@ -75,6 +77,13 @@ class Search:
     tuner: str = "random"
     executions: int = 1
     imports: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return tables of the search and of what is tuned, which notebooks show."""
+        about = [(name, getattr(self, name)) for name in ("objective", "trials", "tuner")]
+        about += [("runs of a trial", self.executions), ("of", repr(self.config))]
+        space = [(name, repr(range_)) for name, range_ in (self.space or {}).items()]
+        return html.table(["Search", ""], about) + html.table(["tuned", "range"], space)
 
     def __post_init__(self) -> None:
         check_integer("trials", self.trials, at_least=1)
@@ -297,7 +306,7 @@ def _begin_at_shorter(study: StudyFolder, started: log.Started, run: PlannedRun)
     store = Store(RUN, study.place(run))
     with store.lock(create=True, wait=60):
         if not store.exists():
-            store.define(run.config, study.store.backend())
+            store.define(run.config, study.store.backend(), backend.threads())
         if not (store.folder / MODEL).exists():
             for name in (HISTORY, MODEL):  # in the order of training
                 with atomic_write(store.folder / name) as temporary:

@@ -1,4 +1,4 @@
-"""From the ranges of hyperparameters to the configuration of a trial."""
+"""Search spaces of hyperparameters, and the configuration of a trial."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from keras_disent.experiments.config import Config, model_class, options_of
 from keras_disent.models.hyperparameters import Range, Values, as_space
 
 FIELDS = ("learning_rate", "latent_dim", "width", "player_batch", "network", "likelihood")
-"""What of a `Config` can be tuned, besides the arguments of the model."""
+"""Fields of a `Config` that can be tuned, besides the arguments of the model."""
 
 Space = dict[str, Range | Values]
 
 
-def space_of(config: Config, given: Mapping[str, Any] | None = None) -> Space:
+def space_of(config: Config, ranges: Mapping[str, Any] | None = None) -> Space:
     """Return the hyperparameters of a search with their ranges.
 
     Args:
-        config: of the runs.
-        given: `{name: range}`, see `hyperparameters.as_space`. Only those are tuned. Default:
+        config: Configuration of the runs.
+        ranges: `{name: range}`, see `hyperparameters.as_space`. Only those are tuned. Default:
             all that the model declares as `tunable`.
 
     Raises:
-        ValueError: for an unknown name or a range that is none.
+        ValueError: For an unknown name or an invalid range.
 
     >>> list(space_of(Config(model="beta_vae")))
     ['beta', 'learning_rate', 'latent_dim', 'width']
@@ -38,17 +38,17 @@ def space_of(config: Config, given: Mapping[str, Any] | None = None) -> Space:
     """
     cls: Any = model_class(config.model)
     declared = cls.tunable
-    if given is None:
+    if ranges is None:
         return dict(declared)
-    if not given:
+    if not ranges:
         raise ValueError("A search tunes at least one hyperparameter. Got none.")
     fields = [name for name in FIELDS if name in declared or name not in models.VAE.tunable]
-    known = dict.fromkeys([*declared, *options_of(cls), *fields])
+    tunable = dict.fromkeys([*declared, *options_of(cls), *fields])
     space: Space = {}
-    for name, value in given.items():
-        if name not in known:
+    for name, value in ranges.items():
+        if name not in tunable:
             raise ValueError(
-                f"{cls.__name__} has no hyperparameter {name!r}. Choose from: {', '.join(known)}."
+                f"{cls.__name__} has no hyperparameter {name!r}. Choose from: {', '.join(tunable)}."
             )
         if value is None and name not in declared:
             raise ValueError(f"{cls.__name__} declares no range of {name!r}: give one.")
@@ -61,11 +61,11 @@ def space_of(config: Config, given: Mapping[str, Any] | None = None) -> Space:
 
 
 def ends(space: Space) -> list[dict[str, Any]]:
-    """Return what the ranges begin and end with, two sets of values, and with all of any list."""
+    """Return the values at both ends of the ranges, and all values of lists, one set each."""
     spreads = {name: range_.spread(2) for name, range_ in space.items()}
     longest = max(len(spread) for spread in spreads.values())
-    at = [*range(longest - 1), -1]
-    return [{name: s[min(i, len(s) - 1)] for name, s in spreads.items()} for i in at]
+    indices = [*range(longest - 1), -1]
+    return [{name: s[min(i, len(s) - 1)] for name, s in spreads.items()} for i in indices]
 
 
 def declare(hp: Any, space: Space) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def declare(hp: Any, space: Space) -> dict[str, Any]:
     for name, range_ in space.items():
         if isinstance(range_, Values):
             mixed = any(isinstance(value, float) for value in range_.values)
-            listed = [float(v) if mixed else v for v in range_.values]  # KerasTuner takes one type
-            value = hp.Choice(name, listed)
+            choices = [float(v) if mixed else v for v in range_.values]  # KerasTuner takes one type
+            value = hp.Choice(name, choices)
         elif range_.scale == "whole":
             value = hp.Int(name, int(range_.low), int(range_.high))
         else:
@@ -97,10 +97,10 @@ def configured(
     """Return the configuration of one run of a trial.
 
     Args:
-        config: what is not tuned.
-        space: the ranges.
-        values: of the trial, by name.
-        execution: number of the run within the trial, which adds to the seed.
+        config: Configuration of everything that is not tuned.
+        space: Ranges by name.
+        values: Values of the trial, by name.
+        execution: Number of the run within the trial, which adds to the seed.
     """
     fields: dict[str, Any] = {"seed": config.seed + execution}
     options = dict(config.options)

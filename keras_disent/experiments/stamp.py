@@ -83,10 +83,10 @@ def check_stamp(path: Path, expected: Mapping[str, str], data: str) -> None:
 def config_digest(config: Config) -> str:
     """Return what tells configurations apart whose checkpoints differ.
 
-    The number of steps and the metrics may change while a run goes on.
+    Steps, metrics and tracker may change when a run is resumed.
     """
-    stored = config.as_dict()
-    return _digest({name: v for name, v in stored.items() if name not in ("steps", "metrics")})
+    changing = ("steps", "metrics", "track")
+    return _digest({name: v for name, v in config.as_dict().items() if name not in changing})
 
 
 def data_digest(config: Config, data: Any) -> str:

@@ -40,7 +40,7 @@ class Kind:
 RUN = Kind(
     "run",
     "config.json",
-    r"(config|scores|progress)\.json|model\.keras|history\.csv|traversal\.png|codes\.npz",
+    r"(config|scores|progress|tracking)\.json|model\.keras|history\.csv|traversal\.png|codes\.npz",
 )
 STUDY = Kind(
     "study",
@@ -97,12 +97,15 @@ class Store:
                 f"A {self.kind.name} needs a new or empty folder. {str(self.folder)!r} is neither."
             )
 
-    def create(self, definition: Mapping[str, Any], backend: str) -> None:
+    def create(
+        self, definition: Mapping[str, Any], backend: str, threads: int | None = None
+    ) -> None:
         """Make the folder and write its definition.
 
         Args:
             definition: What JSON can hold.
             backend: Backend that it is made with.
+            threads: Number of threads that it is made with, which is no part of the definition.
 
         Raises:
             ValueError: As `check_new`, or if the folder cannot be written.
@@ -113,11 +116,14 @@ class Store:
             self.check_new()
             self.clean()
             with self._told():
-                self.define(definition, backend)
+                self.define(definition, backend, threads)
 
-    def define(self, definition: Mapping[str, Any], backend: str) -> None:
+    def define(
+        self, definition: Mapping[str, Any], backend: str, threads: int | None = None
+    ) -> None:
         """Write the definition, also in place of the one that is there."""
-        made_with = {"keras_disent": __version__, "format": FORMAT, "backend": backend}
+        made_with: dict[str, Any] = {"keras_disent": __version__, "format": FORMAT}
+        made_with |= {"backend": backend} | ({} if threads is None else {"threads": threads})
         write_json(self.path, {**definition, "made_with": made_with})
 
     def definition(self) -> dict[str, Any]:
@@ -131,6 +137,11 @@ class Store:
     def backend(self) -> str:
         """Return the backend that the folder was made with."""
         return str(self._stored()[1].get("backend"))
+
+    def threads(self) -> int | None:
+        """Return the number of threads that the folder was made with; None if it is unknown."""
+        threads = self._stored()[1].get("threads")
+        return threads if isinstance(threads, int) and threads > 0 else None
 
     @contextlib.contextmanager
     def lock(self, create: bool = False, wait: float = 0.5) -> Iterator[None]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_disent._utils.progress import Verbose
 from keras_disent.experiments.study_folder import Status, StudyFolder
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ class Study(StudyFolder):
         *,
         n_jobs: int | None = None,
         executor: str = "local",
-        threads: int = 1,
+        threads: int | None = None,
         shard: tuple[int, int] = (1, 1),
         retry: bool = False,
         on_status: Callable[[Status], object] | None = None,
+        verbose: Verbose = "auto",
     ) -> Any:
         """Do the runs that have not been done, and write the table of all results.
 
@@ -67,16 +69,20 @@ class Study(StudyFolder):
             executor: "local" for processes of this machine; "ray" or "dask" for the cluster that
                 is running.
             threads: Threads of each process; results may depend on it in their last bits.
+                Default: the variable OMP_NUM_THREADS, or 1.
             shard: (2, 3) for the second of three shards; (1, 1) for all runs.
             retry: Whether failed runs are tried again.
             on_status: Called about twice a second with the status of these runs.
+            verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on
+                a terminal and in a notebook, and lines elsewhere.
 
         Returns:
             the results, see `table`.
 
         Raises:
             RunsFailedError: If runs failed; the others are done and in the table.
-            ValueError: If the executor, the shard or the backend is wrong, or a file is damaged.
+            ValueError: If the executor, the shard, the backend or `verbose` is wrong, or a file is
+                damaged.
             OSError: If a file, which it names, cannot be written; what is finished is kept.
             ChildProcessError: If processes end again and again before they have begun a run.
             ImportError: Without pandas, or the package of the executor.
@@ -94,6 +100,7 @@ class Study(StudyFolder):
             shard=shard,
             retry=retry,
             on_status=on_status,
+            verbose=verbose,
         )
 
     def trials(self) -> list[Trial]:

@@ -26,7 +26,7 @@ class RunsFailedError(RuntimeError):
     """Runs of a study have failed; the others are done and in its table."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Status:
     """How far the runs of a study are.
 
@@ -43,6 +43,9 @@ class Status:
     def count(self, state: str) -> int:
         """Return how many runs are in a state."""
         return sum(s == state for s in self.states.values())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {100 * self.share:.0f} %: {self}>"
 
     def __str__(self) -> str:
         counts = {state: self.count(state) for state in STATES}

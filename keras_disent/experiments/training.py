@@ -161,6 +161,31 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+class StepCounter(keras.callbacks.Callback):
+    """Report steps to a function, from the threads that wait for the logs of each step.
+
+    The training itself goes on to the next step at once.
+
+    Args:
+        on_steps: Called with a number of steps done since its last call, and the logs.
+    """
+
+    async_safe = True
+
+    def __init__(self, on_steps: Callable[[int, Mapping[str, float]], object]):
+        super().__init__()
+        self._on_steps, self._lock, self._last = on_steps, threading.Lock(), -1
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._last = -1
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        with self._lock:
+            if batch > self._last:  # one of several threads may be late
+                steps, self._last = batch - self._last, batch
+                self._on_steps(steps, logs or {})
+
+
 class Interruption(keras.callbacks.Callback):
     """Turn Ctrl-C into a stop after the step under way, so that all can be saved.
 
@@ -189,7 +214,7 @@ class Interruption(keras.callbacks.Callback):
         if self.asked:  # a second Ctrl-C does not wait
             signal.signal(signal.SIGINT, self._before)
             os.kill(os.getpid(), signal.SIGINT)
-        self.asked = True
+        self.asked = self._trained.stop_training = True
 
     def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         if self.asked:

@@ -17,22 +17,16 @@ Endpoints take any number n of images. They return images as float32 in [0, 1], 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import json
-import os
-import re
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import keras
 
-from keras_disent._utils.files import locked
+from keras_disent._utils.files import atomic_folder, check_new_folder
 from keras_disent._utils.registry import lookup
 from keras_disent.artifact import CARD, read_card
 from keras_disent.export import with_tensorflow, with_torch
@@ -125,12 +119,12 @@ def model(
     if images not in IMAGES:
         raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
     _check_packages(name, format_)
-    _check_target(path)
+    check_new_folder(path, "An export")
     model = in_single_precision(model)
     model_endpoints = endpoints(model, images, names)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _partial(path) as partial:
+        with atomic_folder(path) as partial:
             if keras.backend.backend() == format_.backend:
                 model_card = card(model, model_endpoints, name, run, scores)
                 format_.write(model_endpoints, model, partial, model_card)
@@ -143,28 +137,6 @@ def model(
     return path
 
 
-@contextlib.contextmanager
-def _partial(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside a path; rename it to the path if all went well.
-
-    Such folders that a killed process has left are deleted.
-    """
-    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(part|lock)")
-    for left in [p for p in path.parent.iterdir() if name.fullmatch(p.name)]:
-        if not locked(left.with_suffix(".lock")):
-            shutil.rmtree(left.with_suffix(".part"), ignore_errors=True)
-            left.with_suffix(".lock").unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    with filelock.FileLock(partial.with_suffix(".lock")):
-        try:
-            partial.mkdir()
-            yield partial
-            partial.replace(path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.with_suffix(".lock").unlink(missing_ok=True)
-
-
 def check(path: str | Path, format: str) -> None:
     """Check that a model can be written to a path in a format.
 
@@ -172,21 +144,13 @@ def check(path: str | Path, format: str) -> None:
         ValueError: For an unknown format, or a path that exists or cannot be written.
     """
     _format(format)
-    _check_target(Path(path))
+    check_new_folder(path, "An export")
 
 
 def _format(name: str) -> tuple[str, Format]:
     """Return the name of a format and the format; Keras calls a SavedModel "tf_saved_model"."""
     name = "saved_model" if name == "tf_saved_model" else name
     return name, lookup(name, FORMATS, "format")
-
-
-def _check_target(path: Path) -> None:
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"An export needs a new or empty folder. {str(path)!r} is neither.")
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise ValueError(f"Cannot write into {str(path.parent)!r}.")
 
 
 def _check_packages(name: str, format: Format) -> None:

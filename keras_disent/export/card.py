@@ -54,6 +54,8 @@ def card(
         "latent_dim": model.latent_dim,
         "latent_names": model.latent_names,
         "latent_ranges": None if ranges is None else ranges.tolist(),
+        "latent_values": [None if v is None else v.tolist() for v in model.latent_values()],
+        "discrete_codes": model.discrete_codes,
         "steps": model.steps_taken(),
         "endpoints": descriptions,
         "default": endpoints[0].name,

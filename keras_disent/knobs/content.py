@@ -21,9 +21,6 @@ SAMPLE = 1024
 
 EXAMPLES = 12
 QUANTILE = 0.005  # of the codes beyond each end of a slider
-SILENT = {"nats": 0.05, "gray levels": 0.1}
-"""Importance below which a latent says nothing about the images, by its unit."""
-
 EXPLAINS = 0.3  # least share of variance for the name of a factor, or correlation for a match
 
 
@@ -63,44 +60,89 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
     unit = model.importance_unit
     hints = factor_names(means, data, indices)
     values = model.latent_values()
-    latents = []
-    for i in np.argsort(-importance, kind="stable").tolist():
-        silent = bool(importance[i] < SILENT[unit])
-        low, high = np.quantile(means[:, i], [QUANTILE, 1 - QUANTILE])
-        if values[i] is not None:
-            low, high = values[i][0], values[i][-1]
-        elif silent or high - low < 0.1:
-            low, high = -2.0, 2.0  # standard deviations of the prior
-        latents.append(
-            {
-                "index": i,
-                "name": model.latent_names[i],
-                "hint": hints[i],
-                "importance": round(float(importance[i]), 4),
-                "silent": silent,
-                "low": round(float(low), 4),
-                "high": round(float(high), 4),
-                "classes": values[i] is not None and not model.discrete_codes,
-                "values": None if values[i] is None else [float(v) for v in values[i]],
-            }
+    latents = [
+        latent(
+            i,
+            model.latent_names[i],
+            float(importance[i]),
+            bool(importance[i] < model.in_use),
+            np.quantile(means[:, i], [QUANTILE, 1 - QUANTILE]),
+            values[i],
+            model.discrete_codes,
+            hints[i],
         )
-    if all(latent["silent"] for latent in latents):  # then the least silent ones are all there is
-        latents = [{**latent, "silent": False} for latent in latents]
-    pictures = model.pictures or {}
+        for i in np.argsort(-importance, kind="stable").tolist()
+    ]
     return {
         "name": name,
         "path": json.dumps(path or "model.keras"),
         "shape": list(model.image_shape),
         "unit": unit,
-        "latents": latents,
+        "latents": audible(latents),
         "causal": _causal(model, images),
         "codes": np.round(means[:EXAMPLES].astype("float64"), 5).tolist(),
         "encodes": model.image_shape[2] in (1, 3),
-        "pictures": {
-            "crop": pictures.get("crop"),
-            "fit": pictures.get("fit", "crop"),
-            "background": pictures.get("background", [255, 255, 255]),
-        },
+        "pictures": preparation(model.pictures),
+    }
+
+
+def latent(
+    index: int,
+    name: str,
+    importance: float,
+    silent: bool,
+    ends: Sequence[float],
+    values: Sequence[float] | None,
+    discrete: bool,
+    hint: str = "",
+) -> dict[str, Any]:
+    """Return what the page needs of a latent.
+
+    Args:
+        index: Its column in a code.
+        name: Its name.
+        importance: Its importance.
+        silent: Whether it is too small for a latent in use.
+        ends: Smallest and largest value of its slider, if there are no `values`.
+        values: The values that it can take, ascending; None for a latent without steps.
+        discrete: Whether such values are those of a quantized latent, and no classes.
+        hint: The factor that it goes with.
+
+    >>> latent(3, "z3", 0.01, True, [-0.1, 0.1], None, False)["silent"]
+    True
+    """
+    low, high = ends
+    if values is not None:
+        low, high = values[0], values[-1]
+    elif silent or high - low < 0.1:
+        low, high = -2.0, 2.0  # standard deviations of the prior
+    return {
+        "index": index,
+        "name": name,
+        "hint": hint,
+        "importance": round(importance, 4),
+        "silent": silent,
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+        "classes": values is not None and not discrete,
+        "values": None if values is None else [float(v) for v in values],
+    }
+
+
+def audible(latents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return latents as they are; if all of them are silent, none is: they are all there is."""
+    if all(latent["silent"] for latent in latents):
+        return [{**latent, "silent": False} for latent in latents]
+    return latents
+
+
+def preparation(pictures: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return how the page makes an image of a picture, from the `pictures` of a model."""
+    pictures = pictures or {}
+    return {
+        "crop": pictures.get("crop"),
+        "fit": pictures.get("fit", "crop"),
+        "background": pictures.get("background", [255, 255, 255]),
     }
 
 
@@ -223,7 +265,7 @@ def card(
     rows = [("Method", method), ("Purpose", _first_line(model)), ("Data", _about(data, about))]
     if scores:
         measured = {name: entry for name, entry in scores.items() if name not in weights}
-        rows.append(("Scores", "; ".join(_scores(measured))))
+        rows.append(("Scores", "; ".join(score_texts(measured))))
     settings = {
         "image": " x ".join(map(str, model.image_shape)),
         "latents": model.latent_dim,
@@ -267,6 +309,8 @@ def _weight(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, Mapping) and "class_name" in value:
+        return _weight(value)
     return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
 
 
@@ -290,7 +334,8 @@ def _citation(about: Any) -> str:
     return f"{about.title}: {about.citation}" if about and about.citation else ""
 
 
-def _scores(scores: Mapping[str, Any]) -> list[str]:
+def score_texts(scores: Mapping[str, Any]) -> list[str]:
+    """Return each score with its interval, as "mig 0.25 (0.2 to 0.3)"."""
     texts = []
     for name, entry in scores.items():
         if entry.get("value") is None:

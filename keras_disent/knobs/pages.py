@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from keras_disent._utils.files import atomic_write
+from keras_disent._utils.html import colors
 from keras_disent._utils.version import __version__
 from keras_disent.knobs import content, engine
 
+METADATA = 14  # field of ONNX's ModelProto
 SCRIPTS = ("runtime.js", "pictures.js", "gif.js", "causal.js", "page.js")
 
 
@@ -66,13 +68,37 @@ def write_page(
     ...
     ValueError: The model needs images (64, 64, 1), as it was trained on. Got (32, 32, 1).
     """
+    text = page_text(
+        model,
+        data,
+        other=other,
+        names=names,
+        title=title,
+        sources=sources,
+        runs=runs,
+        scores=scores,
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def page_text(
+    model: Any,
+    data: Any,
+    *,
+    other: Any = None,
+    names: Sequence[str] = (),
+    title: str | None = None,
+    sources: Sequence[str | Path] = (),
+    runs: Sequence[Mapping[str, Any]] = (),
+    scores: Sequence[Mapping[str, Any] | None] = (),
+) -> str:
+    """Return what `write_page` writes, which see."""
     models = [model] if other is None else [model, other]
     for one in models:
         _check(one, data)
-    parts = [
-        content.plain("engine-script", engine.read(engine.SCRIPT), zipped=True),
-        content.plain("engine-wasm", engine.read(engine.WASM), zipped=True),
-    ]
+    parts = engine_parts()
     names = list(names) or [type(one).__name__ for one in models]
     descriptions, cards, identities = [], [], []
     for i, (one, name) in enumerate(zip(models, names, strict=True)):
@@ -91,10 +117,7 @@ def write_page(
     title = title or f"{' and '.join(names)} on {data.name}"
     settings = {"title": title, "id": "-".join(identities), "models": descriptions}
     rows = dict(zip(names, cards, strict=True))
-    text = render(title, content.summary(models, data), settings, rows, parts)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return Path(path)
+    return render(title, content.summary(models, data), settings, rows, parts)
 
 
 def render(
@@ -119,13 +142,76 @@ def render(
         generator=f"keras-disent {__version__}",
         title=html.escape(title),
         summary=html.escape(summary),
-        style=static.joinpath("page.css").read_text(),
+        style=colors() + static.joinpath("page.css").read_text(),
         card=_table(cards),
         license=html.escape(license),
         settings=json.dumps(settings, allow_nan=False).replace("<", "\\u003c"),
         data="\n".join(data),
         script="\n".join(static.joinpath(name).read_text() for name in SCRIPTS),
     )
+
+
+def engine_parts() -> list[str]:
+    """Return the engine as elements of a page.
+
+    Raises:
+        ImportError: If it is not installed; says what to do.
+    """
+    return [
+        content.plain("engine-script", engine.read(engine.SCRIPT), zipped=True),
+        content.plain("engine-wasm", engine.read(engine.WASM), zipped=True),
+    ]
+
+
+def network_parts(
+    folder: Path, number: int, names: Sequence[str], bare: bool = False
+) -> tuple[list[str], str]:
+    """Return networks exported as "onnx" as elements of a page, and what tells them apart.
+
+    Args:
+        folder: Folder of the exported model.
+        number: Number of the model on the page.
+        names: Names of the networks.
+        bare: Whether the cards in the networks are left out, which have paths of their run.
+    """
+    files = {**{name: f"{name}.onnx" for name in names}, "weights": "weights.bin"}
+    contents = {name: (folder / file).read_bytes() for name, file in files.items()}
+    if bare:
+        contents |= {name: without_metadata(contents[name]) for name in names}
+    elements = [content.plain(f"{name}-{number}", part) for name, part in contents.items()]
+    return elements, content.digest(list(contents.values()))
+
+
+def without_metadata(model: bytes) -> bytes:
+    """Return an ONNX file without its `metadata_props`, field 14 of the message `ModelProto`.
+
+    Fields of a message stand one after another: a number that has the field and its kind, then
+    another number (kind 0), or the length of what follows (kind 2).
+
+    >>> without_metadata(bytes([0x08, 0x07, 0x72, 0x02, 0x41, 0x42, 0x3A, 0x01, 0x43])).hex()
+    '08073a0143'
+    """
+    kept, place = bytearray(), 0
+    while place < len(model):
+        start = place
+        tag, place = _number(model, place)
+        if tag & 7 not in (0, 2):
+            raise ValueError("A network of this folder is no ONNX file.")
+        number, place = _number(model, place)
+        if tag & 7 == 2:
+            place += number
+        if tag >> 3 != METADATA:
+            kept += model[start:place]
+    return bytes(kept)
+
+
+def _number(content: bytes, place: int) -> tuple[int, int]:
+    """Return a number of seven bits a byte, the lowest first, and the place after it."""
+    value = shift = 0
+    while content[place] & 0x80:
+        value |= (content[place] & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+    return value | content[place] << shift, place + 1
 
 
 def _table(cards: Mapping[str, Mapping[str, str]]) -> str:
@@ -159,9 +245,6 @@ def _networks(model: Any, number: int, causal: bool) -> tuple[list[str], str]:
     from keras_disent import export  # needs Keras
 
     names = ["decode", "encode", *(["intervene"] if causal else [])]
-    files = {**{name: f"{name}.onnx" for name in names}, "weights": "weights.bin"}
     with tempfile.TemporaryDirectory() as folder:
         exported = export.model(model, Path(folder) / "onnx", "onnx", names=names)
-        contents = {name: (exported / file).read_bytes() for name, file in files.items()}
-    elements = [content.plain(f"{name}-{number}", part) for name, part in contents.items()]
-    return elements, content.digest(list(contents.values()))
+        return network_parts(exported, number, names)

@@ -54,10 +54,14 @@ class SeedGenerator(keras.random.SeedGenerator):
 
     def __init__(self, seed: int, **kwargs: Any):
         # Keras keeps at most 32 bits of a seed: hash all of its bits into them.
-        super().__init__(int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1), **kwargs)
+        number = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+        with backend.seed_device():
+            super().__init__(number, **kwargs)
 
     def next(self, ordered: bool = True) -> Tensor:
-        return backend.scatter_seed(super().next(ordered))
+        """Return the next seed, (2,) integers, on the device that computes."""
+        with backend.seed_device():
+            return backend.scatter_seed(super().next(ordered))
 
 
 class Noise(keras.layers.Layer):
@@ -161,10 +165,12 @@ class GaussianPosterior(keras.layers.Layer):
         )
 
     def build(self, features_shape: tuple[int | None, ...]) -> None:
+        """Create the weights of both heads, for features (n, k)."""
         self.mean_head.build(features_shape)
         self.log_variance_head.build(features_shape)
 
     def call(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances (n, D) of the posterior for features (n, k)."""
         return self.mean_head(features), clip_straight_through(
             self.log_variance_head(features), -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE
         )
@@ -242,6 +248,7 @@ class Likelihood(keras.layers.Layer):
         return self.distribution(outputs).mean()
 
     def call(self, outputs: Tensor) -> Tensor:
+        """Return mean images, float32, for the outputs of a decoder (n, h, w, c)."""
         return self.mean(ops.cast(outputs, "float32"))
 
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.checks import check_at_least, check_labeled
-from keras_disent.metrics.encoding import CHUNK, Encoder, GroundTruth, codes_by_index
+from keras_disent.metrics.encoding import CHUNK, POOL, Encoder, GroundTruth
 from keras_disent.metrics.results import Result
-from keras_disent.metrics.sampling import generator, group_sampler
+from keras_disent.metrics.sampling import encoded_groups, generator
 
 
 class BetaVAEScore(Result):
@@ -37,7 +37,8 @@ def beta_vae_score(
     *,
     batch_size: int = 64,
     train_points: int = 10_000,
-    eval_points: int = 5_000,
+    eval_points: int = 800,
+    pool: int = POOL,
     seed: int = 0,
     legacy_stream: bool = False,
 ) -> BetaVAEScore:
@@ -60,7 +61,8 @@ def beta_vae_score(
         data: Labeled data set.
         batch_size: Number of image pairs for one point.
         train_points: Number of training points of the classifier.
-        eval_points: Number of evaluation points.
+        eval_points: Number of evaluation points. Large studies use 5,000.
+        pool: Number of images that pairs are drawn from, each encoded once; see `factor_vae_score`.
         seed: Random seed of all draws.
         legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
 
@@ -85,14 +87,21 @@ def beta_vae_score(
     """
     check_labeled(data, "beta_vae_score")
     check_at_least(1, batch_size=batch_size, train_points=train_points, eval_points=eval_points)
-    sampler = group_sampler(data, "beta_vae_score", generator(seed, legacy_stream))
-    if len(sampler.candidates) < 2:
+    check_at_least(0, pool=pool)
+    if np.count_nonzero(np.asarray(data.factor_sizes) > 1) < 2:
         raise ValueError(
             "'beta_vae_score' classifies factors, so it needs two with more than one value. "
             f"Got `factor_sizes` {tuple(data.factor_sizes)}."
         )
-    planned = 2 * batch_size * (train_points + eval_points)
-    codes_of = codes_by_index(encoder, data, planned)
+    sampler, codes_of = encoded_groups(
+        encoder,
+        data,
+        "beta_vae_score",
+        generator(seed, legacy_stream),
+        batch_size=batch_size,
+        planned=2 * batch_size * (train_points + eval_points),
+        pool=pool,
+    )
 
     def points(number: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         # As many points at a time as fit into one call of the encoder.

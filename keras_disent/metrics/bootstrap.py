@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +16,9 @@ from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import check_at_least
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.tables import Cell, Table, Tabular
+
+PROCESSES = 20.0
+"""Seconds of work from which processes pay off, which wait less for each other than threads."""
 
 
 class _Ends(NamedTuple):
@@ -67,7 +73,19 @@ class Task(NamedTuple):
             return tuple(array[indices] for array in group)
 
         test = {} if task.test is None else {"test": draw(task.test)}
-        return task.function(*draw(task.rows), **test)
+        function = task.function if rng is None else _coarse(task.function)
+        return function(*draw(task.rows), **test)
+
+
+def _coarse(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace the boosted trees of a metric by coarser ones, which vary alike, but are faster."""
+    inner = function.func if isinstance(function, partial) else function
+    if not getattr(inner, "__module__", "").startswith("keras_disent.metrics."):
+        return function
+    predictor = inspect.signature(function).parameters.get("predictor")
+    if predictor is None or predictor.default != "boosting":
+        return function
+    return partial(function, predictor="coarse_boosting")
 
 
 class Outcome(NamedTuple):
@@ -104,6 +122,10 @@ def bootstrap(
     arrays. (The resampled scores have another center: repeated samples look like information.)
     Efron & Tibshirani (1993), "An Introduction to the Bootstrap", chapters 10 and 13.
 
+    Resamples of metrics with the predictor "boosting" have the trees of "coarse_boosting". Where
+    resamples take more than 20 seconds, they are computed in processes, unless the function cannot
+    be pickled.
+
     Args:
         function: Metric of arrays, or any function from `arrays` to a score.
         arrays: Arrays with one row per sample, such as codes and factors.
@@ -111,7 +133,8 @@ def bootstrap(
             unlimited samples.
         n_resamples: Number of resamples.
         seed: Random seed of the resamples.
-        n_jobs: Number of scores computed in parallel, in threads.
+        n_jobs: Number of scores computed in parallel, in threads or processes. It does not change
+            the result.
         test: Arrays for the argument `test` of the metric, resampled likewise.
         settings: Other arguments of the metric.
 
@@ -130,7 +153,7 @@ def bootstrap(
     """
     rows = tuple(to_numpy(array) for array in arrays)  # masks are kept
     test_rows = None if test is None else tuple(to_numpy(array) for array in test)
-    task = Task(lambda *group, **pair: function(*group, **pair, **settings), rows, test_rows)
+    task = Task(partial(function, **settings), rows, test_rows)
     ((_, outcome),) = compute(
         {"": task}, level=level, n_resamples=n_resamples, seed=seed, n_jobs=n_jobs
     )
@@ -149,14 +172,18 @@ def compute(
     n_resamples: int = 100,
     seed: int = 0,
     n_jobs: int = 1,
+    expected: float = 0.0,
     planned: Callable[[dict[str, float]], object] = lambda seconds: None,
     called: Callable[[str], object] = lambda name: None,
 ) -> Iterator[tuple[str, Outcome | ValueError]]:
-    """Compute scores side by side, in threads, then their intervals if there is a level.
+    """Compute scores side by side, then their intervals if there is a level.
+
+    They are computed in threads, or in processes where that takes long.
 
     Args:
         tasks: Scores to compute, by name.
         level, n_resamples, seed, n_jobs: As in `bootstrap`.
+        expected: Seconds that all scores are expected to take on one core.
         planned: Called before the first resample with the seconds that each score took.
         called: Called with the name after each score, or each resample if there is a level.
 
@@ -172,16 +199,16 @@ def compute(
         check_at_least(2, n_resamples=n_resamples)
     from joblib import Parallel, delayed
 
-    def attempt(name: str) -> tuple[Any, float]:
-        start = time.perf_counter()
-        try:
-            return tasks[name].compute(), time.perf_counter() - start
-        except ValueError as error:
-            return error, 0.0
+    picklable = n_jobs > 1 and _is_picklable(tasks)
 
-    parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    def parallel(seconds: float) -> Any:
+        in_processes = picklable and seconds > PROCESSES
+        prefer = "processes" if in_processes else "threads"
+        return Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
+
     results, seconds = {}, {}
-    for name, (result, taken) in zip(tasks, parallel(map(delayed(attempt), tasks)), strict=True):
+    calls = parallel(expected if len(tasks) > 1 else 0)(map(delayed(_attempt), tasks.values()))
+    for name, (result, taken) in zip(tasks, calls, strict=True):
         results[name], seconds[name] = result, taken
         if level is None:
             called(name)
@@ -192,25 +219,48 @@ def compute(
     failed = {name for name, result in results.items() if isinstance(result, ValueError)}
     yield from [(name, result) for name, result in results.items() if name in failed]
 
-    def attempt_resample(name: str, seed: np.random.SeedSequence) -> Any:
-        if name in failed:  # one resample without a score is enough
-            return None
-        try:
-            return _numbers(tasks[name].compute(np.random.default_rng(seed)))
-        except ValueError as error:
-            failed.add(name)
-            return error
-
     seeds = np.random.SeedSequence(seed).spawn(n_resamples)
-    order = [(name, one) for name in tasks if name not in failed for one in seeds]
-    drawn: list[Any] = []
-    calls = parallel(delayed(attempt_resample)(*call) for call in order)
-    for numbers, (name, _) in zip(calls, order, strict=True):
-        called(name)
-        drawn.append(numbers)
-        if len(drawn) == n_resamples:
-            yield name, _with_intervals(results[name], drawn, level)
-            drawn = []
+    for name in [name for name in tasks if name not in failed]:
+        drawn: list[Any] = []
+
+        def attempts(name: str = name) -> Iterator[Any]:
+            for one in seeds:
+                if name in failed:  # one resample without a score is enough
+                    return
+                yield delayed(_attempt_resample)(tasks[name], one)
+
+        for numbers in parallel(seconds[name] * n_resamples)(attempts()):
+            called(name)
+            drawn.append(numbers)
+            if isinstance(numbers, ValueError):
+                failed.add(name)
+        yield name, _with_intervals(results[name], drawn, level)
+
+
+def _attempt(task: Task) -> tuple[Any, float]:
+    """Return a score, or the error of its function, and the seconds it took."""
+    start = time.perf_counter()
+    try:
+        return task.compute(), time.perf_counter() - start
+    except ValueError as error:
+        return error, 0.0
+
+
+def _attempt_resample(task: Task, seed: np.random.SeedSequence) -> Any:
+    """Return the numbers of a resample, or the error of its function."""
+    try:
+        return _numbers(task.compute(np.random.default_rng(seed)))
+    except ValueError as error:
+        return error
+
+
+def _is_picklable(value: Any) -> bool:
+    """Return whether other processes can take a value."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # of any object that the value has
+        return False
+    return True
 
 
 def _numbers(result: Any) -> dict[str, tuple[Any, Any]]:

@@ -27,6 +27,9 @@ class FactorError(ValueError):
         self.message, self.number = message, int(number)
         super().__init__(message.replace("{factor}", f"factor {number}"))
 
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (self.message, self.number)  # to come back from another process
+
     def with_names(self, names: Sequence[str]) -> str:
         """Return the message with the factor's name in place of its number."""
         return self.message.replace("{factor}", f"factor '{names[self.number]}'")

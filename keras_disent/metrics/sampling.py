@@ -6,14 +6,14 @@ the images that exist.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent.metrics.checks import why_no_grid
-from keras_disent.metrics.encoding import GroundTruth
+from keras_disent.metrics.encoding import Codes, Encoder, GroundTruth, cached, codes_by_index
 
 LEGACY_BATCH = 16  # samples that the reference draws per call, which determines its stream
 
@@ -52,8 +52,77 @@ def sample_factors(data: GroundTruth, n: int, random: Random) -> NDArray[np.int6
     return np.concatenate([legacy_factors(data.factor_sizes, m, random) for m in batches])
 
 
+def draw_pool(data: GroundTruth, n: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw indices of `n` different images, or of all if there are fewer; `(images,)`.
+
+    Where an index shows another image each time (`data.stochastic`), they are drawn with
+    replacement, on a grid by its factors.
+    """
+    if getattr(data, "stochastic", False) and hasattr(data, "sample_factors"):
+        return data.indices(data.sample_factors(n, random))
+    return np.asarray(random.choice(len(data), min(len(data), n), replace=False))
+
+
+def has_pool(data: GroundTruth, batch_size: int, pool: int) -> bool:
+    """Return whether groups of `batch_size` images are drawn from a pool of encoded images.
+
+    They are not where the data are no larger, nor where a factor has so many values that the pool
+    holds fewer than `batch_size` images of each.
+    """
+    kinds = getattr(data, "factor_kinds", ("",) * len(data.factor_sizes))
+    sizes = [
+        size for size, kind in zip(data.factor_sizes, kinds, strict=True) if kind != "continuous"
+    ]
+    is_larger = len(data) > pool or getattr(data, "stochastic", False)
+    return is_larger and batch_size * max(sizes, default=0) <= pool
+
+
+def is_pooled(data: GroundTruth, settings: Mapping[str, Any]) -> bool:
+    """Return whether a metric with these settings draws its groups from a pool."""
+    return (
+        "pool" in settings
+        and not settings["legacy_stream"]
+        and has_pool(data, settings["batch_size"], settings["pool"])
+    )
+
+
+def encoded_groups(
+    encoder: Encoder,
+    data: GroundTruth,
+    name: str,
+    random: Random,
+    *,
+    batch_size: int,
+    planned: int,
+    pool: int,
+) -> tuple[GridGroups | ImageGroups, Callable[[NDArray[np.int64]], Codes]]:
+    """Return a sampler of groups of images that share one factor, and a function to their codes.
+
+    Args:
+        encoder, data: As in `evaluate`.
+        name: Name of the metric for messages.
+        random: Random generator. The stream of the reference has no pool.
+        batch_size: Number of images in a group that share the factor.
+        planned: Total number of images that will be drawn.
+        pool: Number of images that are encoded, once each, where `has_pool`; else each group is
+            of newly drawn images. The data are encoded as a whole if they are no larger.
+    """
+    if isinstance(random, np.random.Generator) and has_pool(data, batch_size, pool):
+        images = draw_pool(data, pool, random)
+        sampler = group_sampler(data, name, random, pool=images)
+        codes = cached(encoder, data).codes(images)
+        return sampler, lambda places: codes.take(places, axis=0)
+    sampler = group_sampler(data, name, random)
+    return sampler, codes_by_index(encoder, data, max(planned, pool))
+
+
 def group_sampler(
-    data: GroundTruth, name: str, random: Random, *, others: bool = False
+    data: GroundTruth,
+    name: str,
+    random: Random,
+    *,
+    others: bool = False,
+    pool: NDArray[np.int64] | None = None,
 ) -> GridGroups | ImageGroups:
     """Return a sampler of groups of images that share one factor, or all factors but one.
 
@@ -63,12 +132,15 @@ def group_sampler(
         name: Name of the metric for messages.
         random: Random generator.
         others: Whether images share all factors but one.
+        pool: Indices of the images that groups are drawn from, even on a grid. The sampler returns
+            their places in the pool.
 
     Raises:
         ValueError: For a legacy stream or a lack of images that share factors, without a grid.
     """
-    sampler = GridGroups if hasattr(data, "sample_factors") else ImageGroups
-    return sampler(data, name, random, others)
+    if pool is None and hasattr(data, "sample_factors"):
+        return GridGroups(data, name, random, others)
+    return ImageGroups(data, name, random, others, pool)
 
 
 class GridGroups:
@@ -130,7 +202,7 @@ class GridGroups:
 
 
 class ImageGroups:
-    """Groups of images that exist, for labels that are no grid; see `group_sampler`.
+    """Groups of the images of a pool, or of all that exist; see `group_sampler`.
 
     The first image of a group is drawn from all images that share factors with another one, the
     others from the images that share them with the first. Images that lack a value of the factors
@@ -140,11 +212,19 @@ class ImageGroups:
         candidates: Numbers of the factors for which there are groups.
     """
 
-    def __init__(self, data: GroundTruth, name: str, random: Random, others: bool) -> None:
+    def __init__(
+        self,
+        data: GroundTruth,
+        name: str,
+        random: Random,
+        others: bool,
+        pool: NDArray[np.int64] | None = None,
+    ) -> None:
         if not isinstance(random, np.random.Generator):
             raise ValueError(f"{name!r} with `legacy_stream` needs a grid. {why_no_grid(data)}")
-        self.size, self.random = len(data), random
-        steps = np.asarray(data.factors(np.arange(len(data))))
+        pool = np.arange(len(data)) if pool is None else pool
+        self.size, self.random = len(pool), random
+        steps = np.asarray(data.factors(pool))
         kinds = getattr(data, "factor_kinds", ("",) * steps.shape[1])
         self._pools = {}
         for factor in np.flatnonzero(np.asarray(data.factor_sizes) > 1).tolist():
@@ -152,11 +232,11 @@ class ImageGroups:
                 continue
             shared = np.delete(steps, factor, axis=1) if others else steps[:, [factor]]
             rows = np.flatnonzero((shared >= 0).all(axis=1) & (steps[:, factor] >= 0))
-            pool = _pool(rows, shared[rows], steps[rows, factor] if others else rows)
-            if len(pool[0]):
-                self._pools[factor] = pool
+            sharing = _pool(rows, shared[rows], steps[rows, factor] if others else rows)
+            if len(sharing[0]):
+                self._pools[factor] = sharing
         self.candidates = np.array([*self._pools], np.int64)
-        if len(self.candidates) < 2:
+        if len(self.candidates) < (1 if hasattr(data, "sample_factors") else 2):
             what = "all factors but one" if others else "one factor"
             found = [str(data.factor_names[factor]) for factor in self.candidates]
             raise ValueError(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from keras_disent._utils.arrays import ArrayLike, column_names, to_numpy
-from keras_disent._utils.progress import progress_bar
+from keras_disent._utils.progress import Advance, Verbose, check_verbose, progress_bar
 from keras_disent.metrics.bootstrap import Outcome, Task, check_level, compute
 from keras_disent.metrics.catalog import METRICS, STANDARD, Names, settings_of
 from keras_disent.metrics.checks import (
@@ -24,17 +22,11 @@ from keras_disent.metrics.checks import (
     train_and_test,
     varying,
 )
-from keras_disent.metrics.evaluate import (
-    MANY_VALUES,
-    collect,
-    factor_numbers,
-    factors_used,
-    message,
-    plain_factors,
-    versions,
-)
+from keras_disent.metrics.estimate import announce, in_parallel, seconds_of, slowness, summary
 from keras_disent.metrics.mutual_information import present
+from keras_disent.metrics.record import collect, factors_used, message, versions
 from keras_disent.metrics.results import Result, check_test
+from keras_disent.metrics.sample import MANY_VALUES, factor_numbers, plain_factors
 from keras_disent.metrics.scores import Scores
 
 
@@ -50,7 +42,7 @@ def score(
     n_resamples: int = 100,
     seed: int = 0,
     n_jobs: int | None = None,
-    verbose: bool = True,
+    verbose: Verbose = "auto",
 ) -> Scores:
     """Compute several scores of codes and factors, which may come from any program.
 
@@ -77,10 +69,11 @@ def score(
         interval: Confidence level of the intervals, such as 0.95.
         n_resamples: Number of bootstrap resamples for them.
         seed: Random seed of splits and resamples.
-        n_jobs: Number of scores computed in parallel, in threads; default, one for each core.
-        verbose: Whether to print, on the standard error stream, progress and, before the first
-            resample, an estimate of the time: from threads that never wait for each other to those
-            that always do.
+        n_jobs: Number of scores or resamples computed in parallel, in threads, or in processes
+            where they take longer than 20 seconds; default, one for each core.
+        verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on a
+            terminal and in a notebook, and lines elsewhere. Work of more than ten seconds begins
+            with an estimate, such as "about 4 min: 9 scores, 200 resamples of each".
 
     Returns:
         Scores by name. The function of each metric documents what 0 and 1 mean.
@@ -96,7 +89,7 @@ def score(
         >>> rng = np.random.default_rng(0)
         >>> factors = {"size": rng.integers(4, size=500), "angle": rng.uniform(size=500)}
         >>> codes = np.stack([factors["angle"], factors["size"]], axis=1)
-        >>> scores = score(codes, factors, ["mig", "mcc"], interval=0.95, verbose=False)
+        >>> scores = score(codes, factors, ["mig", "mcc"], interval=0.95, verbose=0)
         >>> print(scores)
         mig    0.9680  [0.9423, 0.9861]
         mcc    1.0000  [1.0000, 1.0000]
@@ -110,6 +103,7 @@ def score(
     settings_by_name = settings_of(metrics, seed)
     options = metrics if isinstance(metrics, Mapping) else {}
     check_options(interval, n_resamples, n_jobs)
+    check_verbose(verbose)
     reasons = {name: data.obstacle(name) for name in settings_by_name}
     failures = {name: reason for name, reason in reasons.items() if reason}
     if len(failures) == len(settings_by_name):
@@ -127,16 +121,25 @@ def score(
             tasks[name] = data.task(name, settings)
 
     n_jobs = n_jobs or os.cpu_count() or 1
+    number = n_resamples if interval else 0
+    size = len(data.codes), data.codes.shape[1], data.values
+    requested = {name: settings_by_name[name] for name in tasks}
+    seconds = seconds_of(requested, *size)
+    in_all = in_parallel(seconds_of(requested, *size, number).values(), n_jobs)
+    in_all *= slowness()
+    announce(in_all, summary(in_all, len(tasks), number), verbose)
     outcomes: dict[str, Outcome | ValueError] = {}
-    with _progress(len(tasks), n_resamples, n_jobs, verbose) as (planned, called):
+    with progress_bar("Scoring", verbose=verbose) as advance:
+        steps = _Steps(seconds, number or 1, advance)
         for name, outcome in compute(
             tasks,
             level=interval,
             n_resamples=n_resamples,
             seed=seed,
             n_jobs=n_jobs,
-            planned=planned,
-            called=called,
+            expected=sum(seconds.values()),
+            planned=steps.planned,
+            called=steps.called,
         ):
             outcomes[name] = outcome
             if isinstance(outcome, Outcome) and isinstance(outcome.result, Result):
@@ -165,6 +168,7 @@ class _Data:
         names: Names of the factors, if known.
         labels: Names of the factors, or else their numbers.
         continuous: Numbers of the continuous factors.
+        values: Number of values of all factors together, where a continuous factor counts as one.
     """
 
     def __init__(
@@ -180,6 +184,7 @@ class _Data:
         self.factors = self.log_variances = self.test = None
         self.labels: tuple[Any, ...] = ()
         self.continuous: list[int] = []
+        self.values = 1
         if log_variances is not None:
             self.log_variances = check_codes(log_variances, "`log_variances`")
             if self.log_variances.shape != self.codes.shape:
@@ -205,6 +210,8 @@ class _Data:
         except FactorError as error:
             raise ValueError(self.explain("", error)) from None
         self.continuous = np.flatnonzero(mask).tolist()
+        labels = (column for column, real in zip(self.factors.T, mask, strict=True) if not real)
+        self.values = len(self.continuous) + sum(len(np.unique(column)) for column in labels)
 
     def obstacle(self, name: str) -> str:
         """Return why a metric cannot be computed from these arrays, or ""."""
@@ -295,44 +302,28 @@ class _Data:
         return found
 
 
-@contextmanager
-def _progress(
-    metrics: int, n_resamples: int, n_jobs: int, verbose: bool
-) -> Iterator[tuple[Callable[[dict[str, float]], None], Callable[[str], None]]]:
-    """Print an estimate of the time before the first resample, and progress.
+class _Steps:
+    """Progress of scores, or of their resamples, weighted by the time of each.
 
     Args:
-        metrics: Number of metrics.
-        n_resamples: Number of resamples of each.
-        n_jobs: Number of threads.
-        verbose: Whether to print anything.
-
-    Yields:
-        The functions `planned` and `called` that `compute` takes.
+        seconds: Expected seconds of each score.
+        number: Number of resamples of each score; 1 without.
+        advance: Function that shows the progress.
     """
-    if not verbose:
-        yield (lambda seconds: None), (lambda name: None)
-        return
-    shares: dict[str, float] = {}  # of the time of all resamples, in percent
-    done = 0.0
 
-    def planned(seconds: dict[str, float]) -> None:
-        one = sum(seconds.values())
-        shares.update({name: 100 * s / (one or 1) / n_resamples for name, s in seconds.items()})
-        most = one * n_resamples  # in threads that wait for each other
-        least = most / min(n_jobs, os.cpu_count() or 1)
-        print(
-            f"{metrics} score{'s' * (metrics > 1)} took {one:,.1f} s. Their intervals, from "
-            f"{n_resamples} resamples each, take about {least:,.0f} to {most:,.0f} s.",
-            file=sys.stderr,
-            flush=True,
-        )
+    def __init__(self, seconds: Mapping[str, float], number: int, advance: Advance) -> None:
+        self.seconds, self.number, self.advance, self.done = seconds, number, advance, 0.0
 
-    with progress_bar("Scoring") as advance:
+    def planned(self, seconds: Mapping[str, float]) -> None:
+        """Replace the expected seconds by those that each score took."""
+        self.seconds = seconds
+        self.advance(0, self._total)
 
-        def called(name: str) -> None:
-            nonlocal done
-            done += shares.get(name, 100 / metrics)
-            advance(round(done), 100)
+    def called(self, name: str) -> None:
+        """Count a score, or a resample of it."""
+        self.done += self.seconds[name]
+        self.advance(self.done, self._total, f"last {name}" if self.number == 1 else name)
 
-        yield planned, called
+    @property
+    def _total(self) -> float:
+        return sum(self.seconds.values()) * self.number

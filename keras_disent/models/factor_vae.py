@@ -7,6 +7,7 @@ from typing import Any, Self, Unpack
 import keras
 from keras import ops
 
+from keras_disent._utils import checks
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
@@ -27,8 +28,8 @@ class FactorVAE(VAE):
 
     Args:
         gamma: Weight of the total correlation: a number of at least 0, or a schedule.
-        discriminator: Keras model from codes (n, D) to 2 logits (joint, permuted). Default: six
-            layers of 1000 units.
+        discriminator: Keras model from codes (n, D) to 2 logits (joint, permuted), or the number of
+            units of each of its six layers. Default: 1000 units.
         Others: As `VAE`.
 
     Logs, besides those of `VAE`: `total_correlation`, the estimate in nats;
@@ -43,8 +44,7 @@ class FactorVAE(VAE):
     compares codes of the first player batch, encoded before the VAE's update, with shuffled codes
     of the second. Here both are codes of the second player batch, encoded after the update.
 
-    >>> small = networks.discriminator(4, units=50)
-    >>> model = FactorVAE((32, 32, 1), latent_dim=4, gamma=10.0, discriminator=small)
+    >>> model = FactorVAE((32, 32, 1), latent_dim=4, gamma=10.0, discriminator=50)
     >>> model.compile(keras.optimizers.Adam(1e-4))
     """
 
@@ -59,7 +59,7 @@ class FactorVAE(VAE):
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
         gamma: schedules.WeightValue = 35.0,
-        discriminator: str | keras.Model | None = None,
+        discriminator: int | keras.Model | None = None,
         **kwargs: Unpack[VAEOptions],
     ):
         super().__init__(image_shape, latent_dim, **kwargs)
@@ -67,10 +67,13 @@ class FactorVAE(VAE):
         if isinstance(discriminator, dict):
             discriminator = keras.saving.deserialize_keras_object(discriminator)
         self._custom_discriminator = discriminator is not None
-        if discriminator is None:
+        if discriminator is None or isinstance(discriminator, int):
+            units = 1000
+            if discriminator is not None:
+                units = checks.check_integer("discriminator", discriminator, at_least=1)
             seed = self.part_seed("discriminator")
             with networks.precision(self.dtype_policy):
-                discriminator = networks.discriminator(latent_dim, seed=seed)
+                discriminator = networks.discriminator(latent_dim, units=units, seed=seed)
         check_discriminator(discriminator, latent_dim)
         self.discriminator: keras.Model = discriminator
 

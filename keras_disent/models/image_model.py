@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -20,6 +20,7 @@ from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
+from keras_disent.models.diagnosis import Diagnosis, diagnose
 from keras_disent.models.editing import Editing, as_dtype, check_dtype
 from keras_disent.models.hyperparameters import Range
 
@@ -38,6 +39,7 @@ class ImageModel(Editing, PlayerModel):
         tunable: `{name: Range}`, hyperparameters that a search tunes by default: arguments of the
             constructor, or `learning_rate` and `width`.
         importance_unit: Unit of `latent_importance`.
+        in_use: Least importance of a latent that is in use.
         discrete_codes: Whether each latent takes few values.
 
     Attributes:
@@ -55,6 +57,7 @@ class ImageModel(Editing, PlayerModel):
         "width": Range(0.25, 1.0),
     }
     importance_unit = "gray levels"
+    in_use = 1.0
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
@@ -230,6 +233,28 @@ class ImageModel(Editing, PlayerModel):
                 sums[latent] += len(part) * np.mean(changes)
         return (255 * sums / len(codes)).astype("float32")
 
+    def latents_in_use(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
+        """Return which latents are in use: (D,) bool.
+
+        Their `latent_importance` is at least `in_use`: 0.1 nats where it is information about an
+        image, else one gray level. Pictures and pages mark the others as unused.
+        """
+        return self.latent_importance(images, batch_size) >= self.in_use
+
+    def diagnose(self, images: np.ndarray) -> Diagnosis:
+        """Say which latents are in use, and what has gone wrong in training.
+
+        Args:
+            images: Images (n, h, w, c) of the training, such as `datasets.example_images(data)`.
+
+        Returns:
+            A `Diagnosis`; `print` shows it.
+
+        Raises:
+            ValueError: If there are fewer than two images.
+        """
+        return diagnose(self, images)
+
     def latent_values(self) -> list[np.ndarray | None]:
         """Return the values that each latent can take, ascending; None for one without steps."""
         return [None] * self.latent_dim
@@ -310,6 +335,48 @@ class ImageModel(Editing, PlayerModel):
         if verbose:
             endpoints = ", ".join(export.read_card(folder)["endpoints"])
             print(f"Saved the model as {format} in {str(folder)!r}, with endpoints {endpoints}.")
+
+    # -- presets ----------------------------------------------------------------------------------
+
+    @classmethod
+    def from_preset(cls, preset: str | Path, load_weights: bool = True) -> Self:
+        """Load a ready model, of this class or one derived from it; it is not compiled.
+
+        Args:
+            preset: Name of a preset in the package (`keras_disent.presets.list()`), or path of a
+                folder that `save_to_preset` wrote.
+            load_weights: Whether the weights are those of the preset, instead of new random ones.
+
+        Raises:
+            ValueError: If there is no such preset, it is damaged, of another version, or its model
+                is of another class.
+
+        >>> from keras_disent import VAE
+        >>> VAE.from_preset("faces_person").sample(2, seed=0).shape
+        (2, 32, 32, 3)
+        """
+        from keras_disent.presets import stored  # which imports models
+
+        return stored.load(preset, cls, load_weights=load_weights)
+
+    def save_to_preset(self, preset_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+        """Write the model as a preset, for `from_preset`: float16 weights and a card, no optimizer.
+
+        Args:
+            preset_dir: Folder to write, new or empty.
+            card: What is known about the model, as JSON holds it, such as `{"description": "One
+                sentence.", "data": "sprites"}`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: If the folder is not empty or cannot be written, `card` is not what JSON
+                holds, or the class is not registered with Keras. Nothing is written then.
+        """
+        from keras_disent.presets import stored
+
+        return stored.save(self, preset_dir, card)
 
     # -- checks -----------------------------------------------------------------------------------
 

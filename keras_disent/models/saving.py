@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_disent._utils.files import atomic_write
+from keras_disent.presets.folder import is_preset
 
 FILE = "model.keras"
 """Name of the model in a run folder."""
@@ -23,13 +24,13 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Any:
-    """Load a model of this package from a `.keras` file, or from a run folder.
+    """Load a model of this package from a `.keras` file, a run folder, or a preset.
 
     Args:
-        path: `.keras` file, or run folder.
+        path: `.keras` file, run folder, folder of a preset, or "preset:NAME" of one in the package.
         custom_objects: `{name: class or function}`, those of your own networks that are not
             registered with Keras.
-        compile: whether to compile the model, its optimizers as they were saved.
+        compile: whether to compile the model, its optimizers as they were saved. A preset has none.
         safe_mode: whether to refuse a file that holds Python code (a Lambda layer); with False, the
             code is run.
 
@@ -37,6 +38,11 @@ def load_model(
         ValueError: if there is no such file, it is cut short or broken, it holds Python code, or a
             class that is neither registered nor among `custom_objects`.
     """
+    if is_preset(path):
+        from keras_disent.presets import stored  # which imports models
+
+        with keras.saving.custom_object_scope(dict(custom_objects or {})):
+            return stored.load(path)
     path = Path(path)
     unzipped = (path / "metadata.json").is_file()  # by `save_model(..., zipped=False)`
     if path.is_dir() and not unzipped:

@@ -64,6 +64,7 @@ class VAE(Coder):
     }
     encoding = ("mean", "log_variance")
     importance_unit = "nats"
+    in_use = 0.1
     supports_sample_weight = True
     supervision_weight = schedules.Weight()
 
@@ -163,16 +164,29 @@ class VAE(Coder):
         return self.decode(codes, dtype=dtype)
 
     def latent_kl(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
-        """Return the mean KL of each latent over the images: (D,) float32, nats.
+        """Return the mean KL of each latent over the images, its cost: (D,) float32, nats.
 
-        It is about 0 for an unused latent.
+        It is `latent_importance`, plus what the latent costs because its codes do not have the
+        mean 0 and the variance 1 of the prior.
         """
         mean, log_variance = self.posterior_parameters(images, batch_size)
         return np.mean(0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1), axis=0)
 
     def latent_importance(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
-        """Return `latent_kl`, by which pictures order latents."""
-        return self.latent_kl(images, batch_size)
+        """Return the information of each latent about an image: (D,) float32, nats.
+
+        It is the mutual information of image and latent if the latent is Gaussian over the images,
+        and never less than that: half the log of the variance of the codes over all images,
+        minus its mean within an image. It is about 0 for an unused latent, also for one whose
+        posterior differs from the prior but is the same for all images.
+
+        Source: Hoffman & Johnson 2016, "ELBO surgery", equation 5, with a Gaussian for the
+        aggregated posterior.
+        """
+        mean, log_variance = self.posterior_parameters(images, batch_size)
+        mean, log_variance = mean.astype("float64"), log_variance.astype("float64")
+        variance = np.var(mean, axis=0) + np.mean(np.exp(log_variance), axis=0)
+        return (0.5 * (np.log(variance) - np.mean(log_variance, axis=0))).astype("float32")
 
     # -- configuration ----------------------------------------------------------------------------
 

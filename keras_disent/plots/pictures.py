@@ -55,11 +55,12 @@ def traversals(
 
     The first two rows show originals and their reconstructions. Each further row traverses one
     latent of image `start` through `values` with the others fixed, the most important latents
-    first (`latent_importance`, for a VAE the mean KL over `images`).
+    first (`latent_importance`, for a VAE its information about an image). Latents that are not in
+    use are marked as unused.
 
     Args:
-        model: Model with `latent_names`, `latent_importance`, `importance_unit`, `reconstruct` and
-            `traverse`.
+        model: Model with `latent_names`, `latent_importance`, `importance_unit`, `in_use`,
+            `reconstruct` and `traverse`.
         images: Images (n, h, w, c); all of them determine the order of the latents.
         latents: Names or indices of the latents to draw, in this order. Default: by importance.
         values: Values of a latent, in standard deviations of the prior.
@@ -80,7 +81,12 @@ def traversals(
     labels = [
         f"{model.latent_names[i]}   {importance[i]:.2f} {model.importance_unit}" for i in indices
     ]
-    return _grid_figure(_floats(shown), model.reconstruct(shown), grid, labels, values, title)
+    unused = [bool(importance[i] < model.in_use) for i in indices]
+    below = "value of the latent (standard deviations of the prior)"
+    if any(unused):
+        below += f"; gray: unused, below {model.in_use:g} {model.importance_unit}"
+    reconstructions = model.reconstruct(shown)
+    return _grid_figure(_floats(shown), reconstructions, grid, labels, unused, values, below, title)
 
 
 def _grid_figure(
@@ -88,7 +94,9 @@ def _grid_figure(
     reconstructions: np.ndarray,
     grid: np.ndarray,
     labels: Sequence[str],
+    unused: Sequence[bool],
     values: Sequence[float],
+    below: str,
     title: str | None,
 ) -> Figure:
     height, width = originals.shape[1:3]
@@ -117,9 +125,9 @@ def _grid_figure(
     columns = [i * (width + gap) + width / 2 for i in range(len(values))]
     axes.set_xticks(columns, [f"{value:+.2g}" if value else "0" for value in values])
     axes.tick_params(length=0, colors=INK, labelsize=9)
-    for label in axes.get_yticklabels()[:2]:
-        label.set_color(QUIET)
-    axes.set_xlabel("value of the latent (standard deviations of the prior)", fontsize=9, color=INK)
+    for label, quiet in zip(axes.get_yticklabels(), [True, True, *unused], strict=True):
+        label.set_color(QUIET if quiet else INK)
+    axes.set_xlabel(below, fontsize=9, color=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:

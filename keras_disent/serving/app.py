@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import hmac
 import logging
 import time
@@ -41,8 +43,13 @@ logger = logging.getLogger("keras_disent.serving")
 
 BODY_TIMEOUT = 30.0  # seconds in which the body of a request must arrive
 MAX_HELD = 8  # times `max_body`: bytes of all requests together
+HOME = "/"
 OPEN = ("/health", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json")  # without key
 
+_POLICY = (  # of the page of knobs: it runs what it holds, and asks no address
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
+    "style-src 'unsafe-inline'; img-src blob: data:; base-uri 'none'; form-action 'none'"
+)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -69,11 +76,14 @@ class Service:
         self.metrics = Metrics(self.pool)
         self.held = 0  # bytes of the bodies of all requests that are not answered
         self.document = openapi.document(card, settings)
+        self.folder = folder
+        self.page: asyncio.Task[tuple[str, int]] | None = None
 
     def app(self) -> Starlette:
         """Create the application; its lifespan is that of the workers."""
         v2 = "/v2/models/{model}"
         routes = [
+            Route(HOME, self.home),
             Route("/health", self.health),
             Route("/info", self.info),
             Route("/metrics", self.scrape),
@@ -120,11 +130,30 @@ class Service:
         status = "ok" if ready == size else "degraded" if ready else "unavailable"
         return _json({"status": status, "ready": ready, "workers": size}, 200 if ready else 503)
 
+    async def home(self, request: Request) -> Response:
+        """Return the page of knobs, which is written when it is asked for the first time."""
+        if self.page is None:
+            self.page = asyncio.create_task(asyncio.to_thread(self._write_page))
+        text, status = await asyncio.shield(self.page)
+        return HTMLResponse(text, status, {"Content-Security-Policy": _POLICY})
+
+    def _write_page(self) -> tuple[str, int]:
+        try:
+            from keras_disent.knobs import served
+
+            return served.page(self.folder, self._card(), key=bool(self.settings.api_key)), 200
+        except Exception as error:  # whatever it is, the model is served
+            logger.warning("no page of knobs", extra={"reason": str(error)})
+            return openapi.sentence(f"This model has no page of knobs: {error}"), 404
+
     async def info(self, request: Request) -> Response:
+        return _json({"model": self._card(), "server": {"version": __version__}})
+
+    def _card(self) -> dict[str, Any]:
         """Return the card without what only this machine needs."""
         card = {key: value for key, value in self.card.items() if key != "config"}
         card["run"] = without_paths(card.get("run"))
-        return _json({"model": card, "server": {"version": __version__}})
+        return card
 
     async def scrape(self, request: Request) -> Response:
         """Return metrics in the text format of Prometheus."""
@@ -261,7 +290,11 @@ class Gate:
                 await self.app(scope, receive, watched)
             else:
                 text = "Send the key of this server as Authorization: Bearer KEY, or X-API-Key."
-                refusal = messages.Response.of_error(401, text, **{"WWW-Authenticate": "Bearer"})
+                how = "Bearer"
+                if scope["path"] == HOME:  # a browser then asks for it
+                    text = f"{text[:-1]}; in a browser, as the password."
+                    how = 'Basic realm="Key of this server as the password", charset="UTF-8"'
+                refusal = messages.Response.of_error(401, text, **{"WWW-Authenticate": how})
                 await _response(refusal)(scope, receive, watched)
         finally:
             seconds = time.perf_counter() - start
@@ -279,11 +312,14 @@ class Gate:
                 logger.info("request", extra=extra)
 
     def _admits(self, scope: Scope) -> bool:
-        if self.key is None or scope["path"] in OPEN:
+        path = scope["path"]
+        if self.key is None or path in OPEN:
             return True
         for name, value in scope["headers"]:
             if name == b"authorization" and value[:7].lower() == b"bearer ":
                 value = value[7:]
+            elif name == b"authorization" and value[:6].lower() == b"basic " and path == HOME:
+                value = _password(value[6:])
             elif name != b"x-api-key":
                 continue
             if hmac.compare_digest(value, self.key):
@@ -361,6 +397,14 @@ def without_paths(value: Any) -> Any:
     if isinstance(value, str) and ("/" in value or "\\" in value):
         return PurePosixPath(value.replace("\\", "/")).name
     return value
+
+
+def _password(credentials: bytes) -> bytes:
+    """Return the password of credentials in the form "Basic", NAME:PASSWORD in base64."""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 async def _fail(request: Request, error: Exception) -> Response:

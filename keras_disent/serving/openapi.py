@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_disent._utils.html import colors
 from keras_disent._utils.version import __version__
 from keras_disent.serving import open_inference
 from keras_disent.serving.settings import Settings
@@ -45,6 +46,12 @@ def document(card: dict[str, Any], settings: Settings) -> dict[str, Any]:
         ("/v2", _PROTOCOL, "Name, version and extensions", {"200": "Metadata"}),
         ("/v2/health/live", _PROTOCOL, "Whether the server runs", {"200": "It runs"}),
         ("/v2/health/ready", _PROTOCOL, "Whether it can compute", {"200": "Yes", "503": "No"}),
+        (
+            "/",
+            "Server",
+            "Page of knobs of the model, for a browser",
+            {"200": "The page", "404": "None"},
+        ),
         ("/health", "Server", "Workers that can compute", {"200": "At least one", "503": "None"}),
         ("/info", "Server", "Card of the model", {"200": "The card"}),
         ("/metrics", "Server", "Metrics in the format of Prometheus", {"200": "Metrics"}),
@@ -90,18 +97,29 @@ def page(document: dict[str, Any], address: str) -> str:
             f"<p>{html.escape(operation['summary'])}.</p><pre>{command}</pre>"
             f"<ul>{responses}</ul></section>"
         )
+    body = (
+        f'<h1>{title}</h1><p>The same as a document: <a href="openapi.json">openapi.json</a></p>'
+        f"{''.join(sections)}"
+    )
+    return _html(title, body)
+
+
+def sentence(text: str) -> str:
+    """Return a page in HTML with one sentence, and where to go from there."""
+    link = '<a href="docs">What this server answers</a>'
+    return _html("No page", f"<p>{html.escape(text)}</p><p>{link}</p>")
+
+
+def _html(title: str, body: str) -> str:
     style = (
-        "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "pre{background:#eee;padding:.5rem;overflow:auto;max-height:12rem}"
-        "@media(prefers-color-scheme:dark){body{background:#111;color:#eee}pre{background:#222}"
-        "a{color:#8cf}}"
+        "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
+        "background:var(--paper);color:var(--ink)}a{color:var(--accent)}"
+        "pre{background:var(--box);padding:.5rem;overflow:auto;max-height:12rem}"
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-        f"<style>{style}</style></head><body><h1>{title}</h1>"
-        '<p>The same as a document: <a href="openapi.json">openapi.json</a></p>'
-        f"{''.join(sections)}</body></html>"
+        f"<style>{colors()}{style}</style></head><body>{body}</body></html>"
     )
 
 

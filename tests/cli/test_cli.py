@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from support.checks import BACKEND, on, state
 from support.commands import QUICK, SMALL, call, files, process, python, wait_for
@@ -90,7 +91,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 @pytest.mark.parametrize(
     ("data", "shape", "scores"),
     [
-        ("photographs", (16, 16, 3), {"unsupervised", "active_units"}),
+        ("photographs", (16, 16, 3), {"unsupervised"}),
         pytest.param(
             "fashion_mnist",
             (16, 16, 1),
@@ -175,7 +176,7 @@ def test_latents_are_named_and_pictures_edited(run, tmp_path, capsys):
     low, high = model.latent_ranges[0]
     assert (
         f"'hue' = 99 is far outside of the data, where it is from {low:.4g} to {high:.4g}: "
-        in capsys.readouterr().out
+        in capsys.readouterr().err
     )
 
     assert call("interpolate", run, 5, tmp_path / "own.png", "-n", 4, "--out", out / "c.png") == 0
@@ -266,6 +267,14 @@ def test_knobs_writes_a_page(trained, tmp_path, capsys, refused, monkeypatch):
     assert said.splitlines()[-1].startswith(f"Wrote {page}, ")
     text = page.read_text()
     assert str(trained) in text
+    page.write_text(text.replace('"name": "z1"', '"name": "light \\u003c"'))
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    assert call("latents", copy, "--from", page) == 0
+    assert load_model(copy).latent_names == ("z0", "light <", "z2")
+    page.write_text(text)
+    assert "Names are read from a page of" in refused(
+        "latents", copy, "--from", copy / "config.json"
+    )
     assert "A run folder holds config.json." in refused("knobs", tmp_path)
     monkeypatch.setattr(engine, "FOLDER", tmp_path)
     assert "run `python -m keras_disent.knobs`" in refused("knobs", trained, "--out", page)
@@ -292,7 +301,7 @@ def test_demo_compares_two_models(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "configs", small)
     monkeypatch.setattr(engine, "FOLDER", tmp_path / "none")
     assert call("demo", "--out", tmp_path / "demo", "--steps", "3") == 0
-    shown = capsys.readouterr().out
+    shown = "".join(capsys.readouterr())
     written = ["beta_tcvae", "demo.gif", "demo.png", "vae"]
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == written
     for said in ("2,880 pictures", "BetaTCVAE, beta 40", "head turn", "Its latents: ", "No page"):
@@ -430,7 +439,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, capsys):
     beta = "beta=InverseTimeDecay(1.0, decay_steps=4, decay_rate=-1.0)"  # 1 / (1 - step / 4)
     command = ["train", "--out", tmp_path / "run", *QUICK, "--model", "beta_vae", "--set", beta]
     assert call(*command) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     assert "Training stopped at step 5, " in line
     assert "`loss` is not finite" in line
     assert int(load_model(tmp_path / "run").steps) == 4
@@ -490,6 +499,48 @@ def test_a_shell_completes_names(words, offered):
     code = "import sys; sys.argv[0] = 'keras-disent'; from keras_disent.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert set(done.stdout.decode().split()) == offered
+
+
+def _commands(group, *names):
+    for name, command in group.commands.items():
+        if getattr(command, "commands", None):
+            yield from _commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+COMMANDS = dict(_commands(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_every_command_takes_quiet_and_verbose(names):
+    flags = {flag for parameter in COMMANDS[names].params for flag in parameter.opts}
+    assert {"--quiet", "-q", "--verbose", "-v"} <= flags
+
+
+def test_results_go_to_stdout_and_what_is_done_to_stderr(run, tmp_path, capsys):
+    assert call("train", *QUICK, "--out", tmp_path / "a") == 0
+    out, said = capsys.readouterr()
+    assert f"vae on sprites -> {tmp_path / 'a'} ({BACKEND}, " in said
+    assert "Each step is fed 8 images.\n" in said
+    assert "Name its latents: " in said
+    assert "mig" in out
+    assert out.splitlines()[-1] == f"Look at {tmp_path / 'a' / 'traversal.png'}"
+    assert call("train", *QUICK, "--out", tmp_path / "b", "--quiet") == 0
+    quiet, said = capsys.readouterr()
+    assert said == ""
+    assert re.findall("│.*│", quiet) == re.findall("│.*│", out)
+    assert call("evaluate", run, "-q", "--metrics", "x") == 2
+    assert capsys.readouterr().err.startswith("Error: Unknown metric 'x'.")
+
+
+def test_verbose_tells_where_an_error_comes_from(tmp_path, capsys, refused):
+    assert call("evaluate", tmp_path, "--verbose") == 2
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert last.startswith("Error: A run folder holds config.json.")
+    assert "A run folder" in refused("evaluate", tmp_path)  # the next command is not verbose
+    assert "--quiet and --verbose exclude each other." in refused("evaluate", tmp_path, "-q", "-v")
 
 
 def test_unknown_flags_are_one_line(refused):

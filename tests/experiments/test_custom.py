@@ -94,7 +94,7 @@ def test_studies_take_a_custom_method(form, jobs, module, tmp_path):
     table = pandas.read_parquet(tmp_path / "study" / "results.parquet")
     assert set(table["model"]) == {model}
     assert set(table["strength"]) == {1, 2}
-    for arguments in (["status", "study"], ["report", "study"]):
+    for arguments in (["status", "study"], ["report", "study", "--no-page"]):
         code, said = command("study", *arguments)
         assert code == 0, said
 

@@ -4,8 +4,11 @@ import html.parser
 import io
 import itertools
 import json
+import os
 import re
 import shutil
+import subprocess
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -17,8 +20,17 @@ from support.studies import METHODS, SUBSET, TOP, finished, run
 from keras_disent import datasets, load_model, metrics
 from keras_disent.experiments import Run, Study
 from keras_disent.experiments.progress import Progress
-from keras_disent.experiments.report import agreement, comparisons, figures, frames, statistics
+from keras_disent.experiments.report import (
+    agreement,
+    comparisons,
+    figures,
+    frames,
+    knobs,
+    statistics,
+)
 from keras_disent.experiments.report.codes import Codes, read_codes
+from keras_disent.knobs import engine
+from keras_disent.models.saving import write_latent_names
 
 pandas = pytest.importorskip("pandas")
 stats = pytest.importorskip("scipy.stats")
@@ -60,7 +72,7 @@ def real(tmp_path_factory):
     place = tmp_path_factory.mktemp("real") / "study"
     top = TOP.replace('["mig"]', '["mig", "mcc", "unsupervised"]') + "seeds = 3\n"
     run(top + SUBSET + METHODS, place)
-    return place, Study.open(place).report(n_resamples=DRAWN, images=20)
+    return place, Study.open(place).report(n_resamples=DRAWN, images=20, page=False)
 
 
 @pytest.fixture
@@ -249,7 +261,7 @@ def test_no_score_is_a_number(tmp_path):
 def test_one_method_one_run(tmp_path, undrawn):
     finished(tmp_path / "study", "metrics = ['mig']\n[[methods]]\nmodel = 'vae'\n")
     data = held(Study.open(tmp_path / "study").report(n_resamples=DRAWN))
-    assert data["findings"][0].startswith("1 run done: 1 method in 1 setting, 1 seed")
+    assert data["findings"][0].startswith("1 run done: 1 method, 1 seed.")
     assert (data["variance"], data["rank_correlation"]) == ({}, {})
     assert data["tradeoff"]["mig"][0]["y_interval"] is None
 
@@ -354,7 +366,7 @@ def test_a_setting_is_chosen_by_other_seeds():
     settings = {label: frames.Setting(label, "m", {}) for label in table}
     frame = frames.Frame(pandas.DataFrame(rows), settings, ("mig",), (), "mig", "m", 0)
     # Seed 0: others favor a, where it has 0; seeds 1 and 2: others favor b, where they have 0.
-    assert comparisons.chosen(frame, "m", "mig").tolist() == [0, 0, 0]
+    assert comparisons.best_setting(frame, "m", "mig").tolist() == [0, 0, 0]
 
 
 def test_nothing_is_found_where_there_is_nothing(tmp_path):
@@ -367,7 +379,7 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path):
         place = tmp_path / str(seed)
         finished(place, text, seed, noise)
         found = comparisons.families(frame_of(place), DRAWN)
-        wrong += [any(c.found and c.score == "mig" for c in f) for f in found.values()]
+        wrong += [any(c.significant and c.score == "mig" for c in f) for f in found.values()]
     assert sum(wrong) <= 2
 
 
@@ -377,7 +389,7 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path):
 def test_codes_are_kept_with_the_runs(real, monkeypatch, undrawn):
     place, report = real
     monkeypatch.setattr(Run, "model", None)
-    again = Study.open(place).report(n_resamples=DRAWN, images=20)
+    again = Study.open(place).report(n_resamples=DRAWN, images=20, page=False)
     assert again.json.read_bytes() == report.json.read_bytes()
     codes = read_codes(sorted((place / "runs").iterdir()))
     assert len(codes) == 9
@@ -456,13 +468,78 @@ def test_a_damaged_result_is_named(name, made_up, tmp_path):
     assert (place / "report.json").read_bytes() == before
 
 
+@on("tensorflow")
+@pytest.mark.slow
+@pytest.mark.skipif(not engine.installed(), reason=f"needs the engine: {engine.CURE}")
+def test_the_best_run_has_a_page_beside_the_report(real, tmp_path, undrawn):
+    pytest.importorskip("tf2onnx")
+    place = shutil.copytree(real[0], tmp_path / "study")
+    out = tmp_path / "out"
+    options = {"images": 20, "n_resamples": DRAWN}
+    report = Study.open(place).report(out, **options)
+    data = held(report)
+    best = max(zip(data["runs"]["mig"], data["runs"]["run"], strict=True))[1]
+    assert data["knobs"] == {"run": best, "page": "knobs.html"}
+    page = Page(report.html.read_text())
+    assert "knobs.html" in page.links
+    text = (out / "knobs.html").read_text()
+    assert str(place / "runs" / best) in text
+    (out / "knobs.html").write_text("kept")
+    assert held(Study.open(place).report(out, **options))["knobs"] == data["knobs"]
+    assert (out / "knobs.html").read_text() == "kept"
+
+
+def test_the_page_of_the_best_run_is_linked_and_kept(tmp_path, undrawn, monkeypatch):
+    def write(run, page, imports):
+        written.append(run.name)
+        page.write_text("page")
+        return ""
+
+    written = []
+    monkeypatch.setattr(knobs, "_write", write)
+    text = "seeds = 3\nmetrics = ['mig']\n[[methods]]\nmodel = 'vae'\n"
+    finished(tmp_path / "study", text, of_run=lambda run, rng: {"mig": (2, 9, 4)[run.seed] / 10})
+    study = Study.open(tmp_path / "study")
+    assert "knobs" not in held(study.report(n_resamples=DRAWN))  # no run has a model
+    models = [study.place(run) / "model.keras" for run in study.runs]
+    for model in models[::2]:
+        model.write_text("model")
+    second = study.runs[2].name
+    for _ in range(2):
+        report = study.report(n_resamples=DRAWN)
+        assert held(report)["knobs"] == {"run": second, "page": "knobs.html"}
+        assert "knobs.html" in Page(report.html.read_text()).links
+        assert written == [second]
+    os.utime(models[2], (2e9, 2e9))  # it has been trained on
+    study.report(n_resamples=DRAWN)
+    models[1].write_text("model")
+    assert "seed 1" in study.report(n_resamples=DRAWN).html.read_text()
+    assert written == [second, second, study.runs[1].name]
+
+
+@on("torch")
+def test_a_report_does_not_need_the_page(tmp_path, undrawn):
+    finished(tmp_path / "study", "metrics = ['mig']\n[[methods]]\nmodel = 'vae'\n")
+    study = Study.open(tmp_path / "study")
+    (study.place(study.runs[0]) / "model.keras").write_text("no model")
+    report = study.report(n_resamples=DRAWN)
+    said = held(report)["knobs"]
+    assert (said["run"], said["page"]) == (study.runs[0].name, None)
+    assert said["reason"].startswith("A run folder holds config.json.")
+    assert "\n" not in said["reason"]
+    shown = report.html.read_text()
+    assert "Left out: there is no page of knobs of vae" in shown
+    assert "knobs.html" not in {path.name for path in study.folder.iterdir()}
+    assert "knobs" not in held(study.report(n_resamples=DRAWN, page=False))
+
+
 @pytest.mark.parametrize("name", ["codes.npz", "traversal.png"])
 def test_a_damaged_file_of_a_model_is_named(name, real, tmp_path):
     place = shutil.copytree(real[0], tmp_path / "study")
     for one in Study.open(place).runs:
         (place / "runs" / one.name / name).write_bytes(b"no")
     with pytest.raises(ValueError, match=rf"{name}' is not "):
-        Study.open(place).report(images=20, n_resamples=DRAWN)
+        Study.open(place).report(images=20, n_resamples=DRAWN, page=False)
 
 
 def test_no_run_is_done(tmp_path):
@@ -491,9 +568,164 @@ def test_findings_are_words_for_numbers(made_up):
     sure = [
         c
         for c in found["comparisons"]["methods"]
-        if c["score"] == "mig" and c["second"] == "vae" and c["found"]
+        if c["score"] == "mig" and c["second"] == "vae" and c["significant"]
     ]
     (said,) = (text for text in found["findings"] if "better median mig" in text)
     assert said.startswith(f"{ahead} of 4 methods have a better median mig than vae")
     assert f"{len(sure)} of 4 differ" in said
     assert any("With 5 seeds a setting" in text for text in found["findings"])
+
+
+# -- small studies --------------------------------------------------------------------------------
+
+
+VAE = "[[methods]]\nmodel = 'vae'\n"
+BETA_VAE = "[[methods]]\nmodel = 'beta_vae'\nbeta = "
+SMALL_STUDIES = {
+    "one method, one seed": f"seeds = 1\n{VAE}",
+    "one method": f"seeds = 3\n{VAE}",
+    "one seed": f"seeds = 1\n{VAE}{BETA_VAE}4\n",
+    "two methods": f"seeds = 3\n{VAE}{BETA_VAE}4\n",
+    "one strength": f"seeds = 4\n{BETA_VAE}[1, 4]\n",
+}
+
+
+@pytest.mark.parametrize("text", SMALL_STUDIES.values(), ids=SMALL_STUDIES)
+def test_small_studies_have_no_empty_sentences(text, tmp_path, undrawn):
+    finished(tmp_path / "study", "metrics = ['mig', 'dci']\n" + text)
+    report = Study.open(tmp_path / "study").report(n_resamples=DRAWN)
+    empty = r"none of [01]\b|\b0 of|\b1 (seeds|runs|methods|settings|pairs)|nan"
+    assert not [text for text in report.findings if re.search(empty, text)]
+    assert report.findings[0].startswith(f"{len(Study.open(tmp_path / 'study').runs)} run")
+
+
+def test_failed_runs_are_counted_and_said(tmp_path, undrawn):
+    study = finished(tmp_path / "study", f"seeds = 2\n{VAE}{BETA_VAE}4\n")
+    for one in study.runs[2:]:
+        Progress(state="failed", error="ValueError: no").write(study.place(one))
+    report = Study.open(tmp_path / "study").report(n_resamples=DRAWN)
+    assert report.findings[0] == "2 runs done, 2 failed or not done: 1 method, 2 seeds."
+    assert len(report.findings) < 5
+
+
+def test_a_study_without_scores_reports_its_terms(tmp_path, undrawn):
+    def terms(run, rng):
+        return {"loss": rng.normal() + 60, "reconstruction": rng.normal() + 50, "kl": 9.0}
+
+    finished(tmp_path / "study", SMALL_STUDIES["two methods"], of_run=terms)
+    report = Study.open(tmp_path / "study").report(n_resamples=DRAWN, paper=True)
+    assert held(report)["score"] == "reconstruction"
+    assert r"& reconstruction $\downarrow$" in report.latex.read_text()
+
+
+# -- for papers -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paper(made_up, tmp_path_factory):
+    """Return the report of the made-up study with all that a paper takes."""
+    out = tmp_path_factory.mktemp("paper")
+    return Study.open(made_up[0]).report(out, n_resamples=DRAWN, paper=True)
+
+
+def test_the_table_has_every_mean_with_its_interval(paper, made_up):
+    frame, text = frame_of(made_up[0]), paper.latex.read_text()
+    data = held(paper)
+    rows = [line for line in text.splitlines() if line.endswith("\\\\")][1:]
+    assert len(rows) == len(frame.settings)
+    for row, setting in zip(rows, frame.settings.values(), strict=True):
+        name, *cells = (part.strip() for part in row.removesuffix("\\\\").split(" & "))
+        assert name.startswith(latex_method(setting.method))
+        own = {r["setting"]: r for r in data["distributions"]["mig"]}[setting.name]
+        low, high = own["interval_of_mean"]
+        assert f"{own['mean']:.2f}" in cells[0]
+        assert f"[{low:.2f}, {high:.2f}]".replace("-", "$-$") in cells[0]
+
+
+def latex_method(name):
+    from keras_disent.experiments import latex
+
+    return latex.method(name)
+
+
+def test_the_best_is_bold_and_so_are_its_ties(tmp_path):
+    levels = {"vae": 0.1, "beta_vae": 0.5, "annealed_vae": 0.9, "factor_vae": 0.9}
+
+    def clear(run, rng):
+        noise = 0.001 * run.seed
+        return {"mig": levels[run.model] + noise, "sap": 0.5 + noise, "reconstruction": 50 + noise}
+
+    methods = "".join(f"[[methods]]\nmodel = '{name}'\n" for name in levels)
+    study = finished(
+        tmp_path / "study", "seeds = 8\nmetrics = ['mig', 'sap']\n" + methods, 0, clear
+    )
+    frame = frames.frame(study.table())
+    labels = {run.model: run.label for run in study.runs}
+    from keras_disent.experiments.report.latex import best, table
+
+    assert set(best(frame, "mig")) == {labels["annealed_vae"], labels["factor_vae"]}
+    assert len(best(frame, "sap")) == 4  # nothing differs
+    ends = statistics.intervals(frame.groups(), frame.scores, DRAWN)
+    text = table(frame, ends, DRAWN)
+    assert text.count("\\textbf{0.90}") == 2
+    assert text.count("\\textbf{0.50}") == 1
+    assert "SAP $\\uparrow$$^\\dagger$" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_takes_the_table_and_the_figures(paper, tmp_path):
+    figures_ = "".join(
+        f"\\includegraphics[width=4cm]{{{path}}}\n" for path in sorted(paper.figures.glob("*.pdf"))
+    )
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass[a4paper,landscape]{article}\\usepackage{booktabs,graphicx}\n"
+        f"\\begin{{document}}\n{paper.latex.read_text()}\n{figures_}\n\\end{{document}}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-halt-on-error", "paper"], cwd=tmp_path, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
+
+
+def test_every_figure_is_there_as_pdf_and_svg(paper):
+    names = {path.name for path in paper.figures.iterdir()}
+    stems = {name.removesuffix(".pdf") for name in names if name.endswith(".pdf")}
+    assert names == {f"{stem}{end}" for stem in stems for end in (".pdf", ".svg")}
+    assert len(stems) == paper.html.read_text().count("<img ")
+    assert {"distributions_mig", "tradeoff_mig", "rank_correlation", "variance"} <= stems
+    for stem in stems:
+        assert (paper.figures / f"{stem}.pdf").read_bytes().startswith(b"%PDF")
+        xml.etree.ElementTree.parse(paper.figures / f"{stem}.svg")
+    assert b"/Type3" not in (paper.figures / "distributions_mig.pdf").read_bytes()
+
+
+def test_published_scores_stand_beside_ours_with_what_differs(tmp_path, undrawn):
+    text = "[[methods]]\nmodel = 'factor_vae'\n[[methods]]\nmodel = 'vae'\n"
+    top = "data = 'scenes3d'\nimage_size = 32\nseeds = 3\nmetrics = ['mig', 'dci']\n"
+    finished(tmp_path / "study", top + text)
+    report = Study.open(tmp_path / "study").report(n_resamples=DRAWN)
+    rows = {row["score"]: row for row in held(report)["published"]}
+    assert {name: row["published"] for name, row in rows.items()} == {
+        "factor_vae_score": 0.840,
+        "dci": 0.611,
+    }
+    row = rows["dci"]
+    own = held(report)["distributions"]["dci"]
+    assert row["here"] == pytest.approx(next(r["mean"] for r in own if r["method"] == "factor_vae"))
+    assert row["what_differs"] == (
+        "scenes3d is drawn after shapes3d; images of 32 instead of 64 pixels"
+    )
+
+
+def test_latents_are_called_by_their_names(real, tmp_path):
+    place = shutil.copytree(real[0], tmp_path / "study")
+    one = Study.open(place).runs[0]
+    names = ("girth", "height", "z2")
+    write_latent_names(place / "runs" / one.name / "model.keras", names)
+    encoded = read_codes([place / "runs" / one.name])[one.name]
+    assert [encoded.latent(i) for i in range(3)] == list(names)
+    report = Study.open(place).report(tmp_path / "out", n_resamples=DRAWN, images=20)
+    entry = next(run for run in held(report)["matching"]["runs"] if run["run"] == one.name)
+    assert entry["latents"]
+    assert all(name.split()[0] in names for name in entry["latents"])
+    assert any(name.split()[0] in ("girth", "height") for name in entry["latents"])

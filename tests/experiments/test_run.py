@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from support.checks import BACKEND, TINY, assert_same, state
+from support.checks import BACKEND, TINY, assert_same, on, state
 from support.commands import QUICK, call, files, process, wait_for
 
 import keras_disent
@@ -395,7 +396,7 @@ def test_scores_that_are_no_numbers_say_why(whole, tmp_path, monkeypatch, capsys
     text = (folder / SCORES).read_text()
     assert json.loads(text, parse_constant=pytest.fail)["mig"]["value"] is None
     assert call("evaluate", folder, "--metrics", "mig", "--samples", "100") == 0
-    assert "mig has no value: mig is not defined" in capsys.readouterr().out
+    assert "mig has no value: mig is not defined" in capsys.readouterr().err
 
 
 def test_resume_takes_the_same_command(tmp_path, refused):
@@ -698,7 +699,7 @@ def test_images_of_ones_own(tmp_path):
     assert (model.image_shape, int(model.steps)) == ((16, 16, 3), 5)
     assert model.get_config()["dataset_size"] == 12
     result = Run.open(folder).evaluate(n_samples=50)
-    assert set(result) == {*model.terms, "unsupervised", "active_units"}  # what needs no labels
+    assert set(result) == {*model.terms, "unsupervised"}  # what needs no labels
     with pytest.raises(ValueError, match=r"'mig' compare codes with ground-truth factors"):
         Run.open(folder).evaluate("mig")
     assert result["loss"]["settings"]["images"] == 64 * 8
@@ -718,3 +719,61 @@ def test_what_a_step_is_fed_is_said_without_a_model(model, words, tmp_path, monk
     store = Run.create(config, tmp_path / "run").store
     monkeypatch.setattr(Run, "model", None)
     assert Run.from_store(store).fed() == words
+
+
+# -- experiment trackers --------------------------------------------------------------------------
+
+
+def tracked(run):
+    """Return the steps at which TensorBoard has a term, a score of `evaluate`, and a picture."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    size = {"scalars": 0, "images": 0}
+    board = accumulator.EventAccumulator(str(run.folder / "tensorboard"), size_guidance=size)
+    board.Reload()
+    return (
+        [event.step for event in board.Scalars("loss")],
+        [event.step for event in board.Scalars("val_mig")],
+        [event.step for event in board.Images("traversals")],
+    )
+
+
+@on("torch")
+def test_a_tracker_gets_terms_pictures_and_scores_of_a_resumed_run_too(tmp_path):
+    config = dataclasses.replace(TINY, track="tensorboard", steps=4)
+    run = Run.create(config, tmp_path / "run")
+    run.train()
+    run.extend(8)
+    run = Run.open(tmp_path / "run")
+    run.train()
+    run.evaluate(n_samples=100)
+    assert tracked(run) == ([4, 8], [8], [4, 8])
+    assert (run.folder / "tensorboard" / "codes.tsv").exists()
+    assert list(json.loads((run.folder / "tracking.json").read_text())) == ["tensorboard"]
+
+
+@on("torch")
+def test_the_tracker_is_no_part_of_what_is_resumed(tmp_path):
+    run = Run.create(dataclasses.replace(TINY, steps=4), tmp_path / "run")
+    run.train()
+    run.extend(8)
+    run.train(track="tensorboard", pictures=False)
+    run.evaluate(n_samples=100)
+    assert tracked(run)[:2] == ([8], [8])
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_the_folder_is_made(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match=r"pip install 'keras-disent\[tensorboard\]'"):
+        Run.create(dataclasses.replace(TINY, track="tensorboard"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = Run.create(TINY, tmp_path / "other")
+    with pytest.raises(ImportError, match=r"pip install 'keras-disent\[tensorboard\]'"):
+        run.train(track="tensorboard")
+    assert not (tmp_path / "other" / "model.keras").exists()
+
+
+def test_an_unknown_tracker_is_refused():
+    with pytest.raises(ValueError, match=r"Unknown tracker 'mlfow'. Choose from: mlflow"):
+        dataclasses.replace(TINY, track="mlfow")

@@ -474,7 +474,7 @@ def test_the_table_holds_what_is_finished_however_it_ends(error, tmp_path, monke
     command = ["study", "run", tmp_path / "a.toml", "--out", tmp_path / "study", "--jobs", "1"]
     if isinstance(error, KeyboardInterrupt):
         assert call(*command) == 130
-        assert "Run the same command to resume." in capsys.readouterr().out.replace("\n", "")
+        assert "Run the same command to resume." in capsys.readouterr().err.replace("\n", "")
     else:
         assert call(*command) == 2
         assert "What is finished is kept" in capsys.readouterr().err
@@ -496,7 +496,7 @@ def test_a_study_on_a_relative_folder_is_read_anywhere(tmp_path, monkeypatch):
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert call("study", "status", "../study") == 0
-    made = Study.open("../study").report(".", n_resamples=100)
+    made = Study.open("../study").report(".", n_resamples=100, page=False)
     assert json.loads(made.json.read_text())["traversals"][0]["which"] == "best"
     with pytest.raises(ValueError, match=r"Unknown data set '.*pictures'"):
         run(text, "new")

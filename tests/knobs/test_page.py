@@ -187,7 +187,7 @@ def test_every_control_has_a_name(opened):
     assert unnamed == 0
 
 
-def test_names_are_kept_and_saved_with_the_page(browser, path, tmp_path):
+def test_names_are_kept_and_saved_with_the_page(browser, path, model, order, tmp_path):
     opened = KnobsPage(browser, path)
     opened.page.locator("input.name").first.fill("left <to> right")
     opened.page.keyboard.press("Enter")
@@ -199,6 +199,9 @@ def test_names_are_kept_and_saved_with_the_page(browser, path, tmp_path):
     assert elsewhere.page.get_by_role("slider", name="left <to> right").count() == 1
     assert elsewhere.page.locator(".view").count() == 1
     assert np.array_equal(elsewhere.pixels(), opened.pixels())
+    names = dict(enumerate(model.latent_names)) | {int(order[0]): "left <to> right"}
+    assert knobs.read_names(copy) == tuple(names.values())
+    assert knobs.read_names(path) == model.latent_names
 
 
 def test_a_link_and_python_give_the_same_picture(browser, path, model, tmp_path):

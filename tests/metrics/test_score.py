@@ -2,7 +2,6 @@
 
 import re
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ FAST = ["mig", "sap", "modularity", "irs", "mcc", "explicitness", "infomec", "un
 
 
 def quiet(*args, **options):
-    return metrics.score(*args, **{"verbose": False, **options})
+    return metrics.score(*args, **{"verbose": 0, **options})
 
 
 def test_scores_are_those_of_the_functions():
@@ -163,26 +162,31 @@ def test_a_factor_that_numbers_the_samples_is_told():
         quiet(CODES, factors, ["mig"])
 
 
-def test_an_estimate_comes_before_the_resamples(monkeypatch, capsys):
+def test_an_estimate_comes_before_the_work(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(progress, "FIRST", 600.0)
 
     def probe(codes, factors, *, bins=3):
         calls.append(capsys.readouterr().err)
-        time.sleep(0.05)
         return 0.5
 
-    monkeypatch.setitem(metrics.METRICS, "probe", Metric(probe, takes="arrays"))
-    metrics.score(CODES, FACTORS, ["probe"], interval=0.9, n_resamples=40, n_jobs=1)
-    assert calls[0] == ""
-    text = r"1 score took (\S+) s\. Their.* from 40 resamples each, take about (\d+) to (\d+) s\."
-    took, least, most = map(float, re.match(text, calls[1]).groups())
-    assert 0.05 <= took < 1
-    assert 2 <= least == most < 40  # one thread
-    assert set(calls[2:]) == {""}
-    calls.clear()
-    quiet(CODES, FACTORS, ["probe"], interval=0.9, n_resamples=2)
-    assert calls == [""] * 3
+    def seconds(resamples):
+        monkeypatch.setitem(metrics.METRICS, "probe", Metric(probe, takes="arrays", seconds=900))
+        metrics.score(CODES, FACTORS, ["probe"], interval=0.9, n_resamples=resamples, n_jobs=1)
+        text = rf"Scoring takes about (.*): 1 score, {resamples} resamples of each\.\n"
+        words = re.fullmatch(text, calls[0])[1].split()
+        assert set(calls[1:]) == {""}
+        calls.clear()
+        scale = {"s": 1, "min": 60, "h": 3600}
+        pairs = zip(words[::2], words[1::2], strict=True)
+        return sum(int(number) * scale[unit] for number, unit in pairs)
+
+    assert 5 < seconds(100) / seconds(10) < 20  # 101 / 11 on a machine that is equally fast
+    for settings in ({"seconds": 900, "verbose": 0}, {"seconds": 0.001, "verbose": 2}):
+        metric = Metric(probe, takes="arrays", seconds=settings["seconds"])
+        monkeypatch.setitem(metrics.METRICS, "probe", metric)
+        metrics.score(CODES, FACTORS, ["probe"], verbose=settings["verbose"])
+    assert calls == [""] * 2  # silent, or short
 
 
 @pytest.mark.parametrize(

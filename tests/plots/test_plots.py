@@ -24,6 +24,7 @@ class Painter:
         self.kl = np.asarray(kl)
 
     importance_unit = "nats"
+    in_use = 0.1
 
     latent_names = ("z0", "z1", "z2", "z3")
 

@@ -38,7 +38,7 @@ class KnobsPage:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._note)
-        self.page.goto(f"{path.as_uri()}{anchor}")
+        self.page.goto(path if isinstance(path, str) else f"{path.as_uri()}{anchor}")
         self.page.wait_for_selector('html:not([data-state="starting"])', timeout=60_000)
         assert self.page.get_attribute("html", "data-state") == "ready", self.told()
         self.settle()

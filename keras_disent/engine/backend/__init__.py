@@ -18,6 +18,9 @@ from keras_disent.engine.backend.devices import player_batch as player_batch
 from keras_disent.engine.backend.devices import replica as replica
 from keras_disent.engine.backend.devices import resolve_jit_compile as resolve_jit_compile
 from keras_disent.engine.backend.devices import scatter_seed as scatter_seed
+from keras_disent.engine.backend.devices import seed_device as seed_device
+from keras_disent.engine.backend.devices import threads as threads
+from keras_disent.engine.backend.devices import threads_spin as threads_spin
 from keras_disent.engine.backend.distributions import bernoulli as bernoulli
 from keras_disent.engine.backend.distributions import bernoulli_log_density as bernoulli_log_density
 from keras_disent.engine.backend.distributions import continuous_bernoulli as continuous_bernoulli

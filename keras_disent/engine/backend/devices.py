@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from keras_disent._utils.threads import processors, thread_count
 from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 
@@ -35,11 +37,20 @@ def scatter_seed(seed: Any) -> Tensor:
     `tf.distribute` each replica has its own seed.
     """
     if BACKEND == "torch":
-        number, count = (int(part) for part in seed)
+        number, count = seed.tolist()
         return torch.tensor([_hash(number << 32 | count), 0])
     if BACKEND == "jax":
         return seed
     return seed + tf.cast(tf.stack([replica() * 7919, 0]), seed.dtype)
+
+
+def seed_device() -> contextlib.AbstractContextManager[Any]:
+    """Return the scope in which seeds are kept and computed.
+
+    PyTorch's generators take their seed from the host: on a GPU, each draw would wait for all that
+    the GPU still has to do.
+    """
+    return keras.device("cpu") if BACKEND == "torch" else contextlib.nullcontext()
 
 
 def _hash(number: int) -> int:
@@ -112,6 +123,22 @@ def resolve_jit_compile(model: keras.Model, jit_compile: bool | str) -> bool | s
     """Resolve "auto" for `compile`: XLA on TensorFlow compiles steps of one device only."""
     supported = BACKEND != "tensorflow" or devices_of(model) == 1
     return jit_compile if supported or jit_compile != "auto" else False
+
+
+def threads() -> int:
+    """Return the number of threads that compute one operation on the CPU."""
+    if BACKEND == "torch":
+        return torch.get_num_threads()
+    if BACKEND == "jax":
+        return thread_count("NPROC") or processors()
+    configured = tf.config.threading.get_intra_op_parallelism_threads()
+    return configured or thread_count("TF_NUM_INTRAOP_THREADS") or processors()
+
+
+def threads_spin() -> bool:
+    """Return whether threads that wait for others keep their processors busy."""
+    passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    return BACKEND == "torch" and sys.platform == "linux" and threads() > 1 and not passive
 
 
 def devices(cpus: int) -> list[str]:

@@ -31,7 +31,8 @@ def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
     """
     gradients = [g for g in gradients if g is not None]
     if BACKEND == "torch":
-        return torch.nn.utils.get_total_norm(gradients) + 0.0 * float(learning_rate)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        return norm + 0.0 * keras.ops.cast(learning_rate, "float32")
     if BACKEND == "tensorflow":
         gradients = [tf.convert_to_tensor(g) for g in gradients]  # some are rows of an embedding
     if BACKEND == "jax":  # without a sum over 4 million squares, which the processor does in order

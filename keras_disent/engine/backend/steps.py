@@ -20,8 +20,8 @@ else:
     import torch
 
 Objective = Callable[[], tuple[Any, dict[str, Any]]]
-Reason = Any
-"""0, or the number of a reason: int on PyTorch, elsewhere an int32 scalar."""
+Reason = Tensor
+"""0, or the number of a reason: an int32 scalar."""
 Step = Callable[[Any, Any], dict[str, Any]]
 
 
@@ -91,7 +91,7 @@ def apply(
     """
     if BACKEND == "torch":
         with torch.no_grad():
-            if reason:
+            if bool(reason != 0):  # the only value of a step that the host waits for
                 _assign(state, previous)
             elif variables:
                 optimizer.apply(grads, variables)
@@ -136,14 +136,11 @@ def _assign(variables: list[keras.Variable], values: list[keras.Variable]) -> No
         variable.assign(value)
 
 
-# -- reasons to skip a step: 0 for none, else a number; on PyTorch, which runs eagerly, a Python
-# -- integer, elsewhere an int32 scalar ------------------------------------------------------------
+# -- reasons to skip a step: an int32 scalar, 0 for none ------------------------------------------
 
 
 def reason_unless(reason: Reason, condition: Tensor, number: int) -> Reason:
     """Return `reason`, or `number` if it is 0 and the scalar `condition` is false."""
-    if BACKEND == "torch":
-        return int(reason) or (0 if bool(condition) else number)
     condition = keras.ops.logical_or(condition, keras.ops.not_equal(reason, 0))
     return _synchronize(keras.ops.where(condition, reason, number))
 
@@ -152,11 +149,6 @@ def not_finite(reason: Reason, scalars: list[Any], numbers: list[int]) -> Reason
     """Return `reason`, or if it is 0 the number of the first scalar that is not finite."""
     ops = keras.ops
     values = ops.isfinite(ops.stack([ops.cast(x, "float32") for x in scalars]))
-    if BACKEND == "torch":
-        if int(reason):
-            return int(reason)
-        flags = zip(numbers, values.tolist(), strict=True)
-        return next((n for n, finite in flags if not finite), 0)
     first = ops.argmin(ops.cast(values, "int32"))
     number = ops.take(ops.convert_to_tensor(numbers, "int32"), first)
     unchanged = ops.logical_or(ops.all(values), ops.not_equal(reason, 0))
@@ -172,23 +164,16 @@ def _synchronize(reason: Reason) -> Reason:
 
 def nan_if(reason: Reason, terms: dict[str, Any]) -> dict[str, Any]:
     """Return the terms, or NaN for all of them if there is a reason to skip the step."""
-    if BACKEND == "torch":
-        return dict.fromkeys(terms, float("nan")) if reason else terms
     return {name: keras.ops.where(reason == 0, x, float("nan")) for name, x in terms.items()}
 
 
 def count(reason: Reason, steps: keras.Variable, fault: keras.Variable) -> None:
     """Count a step that was applied, else record the first one that was skipped, and its reason."""
     ops = keras.ops
-    if BACKEND != "torch":
-        applied = ops.equal(reason, 0)
-        unchanged = ops.logical_or(applied, ops.not_equal(fault[1], 0))
-        fault.assign(ops.where(unchanged, fault.value, ops.stack([steps.value, reason])))
-        steps.assign_add(ops.cast(applied, "int32"))
-    elif not reason:
-        steps.assign_add(1)
-    elif not int(fault.value[1]):
-        fault.assign([int(steps.value), int(reason)])
+    applied = ops.equal(reason, 0)
+    unchanged = ops.logical_or(applied, ops.not_equal(fault[1], 0))
+    fault.assign(ops.where(unchanged, fault.value, ops.stack([steps.value, reason])))
+    steps.assign_add(ops.cast(applied, "int32"))
 
 
 def _read(scope: keras.StatelessScope, variable: keras.Variable) -> Tensor:

@@ -13,7 +13,7 @@ from keras_disent.metrics.correlation import absolute_correlations
 
 ACTIVE = 0.01
 """A latent counts if the variance of its mean over images is above this (Burda et al. 2016)."""
-FOUND = 0.5
+MATCHED = 0.5
 """A latent is found again if its partner's rank correlation is above this."""
 
 
@@ -21,11 +21,12 @@ class Matching(NamedTuple):
     """One run's latents, and what the other seeds of its setting have of them.
 
     Attributes:
-        run: its name.
-        latents: numbers of its active latents, those found again best first.
-        names: of these, such as "z3 scale": the factor whose steps it goes with most in rank.
-        others: names of the other runs.
-        correlations: absolute rank correlation with the partner in each other run, 0 where there
+        run: Name of the run.
+        latents: Numbers of its active latents, those that are found again best first.
+        names: Their names, each with the factor that it correlates with most in rank, such as
+            "z3 scale".
+        others: Names of the other runs.
+        correlations: Absolute rank correlation with the partner in each other run, 0 where there
             is none: (latents, others).
     """
 
@@ -43,24 +44,23 @@ class Matching(NamedTuple):
     @property
     def share(self) -> float:
         """Share of latents and other runs with a correlation above 0.5."""
-        return float((self.correlations > FOUND).mean()) if self.correlations.size else 0.0
+        return float((self.correlations > MATCHED).mean()) if self.correlations.size else 0.0
 
 
 def udr(codes: Mapping[str, Codes], groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Return UDR of each run among the seeds of its setting, for runs with posteriors.
 
     Args:
-        codes: of runs, by name.
-        groups: label to names of runs.
+        codes: Codes of runs, by name.
+        groups: Names of the runs of each setting, by label.
     """
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     for names in groups.values():
-        known = {n: codes[n] for n in names if n in codes}
-        kls = {n: c.kl for n, c in known.items() if c.kl is not None}
+        kls = {n: codes[n].kl for n in names if n in codes and codes[n].kl is not None}
         if len(kls) >= 2:
-            scores = metrics.udr([known[n].means for n in kls], list(kls.values()))
-            found |= dict(zip(kls, scores.model_scores.tolist(), strict=True))
-    return found
+            udr = metrics.udr([codes[n].means for n in kls], [np.asarray(k) for k in kls.values()])
+            scores |= dict(zip(kls, udr.model_scores.tolist(), strict=True))
+    return scores
 
 
 def matched(
@@ -72,16 +72,16 @@ def matched(
     (the Hungarian algorithm). A latent without a partner, in a run that has fewer, counts as 0.
 
     Args:
-        codes: of runs, by name.
-        groups: label to names of runs.
+        codes: Codes of runs, by name.
+        groups: Names of the runs of each setting, by label.
 
     Returns:
-        one for each run, by label; labels with fewer than two runs are left out.
+        One `Matching` for each run, by label; labels with fewer than two runs are left out.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.stats import rankdata
 
-    found = {}
+    matchings = {}
     for label, group in groups.items():
         names = [name for name in group if name in codes]
         if len(names) < 2:
@@ -100,11 +100,11 @@ def matched(
                     strength = absolute_correlations(ranks[i], ranks[j])
                     one, other = linear_sum_assignment(strength, maximize=True)
                     rows[i, j][one] = rows[j, i][other] = strength[one, other]
-        found[label] = [
+        matchings[label] = [
             _matching(i, names, active[i], rows, codes[names[i]], ranks[i])
             for i in range(len(names))
         ]
-    return found
+    return matchings
 
 
 def _matching(
@@ -113,22 +113,25 @@ def _matching(
     others = [j for j in range(len(names)) if j != i]
     table = np.stack([rows[i, j] for j in others], axis=1)
     order = np.argsort(-table.mean(axis=1).round(6), kind="stable")
-    stand_for = _factors(codes, ranks)
+    factors = _factors(codes, ranks)
     return Matching(
         names[i],
         tuple(int(active[k]) for k in order),
-        tuple(f"z{active[k]}{stand_for[k]}" for k in order),
+        tuple(_label(codes.latent(active[k]), factors[k]) for k in order),
         tuple(names[j] for j in others),
         table[order],
     )
 
 
+def _label(latent: str, factor: str) -> str:
+    """Return the name of a latent with its factor, unless the name has it already."""
+    return latent if not factor or factor in latent else f"{latent} {factor}"
+
+
 def _factors(codes: Codes, ranks: np.ndarray) -> list[str]:
-    """Return the factor that each latent goes with, " scale", or ""."""
+    """Return the factor that each latent correlates with, such as "scale", or ""."""
     if codes.factors is None or not ranks.shape[1]:
         return [""] * ranks.shape[1]
     strength = absolute_correlations(ranks, codes.factors, "spearman")
     best = strength.argmax(axis=1)
-    return [
-        f" {codes.factor_names[f]}" if strength[k, f] > FOUND else "" for k, f in enumerate(best)
-    ]
+    return [codes.factor_names[f] if strength[k, f] > MATCHED else "" for k, f in enumerate(best)]

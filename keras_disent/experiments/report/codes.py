@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent._utils.files import atomic_write
+from keras_disent._utils.latent_names import default_names
 
-FILE = "codes.npz"
+FILE, MODEL = "codes.npz", "model.keras"
 IMAGES = 1000
 
 
@@ -22,12 +25,18 @@ class Codes(NamedTuple):
         kl: Mean KL of each latent over the images, nats: (latents,); None without a posterior.
         factors: int (n, factors) of the images, or None.
         factor_names: Names of its columns.
+        latent_names: Name of each latent; None for z0, z1 and so on.
     """
 
     means: np.ndarray
     kl: np.ndarray | None
     factors: np.ndarray | None
     factor_names: tuple[str, ...]
+    latent_names: tuple[str, ...] | None = None
+
+    def latent(self, i: int) -> str:
+        """Return the name of a latent."""
+        return (self.latent_names or default_names(self.means.shape[1]))[i]
 
 
 def write_codes(run: Any, images: int = IMAGES) -> None:
@@ -40,6 +49,7 @@ def write_codes(run: Any, images: int = IMAGES) -> None:
     arrays: dict[str, Any] = {
         "means": np.asarray(model.encode(pictures), "float32"),
         "names": np.array(names, dtype=str),
+        "latents": np.array(model.latent_names, dtype=str),
     }
     if hasattr(model, "latent_kl"):
         arrays["kl"] = np.asarray(model.latent_kl(pictures))
@@ -54,25 +64,46 @@ def read_codes(folders: Sequence[Path], images: int = IMAGES) -> dict[str, Codes
 
     Args:
         folders: Run folders; those without codes are left out.
-        images: How many of the images.
+        images: Number of images.
+
+    Returns:
+        `{name: codes}`, the latents named as in the checkpoint of the run.
 
     Raises:
         ValueError: Names a file that is damaged.
     """
-    return {
+    codes = {
         folder.name: _read(folder / FILE, images) for folder in folders if (folder / FILE).is_file()
     }
+    for folder in folders:
+        names = _latent_names(folder / MODEL) if folder.name in codes else None
+        if names:
+            codes[folder.name] = codes[folder.name]._replace(latent_names=names)
+    return codes
+
+
+def _latent_names(path: Path) -> tuple[str, ...] | None:
+    """Return the names that the latents of a checkpoint were given; None if there are none."""
+    if not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = json.loads(file.read("config.json"))["config"].get("latent_names")
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{str(path)!r} is not the model of a run: {error}.") from None
+    return tuple(names) if names else None
 
 
 def _read(path: Path, images: int) -> Codes:
     try:
         with path.open("rb") as stream, np.load(stream) as file:
-            kl, factors = file.get("kl"), file.get("factors")
+            kl, factors, latents = (file.get(name) for name in ("kl", "factors", "latents"))
             return Codes(
                 file["means"][:images],
                 kl,
                 None if factors is None else factors[:images],
                 tuple(file["names"].tolist()),
+                None if latents is None else tuple(latents.tolist()),
             )
     except Exception as error:
         raise ValueError(f"{str(path)!r} is not the codes of a run: {error}.") from None

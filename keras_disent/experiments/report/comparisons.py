@@ -1,4 +1,4 @@
-"""What differs by more than chance: differences of means, tested, corrected for their number."""
+"""Tests of differences of means, with intervals and Holm's correction."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from keras_disent.experiments.report.statistics import FEWEST, deviations, inter
 from keras_disent.metrics.bootstrap import Interval
 
 PERMUTED = 200
-"""Up to so many runs, labels are permuted; beyond, Welch's test, which agrees with it by then."""
+"""Maximum number of runs for the permutation test; for more, Welch's test agrees with it."""
 ALL_PAIRS = 8
-"""Up to so many methods, all pairs are compared; beyond, each with the baseline."""
+"""Maximum number of methods of which all pairs are compared; else each with the baseline."""
 LEVEL = 0.05
 WAYS = 9_999
-"""Permutations at most; if there are no more, all are tried."""
+"""Maximum number of permutations; if there are no more, all are tried."""
 
 
 class Comparison(NamedTuple):
     """One difference of means, first minus second.
 
     Attributes:
-        score: which.
-        first, second: what is compared.
-        runs: of the first, of the second.
-        means: of the first, of the second.
-        difference: of the means.
-        interval: of the difference, by drawing runs again.
+        score: Name of the score.
+        first, second: Names of the two groups.
+        runs: Numbers of runs of both.
+        means: Means of both.
+        difference: Difference of the means.
+        interval: Bootstrap interval of the difference, over runs.
         test: "permutation" or "Welch".
-        p: of the test, two-sided.
-        adjusted: p after Holm's correction.
+        p: Two-sided p-value.
+        adjusted: p-value after Holm's correction.
     """
 
     score: str
@@ -51,8 +51,8 @@ class Comparison(NamedTuple):
     adjusted: float
 
     @property
-    def found(self) -> bool:
-        """Whether it is more than chance, at 0.05 after the correction."""
+    def significant(self) -> bool:
+        """Whether the difference is more than chance: below 0.05 after the correction."""
         return self.adjusted < LEVEL
 
 
@@ -85,10 +85,10 @@ def difference(
     else 9,999 ways at random; with more than 200 runs it is Welch's.
 
     Args:
-        first, second: scores, at least three of each.
-        n_resamples: draws for the interval.
-        seed: of the draws.
-        drawn: the `statistics.deviations` of both, if they are known already.
+        first, second: Scores, at least three of each.
+        n_resamples: Number of bootstrap draws for the interval.
+        seed: Random seed.
+        drawn: `statistics.deviations` of both, if they are computed already.
     """
     from scipy import stats
 
@@ -101,8 +101,8 @@ def difference(
         drawn = [deviations(values[:, None], n_resamples, rng)[:, 0] for values in (a, b)]
     ends = interval(gap + drawn[0] - drawn[1], gap, _freedom(a, b))
     if len(a) + len(b) > PERMUTED:
-        told = [number for v in (a, b) for number in (v.mean(), v.std(ddof=1), len(v))]
-        welch = stats.ttest_ind_from_stats(*told, equal_var=False)
+        moments = [number for v in (a, b) for number in (v.mean(), v.std(ddof=1), len(v))]
+        welch = stats.ttest_ind_from_stats(*moments, equal_var=False)
         return gap, ends, "Welch", float(welch.pvalue)
     return gap, ends, "permutation", permuted(a, b, seed)
 
@@ -117,16 +117,16 @@ def permuted(first: ArrayLike, second: ArrayLike, seed: int = 0) -> float:
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     values = np.concatenate([a, b]) - np.mean([*a, *b])
-    whole, sides = _sides(len(a), len(b), seed)
-    # With the mean at 0, the sum of the first group says all about the difference.
+    exact, sides = _sides(len(a), len(b), seed)
+    # With the mean at 0, the sum of the first group determines the difference.
     sums = np.abs(sides @ values)
     extreme = int((sums >= abs(values[: len(a)].sum()) * (1 - 1e-9) - 1e-12).sum())
-    return extreme / len(sums) if whole else (extreme + 1) / (len(sums) + 1)
+    return extreme / len(sums) if exact else (extreme + 1) / (len(sums) + 1)
 
 
 @functools.lru_cache(maxsize=4)
 def _sides(first: int, second: int, seed: int) -> tuple[bool, np.ndarray]:
-    """Return whether these are all ways to choose the first group, and the ways, as 0 and 1."""
+    """Return whether all ways to choose the first group are there, and the ways as 0 and 1."""
     n = first + second
     if math.comb(n, first) <= WAYS:
         ways = np.array(list(itertools.combinations(range(n), first)))
@@ -146,40 +146,40 @@ def _freedom(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def between_methods(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
-    """Compare methods, all settings of each together: a run whose strength is any of the grid."""
+    """Compare methods over the runs of all their settings."""
     groups = frame.groups("method")
     pairs: Iterable[tuple[str, str]] = itertools.combinations(groups, 2)
     if len(groups) > ALL_PAIRS:
         pairs = _with_baseline(frame)
     ordered = [(b, a) if a == frame.baseline else (a, b) for a, b in pairs]
     drawn = {(g, s): d for g, s, _, d in resampled(groups, scores, n_resamples)}
-    found = []
+    compared = []
     for score in scores:
         values = {name: rows[score].dropna().to_numpy() for name, rows in groups.items()}
-        known = {name: drawn.get((name, score)) for name in groups}
-        given = [(a, b, values[a], values[b]) for a, b in ordered]
-        found += _family(score, given, n_resamples, known)
-    return found
+        own = {name: drawn.get((name, score)) for name in groups}
+        tested = [(a, b, values[a], values[b]) for a, b in ordered]
+        compared += _family(score, tested, n_resamples, own)
+    return compared
 
 
-def of_chosen(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
+def at_best_strength(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
     """Compare methods with the baseline, each at its best setting, chosen without the run's seed.
 
     For every seed, the setting is the one whose mean over all other seeds is best: a setting that
     was good by luck does not profit from it.
     """
-    found = []
+    compared = []
     for score in scores:
-        values = {method: chosen(frame, method, score) for method in frame.methods}
+        values = {method: best_setting(frame, method, score) for method in frame.methods}
         pairs = [(a, b, values[a], values[b]) for a, b in _with_baseline(frame)]
-        found += _family(score, pairs, n_resamples)
-    return found
+        compared += _family(score, pairs, n_resamples)
+    return compared
 
 
-def of_strength(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
+def between_strengths(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[Comparison]:
     """Compare the highest strength of each method with its lowest one."""
     groups = frame.groups()
-    found = []
+    compared = []
     for score in scores:
         pairs = []
         for method in filter(frame.chain, frame.methods):
@@ -187,11 +187,11 @@ def of_strength(frame: Frame, scores: Sequence[str], n_resamples: int) -> list[C
             both = [groups[label][score].dropna().to_numpy() for label in (high, low)]
             names = [frame.settings[label].name for label in (high, low)]
             pairs.append((names[0], names[1], both[0], both[1]))
-        found += _family(score, pairs, n_resamples)
-    return found
+        compared += _family(score, pairs, n_resamples)
+    return compared
 
 
-def chosen(frame: Frame, method: str, score: str) -> np.ndarray:
+def best_setting(frame: Frame, method: str, score: str) -> np.ndarray:
     """Return the score of each seed at the setting that the method's other seeds favor."""
     rows = frame.runs[frame.runs["method"] == method]
     table = rows.pivot_table(index="seed", columns="label", values=score, observed=True)
@@ -207,11 +207,11 @@ def chosen(frame: Frame, method: str, score: str) -> np.ndarray:
 
 def families(frame: Frame, n_resamples: int = 4000) -> dict[str, list[Comparison]]:
     """Return all comparisons, by the question that they answer."""
-    strength = [frame.main, *(name for name in (COST,) if name in frame.terms)]
+    strength = list(dict.fromkeys([frame.main, *(n for n in (COST,) if n in frame.terms)]))
     return {
         "methods": between_methods(frame, frame.scores, n_resamples),
-        "chosen": of_chosen(frame, frame.metrics, n_resamples),
-        "strength": of_strength(frame, strength, n_resamples),
+        "chosen": at_best_strength(frame, frame.metrics, n_resamples),
+        "strength": between_strengths(frame, strength, n_resamples),
     }
 
 
@@ -220,16 +220,16 @@ def _with_baseline(frame: Frame) -> list[tuple[str, str]]:
 
 
 def _family(
-    score: str, pairs: Sequence[Any], n_resamples: int, known: Mapping[str, Any] | None = None
+    score: str, pairs: Sequence[Any], n_resamples: int, draws: Mapping[str, Any] | None = None
 ) -> list[Comparison]:
     tested = [pair for pair in pairs if min(len(pair[2]), len(pair[3])) >= FEWEST]
     results = [
         difference(
-            a, b, n_resamples, drawn=None if known is None else [known[first], known[second]]
+            a, b, n_resamples, drawn=None if draws is None else [draws[first], draws[second]]
         )
         for first, second, a, b in tested
     ]
-    adjusted = holm([result[-1] for result in results])
+    adjusted_p = holm([result[-1] for result in results])
     return [
         Comparison(
             score,
@@ -238,7 +238,7 @@ def _family(
             (len(a), len(b)),
             (float(a.mean()), float(b.mean())),
             *result,
-            float(raised),
+            float(adjusted),
         )
-        for (first, second, a, b), result, raised in zip(tested, results, adjusted, strict=True)
+        for (first, second, a, b), result, adjusted in zip(tested, results, adjusted_p, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The sections of a report that ask what differs by more than chance."""
+"""Sections of a report on differences that are more than chance."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def variance(frame: Frame, n_resamples: int) -> Part:
     rows = []
     for score in frame.scores:
         runs = frame.runs[["method", "label", score]].dropna()
-        given = runs[score].to_numpy(), runs["method"].to_numpy(), runs["label"].to_numpy()
+        columns = runs[score].to_numpy(), runs["method"].to_numpy(), runs["label"].to_numpy()
         try:
-            raw, adjusted = statistics.explained(*given)
+            raw, adjusted = statistics.explained(*columns)
         except ValueError:
             continue
-        ends = statistics.explained_intervals(*given, n_resamples)
-        named = {f"{n}_interval": e for n, e in zip(raw._fields, ends, strict=True)}
+        ends = statistics.explained_intervals(*columns, n_resamples)
+        intervals = {f"{n}_interval": e for n, e in zip(raw._fields, ends, strict=True)}
         rows.append(
             {
                 "score": score,
                 "n": len(runs),
-                "adjusted": {**adjusted._asdict(), **named},
+                "adjusted": {**adjusted._asdict(), **intervals},
                 "plain": raw._asdict(),
             }
         )
@@ -49,7 +49,7 @@ def variance(frame: Frame, n_resamples: int) -> Part:
         for row in data
     ]
     drawn = Drawn(
-        figures.png(figures.shares(data)),
+        figures.shares(data),
         "Share of the variance of each score by method, strength and seed",
         "Adjusted shares of the variance of each score.",
         "variance",
@@ -89,11 +89,13 @@ QUESTIONS = {
 }
 
 
-def compared(frame: Frame, found: Mapping[str, Sequence[Any]]) -> Part:
+def compared(frame: Frame, families: Mapping[str, Sequence[Any]]) -> Part:
     """What differs by more than chance."""
     data, drawn, tables = {}, [], {}
     for family, (heading, _) in QUESTIONS.items():
-        rows = [plain({**one._asdict(), "found": one.found}) for one in found[family]]
+        rows = [
+            plain({**one._asdict(), "significant": one.significant}) for one in families[family]
+        ]
         data[family] = rows
         scores = list(dict.fromkeys(row["score"] for row in rows))
         for score in scores:
@@ -102,7 +104,7 @@ def compared(frame: Frame, found: Mapping[str, Sequence[Any]]) -> Part:
                 continue
             drawn.append(
                 Drawn(
-                    figures.png(figures.forest(own, title(score))),
+                    figures.forest(own, title(score)),
                     f"{heading}: differences of {score}",
                     f"{heading}: {title(score)}, {direction(score)}.",
                     f"comparisons.{family}",
@@ -114,8 +116,8 @@ def compared(frame: Frame, found: Mapping[str, Sequence[Any]]) -> Part:
                 {
                     "score": score,
                     "comparisons": len(own),
-                    "more than chance": sum(row["found"] for row in own),
-                    "which": "; ".join(_which(row) for row in own if row["found"]) or "none",
+                    "more than chance": sum(row["significant"] for row in own),
+                    "which": "; ".join(_which(row) for row in own if row["significant"]) or "none",
                 }
                 for score in scores
                 if (own := [row for row in rows if row["score"] == score])

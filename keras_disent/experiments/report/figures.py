@@ -1,28 +1,31 @@
-"""Rows of numbers in, matplotlib figures out: what they show is what the report's data hold."""
+"""Figures of a report, drawn from the rows of its data."""
 
 from __future__ import annotations
 
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
+from keras_disent._utils.files import atomic_write
 from keras_disent.experiments.report.statistics import shown
 from keras_disent.plots import as_png
 from keras_disent.plots.style import ACCENT, INK, QUIET, as_written, new_figure
 
 WIDE = 5.0
-"""Inches; a phone shows so much without making the letters too small."""
+"""Width in inches: letters stay readable on the screen of a phone."""
 PALETTE = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     *("#444444", "#a6761d"),
 )
-"""The colors of Okabe and Ito, which the color-blind tell apart."""
+"""Colors of Okabe and Ito, safe for color-blind readers."""
 MARKERS = "osD^vP*X"
 SHARES = {"method": "#0072b2", "strength": "#e69f00", "seed": "#bbbbbb"}
 ROW = 0.235  # inches
@@ -35,9 +38,10 @@ def strips(rows: Rows, label: str, limits: tuple[float, float] | None = None) ->
     """Draw every run as a dot, and median and quartiles of each row as a box.
 
     Args:
-        rows: with "setting", "method", "values", "n", "median", "quartile_1" and "quartile_3".
-        label: what the values are, with the unit.
-        limits: of the axis; default, those of the values.
+        rows: Rows with "setting", "method", "values", "n", "median", "quartile_1" and
+            "quartile_3".
+        label: Label of the values, with the unit.
+        limits: Limits of the axis; default, those of the values.
     """
     same = {row["n"] for row in rows}
     names = [r["setting"] + ("" if len(same) == 1 else f"  (n = {r['n']})") for r in rows]
@@ -84,9 +88,9 @@ def tradeoff(rows: Rows, x_label: str, y_label: str) -> Figure:
     """Draw means of settings with their intervals on both axes, a line for each method.
 
     Args:
-        rows: with "method", "strength" (text), "chain", "n", "x", "y", and "x_interval" and
+        rows: Rows with "method", "strength" (text), "chain", "n", "x", "y", and "x_interval" and
             "y_interval", which may be None.
-        x_label, y_label: what they are, with units.
+        x_label, y_label: Labels of the axes, with units.
     """
     figure, axes = _axes(WIDE, 4.3)
     for method, (color, marker) in _colors(rows).items():
@@ -126,7 +130,7 @@ def shares(rows: Rows) -> Figure:
     """Draw shares of variance as bars, and the interval of the seed's share.
 
     Args:
-        rows: with "score", "n", and under "adjusted" the shares by name and "seed_interval".
+        rows: Rows with "score", "n", and under "adjusted" the shares by name and "seed_interval".
     """
     names = [row["score"] for row in rows]
     figure, axes = _axes(WIDE, 0.36 * len(rows) + 1.25, names)
@@ -160,20 +164,21 @@ def forest(rows: Rows, label: str) -> Figure:
     """Draw differences with their intervals; filled where they are more than chance.
 
     Args:
-        rows: with "first", "second", "runs", "difference", "interval", "adjusted" and "found".
-        label: what the difference is of, with the unit.
+        rows: Rows with "first", "second", "runs", "difference", "interval", "adjusted" and
+            "significant".
+        label: Label of the score, with the unit.
     """
     names = [_pair(row["first"], row["second"]) for row in rows]
     figure, axes = _axes(WIDE, 0.29 * len(rows) + 1.1, names, right=0.7, top=0.5)
     for y, row in enumerate(rows):
-        color = ACCENT if row["found"] else QUIET
+        color = ACCENT if row["significant"] else QUIET
         axes.plot(row["interval"], [y, y], color=color, linewidth=1.8)
         axes.scatter(
             row["difference"],
             y,
             s=34,
             zorder=3,
-            facecolors=color if row["found"] else "white",
+            facecolors=color if row["significant"] else "white",
             edgecolors=color,
             linewidths=1.4,
         )
@@ -201,8 +206,8 @@ def scatter(rows: Rows, x_label: str, y_label: str) -> Figure:
     """Draw two numbers of each run, colored by method.
 
     Args:
-        rows: with "method", "x" and "y".
-        x_label, y_label: what they are.
+        rows: Rows with "method", "x" and "y".
+        x_label, y_label: Labels of the axes.
     """
     figure, axes = _axes(WIDE, 4.0)
     for method, (color, marker) in _colors(rows).items():
@@ -214,8 +219,44 @@ def scatter(rows: Rows, x_label: str, y_label: str) -> Figure:
     return figure
 
 
+def write(pictures: Mapping[tuple[str, str], Figure | bytes], folder: Path) -> list[Path]:
+    """Write figures as PDF and SVG, with text that stays text; pictures of images as PNG.
+
+    Args:
+        pictures: Figures, or PNG bytes, by key in the JSON file and caption.
+        folder: Folder; it is made.
+
+    Returns:
+        The paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for (key, _), picture in pictures.items():
+        stem = key.replace(".", "_")
+        number = sum(path.stem == stem or path.stem.startswith(f"{stem}-") for path in paths)
+        formats = ["png"] if isinstance(picture, bytes) else ["pdf", "svg"]
+        count = number // len(formats)
+        name = f"{stem}-{count + 1}" if count else stem
+        for format in formats:
+            paths.append(folder / f"{name}.{format}")
+            with atomic_write(paths[-1], durable=False) as temporary:
+                content = picture if isinstance(picture, bytes) else _vector(picture, format)
+                temporary.write_bytes(content)
+    return paths
+
+
+@as_written
+def _vector(figure: Figure, format: str) -> bytes:
+    """Return a figure as PDF or SVG: TrueType fonts, as journals demand, and no date."""
+    stream = io.BytesIO()
+    date = {"pdf": "CreationDate", "svg": "Date"}[format]
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "keras-disent"}):
+        figure.savefig(stream, format=format, metadata={date: None})
+    return stream.getvalue()
+
+
 def png(figure: Figure, colors: int | None = 128) -> bytes:
-    """Return a figure as PNG of so many colors, which takes a third of the bytes."""
+    """Return a figure as PNG with a palette of `colors`, which takes a third of the bytes."""
     if colors is None:
         return as_png(figure)
     return few_colors(Image.open(io.BytesIO(as_png(figure))), colors)

@@ -1,4 +1,4 @@
-"""What a study has found, in sentences made from its numbers."""
+"""Findings of a study: sentences made from its numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from keras_disent.experiments.report.comparisons import Comparison
 from keras_disent.experiments.report.frames import COST, Frame, higher
 from keras_disent.experiments.report.page import Part
-from keras_disent.experiments.report.statistics import shown
+from keras_disent.experiments.report.statistics import FEWEST, shown
 
 FEW = 10
 """Seeds below which the reader is warned."""
@@ -37,13 +37,25 @@ def _size(frame: Frame, study: Mapping[str, Any]) -> Iterator[str]:
     each = f"{few}" if few == most else f"{few} to {most}"
     lost = study["failed"] + study["missing"]
     rest = f", {lost:,} failed or not done" if lost else ""
+    seeds_each = f"{each} seed" if most == 1 else f"{each} seeds"
+    methods = _many(len(frame.methods), "method")
+    if len(frame.settings) > len(frame.methods):
+        methods += f" in {_many(len(frame.settings), 'setting')}"
+    several = len(frame.settings) > 1
     yield (
-        f"{_many(study['done'], 'run')} done{rest}: {_many(len(frame.methods), 'method')} in "
-        f"{_many(len(frame.settings), 'setting')}, {each} seeds each."
+        f"{_many(study['done'], 'run')} done{rest}: {methods}, {seeds_each}"
+        f"{' each' if several else ''}."
     )
-    if few < FEW:
+    if not several:
+        return
+    if most < FEWEST:
         yield (
-            f"With {each} seeds a setting, only large differences can be told from chance: what "
+            f"With {seeds_each} a setting, no difference can be tested: the seeds alone may "
+            "explain any of them."
+        )
+    elif few < FEW:
+        yield (
+            f"With {seeds_each} a setting, only large differences can be told from chance: what "
             "is not found here may still be there."
         )
 
@@ -53,60 +65,98 @@ def _methods(frame: Frame, compared: Mapping[str, Sequence[Comparison]]) -> Iter
     medians = frame.runs.groupby("method")[main].median().drop(base)
     if not len(medians):
         return
-    ahead = _better(medians, frame.runs.loc[frame.runs["method"] == base, main].median(), main)
-    told = _told([one for one in compared["methods"] if one.score == main and one.second == base])
-    yield (
-        f"{ahead} of {_many(len(medians), 'method')} {_has(ahead)} a better median {main} than "
-        f"{base}, all strengths together; after correction {told}."
-    )
+    reference = frame.runs.loc[frame.runs["method"] == base, main].median()
+    strengths = len(frame.settings) > len(frame.methods)
+    together = ", over the runs of all strengths" if strengths else ""
+    if len(medians) == 1:
+        ((method, median),) = medians.items()
+        better = f"{method} has {_than(median, reference, main)} median {main} than {base}"
+        better += f" ({median:.2f} and {reference:.2f}{together})"
+    else:
+        ahead = _better(medians, reference, main)
+        better = (
+            f"{ahead} of {_many(len(medians), 'method')} {_has(ahead)} a better median {main} than "
+            f"{base}{together}"
+        )
+    tested = [one for one in compared["methods"] if one.score == main and one.second == base]
+    if len(tested) == 1:
+        chance = "" if tested[0].significant else "not "
+        yield f"{better}; the difference of the means is {chance}more than chance."
+    else:
+        yield f"{better}; after correction, {_told(tested)}." if tested else f"{better}."
     best = [one for one in compared["chosen"] if one.score == main]
-    if best:
+    if best and strengths:
         means = ", ".join(f"{one.first} {one.means[0]:.2f}" for one in best)
         yield (
             f"With the strength of each method chosen by its other seeds, {_told(best)}. Mean "
-            f"{main}: {base} {best[0].means[1]:.2f}, {means}."
+            f"{main} at these strengths, one run for each seed: {base} {best[0].means[1]:.2f}, "
+            f"{means}."
         )
 
 
 def _variance(frame: Frame, rows: Any) -> Iterator[str]:
+    if len(frame.settings) == 1:
+        return
     for row in rows or ():
         if row["score"] == frame.main:
             shares = row["adjusted"]
             method, strength, seed = map(_percent, shown(shares))
             low, high = (_percent(min(max(end, 0.0), 1.0)) for end in shares["seed_interval"])
+            parts = [f"the method explains {method} %"] if len(frame.methods) > 1 else []
+            if len(frame.settings) > len(frame.methods):
+                within = " within methods" if parts else " explains"
+                parts.append(f"the strength{within} {strength} %")
+            explained = ", ".join(parts)
             yield (
-                f"The method explains {method} % of the variance of {frame.main}, the strength "
-                f"within methods {strength} %, and the seed the other {seed} % ({low} to {high} %)."
+                f"Of the variance of {frame.main}, {explained}, and the seed the other {seed} % "
+                f"({low} to {high} %)."
             )
 
 
 def _strength(frame: Frame, compared: Sequence[Comparison]) -> Iterator[str]:
-    for score, words in ((COST, "reconstructs worse"), (frame.main, f"has a better {frame.main}")):
+    main = frame.main
+    for score, words, opposite in (
+        (COST, "reconstructs worse", "reconstructs better"),
+        *([(main, f"has a better {main}", f"has a worse {main}")] if main != COST else ()),
+    ):
         own = [one for one in compared if one.score == score]
         if not own:
             continue
         good = higher(score)
         more = [one for one in own if (one.difference > 0) == (good or score == COST)]
-        sure = sum(one.found for one in more)
-        against = sum(one.found for one in own if one not in more)
+        sure = sum(one.significant for one in more)
+        against = sum(one.significant for one in own if one not in more)
         other = f"; the opposite holds by more than chance in {against}" if against else ""
-        yield (
-            f"The highest strength {words} than the lowest in {len(more)} of "
-            f"{_many(len(own), 'method')}, in {sure} of them by more than chance{other}."
-        )
+        tested = f", in {sure or 'none'} of them by more than chance" if more else ""
+        if len(own) == 1:
+            (one,) = own
+            chance = "" if one.significant else ", but not by more than chance"
+            verb = words if more else opposite
+            yield f"The highest strength ({one.first}) {verb} than the lowest{chance}."
+        else:
+            yield (
+                f"The highest strength {words} than the lowest in {len(more) or 'none'} of "
+                f"{_many(len(own), 'method')}{tested}{other}."
+            )
 
 
 def _scores(frame: Frame, data: Mapping[str, Any]) -> Iterator[str]:
-    among = [i for i, name in enumerate(data.get("scores", ())) if name in frame.metrics]
-    if len(among) < 2:
+    indices = [i for i, name in enumerate(data.get("scores", ())) if name in frame.metrics]
+    if len(indices) < 2:
         return
-    names = [data["scores"][i] for i in among]
-    matrix = np.array(data["matrix"], float)[np.ix_(among, among)]
+    names = [data["scores"][i] for i in indices]
+    matrix = np.array(data["matrix"], float)[np.ix_(indices, indices)]
     signs = np.array([1 if higher(name) else -1 for name in names])
     matrix = matrix * signs * signs[:, None]
     rows, columns = np.triu_indices(len(names), 1)
     values = matrix[rows, columns]
     least = int(np.argmin(values))
+    if len(values) == 1:
+        yield (
+            f"{names[0]} and {names[1]} rank the runs with a Spearman correlation of "
+            f"{values[0]:+.2f} (n = {data['n']:,}; the better end of both up)."
+        )
+        return
     yield (
         f"Of {_many(len(values), 'pair')} of metrics, {int((values > 0.5).sum())} rank the "
         f"runs much alike (Spearman above 0.5, the better end of both up) and "
@@ -120,21 +170,21 @@ def _udr(frame: Frame, data: Mapping[str, Any]) -> Iterator[str]:
     if not data:
         return
     overall = data["spearman"][0]
-    known = {s: v for s, v in overall.items() if s not in ("runs", "n") and v is not None}
-    if frame.main not in known:
+    correlations = {s: v for s, v in overall.items() if s not in ("runs", "n") and v is not None}
+    if frame.main not in correlations:
         return
     picked = {row["score"]: row for row in data["picked"]}.get(frame.main)
     chosen = ""
     if picked:
         chosen = (
-            f" Choosing the run with the highest UDR gets {frame.main} "
-            f"{picked['chosen_by_UDR']:.2f}, where the mean run has {picked['mean_of_all']:.2f} "
-            f"and the best {picked['best']:.2f}."
+            f" The run with the highest UDR has {frame.main} {picked['chosen_by_UDR']:.2f}; the "
+            f"mean over all {picked['n']:,} runs that have a UDR is {picked['mean_of_all']:.2f}, "
+            f"the best {picked['best']:.2f}."
         )
-    low, high = min(known.values()), max(known.values())
+    low, high = min(correlations.values()), max(correlations.values())
     yield (
         f"Without labels, UDR ranks runs as {frame.main} does with a rank correlation of "
-        f"{known[frame.main]:+.2f} (n = {overall['n']:,}; over all scores {low:+.2f} to "
+        f"{correlations[frame.main]:+.2f} (n = {overall['n']:,}; over all scores {low:+.2f} to "
         f"{high:+.2f}).{chosen}"
     )
 
@@ -157,21 +207,30 @@ def _latents(data: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _told(found: Sequence[Comparison]) -> str:
-    """Say how many differ, and which way."""
-    sure = [one for one in found if one.found]
+def _told(compared: Sequence[Comparison]) -> str:
+    """Return in words how many methods differ from the baseline, and which way."""
+    sure = [one for one in compared if one.significant]
+    if len(compared) == 1:
+        verb = "differs" if sure else "does not differ"
+        return f"{compared[0].first} {verb} from {compared[0].second} by more than chance"
     if not sure:
-        return f"none of {len(found)} differs from it by more than chance"
+        return f"none of {len(compared)} differs from it by more than chance"
     better = [one.first for one in sure if (one.difference > 0) == higher(one.score)]
     worse = [one.first for one in sure if one.first not in better]
     words = [f"better: {', '.join(better)}"] if better else []
     words += [f"worse: {', '.join(worse)}"] if worse else []
     verb = "differs" if len(sure) == 1 else "differ"
-    return f"{len(sure)} of {len(found)} {verb} from it by more than chance ({'; '.join(words)})"
+    return f"{len(sure)} of {len(compared)} {verb} from it by more than chance ({'; '.join(words)})"
 
 
 def _better(values: Any, than: float, score: str) -> int:
     return int(((values > than) if higher(score) else (values < than)).sum())
+
+
+def _than(value: float, other: float, score: str) -> str:
+    if value == other:
+        return "no better"
+    return "a better" if (value > other) == higher(score) else "a worse"
 
 
 def _many(number: int, word: str) -> str:

@@ -1,4 +1,4 @@
-"""One row for each run, and what tells runs apart: methods, and settings within a method."""
+"""A table with one row for each run, its method, and its setting within the method."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 from keras_disent._utils.registry import lookup
 from keras_disent.experiments import table as results
 from keras_disent.experiments.planned import read_text, text
+from keras_disent.experiments.scores import unit
 from keras_disent.metrics import METRICS
 from keras_disent.metrics.catalog import LABEL_FREE
 
 COST = "reconstruction"
 TERMS = (COST, "kl")
-"""Terms that mean the same for all methods; a loss does not."""
+"""Terms that are comparable between methods, unlike a loss."""
 ORDER = (
     "mig",
     "dci",
@@ -28,32 +29,30 @@ ORDER = (
     "irs",
 )
 TITLES = {
-    "active_units": "active units (latents)",
-    "beta_vae_score": "BetaVAE score (share right)",
-    "dci": "DCI disentanglement (0 to 1)",
-    "explicitness": "explicitness (0 to 1)",
-    "factor_vae_score": "FactorVAE score (share right)",
-    "fairness": "unfairness (0 to 1)",
-    "irs": "IRS (0 to 1)",
-    "kl": "KL from the prior (nats)",
-    "mcc": "MCC (0 to 1)",
-    "mig": "MIG (share of entropy)",
-    "modularity": "modularity (0 to 1)",
-    "reconstruction": "reconstruction error (nats)",
-    "sap": "SAP (0 to 1)",
-    "unsupervised": "total correlation of the codes (nats)",
+    "active_units": "active units",
+    "beta_vae_score": "BetaVAE score",
+    "dci": "DCI disentanglement",
+    "factor_vae_score": "FactorVAE score",
+    "fairness": "unfairness",
+    "irs": "IRS",
+    "kl": "KL from the prior",
+    "mcc": "MCC",
+    "mig": "MIG",
+    "reconstruction": "reconstruction error",
+    "sap": "SAP",
+    "unsupervised": "total correlation of the codes",
 }
-"""What a score is, with its unit."""
+"""What a score is, where that is not its name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A method and what it is set to, the same for all seeds.
+    """A method with the values of its hyperparameters, the same for all seeds.
 
     Attributes:
-        label: as in the table of results.
-        method: the model, and what else is no number, such as "dip_vae ii".
-        values: the numbers that vary within the method, by name.
+        label: Label in the table of results.
+        method: Model, with the hyperparameters that are not numbers, such as "dip_vae ii".
+        values: Numbers that vary within the method, by name.
     """
 
     label: str
@@ -76,14 +75,15 @@ class Frame:
     """The runs of a study that are done.
 
     Attributes:
-        runs: a pandas `DataFrame`, by name of the run: `label`, `method`, `seed`, and a column for
+        runs: A pandas `DataFrame`, by name of the run: `label`, `method`, `seed`, and a column for
             each score; numbers that are not finite are missing.
-        settings: of each label, in the order of methods, then of values.
-        metrics: names of the metrics, those that most studies report first.
-        terms: of the objective, those of `TERMS` that all runs have.
-        main: the metric that stands for all in what is shown once.
-        baseline: the method that others are compared with.
-        infinite: how many values were not finite.
+        settings: Setting of each label, in the order of methods, then of values.
+        metrics: Names of the metrics, those that most studies report first; none if the runs have
+            no scores.
+        terms: Terms of the objective among `TERMS` that all runs have.
+        main: Metric that represents all where one is shown; without metrics, the first term.
+        baseline: Method that others are compared with.
+        infinite: Number of values that are not finite.
     """
 
     runs: Any
@@ -123,9 +123,9 @@ class Frame:
 
     def groups(self, by: str = "label") -> dict[str, Any]:
         """Return the rows of each label, or method, in order."""
-        found = dict(iter(self.runs.groupby(by, sort=False, observed=True)))
+        groups = dict(iter(self.runs.groupby(by, sort=False, observed=True)))
         names = list(self.settings) if by == "label" else self.methods
-        return {name: found[name] for name in names if name in found}
+        return {name: groups[name] for name in names if name in groups}
 
 
 def higher(score: str) -> bool:
@@ -135,7 +135,7 @@ def higher(score: str) -> bool:
 
 def title(score: str) -> str:
     """Return what a score is, with its unit."""
-    return TITLES.get(score, f"{score.replace('_', ' ')} (score)")
+    return f"{TITLES.get(score, score.replace('_', ' '))} ({unit(score) or 'score'})"
 
 
 def direction(score: str) -> str:
@@ -150,27 +150,26 @@ def frame(table: Any, score: str | None = None) -> Frame:
 
     Args:
         table: pandas `DataFrame`.
-        score: the metric that stands for all; default MIG, or the first there is.
+        score: Metric that represents all; default MIG, or the first that the runs have.
 
     Raises:
-        ValueError: if no run is done, or there is no such metric.
+        ValueError: If no run is done, there is no such metric, or no finite value at all.
     """
     pandas = results.needed()
     if not len(table):
         raise ValueError("No run of the study is done: there is nothing to report.")
     kinds = table.drop_duplicates("score").set_index("score")["kind"]
     computed = list(kinds[kinds == "metric"].index)
-    if not computed:
-        raise ValueError("The runs of the study have no scores: its `metrics` are empty.")
     values = table.pivot(index="run", columns="score", values="value")
     finite = values.where(values.abs() < math.inf)
-    found = [name for name in computed if finite[name].notna().any()]
-    if not found:
-        raise ValueError(f"No run of the study has a finite score of {', '.join(computed)}.")
-    metrics = [n for n in ORDER if n in found] + sorted(n for n in found if n not in ORDER)
-    if score is not None:
-        lookup(score, dict.fromkeys(metrics), "score of this study")
+    names = [name for name in computed if finite[name].notna().any()]
+    metrics = [n for n in ORDER if n in names] + sorted(n for n in names if n not in ORDER)
     terms = [name for name in TERMS if name in values and finite[name].notna().all()]
+    if not metrics and not terms:
+        asked = ", ".join(computed or kinds.index)
+        raise ValueError(f"No run of the study has a finite score of {asked}.")
+    if score is not None:
+        lookup(score, dict.fromkeys(metrics or terms), "score of this study")
     about = table.drop_duplicates("run").set_index("run")
     settings = _settings(about)
     runs = pandas.concat([about[["label", "seed"]], finite[[*metrics, *terms]]], axis=1)
@@ -178,23 +177,23 @@ def frame(table: Any, score: str | None = None) -> Frame:
     order = {label: i for i, label in enumerate(settings)}
     runs = runs.assign(_order=runs["label"].map(order)).sort_values(["_order", "seed"])
     methods = list(dict.fromkeys(s.method for s in settings.values()))
-    given = table.groupby("score", sort=False)["value"].size()
-    infinite = int(sum(given[n] - finite[n].notna().sum() for n in [*computed, *terms]))
+    sizes = table.groupby("score", sort=False)["value"].size()
+    infinite = int(sum(sizes[n] - finite[n].notna().sum() for n in [*computed, *terms]))
     return Frame(
         runs.drop(columns="_order"),
         settings,
         tuple(metrics),
         tuple(terms),
-        score or metrics[0],
+        score or [*metrics, *terms][0],
         "vae" if "vae" in methods else methods[0],
         infinite,
     )
 
 
 def _settings(about: Any) -> dict[str, Setting]:
-    """Tell from the columns of the settings what is a method, and what is a strength in it."""
+    """Return the setting of each label, from the columns that vary."""
     columns = [c for c in about.columns if c not in (*results.FIRST, *results.LAST)]
-    found = []
+    labels = []
     for model, rows in about.drop_duplicates("label").groupby("model", sort=False):
         leaves = _leaves(rows[columns].to_dict("records"), columns)
         names = list(dict.fromkeys(name for leaf in leaves for name in leaf))
@@ -205,20 +204,20 @@ def _settings(about: Any) -> dict[str, Setting]:
         for label, leaf in zip(rows["label"], leaves, strict=True):
             words = [str(leaf[n]) for n in varying if n not in numeric and n in leaf]
             method = " ".join([str(model), *words])
-            found.append((label, method, {n: leaf[n] for n in numeric if n in leaf}, numeric))
-    methods = list(dict.fromkeys(method for _, method, _, _ in found))
-    kept = []
-    for label, method, values, numeric in found:  # within "dip_vae ii", fewer of them may vary
-        own = [v for _, m, v, _ in found if m == method]
+            labels.append((label, method, {n: leaf[n] for n in numeric if n in leaf}, numeric))
+    methods = list(dict.fromkeys(method for _, method, _, _ in labels))
+    settings = []
+    for label, method, values, numeric in labels:  # within "dip_vae ii", fewer of them may vary
+        own = [v for _, m, v, _ in labels if m == method]
         varying = [n for n in numeric if len({v.get(n) for v in own}) > 1]
         values = {n: values.get(n, math.nan) for n in varying}
-        kept.append(Setting(label, method, values))
+        settings.append(Setting(label, method, values))
     rank = {method: i for i, method in enumerate(methods)}
     low = -math.inf  # a value that is not given comes first
-    kept.sort(
+    settings.sort(
         key=lambda s: (rank[s.method], [low if math.isnan(v) else v for v in s.values.values()])
     )
-    return {setting.label: setting for setting in kept}
+    return {setting.label: setting for setting in settings}
 
 
 def _leaves(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> list[dict[str, Any]]:
@@ -229,17 +228,17 @@ def _leaves(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> list[dict[
     read = [{name: _read(row[name]) for name in columns} for row in rows]
     read = [{name: value for name, value in row.items() if value is not None} for row in read]
     mixed = {name for name in columns if len({_kind(row[name]) for row in read if name in row}) > 1}
-    found: list[dict[str, Any]] = [{} for _ in read]
-    for row, leaf in zip(read, found, strict=True):
+    leaves: list[dict[str, Any]] = [{} for _ in read]
+    for row, leaf in zip(read, leaves, strict=True):
         for name, value in row.items():
             if name in mixed:
                 leaf[name] = f"{name} {text(value)}"
             elif isinstance(value, dict):
-                given = value.get("config", value).items()
-                leaf.update({f"{name} {key}": _plain(part) for key, part in given})
+                items = value.get("config", value).items()
+                leaf.update({f"{name} {key}": _plain(part) for key, part in items})
             else:
                 leaf[name] = _plain(value)
-    return found
+    return leaves
 
 
 def _read(value: Any) -> Any:
@@ -250,7 +249,7 @@ def _read(value: Any) -> Any:
 
 
 def _kind(value: Any) -> Any:
-    """Return what values have in common that differ in numbers alone; None for what is no table."""
+    """Return what schedules have in common that differ in numbers only; None for other values."""
     if not isinstance(value, dict):
         return None
     return value.get("class_name"), tuple(value.get("config", value))

@@ -1,4 +1,4 @@
-"""The sections of a report that need the trained models."""
+"""Sections of a report that need the trained models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from keras_disent.experiments.report import figures
-from keras_disent.experiments.report.agreement import FOUND, Matching
+from keras_disent.experiments.report.agreement import MATCHED, Matching
 from keras_disent.experiments.report.frames import Frame, higher, title
 from keras_disent.experiments.report.page import Drawn, Part, plain
 from keras_disent.experiments.report.statistics import spearman
@@ -28,13 +28,15 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
     if not udr:
         why = "it needs models with posteriors, and two seeds of a setting."
         return Part("selection", name, [WITHOUT if udr is None else f"Left out: {why}"], {})
+    if not frame.metrics:
+        return Part("selection", name, ["Left out: it needs a score."], {})
     rows = frame.runs.assign(udr=frame.runs.index.map(udr)).dropna(subset="udr")
     scores = frame.supervised or frame.metrics
     groups = {"all": rows} | dict(iter(rows.groupby("method", sort=False)))
     table = []
     for group, own in groups.items():
-        found = {score: spearman(own, "udr", score) for score in scores}
-        table.append({"runs": group, "n": len(own), **found})
+        correlations = {score: spearman(own, "udr", score) for score in scores}
+        table.append({"runs": group, "n": len(own), **correlations})
     picked = _picked(frame, rows)
     points = [
         {"method": run.method, "setting": frame.settings[run.label].name, "seed": run.seed}
@@ -45,7 +47,7 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
     data = plain({"spearman": table, "picked": picked, "points": points, "udr": dict(udr)})
     drawn = [
         Drawn(
-            figures.png(figures.scatter(data["points"], "UDR (0 to 1)", title(frame.main))),
+            figures.scatter(data["points"], "UDR (0 to 1)", title(frame.main)),
             f"{frame.main} against UDR, for every run",
             f"{title(frame.main)} against UDR, which needs no labels.",
             "selection.points",
@@ -62,7 +64,7 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
         )
         drawn.append(
             Drawn(
-                figures.png(figure, 256),
+                figure,
                 "Rank correlation of UDR with each score, for all runs and by method",
                 "How far UDR ranks runs as a score does that has seen the labels.",
                 "selection.spearman",
@@ -71,26 +73,26 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
             )
         )
     text = [
-        "UDR (Duan et al. 2020, with the lasso) asks how far a run has the latents that other "
-        "seeds of its setting have, and needs no labels. If it ranks runs as the supervised scores "
+        "UDR (Duan et al. 2020, with the lasso) measures how many latents of a run other seeds of "
+        "its setting have too, and needs no labels. If it ranks runs as the supervised scores "
         "do, it can choose a model where there are none. All runs: across methods and strengths; "
-        "a method: among its runs. Runs of one setting have their UDR from each other, so that "
+        "a method: among its runs. The UDR of a run depends on the other runs of its setting, so "
         "they are not independent.",
-        "The table has what choosing the one run of highest UDR would have got, beside the best "
-        "run and the mean of all.",
+        "The table shows the scores of the run with the highest UDR, beside the best run and the "
+        "mean of all runs.",
     ]
     return Part("selection", name, text, data, drawn, {"Chosen by UDR": picked})
 
 
 def _picked(frame: Frame, rows: Any) -> list[dict[str, Any]]:
     best = rows["udr"].idxmax()
-    found = []
+    picked = []
     for score in frame.supervised or frame.metrics:
         values = rows[score].dropna()
         if best not in values.index:
             continue
         below = values < values[best] if higher(score) else values > values[best]
-        found.append(
+        picked.append(
             {
                 "score": score,
                 "chosen_by_UDR": float(values[best]),
@@ -100,19 +102,19 @@ def _picked(frame: Frame, rows: Any) -> list[dict[str, Any]]:
                 "n": len(values),
             }
         )
-    return found
+    return picked
 
 
-def matching(frame: Frame, found: Mapping[str, Sequence[Matching]] | None) -> Part:
+def matching(frame: Frame, matched: Mapping[str, Sequence[Matching]] | None) -> Part:
     """Which latents are found again by other seeds."""
     name = "Which latents are found again?"
-    if not found:
+    if not matched:
         why = "it needs two seeds of a setting."
-        return Part("matching", name, [WITHOUT if found is None else f"Left out: {why}"], {})
+        return Part("matching", name, [WITHOUT if matched is None else f"Left out: {why}"], {})
     seeds = frame.runs["seed"]
     data: dict[str, Any] = {"settings": [], "runs": []}
-    for label in (label for label in frame.settings if label in found):
-        group, setting = found[label], frame.settings[label]
+    for label in (label for label in frame.settings if label in matched):
+        group, setting = matched[label], frame.settings[label]
         head = {"setting": setting.name, "method": setting.method}
         values = [m.share for m in group]
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
@@ -143,10 +145,10 @@ def matching(frame: Frame, found: Mapping[str, Sequence[Matching]] | None) -> Pa
                 }
             )
     data = plain(data)
-    label = f"share of active latents found again (correlation > {FOUND})"
+    label = f"share of active latents found again (correlation > {MATCHED})"
     drawn = [
         Drawn(
-            figures.png(figures.strips(data["settings"], label, (-0.03, 1.03))),
+            figures.strips(data["settings"], label, (-0.03, 1.03)),
             "Share of latents found again by other seeds, by setting",
             "For every run, the share of its active latents that the other seeds have too.",
             "matching.settings",
@@ -156,9 +158,9 @@ def matching(frame: Frame, found: Mapping[str, Sequence[Matching]] | None) -> Pa
             ],
         )
     ]
-    shown = [label for label in frame.settings if label in found][:SHOWN]
+    shown = [label for label in frame.settings if label in matched][:SHOWN]
     for label in shown:
-        group = sorted(found[label], key=lambda m: m.share)
+        group = sorted(matched[label], key=lambda m: m.share)
         middle = group[len(group) // 2]
         if middle.latents:
             entry = next(row for row in data["runs"] if row["run"] == middle.run)
@@ -173,8 +175,8 @@ def matching(frame: Frame, found: Mapping[str, Sequence[Matching]] | None) -> Pa
         "correlation with its partner in every other seed in columns. The name beside a latent is "
         "the factor it goes with most in rank, if that correlation is above 0.5.",
     ]
-    if len(found) > SHOWN:
-        text.append(f"Drawn for the first {SHOWN} of {len(found)} settings; all are in the data.")
+    if len(matched) > SHOWN:
+        text.append(f"Drawn for the first {SHOWN} of {len(matched)} settings; all are in the data.")
     return Part("matching", name, text, data, drawn)
 
 
@@ -190,7 +192,7 @@ def _latents(entry: Mapping[str, Any]) -> Drawn:
         for name, row in zip(names, matrix.tolist(), strict=True)
     ]
     return Drawn(
-        figures.png(figure, 256),
+        figure,
         f"Latents of {entry['setting']}, seed {entry['seed']}, and their partners in other seeds",
         f"{entry['setting']}, seed {entry['seed']}: {100 * entry['share']:.0f} % found again "
         f"(n = {matrix.shape[0]} active latents, {matrix.shape[1]} other seeds).",
@@ -238,9 +240,9 @@ def traversals(frame: Frame, study: Any) -> Part:
             )
         )
     text = [
-        "Above, images and their reconstructions. Below, each row turns one latent of the first "
-        "image through the values at the foot, the latents that carry most first; where a latent "
-        "stands for one factor, one thing changes along its row.",
+        "The first two rows are images and their reconstructions. Each further row traverses one "
+        "latent of the first image, the most important first, with the values below; where a "
+        "latent encodes one factor, one thing changes along its row.",
     ]
     return Part("traversals", name, text, data, drawn)
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from matplotlib.figure import Figure
 from PIL import Image
+
+from keras_disent._utils.html import colors
+from keras_disent.experiments.report import figures
 
 LONGEST = 250
 """Rows of a table on the page; a longer one is in the JSON file alone."""
@@ -21,20 +26,27 @@ class Drawn:
     """A picture, and the numbers in it.
 
     Attributes:
-        png: the picture.
-        alt: what it shows, for those who cannot see it.
-        caption: below it.
-        key: where the JSON file has the numbers.
-        rows: the numbers, for a table below the picture.
-        wide: whether it takes the whole width.
+        figure: Figure, or a picture as PNG.
+        alt: Text for readers who cannot see the picture.
+        caption: Text below it.
+        key: Key of the numbers in the JSON file.
+        rows: Numbers, for a table below the picture.
+        wide: Whether it takes the whole width.
     """
 
-    png: bytes
+    figure: Figure | bytes
     alt: str
     caption: str
     key: str
     rows: Sequence[Mapping[str, Any]]
     wide: bool = False
+
+    @functools.cached_property
+    def png(self) -> bytes:
+        """The picture as PNG."""
+        if isinstance(self.figure, bytes):
+            return self.figure
+        return figures.png(self.figure, 256 if self.wide else 128)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +54,13 @@ class Part:
     """A section of the report.
 
     Attributes:
-        key: in the JSON file.
-        title: heading.
-        text: paragraphs.
-        data: all numbers, as JSON knows them.
-        drawn: pictures.
-        tables: rows by heading, shown open.
+        key: Key in the JSON file.
+        title: Heading.
+        text: Paragraphs.
+        data: All numbers, as JSON holds them.
+        drawn: Pictures.
+        tables: Rows by heading, shown open.
+        links: Files beside the report, by the text that leads to them.
     """
 
     key: str
@@ -56,11 +69,12 @@ class Part:
     data: Any
     drawn: Sequence[Drawn] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    links: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def render(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str) -> str:
     """Return the whole page."""
-    style = resources.files(__package__).joinpath("page.css").read_text()
+    style = colors() + resources.files(__package__).joinpath("page.css").read_text()
     links = "".join(f'<li><a href="#{p.key}">{html.escape(p.title)}</a></li>' for p in parts)
     found = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in findings)
     body = "".join(map(_section, parts))
@@ -120,6 +134,10 @@ def plain(value: Any) -> Any:
 
 def _section(part: Part) -> str:
     text = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in part.text)
+    text += "".join(
+        f'<p><a href="{html.escape(file)}">{html.escape(label)}</a></p>'
+        for label, file in part.links.items()
+    )
     shown = "".join(
         f"<h3>{html.escape(h)}</h3>{_rows(r, part.key)}" for h, r in part.tables.items()
     )

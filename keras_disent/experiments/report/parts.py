@@ -1,4 +1,4 @@
-"""The sections of a report that need the table of results alone."""
+"""Sections of a report that need only the table of results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_disent.experiments.report.page import Drawn, Part, plain
 from keras_disent.plots import charts
 
 MANY = 60
-"""Beyond so many settings, rows of a figure are methods."""
+"""Maximum number of settings as rows of a figure; for more, rows are methods."""
 
 
 def overview(study: Any, table: Any, frame: Frame) -> Part:
@@ -102,8 +102,8 @@ def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> P
     data, drawn = {}, []
     for score in frame.scores:
         rows = []
-        kept = {name: runs for name, runs in groups.items() if runs[score].notna().any()}
-        for row in statistics.spread(kept, score):
+        scored = {name: runs for name, runs in groups.items() if runs[score].notna().any()}
+        for row in statistics.spread(scored, score):
             name = row.pop("group")
             setting = None if many else frame.settings[name]
             head = {
@@ -111,14 +111,14 @@ def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> P
                 "method": setting.method if setting else name,
             }
             ends = intervals[name][score] if name in intervals else None
-            values = kept[name][score].dropna().tolist()
+            values = scored[name][score].dropna().tolist()
             rows.append(plain({**head, **row, "interval_of_mean": ends, "values": values}))
         data[score] = rows
         label = ", ".join(filter(None, (title(score), direction(score))))
         shown = [{k: v for k, v in row.items() if k not in ("values", "method")} for row in rows]
         drawn.append(
             Drawn(
-                figures.png(figures.strips(rows, label)),
+                figures.strips(rows, label),
                 f"{title(score)} of every run, by setting",
                 f"{title(score)}: {sum(row['n'] for row in rows):,} runs.",
                 f"distributions.{score}",
@@ -126,10 +126,13 @@ def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> P
             )
         )
     text = [
-        "One figure a score. Every dot is a run, so a row shows how far seeds alone move a score.",
+        "One figure for each score. Every dot is a run: a row shows how much a score depends on "
+        "the seed.",
     ]
     if many:
-        text.append(f"With {len(frame.settings)} settings, each row is a method with all of its.")
+        text.append(
+            f"With {len(frame.settings)} settings, each row is a method with all its settings."
+        )
     return Part("distributions", "Scores by method and strength", text, data, drawn)
 
 
@@ -139,6 +142,8 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
     if COST not in frame.terms:
         text = [f"Left out: not all runs have a term {COST!r}."]
         return Part("tradeoff", name, text, {})
+    if not frame.metrics:
+        return Part("tradeoff", name, ["Left out: it needs a score."], {})
     groups = frame.groups()
     data, drawn = {}, []
     for score in frame.supervised or frame.metrics:
@@ -161,7 +166,7 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
         data[score] = plain(rows)
         drawn.append(
             Drawn(
-                figures.png(figures.tradeoff(data[score], title(COST), title(score))),
+                figures.tradeoff(data[score], title(COST), title(score)),
                 f"{title(score)} against {title(COST)}",
                 f"{title(score)}, {direction(score)}, against what it costs.",
                 f"tradeoff.{score}",
@@ -182,9 +187,8 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
         "Each point is the mean of a setting; its strength is written beside it, and a line leads "
         "through the strengths of a method. The reconstruction error is the negative "
         "log-likelihood of 64 other batches of the training data, in nats for an image.",
-        "Intervals are of the mean over seeds, 95 %, by drawing seeds again 4,000 times, with the "
-        "ends moved out as Student's t demands for few runs (Hesterberg 2015). They are not given "
-        "for fewer than three runs.",
+        "Lines are 95 % bootstrap intervals of the mean over seeds, widened for few runs as "
+        "Student's t demands (Hesterberg 2015). There are none for fewer than three runs.",
     ]
     return Part("tradeoff", name, text, data, drawn)
 
@@ -203,7 +207,7 @@ def agreement(frame: Frame) -> Part:
         for i, one in enumerate(names)
     ]
     drawn = Drawn(
-        figures.png(figure, 256),
+        figure,
         "Rank correlation of each pair of scores",
         f"Spearman's rank correlation of each pair of scores over n = {n:,} runs.",
         "rank_correlation",
@@ -222,8 +226,8 @@ def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{name} {_words(part)}" for name, part in value.items())
     if isinstance(value, list) and all(isinstance(v, int) for v in value) and value:
-        whole = list(range(value[0], value[0] + len(value)))
-        if value == whole and len(value) > 2:
+        consecutive = list(range(value[0], value[0] + len(value)))
+        if value == consecutive and len(value) > 2:
             return f"{value[0]} to {value[-1]} (n = {len(value)})"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))

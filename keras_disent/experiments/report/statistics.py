@@ -1,4 +1,4 @@
-"""Numbers of a study: spread, intervals over seeds, agreement of scores, shares of variance."""
+"""Statistics of a study: spread, intervals over seeds, correlations, shares of variance."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from keras_disent.metrics.bootstrap import Interval
 
 LEVEL = 0.95
 FEWEST = 3
-"""Runs from which on an interval is given."""
-AT_ONCE = 2_000_000
-"""Draws held in memory at a time."""
+"""Minimum number of runs for an interval or a test."""
+CHUNK = 2_000_000
+"""Maximum number of draws in memory."""
 
 Numbers = NDArray[np.float64]
 
 
 def counts(n: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Numbers]:
-    """Yield, in parts of bounded memory, how often each of `n` is drawn: float64 (some, n)."""
-    step = max(1, AT_ONCE // n)
+    """Yield bootstrap counts, how often each of `n` is drawn, in chunks: float64 (draws, n)."""
+    step = max(1, CHUNK // n)
     for start in range(0, n_resamples, step):
-        some = min(step, n_resamples - start)
-        drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n).astype(float)
+        size = min(step, n_resamples - start)
+        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
 
 
 def resampled_means(
     values: ArrayLike, n_resamples: int = 4000, rng: np.random.Generator | None = None
 ) -> Numbers:
-    """Return the means of runs drawn again, with replacement: (n_resamples, columns).
+    """Return the means of bootstrap samples of runs: (n_resamples, columns).
 
     Args:
-        values: (runs, columns), finite; the columns of a run are drawn together.
-        n_resamples: how often.
-        rng: random stream; default, one of seed 0.
+        values: Finite numbers (runs, columns); the columns of a run are drawn together.
+        n_resamples: Number of samples.
+        rng: Random generator; default, one of seed 0.
 
     >>> resampled_means([[1.0], [1.0]], 3).tolist()
     [[1.0], [1.0], [1.0]]
     """
     values = np.asarray(values, float)
     rng = np.random.default_rng(0) if rng is None else rng
-    parts = [some @ values for some in counts(len(values), n_resamples, rng)]
+    parts = [chunk @ values for chunk in counts(len(values), n_resamples, rng)]
     return np.concatenate(parts) / len(values)
 
 
 def interval(draws: ArrayLike, estimate: float, freedom: float) -> Interval:
     """Return the expanded percentile interval of a mean, or of a difference of means.
 
-    The percentile interval of few runs is too narrow. Its ends are moved out to where Student's t
-    has them: Hesterberg (2015), "What Teachers Should Know About the Bootstrap", section 5.3.
+    The percentile interval of few runs is too narrow. Its ends are widened as Student's t
+    demands: Hesterberg (2015), "What Teachers Should Know About the Bootstrap", section 5.3.
 
     Args:
-        draws: of the estimate, by drawing runs again.
-        estimate: of the runs themselves.
-        freedom: degrees of freedom, for a mean `n - 1`.
+        draws: Bootstrap draws of the estimate.
+        estimate: Estimate from the runs themselves.
+        freedom: Degrees of freedom, for a mean `n - 1`.
     """
     from scipy.stats import norm, t
 
@@ -73,16 +73,16 @@ def intervals(
     """Return the interval of the mean of each column, by group: None for fewer than three runs.
 
     Args:
-        groups: name to pandas `DataFrame` of runs.
-        names: of the columns.
-        n_resamples: how often runs are drawn again.
-        seed: of the draws.
+        groups: pandas `DataFrame` of the runs of each group, by name.
+        names: Names of the columns.
+        n_resamples: Number of bootstrap draws.
+        seed: Random seed.
     """
-    found: dict[str, dict[str, Interval | None]] = {g: dict.fromkeys(names) for g in groups}
+    ends: dict[str, dict[str, Interval | None]] = {g: dict.fromkeys(names) for g in groups}
     for group, name, values, deviations in resampled(groups, names, n_resamples, seed):
         mean = float(values.mean())
-        found[group][name] = interval(mean + deviations, mean, len(values) - 1)
-    return found
+        ends[group][name] = interval(mean + deviations, mean, len(values) - 1)
+    return ends
 
 
 def resampled(
@@ -91,8 +91,8 @@ def resampled(
     """Yield group, column, its values, and `deviations` of its mean, for three runs or more."""
     rng = np.random.default_rng(seed)
     for group, rows in groups.items():
-        whole = [name for name in names if rows[name].notna().all()]
-        parts = [whole, *([name] for name in names if name not in whole)]
+        complete = [name for name in names if rows[name].notna().all()]
+        parts = [complete, *([name] for name in names if name not in complete)]
         for part in filter(None, parts):
             values = rows[part].dropna().to_numpy(float)
             if len(values) >= FEWEST:
@@ -102,9 +102,9 @@ def resampled(
 
 
 def deviations(values: Numbers, n_resamples: int, rng: np.random.Generator) -> Numbers:
-    """Return how far means of runs drawn again are from the mean: (n_resamples, columns).
+    """Return the deviations of bootstrap means from the mean: (n_resamples, columns).
 
-    Drawn runs vary less than runs do, by (n - 1) / n in variance, which is made up for.
+    Bootstrap samples vary less than runs do, by (n - 1) / n in variance, which is corrected.
     """
     n = len(values)
     wide = np.sqrt(n / (n - 1))
@@ -137,11 +137,11 @@ def rank_correlations(runs: Any, names: Sequence[str]) -> tuple[list[str], Numbe
     """Return Spearman's correlation of each pair of columns, over the runs that have all.
 
     Returns:
-        names of the columns that vary, the matrix, and the number of runs.
+        Names of the columns that vary, the matrix, and the number of runs.
     """
-    whole = runs[list(names)].dropna()
-    kept = [name for name in names if whole[name].nunique() > 1]
-    return kept, whole[kept].corr(method="spearman").to_numpy(), len(whole)
+    complete = runs[list(names)].dropna()
+    varying = [name for name in names if complete[name].nunique() > 1]
+    return varying, complete[varying].corr(method="spearman").to_numpy(), len(complete)
 
 
 def spearman(runs: Any, one: str, other: str) -> float:
@@ -156,9 +156,9 @@ class Shares(NamedTuple):
     """Shares of the variance of a score; they sum to 1.
 
     Attributes:
-        method: by which method it is.
-        strength: by the settings within methods, beyond that.
-        seed: the rest: what differs between runs of one setting.
+        method: Share of the method.
+        strength: Share of the settings within methods, beyond that.
+        seed: Remaining share, between runs of one setting.
     """
 
     method: float
@@ -167,7 +167,7 @@ class Shares(NamedTuple):
 
 
 def explained(values: ArrayLike, methods: ArrayLike, labels: ArrayLike) -> tuple[Shares, Shares]:
-    """Return which share of the variance of a score method, strength and seed explain.
+    """Return the shares of the variance of a score that method, strength and seed explain.
 
     The R² of two least-squares regressions on categories: on the method, and on method and
     strength together, each setting a category of its own. The first is the share of the method,
@@ -177,15 +177,15 @@ def explained(values: ArrayLike, methods: ArrayLike, labels: ArrayLike) -> tuple
     compares unbiased variances instead, `1 - (1 - R²) (n - 1) / (n - k)` for k categories.
 
     Args:
-        values: (n,), finite, not all the same.
-        methods: (n,), names.
-        labels: (n,), names of settings; each is of one method.
+        values: Finite numbers (n,), not all the same.
+        methods: Names of methods (n,).
+        labels: Names of settings (n,); each belongs to one method.
 
     Returns:
-        the shares, and the adjusted ones, of which one may be a little below 0.
+        The shares, and the adjusted ones, of which one may be a little below 0.
 
     Raises:
-        ValueError: if no setting has two runs, or all values are the same.
+        ValueError: If no setting has two runs, or all values are the same.
 
     >>> plain, adjusted = explained([1, 1, 3, 3, 5, 7], list("aaaabb"), list("aabbcc"))
     >>> [round(share, 3) for share in plain]
@@ -205,7 +205,7 @@ def explained(values: ArrayLike, methods: ArrayLike, labels: ArrayLike) -> tuple
 
 
 def shown(adjusted: Mapping[str, float]) -> Shares:
-    """Return adjusted shares as they are shown: none below 0; what is left is the seed's.
+    """Return adjusted shares for a chart: none below 0, the rest belongs to the seed.
 
     >>> shown({"method": -0.25, "strength": 0.5, "seed": 0.75})
     Shares(method=0.0, strength=0.5, seed=0.5)
@@ -219,8 +219,8 @@ def explained_intervals(
 ) -> tuple[Interval, Interval, Interval]:
     """Return intervals of the adjusted shares of `explained`.
 
-    Runs are drawn again within each setting, as another choice of seeds would; the spread of the
-    shares is laid around the shares themselves, whose own center repeated runs move.
+    Runs are resampled within each setting, as another choice of seeds would; the spread of the
+    draws is centered on the shares themselves, because repeated runs shift the center of the draws.
     """
     estimate = explained(values, methods, labels)[1]
     centered = np.asarray(values, float)
@@ -233,8 +233,8 @@ def explained_intervals(
     for i in range(len(names)):
         own = centered[label == i]
         sums = [
-            np.stack([some @ own, some @ own**2], axis=-1)
-            for some in counts(len(own), n_resamples, rng)
+            np.stack([chunk @ own, chunk @ own**2], axis=-1)
+            for chunk in counts(len(own), n_resamples, rng)
         ]
         both = np.concatenate(sums)
         parts[0].append(both[:, 0])
@@ -264,17 +264,17 @@ def _shares(moments: tuple[Numbers, ...], of_method: Any) -> tuple[Numbers, Numb
     methods = np.eye(of_method.max() + 1)[of_method]
     total, runs = squares.sum(1), n[0].sum()
 
-    def left(s: Numbers, many: Numbers) -> Numbers:
-        return total - (s**2 / many).sum(1)
+    def residual(s: Numbers, count: Numbers) -> Numbers:
+        return total - (s**2 / count).sum(1)
 
-    whole = left(sums.sum(1, keepdims=True), n.sum(1, keepdims=True))
-    within = [left(sums @ methods, n @ methods), left(sums, n)]
+    overall = residual(sums.sum(1, keepdims=True), n.sum(1, keepdims=True))
+    within = [residual(sums @ methods, n @ methods), residual(sums, n)]
     freedom = [runs - methods.shape[1], runs - n.shape[1]]
     with np.errstate(divide="ignore", invalid="ignore"):
-        plain = [rest / whole for rest in within]
+        plain = [rest / overall for rest in within]
         adjusted = [
-            rest / free * (runs - 1) / whole for rest, free in zip(within, freedom, strict=True)
+            rest / free * (runs - 1) / overall for rest, free in zip(within, freedom, strict=True)
         ]
     return tuple(  # type: ignore[return-value]
-        np.stack([1 - left[0], left[0] - left[1], left[1]], axis=1) for left in (plain, adjusted)
+        np.stack([1 - rest[0], rest[0] - rest[1], rest[1]], axis=1) for rest in (plain, adjusted)
     )

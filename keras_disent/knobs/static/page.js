@@ -96,6 +96,7 @@ let wanted = false, drawing = false, views, whatIf;
 
 async function draw() { // never twice at once; the newest code wins
   wanted = true;
+  if (parent !== window) parent.postMessage({ code: Array.from(code) }, "*"); // a notebook listens
   if (drawing) return;
   drawing = true;
   main.setAttribute("aria-busy", "true");
@@ -127,7 +128,7 @@ async function paint(view) {
   put(view.canvas, view.image);
   const [heat, most] = heatMap(values, view.start, model.shape);
   put(trail.change.canvas, heat);
-  trail.change.caption.textContent = `change ≤ ${most.toFixed(2)}`;
+  trail.change.caption.textContent = most < 0.005 ? "no change" : `change ≤ ${most.toFixed(2)}`;
 }
 
 // -- strips: what each latent does to this picture ------------------------------------------------
@@ -255,8 +256,8 @@ function makeRow(latent) {
   row.play.setAttribute("aria-pressed", "false");
   const matched = latent.match && `moves ${latent.match.name} of ${models[1].name}`;
   const about = [`${latent.importance.toFixed(2)} ${models[0].unit}`, matched].filter(Boolean).join(" · ");
-  const head = element("div", { className: "head" }, name,
-    element("span", { className: "hint" }, latent.hint),
+  const hint = element("span", { className: "hint" });
+  const head = element("div", { className: "head" }, name, hint,
     element("span", { className: "weight", title: about }, about), output, row.play, lock, save);
   const box = element("div", { className: "latent" }, head);
   const nearest = (value) => points.reduce((best, x, i) =>
@@ -341,6 +342,8 @@ function makeRow(latent) {
     latent.name = text.trim() || latent.standard;
     name.value = latent.name;
     name.size = Math.max(2, latent.name.length); // where the style cannot fit it
+    const known = `${latent.name.replaceAll("_", " ")} `; // a factor that the name tells already
+    hint.textContent = latent.hint.startsWith(known) ? latent.hint.slice(known.length) : latent.hint;
     row.label?.(latent.name);
     for (const [part, word] of [[lock, "Lock"], [row.play, "Sweep"], [save, "Save as GIF a sweep of"]]) {
       part.setAttribute("aria-label", `${word} ${latent.name}`);
@@ -439,9 +442,23 @@ async function copy(text, what) {
 const list = () => Array.from(code, (value) => Number(value.toFixed(4))).join(", ");
 
 function python() {
+  const { path, server } = models[0];
+  if (server) {
+    const address = location.protocol.startsWith("http") ? location.href : "http://127.0.0.1:8000/";
+    const key = server.key ? ', "X-API-Key": "KEY"' : "";
+    return [
+      "import json, urllib.request", "import numpy as np", "",
+      `codes = [[${list()}]]`,
+      `body = json.dumps({"inputs": {"codes": codes}}).encode()`,
+      `headers = {"Content-Type": "application/json"${key}}`,
+      `request = urllib.request.Request("${new URL("decode", address)}", body, headers)`,
+      "with urllib.request.urlopen(request) as response:",
+      `    image = np.array(json.load(response)["outputs"]["decoded"][0])`,
+    ].join("\n");
+  }
   return [
     "import numpy as np", "from keras_disent import load_model", "",
-    `model = load_model(${models[0].path})`,
+    `model = load_model(${path})`,
     `codes = np.array([[${list()}]], "float32")`,
     "image = model.decode(codes)[0]  # (height, width, channels), 0 to 1",
   ].join("\n");
@@ -531,7 +548,8 @@ async function start() {
     return codes.map((_, i) => all.subarray(i * size, (i + 1) * size));
   }));
   const example = (i) => ({
-    codes: models.map(({ codes }) => codes[i]), pixels: examples.map((images) => images[i]), example: i,
+    codes: models.map(({ codes }) => codes[i]), example: i,
+    pixels: first.drawn ? undefined : examples.map((images) => images[i]), // drawn from the code itself
   });
   origin = example(0);
   code = Float32Array.from(origin.codes[0]);
@@ -602,6 +620,14 @@ async function start() {
     if (linked) go(linked);
   };
   addEventListener("hashchange", follow);
+  addEventListener("message", ({ source, data }) => { // a notebook sets the code
+    if (source !== parent || parent === window || data?.code?.length !== code.length) return;
+    if (String(data.code) === String(Array.from(code))) return;
+    stop();
+    remember();
+    set(data.code);
+  });
+  $("link").hidden = location.protocol === "about:"; // a frame without an address
 
   tell("");
   allow();

@@ -60,7 +60,8 @@ class Model {
 
   // Codes (n rows of one Float32Array) to pictures: numbers from 0 to 1 (n, h, w, c).
   async decode(codes, n = 1) {
-    return (await this.run("decode", { codes: [codes, codes.length / n] }, n)).decoded.data;
+    const { data } = (await this.run("decode", { codes: [codes, codes.length / n] }, n)).decoded;
+    return data instanceof Uint8Array ? Float32Array.from(data, (value) => value / 255) : data;
   }
 
   // Bytes (h, w, c) of one picture to its code.

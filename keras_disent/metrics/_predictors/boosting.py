@@ -29,12 +29,20 @@ class _Boosting:
     _prior: Floats
     _trees: list[tuple[slice, Indices, NDArray[np.float32], Floats]]
 
-    def __init__(self, *, rounds: int = 100, learning_rate: float = 0.1, bins: int = 255) -> None:
+    def __init__(
+        self,
+        *,
+        rounds: int = 100,
+        learning_rate: float = 0.1,
+        bins: int = 255,
+        refine: bool = True,
+    ) -> None:
         check_at_least(1, rounds=rounds)
         check_at_least(2, bins=bins)
         self.rounds = rounds
         self.learning_rate = learning_rate
         self.bins = bins
+        self.refine = refine
 
     def _staged_scores(self, codes: ArrayLike) -> Iterator[Floats]:
         columns = np.ascontiguousarray(check_codes(codes).T, np.float32)
@@ -70,6 +78,7 @@ class BoostedTrees(_Boosting):
         rounds: Number of trees for each class.
         learning_rate: Factor of the step of each tree.
         bins: Maximum number of bins for a latent; `4 * bins` samples or fewer are not binned.
+        refine: Whether single values are compared, too, where latents are binned.
 
     Attributes:
         classes_: Distinct labels, ascending.
@@ -99,7 +108,7 @@ class BoostedTrees(_Boosting):
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"`labels` must be of at least 2 classes. Got {self.classes_}.")
-        columns = SortedCodes.of(codes, self.bins)
+        columns = SortedCodes.of(codes, self.bins, self.refine)
         # Two classes have one score: that of the second, with 0 for the first.
         classes = np.arange(len(self.classes_))[len(self.classes_) == 2 :, None]
         target = (numbers == classes).astype(np.float64)
@@ -166,7 +175,7 @@ class BoostedRegression(_Boosting):
     Args:
         rounds: Number of trees.
         learning_rate: Factor of the step of each tree.
-        bins: As in `BoostedTrees`.
+        bins, refine: As in `BoostedTrees`.
 
     Attributes:
         feature_importances_: As in `BoostedTrees`.
@@ -195,7 +204,7 @@ class BoostedRegression(_Boosting):
             )
         if values.min() == values.max():
             raise ValueError(f"`values` must vary. Got {values[0]} alone.")
-        columns = SortedCodes.of(codes, self.bins)
+        columns = SortedCodes.of(codes, self.bins, self.refine)
         # Standardized, so that nothing depends on the scale of the values.
         self._mean, self._scale = values.mean(), values.std()
         residuals = ((values - self._mean) / self._scale)[None]

@@ -28,7 +28,7 @@ class SortedCodes(NamedTuple):
     counts: Any  # the same as small integers, to count samples
 
     @classmethod
-    def of(cls, codes: NDArray[Any], bins: int) -> Self:
+    def of(cls, codes: NDArray[Any], bins: int, refine: bool = True) -> Self:
         from scipy.sparse import csc_array
 
         columns = np.ascontiguousarray(codes.T, np.float32)
@@ -44,7 +44,7 @@ class SortedCodes(NamedTuple):
             rank[latent, order[latent]] = np.repeat(edges - 1, np.diff(edges, prepend=0))
             few_values = len(edges) <= bins or samples <= 4 * bins
             bin_ends = edges if few_values else edges[_near_quantiles(edges, bins)]
-            if len(bin_ends) < len(edges):
+            if refine and len(bin_ends) < len(edges):
                 reach = max(reach, ENDS, 1 + int(np.diff(bin_ends, prepend=0).max()))
             starts.append(np.append(0, bin_ends))
         start = np.full((max(map(len, starts)), latents), samples)

@@ -100,6 +100,7 @@ class AugmentedLagrangian(FrozenArguments, keras.layers.Layer):
         self.built = True
 
     def call(self, acyclicity: Tensor) -> Tensor:
+        """Return the penalty of a graph with this acyclicity, both scalars."""
         return self.multiplier * acyclicity + 0.5 * self.penalty * ops.square(acyclicity)
 
     def update(self, acyclicity: Tensor, step: int | Tensor) -> None:
