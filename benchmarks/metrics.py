@@ -8,11 +8,16 @@ their defaults, one pair of a latent and a factor, or one batch of images, at a 
 Both run in this process and in turns, on the same arrays: the sizes of the large studies (10,000
 samples to train on and 5,000 to test on), the factors of dSprites, 10 latents, 4 of them all but
 dead. Prints JSON: median seconds, `ratio` (usual / ours, within one round) and both results.
-`--suite` times the whole standard set on a cheap encoder instead.
+`--suite` times `evaluate` on a cheap encoder instead: the standard set, and with `all` every score,
+in wall and processor seconds. `--intervals N` times the interval of DCI from N resamples of 5,000
+codes. `--encode BACKEND` times `evaluate`'s encoding of 64 x 64 images: the way of
+the chunks that are drawn ahead, and one chunk after the other, in turns.
 """
 
 import argparse
 import json
+import os
+import platform
 import statistics
 import time
 import warnings
@@ -176,8 +181,12 @@ OURS = {
     "mig": lambda train, test: metrics.mig(*train, bins=BINS),
     "sap": lambda train, test: metrics.sap(*train, test=test),
     "explicitness": lambda train, test: metrics.explicitness(*train, test=test),
-    "beta_vae_score": lambda train, test: metrics.beta_vae_score(encoder, Grid()),
-    "factor_vae_score": lambda train, test: metrics.factor_vae_score(encoder, Grid()),
+    "beta_vae_score": lambda train, test: metrics.beta_vae_score(
+        encoder, Grid(), train_points=TRAIN, eval_points=TEST, pool=0
+    ),
+    "factor_vae_score": lambda train, test: metrics.factor_vae_score(
+        encoder, Grid(), train_votes=TRAIN, eval_votes=TEST, pool=0
+    ),
     "dci": lambda train, test: metrics.dci(*train, test=test),
 }
 USUAL = {
@@ -222,29 +231,105 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=tuple(OURS), default=tuple(OURS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--suite", action="store_true", help="time evaluate(..., 'standard')")
+    parser.add_argument("--suite", choices=("standard", "all"), help="time evaluate(..., SUITE)")
+    parser.add_argument("--intervals", type=int, metavar="N", help="time N resamples of DCI")
+    parser.add_argument("--encode", metavar="BACKEND", help="time encoding on a backend")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    report = {}
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    report = {"machine": machine, "date": time.strftime("%Y-%m-%d")}
     if args.suite:
-        seconds, scores = clocked_suite()
-        report["standard_suite"] = {"seconds": round(seconds, 2), "scores": scores}
+        report[f"{args.suite}_suite"] = clocked_suite(args.suite)
+    elif args.intervals:
+        report["dci_interval"] = clocked_interval(args.intervals)
+    elif args.encode:
+        report["encode"] = clocked_encoding(args.encode, args.rounds)
     else:
         pairs = arrays()
         for name in args.only:
             report[name] = compare(name, pairs, args.rounds)
             print(json.dumps({name: report[name]}), flush=True)
     text = json.dumps(report, indent=2)
-    if args.suite:
-        print(text)
+    print(text)
     if args.out:
         args.out.write_text(text + "\n")
 
 
-def clocked_suite():
+class Posterior:
+    """The encoder with a variance, for scores of posteriors."""
+
+    encode = staticmethod(encoder)
+
+    def posterior_parameters(self, images):
+        codes = encoder(images)
+        return codes, np.full_like(codes, -3.0)
+
+
+def clocked_suite(names):
+    start, before = time.perf_counter(), time.process_time()
+    last, seconds = start, {}
+
+    def finished(name, done, total):
+        nonlocal last
+        seconds[name] = round(time.perf_counter() - last, 2)
+        last = time.perf_counter()
+
+    scores = metrics.evaluate(Posterior(), Grid(), names, progress=finished)
+    return {
+        "seconds": round(time.perf_counter() - start, 1),
+        "processor_seconds_of_this_process": round(time.process_time() - before, 1),
+        "since_the_score_before": seconds,
+        "scores": dict(scores),
+    }
+
+
+def clocked_interval(n_resamples):
+    (codes, factors), _ = arrays()
     start = time.perf_counter()
-    scores = metrics.evaluate(encoder, Grid(), "standard")
-    return time.perf_counter() - start, dict(scores)
+    scores = metrics.score(
+        codes[:5000], factors[:5000], ["dci"], interval=0.95, n_resamples=n_resamples
+    )
+    low, high = scores.intervals["dci"]
+    return {
+        "seconds": round(time.perf_counter() - start, 1),
+        "n_resamples": n_resamples,
+        "score": scores["dci"],
+        "interval": [low, high],
+    }
+
+
+def clocked_encoding(backend, rounds):
+    os.environ["KERAS_BACKEND"] = backend
+    from keras_disent import VAE
+    from keras_disent.datasets import Sprites
+    from keras_disent.metrics.encoding import CHUNK, CodeCache
+
+    data, number = Sprites(64), 4 * CHUNK
+    model = VAE(data.image_shape, latent_dim=10)
+    indices = np.random.default_rng(0).integers(len(data), size=number)
+    model.encode(data.images(indices[:256]))  # compiles
+
+    def in_turn():
+        return np.concatenate(
+            [model.encode(data.images(part)) for part in np.split(indices, number // CHUNK)]
+        )
+
+    def ahead():
+        return CodeCache(model, data).draw(indices)
+
+    np.testing.assert_allclose(in_turn(), ahead(), atol=1e-5)
+    speeds = {"in_turn": [], "ahead": []}
+    for _ in range(rounds):
+        for name, function in (("in_turn", in_turn), ("ahead", ahead)):
+            start = time.perf_counter()
+            function()
+            speeds[name].append(number / (time.perf_counter() - start))
+    ratios = [b / a for a, b in zip(*speeds.values(), strict=True)]
+    return {
+        "backend": backend,
+        **{f"{name}_images_per_second": round(statistics.median(v)) for name, v in speeds.items()},
+        "ratio": round(statistics.median(ratios), 2),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw the pictures of the rendered data sets in these pages.
+"""Draw the pictures of the rendered data sets, and the moving one of the first page.
 
     python docs/gallery.py
 
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_disent import datasets
+from keras_disent import VAE, datasets, plots
 
 IMAGES = Path(__file__).parent / "images"
 GRAY = (128, 128, 128, 255)  # readable on white and on black
@@ -66,7 +66,16 @@ def gallery(columns: int) -> Image.Image:
     return picture
 
 
+def first(path: Path) -> Path:
+    """Draw what four latents of the ready face do; return the path."""
+    data, model = datasets.Faces(32, person=261), VAE.from_preset("faces_person")
+    latents = ["head_turn", "blush", "mouth_opening", "eye_opening"]
+    frames = plots.traversal_frames(model, datasets.example_images(data), latents=latents)
+    return plots.save_animation(frames, path)
+
+
 if __name__ == "__main__":
+    first(IMAGES / "first.gif")
     mosaic(traversals(8), 4).save(IMAGES / "faces_traversals.png", optimize=True)
     gallery(12).save(IMAGES / "data_gallery.png", optimize=True)
     faces = datasets.Faces()

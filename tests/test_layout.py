@@ -1,6 +1,7 @@
 """The plan of the package: which place may import which."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,11 @@ def test_imports_point_down(place):
 @pytest.mark.parametrize("place", ["metrics", "datasets", "plots", "_utils"])
 def test_arrays_need_no_model(place):
     assert {p for _, p in imports(place, at_import=True)} <= {"_utils", "plots", "metrics"}
+
+
+def test_no_place_is_in_a_circle():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    rooms -= {"__init__", "__pycache__"}
+    graph = {place: {p for _, p in imports(place, at_import=True)} for place in rooms}
+    assert graph["models"] >= {"engine", "layers"}
+    TopologicalSorter(graph).prepare()  # raises CycleError

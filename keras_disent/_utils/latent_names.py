@@ -9,9 +9,6 @@ import numpy as np
 
 from keras_disent._utils.arrays import to_numpy
 
-IN_USE = {"nats": 0.1, "gray levels": 1.0}
-"""Least importance of a latent that is in use, by its unit."""
-
 
 def default_names(count: int) -> tuple[str, ...]:
     """Return the names of latents that have none.

@@ -10,9 +10,9 @@ import typer
 
 from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.runs import evaluate_shown, train_shown
-from keras_disent.cli.start import Backend, Threads, say, show, start, threads_of, warn
+from keras_disent.cli.start import Backend, Threads, say, show, start, threads_of, warn, working
 
-STEPS, SEED = 2_000, 0
+STEPS, SEED = 2_400, 2
 
 
 def demo(
@@ -44,7 +44,9 @@ def demo(
         runs = [experiment.Run.open(f"preset:{demonstration.READY}")]
         say(f"A ready model: {demonstration.READY}, trained by the command in its card.")
     else:
-        runs = demonstration.runs(out, STEPS if steps is None else steps, seed or SEED)
+        runs = demonstration.runs(
+            out, STEPS if steps is None else steps, SEED if seed is None else seed
+        )
         _train_all(runs, demonstration)
     data, names = runs[0].data, [demonstration.method(run.config) for run in runs]
     models = {name: run.trained_model() for name, run in zip(names, runs, strict=True)}
@@ -76,7 +78,7 @@ def _train_all(runs: list[Any], demonstration: Any) -> None:
 def _write_knobs(path: Path, runs: list[Any]) -> None:
     """Write the page of knobs, or say what is missing for it."""
     try:
-        with progress_bar("Writing the page of knobs"):
+        with working("Writing the page of knobs"):
             page = runs[0].knobs(path, *runs[1:2])
     except (ImportError, ValueError) as error:
         warn(f"No page of knobs: {error}")

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_disent._utils.progress import progress_bar
-from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, start
+from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, start, working
 
 
 def knobs(
@@ -24,6 +23,6 @@ def knobs(
     from keras_disent.experiments import Run
 
     opened, compared = Run.open(run), None if other is None else Run.open(other)
-    with progress_bar("Writing the page"):
+    with working("Writing the page"):
         page = opened.knobs(out, compared)
     say(f"Wrote {page}, {page.stat().st_size / 1e6:.1f} MB. Open it in a browser.")

@@ -90,7 +90,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: The name is unknown; the message lists the data sets.
     """
-    if name not in DATASETS and not Path(name).exists():
+    if not name or (name not in DATASETS and not Path(name).exists()):  # Path("") is "."
         raise ValueError(
             f"Unknown data set {name!r}. Choose from: {', '.join(sorted(DATASETS))}; "
             "or a folder or file of images."

@@ -23,7 +23,7 @@ def configs(out: str | Path, steps: int, seed: int) -> dict[Path, Config]:
             data_options={"person": 261},
             image_size=32,
             network="silu_mlp",
-            width=0.5,
+            width=0.4,
             likelihood="gaussian_learned_scale(scale=0.2)",
             learning_rate=(
                 f"CosineDecay(0, {max(steps - warmup, 1)}, "

@@ -78,8 +78,8 @@ def _training(config: Config, model: Any) -> str:
     steps = model.steps_taken()
     return (
         f"It was trained for {steps:,} steps of {config.player_batch} {what}{for_each}, with "
-        f"{_listed(_optimizer(name, each, players) for name, each in optimizers.items())}, and seed "
-        f"{config.seed}."
+        f"{_listed(_optimizer(name, each, players) for name, each in optimizers.items())}, and "
+        f"seed {config.seed}."
     )
 
 

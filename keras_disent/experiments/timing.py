@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_disent._utils.types import Logs
+
 
 def seconds_per_step(model: Any, batches: Any, steps: int = 12) -> float:
     """Time some training steps, and undo them: weights, optimizers, seeds and step are as before.
@@ -51,7 +53,7 @@ class _Clock(keras.callbacks.Callback):
         super().__init__()
         self.times: list[float] = []
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         for value in (logs or {}).values():
             float(value)  # which waits for the step
         self.times.append(time.perf_counter())

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from keras_disent import datasets
-from keras_disent._utils.latent_names import IN_USE
 from keras_disent._utils.version import __version__
 from keras_disent.datasets.preview import describe as describe_data
 
@@ -66,7 +65,7 @@ def describe(model: Any, data: Any, name: str, path: str | None = None) -> dict[
             i,
             model.latent_names[i],
             float(importance[i]),
-            unit,
+            bool(importance[i] < model.in_use),
             np.quantile(means[:, i], [QUANTILE, 1 - QUANTILE]),
             values[i],
             model.discrete_codes,
@@ -91,7 +90,7 @@ def latent(
     index: int,
     name: str,
     importance: float,
-    unit: str,
+    silent: bool,
     ends: Sequence[float],
     values: Sequence[float] | None,
     discrete: bool,
@@ -103,16 +102,15 @@ def latent(
         index: Its column in a code.
         name: Its name.
         importance: Its importance.
-        unit: Unit of the importance, a key of `IN_USE`.
+        silent: Whether it is too small for a latent in use.
         ends: Smallest and largest value of its slider, if there are no `values`.
         values: The values that it can take, ascending; None for a latent without steps.
         discrete: Whether such values are those of a quantized latent, and no classes.
         hint: The factor that it goes with.
 
-    >>> latent(3, "z3", 0.01, "nats", [-0.1, 0.1], None, False)["silent"]
+    >>> latent(3, "z3", 0.01, True, [-0.1, 0.1], None, False)["silent"]
     True
     """
-    silent = importance < IN_USE[unit]
     low, high = ends
     if values is not None:
         low, high = values[0], values[-1]
@@ -123,7 +121,7 @@ def latent(
         "name": name,
         "hint": hint,
         "importance": round(importance, 4),
-        "silent": bool(silent),
+        "silent": silent,
         "low": round(float(low), 4),
         "high": round(float(high), 4),
         "classes": values is not None and not discrete,

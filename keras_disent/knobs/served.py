@@ -18,6 +18,7 @@ LARGEST = 64 << 20
 
 WIDTH = 3.2  # standard deviations from the middle of 1,000 codes to their ends
 NETWORKS = ("decode", "encode")
+IN_USE = 0.1  # gray levels of mean change; rather a slider too many than one that is hidden
 
 
 def page(folder: str | Path, card: Mapping[str, Any] | None = None, key: bool = False) -> str:
@@ -101,7 +102,7 @@ def _describe(
             i,
             names[i],
             importance[i],
-            unit,
+            importance[i] < IN_USE,
             ranges[i],
             values[i],
             card.get("discrete_codes", False),

@@ -59,7 +59,7 @@ class FactorVAE(VAE):
         image_shape: tuple[int, int, int] = (64, 64, 1),
         latent_dim: int = 10,
         gamma: schedules.WeightValue = 35.0,
-        discriminator: str | keras.Model | None = None,
+        discriminator: int | keras.Model | None = None,
         **kwargs: Unpack[VAEOptions],
     ):
         super().__init__(image_shape, latent_dim, **kwargs)

@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import ArrayLike, to_numpy
-from keras_disent._utils.latent_names import IN_USE, latent_indices
+from keras_disent._utils.latent_names import latent_indices
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
@@ -39,6 +39,7 @@ class ImageModel(Editing, PlayerModel):
         tunable: `{name: Range}`, hyperparameters that a search tunes by default: arguments of the
             constructor, or `learning_rate` and `width`.
         importance_unit: Unit of `latent_importance`.
+        in_use: Least importance of a latent that is in use.
         discrete_codes: Whether each latent takes few values.
 
     Attributes:
@@ -56,6 +57,7 @@ class ImageModel(Editing, PlayerModel):
         "width": Range(0.25, 1.0),
     }
     importance_unit = "gray levels"
+    in_use = 1.0
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
@@ -230,11 +232,6 @@ class ImageModel(Editing, PlayerModel):
                 changes = np.abs(self.decode(ablated, batch_size) - reconstructions)
                 sums[latent] += len(part) * np.mean(changes)
         return (255 * sums / len(codes)).astype("float32")
-
-    @property
-    def in_use(self) -> float:
-        """Least importance of a latent that is in use, in `importance_unit`."""
-        return IN_USE[self.importance_unit]
 
     def latents_in_use(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return which latents are in use: (D,) bool.

@@ -269,6 +269,7 @@ def beside(pictures: Mapping[str, Figure], table: Sequence[Sequence[str]]) -> Fi
     cells = axes.table(
         [list(row) for row in table[1:]],
         colLabels=list(table[0]),
+        colWidths=[max(len(row[i]) for row in table) + 3 for i in range(len(table[0]))],
         colLoc="right",
         bbox=Bbox.from_bounds(0, 0, 1, 1),
         edges="horizontal",

@@ -350,6 +350,7 @@ def test_quick_demo_shows_a_ready_model(tmp_path, capsys):
 WRONG = {
     "model": (["--model", "factorvae"], "Unknown model 'factorvae'. Choose from: ada_gvae, "),
     "data": (["--data", "smile"], "Unknown data set 'smile'. Choose from: "),
+    "no data": (["--data", ""], "Unknown data set ''. Choose from: "),
     "metric": (["--metrics", "mig,x"], "Unknown metric 'x'. Choose from: active_units, "),
     "network": (
         ["--network", "cnn"],

@@ -4,6 +4,7 @@ import html.parser
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,14 @@ from support.studies import METHODS, SUBSET, TOP, finished, run
 from keras_disent import datasets, load_model, metrics
 from keras_disent.experiments import Run, Study
 from keras_disent.experiments.progress import Progress
-from keras_disent.experiments.report import agreement, comparisons, figures, frames, statistics
+from keras_disent.experiments.report import (
+    agreement,
+    comparisons,
+    figures,
+    frames,
+    knobs,
+    statistics,
+)
 from keras_disent.experiments.report.codes import Codes, read_codes
 from keras_disent.knobs import engine
 from keras_disent.models.saving import write_latent_names
@@ -479,6 +487,34 @@ def test_the_best_run_has_a_page_beside_the_report(real, tmp_path, undrawn):
     (out / "knobs.html").write_text("kept")
     assert held(Study.open(place).report(out, **options))["knobs"] == data["knobs"]
     assert (out / "knobs.html").read_text() == "kept"
+
+
+def test_the_page_of_the_best_run_is_linked_and_kept(tmp_path, undrawn, monkeypatch):
+    def write(run, page, imports):
+        written.append(run.name)
+        page.write_text("page")
+        return ""
+
+    written = []
+    monkeypatch.setattr(knobs, "_write", write)
+    text = "seeds = 3\nmetrics = ['mig']\n[[methods]]\nmodel = 'vae'\n"
+    finished(tmp_path / "study", text, of_run=lambda run, rng: {"mig": (2, 9, 4)[run.seed] / 10})
+    study = Study.open(tmp_path / "study")
+    assert "knobs" not in held(study.report(n_resamples=DRAWN))  # no run has a model
+    models = [study.place(run) / "model.keras" for run in study.runs]
+    for model in models[::2]:
+        model.write_text("model")
+    second = study.runs[2].name
+    for _ in range(2):
+        report = study.report(n_resamples=DRAWN)
+        assert held(report)["knobs"] == {"run": second, "page": "knobs.html"}
+        assert "knobs.html" in Page(report.html.read_text()).links
+        assert written == [second]
+    os.utime(models[2], (2e9, 2e9))  # it has been trained on
+    study.report(n_resamples=DRAWN)
+    models[1].write_text("model")
+    assert "seed 1" in study.report(n_resamples=DRAWN).html.read_text()
+    assert written == [second, second, study.runs[1].name]
 
 
 @on("torch")
