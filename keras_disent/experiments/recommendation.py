@@ -88,8 +88,8 @@ def statistics(data: Any) -> Statistics:
 SIDE, DENSE = 32, 64
 """Side of the images of a folder; largest side for which dense networks are chosen."""
 
-STEPS, WARM_UP = 3_000, 200
-"""Training steps, and those in which the learning rate rises."""
+STEPS, WARM_UP, SHORT = 3_000, 200, 20
+"""Training steps; those in which the learning rate rises; least number that has such a rise."""
 
 
 class Kind(NamedTuple):
@@ -263,12 +263,13 @@ def _likelihood(scale: float, height: int, width: int) -> str:
     return f"gaussian(scale={scale * math.sqrt(height * width) / 32:.3g})"
 
 
-def _rate(peak: float, steps: int) -> Any:
-    """Return a learning rate that rises, and then falls as a cosine; a number for a short run."""
-    if steps < 2 * WARM_UP:
+def _rate(peak: float, steps: int) -> float | str:
+    """Return a learning rate that rises, and then falls as a cosine; a number for a few steps."""
+    if steps < SHORT:
         return peak
+    rising = min(WARM_UP, steps // 2)
     return (
-        f"CosineDecay(0.0, {steps - WARM_UP}, warmup_target={peak:g}, warmup_steps={WARM_UP}, "
+        f"CosineDecay(0.0, {steps - rising}, warmup_target={peak:g}, warmup_steps={rising}, "
         "alpha=0.02)"
     )
 
@@ -277,4 +278,5 @@ def _rate_in_words(rate: float | str) -> str:
     if not isinstance(rate, str):
         return f"{rate:g}"
     peak = rate.partition("warmup_target=")[2].partition(",")[0]
-    return f"{peak} after {WARM_UP} steps, then falling as a cosine"
+    rising = rate.partition("warmup_steps=")[2].partition(",")[0]
+    return f"{peak} after {rising} steps, then falling as a cosine"

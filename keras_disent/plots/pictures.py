@@ -84,7 +84,7 @@ def traversals(
     unused = [bool(importance[i] < model.in_use) for i in indices]
     below = "value of the latent (standard deviations of the prior)"
     if any(unused):
-        below += f"; gray: unused, below {model.in_use:g} {model.importance_unit}"
+        below += f"\ngray: unused, below {model.in_use:g} {model.importance_unit}"
     reconstructions = model.reconstruct(shown)
     return _grid_figure(_floats(shown), reconstructions, grid, labels, unused, values, below, title)
 
@@ -111,9 +111,10 @@ def _grid_figure(
     scale = tile / (width + gap)
     beside = text_room(labels)
     wide = beside + max(picture.shape[1] * scale + 0.1, 3.55)  # room for the text below, too
-    inches = wide, picture.shape[0] * scale + (1.15 if title else 0.8)
+    lines = 0.16 * below.count("\n")  # inches below the first line
+    inches = wide, picture.shape[0] * scale + (1.15 if title else 0.8) + lines
     figure = new_figure(*inches)
-    left, bottom = beside / inches[0], 0.55 / inches[1]
+    left, bottom = beside / inches[0], (0.55 + lines) / inches[1]
     axes = figure.add_axes(
         (left, bottom, picture.shape[1] * scale / inches[0], picture.shape[0] * scale / inches[1])
     )

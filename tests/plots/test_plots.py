@@ -156,9 +156,9 @@ def test_figures_grow_with_what_they_show():
 def test_a_model_is_drawn_as_it_answers():
     model, x = small("vae"), images(6)
     picture, rows, _ = drawn(plots.traversals(model, x, values=VALUES, start=1))
-    kl = model.latent_kl(x)
-    order = np.argsort(-kl)
-    assert rows[2:] == [f"z{i}   {kl[i]:.2f} nats" for i in order]
+    information = model.latent_importance(x)
+    order = np.argsort(-information)
+    assert rows[2:] == [f"z{i}   {information[i]:.2f} nats" for i in order]
     grid = plots.mosaic(model.traverse(x[1:2], order, VALUES)[0], gap=2)
     np.testing.assert_array_equal(picture[-len(grid) :], grid)
     np.testing.assert_array_equal(picture[:8, :8, 0], x[1, ..., 0] / np.float32(255))
