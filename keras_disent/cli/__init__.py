@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_disent._utils import progress
 from keras_disent._utils.version import __version__
 from keras_disent.cli import (
     data,
@@ -96,6 +97,7 @@ def main() -> None:
         own = isinstance(error, RuntimeError | FloatingPointError) and str(error)
         _fail(str(error) if own else f"{type(error).__name__}: {error}")
         code = 1
+    progress.default = "auto"  # Python that calls this goes on
     sys.exit(code if isinstance(code, int) else 0)
 
 
