@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -22,6 +23,7 @@ from keras_disent import datasets, load_model, metrics, networks
 from keras_disent.experiments import Config, LockedError, Run
 from keras_disent.experiments import run as run_module
 from keras_disent.experiments.run import HISTORY, MODEL, SCORES
+from keras_disent.experiments.stamp import STAMP, read_stamp
 from keras_disent.experiments.store import RUN, Store
 
 
@@ -267,6 +269,14 @@ def test_checkpoints_of_others_are_refused(whole, tmp_path):
         patch.setattr(keras.backend, "backend", lambda: "numpy")
         with pytest.raises(ValueError, match=rf"was trained on {BACKEND}, and is resumed bit-exac"):
             Run.open(folder).extend(30)
+
+
+@pytest.mark.parametrize("stamp", ["[]", '{"step": "a"}', '{"step": 1, "backend": "a b"}'])
+def test_a_damaged_stamp_is_named(stamp, tmp_path):
+    with zipfile.ZipFile(tmp_path / MODEL, "w") as file:
+        file.writestr(STAMP, stamp)
+    with pytest.raises(ValueError, match=r"keras' is not the checkpoint of a run: its run\.json"):
+        read_stamp(tmp_path / MODEL)
 
 
 def test_fewer_steps_than_were_taken_are_refused(whole, tmp_path):
