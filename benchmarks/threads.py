@@ -99,7 +99,7 @@ def backend(name: str, args: argparse.Namespace) -> dict[str, dict]:
     )
     result = {}
     for label, own in times.items():
-        others = [times[other] for other in times if other not in (label, CHOSEN)]
+        others = [times[other] for other in times if other not in (label, CHOSEN)] or [own]
         best = [min(wall for wall, _ in turn) for turn in zip(*others, strict=True)]
         result[label] = {
             "wall": round(statistics.median(wall for wall, _ in own), 2),

@@ -572,7 +572,9 @@ class Run:
             images,
             report.saved,
         )
-        tracking = contextlib.nullcontext() if track is None else self._tracking(track, bool(grid))
+        tracking: contextlib.AbstractContextManager[callbacks.Tracking | None] = (
+            contextlib.nullcontext() if track is None else self._tracking(track, bool(grid))
+        )
         try:
             with training.Interruption(model) as interruption, tracking as tracker:
                 training.fit_steps(

@@ -724,7 +724,7 @@ def test_latents_are_called_by_their_names(real, tmp_path):
     write_latent_names(place / "runs" / one.name / "model.keras", names)
     encoded = read_codes([place / "runs" / one.name])[one.name]
     assert [encoded.latent(i) for i in range(3)] == list(names)
-    report = Study.open(place).report(tmp_path / "out", n_resamples=DRAWN, images=20)
+    report = Study.open(place).report(tmp_path / "out", n_resamples=DRAWN, images=20, page=False)
     entry = next(run for run in held(report)["matching"]["runs"] if run["run"] == one.name)
     assert entry["latents"]
     assert all(name.split()[0] in names for name in entry["latents"])
