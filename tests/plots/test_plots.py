@@ -147,7 +147,7 @@ def test_figures_grow_with_what_they_show():
     width, height = inches()
     assert 7 < width < 8  # nine tiles of 0.62 inches and the labels
     assert inches(columns=12)[0] - width == pytest.approx(3 * 0.62, abs=1e-6)
-    assert height - inches(at_most=2)[1] == pytest.approx(2 * 0.62, abs=1e-6)
+    assert inches(at_most=3)[1] - inches(at_most=1)[1] == pytest.approx(2 * 0.62, abs=1e-6)
     assert inches(title="A")[1] - height == pytest.approx(0.35)
     tall = plots.traversals(Painter(), gray(4, 64), values=np.linspace(-2, 2, 9))
     assert tall.get_size_inches()[0] == pytest.approx(width, rel=0.03)  # of tiles of any size
