@@ -28,7 +28,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo: $(BIN)/python pyproject.toml constraints/tested.txt
-	$(INSTALL) '.[tensorflow,export]'
+	$(INSTALL) '.[jax,tensorflow,export]'
 	touch $@
 
 $(VENV)/all: $(BIN)/python pyproject.toml constraints/tested.txt
@@ -36,7 +36,7 @@ $(VENV)/all: $(BIN)/python pyproject.toml constraints/tested.txt
 	touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo
-	$(BIN)/keras-disent demo --backend tensorflow --out runs/demo
+	$(BIN)/keras-disent demo --backend jax --out runs/demo
 
 # A Ray and a Dask cluster, which only slow tests start.
 $(VENV)/clusters: $(VENV)/all
