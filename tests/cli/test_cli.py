@@ -434,7 +434,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, refused):
 def test_resume_takes_no_other_configuration(arguments, message, run, refused):
     before = files(run)
     line = refused("train", "--resume", "--out", run, "--steps", "7", *arguments)
-    assert line.endswith(f"only --steps may differ. {message}")
+    assert line.endswith(f"only --steps and --track may differ. {message}")
     assert files(run) == before
 
 

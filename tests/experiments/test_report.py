@@ -209,7 +209,7 @@ def test_schedules_of_several_kinds_are_methods_of_their_own(tmp_path, undrawn):
     made = Study.open(tmp_path / "study").report(n_resamples=DRAWN)
     shares = held(made)["variance"][0]["adjusted"]
     assert min(shares["method"], shares["strength"]) < 0 < shares["seed"]
-    (said,) = (text for text in made.findings if "of the variance of mig" in text)
+    (said,) = (text for text in made.findings if "f the variance of mig" in text)
     assert "-" not in said
     percents = [int(word) for word in re.findall(r"(\d+) %", said)][:3]
     assert sum(percents) == pytest.approx(100, abs=1)

@@ -27,10 +27,12 @@ def data():
 
 @pytest.fixture(scope="module")
 def model():
-    """A model with large weights, so that codes and pictures differ as after long training."""
+    """A model with large weights and a sharp posterior, whose latents are all in use."""
     model = VAE.with_networks((32, 32, 1), 4, "mlp", width=0.2, seed=1)
     for variable in [*model.posterior_head.weights, *model.decoder.weights]:
         variable.assign(3 * variable)
+    bias = model.posterior_head.log_variance_head.bias
+    bias.assign(bias - 4.0)
     return model
 
 
