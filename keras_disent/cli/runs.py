@@ -42,6 +42,9 @@ def train(
     run: dict[str, Any],
     out: Annotated[Path, typer.Option(help="Run folder, new or (with --resume) of a run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    choose: Annotated[
+        bool, typer.Option(help="Choose settings that are not given by the images.")
+    ] = True,
     reference: Reference = False,
     devices: Annotated[
         str, typer.Option(help="Number of devices for each batch, or all. Not on PyTorch.")
@@ -52,21 +55,25 @@ def train(
 ) -> None:
     """Train a model and score it: configuration, checkpoint, history, scores and pictures.
 
-    Settings that are not given are chosen by the images, and printed.
+    Settings that are not given are chosen by the images, and printed; with --no-choose they have
+    the defaults of a configuration in Python.
     """
     number = _devices(devices)
     start(backend, imports, threads, threads_of(out) if resume else None)
-    from keras_disent.experiments import Run, recommend
+    from keras_disent.experiments import Config, Run, recommend
     from keras_disent.experiments.store import RUN, Store
 
     if resume and not Store(RUN, out).interrupted():
         opened = _resumed(Run.open(out), run, typed(context))
     else:
         Store(RUN, out).check_new()
-        given = {name: run[name] for name in fields_of(typed(context)) if name in run}
-        choice = recommend(**{"data": run["data"], **given})
-        tell(str(choice))
-        opened = Run.create(choice.config, out, devices=number, data=choice.data)
+        if choose:
+            given = {name: run[name] for name in fields_of(typed(context)) if name in run}
+            choice = recommend(**{"data": run["data"], **given})
+            tell(str(choice))
+            opened = Run.create(choice.config, out, devices=number, data=choice.data)
+        else:
+            opened = Run.create(Config(**run), out, devices=number)
         if number == 1 and opened.config.steps >= LONG:
             _estimate(opened)
     train_shown(opened, "To resume it, add --resume.", number, run["track"])

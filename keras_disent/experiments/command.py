@@ -17,12 +17,12 @@ _PAIRS = {"options": "--set", "data_options": "--data-option"}
 def command(config: Config, out: str | Path) -> str:
     """Return the command line that trains a run of this configuration in a folder.
 
-    Options at their defaults are left out.
+    Options at their defaults are left out, and nothing is chosen by the images.
 
-    >>> command(Config("beta_vae", "sprites", steps=100, options={"beta": 4.0}), "runs/a")
-    'keras-disent train --model beta_vae --data sprites --steps 100 --set beta=4.0 --out runs/a'
+    >>> command(Config("vae", "sprites", steps=100), "runs/a")
+    'keras-disent train --no-choose --model vae --data sprites --steps 100 --out runs/a'
     """
-    words, default = ["keras-disent", "train"], Config()
+    words, default = ["keras-disent", "train", "--no-choose"], Config()
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
         if field.name in ("model", "data") or value != getattr(default, field.name):

@@ -307,8 +307,7 @@ def test_a_study_in_which_every_run_failed_exits_1(tmp_path, capsys):
     )
     command = ["study", "run", tmp_path / "a.toml", "--out", tmp_path / "study", "--jobs", "1"]
     assert call(*command) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("Error: 1 of 1 runs failed")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: 1 of 1 runs failed")
 
 
 @pytest.mark.parametrize(
