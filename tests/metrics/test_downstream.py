@@ -331,7 +331,7 @@ def test_a_seed_fixes_the_scores():
 
 CODES = np.random.default_rng(0).normal(size=(50, 3))
 FACTORS = np.random.default_rng(1).integers(4, size=(50, 2))
-UNKNOWN = "Unknown predictor 'x'. Choose from: boosting, exact_boosting, logistic"
+UNKNOWN = "Unknown predictor 'x'. Choose from: boosting, coarse_boosting, exact_boosting, logistic"
 
 
 @pytest.mark.parametrize(
