@@ -183,9 +183,8 @@ class WandB(Tracker):
         self._run.log(dict(values), step=step)
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
-        import wandb
-
-        self._run.log({name: wandb.Image(image)}, step=step)
+        library = importlib.import_module(self.library)
+        self._run.log({name: library.Image(image)}, step=step)
 
     def close(self, failed: bool = False) -> None:
         if self._run is not None:
@@ -193,8 +192,8 @@ class WandB(Tracker):
         self._run = None
 
 
-class Trackio(Tracker):
-    """Trackio, in its local database; the identifier of a run is its name."""
+class Trackio(WandB):
+    """Trackio, in its local database: the calls of Weights & Biases, runs known by their names."""
 
     library, extra = "trackio", "trackio"
 
@@ -207,14 +206,6 @@ class Trackio(Tracker):
             run_id = f"{name}-{os.urandom(3).hex()}"
         self._run = trackio.init(project, name=run_id, config=dict(config), resume="allow")
         return run_id
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._run.log(dict(values), step=step)
-
-    def image(self, name: str, image: np.ndarray, step: int) -> None:
-        import trackio
-
-        self._run.log({name: trackio.Image(image)}, step=step)
 
     def close(self, failed: bool = False) -> None:
         if self._run is not None:
