@@ -170,7 +170,7 @@ def test_values_far_outside_of_the_data_are_told(model):
     assert warning.filename == __file__
     assert f"where it is from {low:.4g} to {high:.4g}: " in str(warning.message)
     with pytest.warns(UserWarning, match="'z1' = "):
-        model.edit(x, {1: low - 2 * high}, relative=True)
+        model.edit(x, {1: 2 * (low - high)}, relative=True)
 
 
 def test_ranges_are_those_of_the_present_weights(tmp_path):
@@ -232,8 +232,8 @@ def test_images_of_a_data_set_are_looked_up_by_index():
 
 def flat(shape):
     return {
-        "encoder": networks.mlp_encoder(shape, width=0.02),
-        "decoder": networks.mlp_decoder(shape, LATENTS, width=0.02),
+        "encoder": networks.mlp_encoder(shape, width=0.02, seed=1),
+        "decoder": networks.mlp_decoder(shape, LATENTS, width=0.02, seed=2),
     }
 
 
