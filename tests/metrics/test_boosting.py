@@ -5,7 +5,7 @@ import pytest
 from sklearn.ensemble import GradientBoostingClassifier
 from support.golden_values import inputs
 
-from keras_disent.metrics._predictors import boosting
+from keras_disent.metrics._predictors import trees
 from keras_disent.metrics._predictors.boosting import BoostedTrees
 
 
@@ -161,7 +161,7 @@ def test_a_cut_without_gain_can_prepare_one_with():
 def test_classes_are_grown_in_blocks_of_any_size(monkeypatch):
     codes, labels = coarse(40)
     one_block = BoostedTrees(rounds=5).fit(codes, labels)
-    monkeypatch.setattr(boosting, "BLOCK", 1000)
+    monkeypatch.setattr(trees, "BLOCK", 1000)
     blocks = BoostedTrees(rounds=5).fit(codes, labels)
     np.testing.assert_allclose(
         one_block.predict_proba(codes), blocks.predict_proba(codes), atol=1e-12

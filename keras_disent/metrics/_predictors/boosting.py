@@ -18,9 +18,6 @@ from keras_disent.metrics._predictors.trees import (
 )
 from keras_disent.metrics.checks import check_at_least, check_codes
 
-BLOCK = 2**18
-"""Residuals processed at a time (2 MB, to fit the cache), unless 16 classes have more."""
-
 
 class _Boosting:
     """Base class of boosted classifiers and regressors."""
@@ -117,8 +114,7 @@ class BoostedTrees(_Boosting):
         factor = self.learning_rate * (1 - 1 / len(classes) if len(classes) > 1 else 1)
 
         scores = np.repeat(self._prior, len(numbers), axis=1)
-        number = min(-(-scores.size // BLOCK), -(-len(scores) // 16))
-        blocks = np.array_split(np.arange(len(classes)), number)
+        blocks = columns.blocks(len(classes))
         gains = np.zeros(codes.shape[1])
         self._trees = []
         for _ in range(self.rounds):

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEPTH = 3
+# Numbers processed at a time, to fit the cache, unless 16 classes have more.
+BLOCK = 2**18
 QUANTILES = 180  # maximum number of bins of a latent with many values
 N_REFINED = 3  # latents whose positions around the best edge are searched one by one
 ENDS = 24  # positions searched one by one at each end of a node
@@ -22,6 +24,7 @@ class SortedCodes(NamedTuple):
     values: NDArray[np.float32]  # (latents, samples): code of that sample
     is_edge: NDArray[np.bool_]  # (latents, samples): whether the next code is greater
     rank: NDArray[Any]  # (latents, samples): last position of the value of each sample
+    by_value: bool  # whether cuts are compared sample by sample rather than bin by bin
     start: Indices  # (bins + 1, latents): first position of each bin
     reach: int  # positions searched on each side of an edge; 0 if every value is a bin
     sums: Any  # sparse (bins * latents, samples) of ones: sums the samples of each bin
@@ -50,13 +53,24 @@ class SortedCodes(NamedTuple):
         start = np.full((max(map(len, starts)), latents), samples)
         for column, places in zip(start.T, starts, strict=True):
             column[: len(places)] = places
+        # Bins of few samples cost more than the samples themselves.
+        by_value = not reach and 2 ** (DEPTH - 1) * len(start) > samples
         sizes = np.diff(start, axis=0)
         number = np.arange(sizes.size, dtype=np.int32).reshape(sizes.shape)
         # In the order of latents, then of positions.
         rows = np.repeat(number.T.ravel(), sizes.T.ravel())
         cells = rows, order.ravel().astype(np.int32)
         sums = csc_array((np.ones(rows.size), cells), shape=(sizes.size, samples))
-        return cls(order, values, is_edge, rank, start, reach, sums, sums.astype(unsigned))
+        return cls(
+            order, values, is_edge, rank, by_value, start, reach, sums, sums.astype(unsigned)
+        )
+
+    def blocks(self, classes: int) -> list[NDArray[np.intp]]:
+        """Divide the numbers of classes into blocks, whose trees are grown together."""
+        cells = classes * (self.order.size if self.by_value else self.order.shape[1])
+        least = 1 if self.by_value else 16
+        number = min(-(-cells // BLOCK), -(-classes // least))
+        return np.array_split(np.arange(classes), number)
 
 
 def _near_quantiles(edges: Indices, bins: int) -> Indices:
@@ -79,40 +93,134 @@ def grow(
         leaf of each sample `(classes, samples)`; and the gain of each latent, summed over trees.
     """
     classes, samples = residuals.shape
-    latents = len(codes.order)
-    by_sample = np.ascontiguousarray(residuals.T)[:, None]
     nodes = np.zeros(residuals.shape, np.uint8)
-    sums = _by_bin(codes.sums, by_sample, latents)
-    counts = np.broadcast_to(codes.start[1:, :, None, None].astype(np.float64), sums.shape)
-    begin = np.zeros((latents, 1, classes), np.intp)
-    end = begin + samples
-    gains = np.zeros(latents)
-    favor = np.zeros(begin.shape)
+    cuts = (_CutsByValue if codes.by_value else _CutsByBin)(residuals, codes)
+    gains = np.zeros(len(codes.order))
+    favor = np.zeros((len(codes.order), 1, classes), np.float32)
     node_latents, thresholds = [], []
     for level in range(DEPTH):
+        gain, size = cuts.search(level, nodes, favor)
+        best = gain.max(axis=0)
+        equal = gain >= best - TIE * abs(best)
+        decreases = np.maximum(best, 0) * size * equal / equal.sum(axis=0)
+        gains += decreases.sum(axis=(1, 2))
+        latent = np.where(equal, favor, -np.inf).argmax(axis=0)
+        if level == 0:  # ties below the root go to the latent with more gain at the root
+            favor = _rounded(gain)
+        cut = np.where(best < 0, samples - 1, cuts.best(latent))
+        cuts.divide(latent, cut)
+        nodes, threshold = _divide(nodes, latent, cut, codes)
+        node_latents.append(latent)
+        thresholds.append(threshold)
+    return np.concatenate(node_latents), np.concatenate(thresholds), nodes, gains
+
+
+class _CutsByBin:
+    """Search of the best cuts of one level after another, by sums over bins."""
+
+    def __init__(self, residuals: Floats, codes: SortedCodes) -> None:
+        self.residuals, self.codes = residuals, codes
+        self.by_sample = np.ascontiguousarray(residuals.T)[:, None]
+        latents, samples = codes.order.shape
+        self.sums = _by_bin(codes.sums, self.by_sample, latents)
+        counts = codes.start[1:, :, None, None].astype(np.float64)
+        self.counts = np.broadcast_to(counts, self.sums.shape)
+        self.begin = np.zeros((latents, 1, len(residuals)), np.intp)
+        self.end = self.begin + samples
+
+    def search(
+        self, level: int, nodes: NDArray[np.uint8], favor: NDArray[np.float32]
+    ) -> tuple[Floats, Floats]:
+        """Return the gain `(latents, nodes, classes)` and the size `(nodes, classes)`."""
+        codes, latents = self.codes, len(self.codes.order)
         if level:
             # Only left children are summed; right ones are their parents minus the left ones.
             lefts = np.arange(0, 2**level, 2, dtype=np.uint8)
             is_left = np.ascontiguousarray(nodes.T)[:, None] == lefts[:, None]
-            sums = _with_siblings(_by_bin(codes.sums, by_sample * is_left, latents), sums)
-            is_left = is_left.astype(codes.counts.dtype)
-            counts = _with_siblings(_by_bin(codes.counts, is_left, latents), counts)
-        gain, cut = _best_cuts(residuals, nodes, sums, counts, begin, end, favor, codes)
-        best = gain.max(axis=0)
-        equal = gain >= best - TIE * abs(best)
-        decreases = np.maximum(best, 0) * counts[-1, 0] * equal / equal.sum(axis=0)
-        gains += decreases.sum(axis=(1, 2))
-        latent = np.where(equal, favor, -np.inf).argmax(axis=0)
-        if level == 0:  # ties below the root go to the latent with more gain at the root
-            favor = gain
-        cut = np.where(best < 0, samples - 1, np.take_along_axis(cut, latent[None], axis=0)[0])
-        nodes, threshold = _divide(nodes, latent, cut, codes)
-        node_latents.append(latent)
-        thresholds.append(threshold)
-        node, kind = np.ogrid[: len(cut), :classes]
-        begin, end = np.repeat(begin, 2, axis=1), np.repeat(end, 2, axis=1)
-        end[latent, 2 * node, kind] = begin[latent, 2 * node + 1, kind] = cut + 1
-    return np.concatenate(node_latents), np.concatenate(thresholds), nodes, gains
+            left = _by_bin(codes.sums, self.by_sample * is_left, latents)
+            self.sums = _with_siblings(left, self.sums)
+            left = _by_bin(codes.counts, is_left.astype(codes.counts.dtype), latents)
+            self.counts = _with_siblings(left, self.counts)
+        gain, self.cut = _best_cuts(
+            self.residuals, nodes, self.sums, self.counts, self.begin, self.end, favor, codes
+        )
+        return gain, self.counts[-1, 0]
+
+    def best(self, latent: Indices) -> Indices:
+        """Return the position of the best cut of one latent for each node, `(nodes, classes)`."""
+        return np.take_along_axis(self.cut, latent[None], axis=0)[0]
+
+    def divide(self, latent: Indices, cut: Indices) -> None:
+        """Note where the children of each node lie."""
+        node, kind = np.ogrid[: len(cut), : cut.shape[1]]
+        self.begin, self.end = (np.repeat(ends, 2, axis=1) for ends in (self.begin, self.end))
+        self.end[latent, 2 * node, kind] = self.begin[latent, 2 * node + 1, kind] = cut + 1
+
+
+class _CutsByValue:
+    """Search of the best cuts of one level after another, at all samples of each node in order."""
+
+    def __init__(self, residuals: Floats, codes: SortedCodes) -> None:
+        self.residuals, self.codes = residuals, codes
+        self.is_distinct = codes.is_edge.all()
+        self.rows = np.arange(len(residuals))[:, None]
+        self.positions = np.arange(residuals.shape[1])
+
+    def search(
+        self, level: int, nodes: NDArray[np.uint8], favor: NDArray[np.float32]
+    ) -> tuple[Floats, Floats]:
+        """Return the gain `(latents, nodes, classes)` and the size `(nodes, classes)`."""
+        classes, samples = nodes.shape
+        latents, number = len(self.codes.order), 2**level
+        node = np.sort(nodes, axis=1, kind="stable")  # at each position
+        entry = nodes + number * self.rows
+        size = np.bincount(entry.ravel(), minlength=classes * number).reshape(classes, number)
+        first = np.cumsum(size, axis=1) - size
+        total = np.bincount(entry.ravel(), self.residuals.ravel(), classes * number)
+        mean = total / np.maximum(size, 1).ravel()
+        # Running sums of deviations from the mean of the node are 0 at the end of each node.
+        deviations = self.residuals - mean[entry]
+        count = self.positions + 1 - first[self.rows, node]
+        product = (count * (size[self.rows, node] - count)).astype(np.float64)
+        product[product == 0] = -1  # the end of a node is no cut
+        if level:
+            kind = np.uint16 if number * samples <= 2**16 else np.uint32
+            keys = self.codes.rank.astype(kind) + (nodes * kind(samples))[:, None]
+            order = np.argsort(keys, axis=2, kind="stable")
+        else:
+            keys = self.codes.rank[None]
+            order = np.broadcast_to(self.codes.order, (classes, latents, samples))
+        gains = deviations.take(order + samples * self.rows[:, :, None])
+        np.cumsum(gains, axis=2, out=gains)
+        gains *= gains
+        gains += 1e-250  # a cut without gain is still allowed
+        gains /= product[:, None]
+        if not self.is_distinct:
+            keys = np.take_along_axis(np.broadcast_to(keys, order.shape), order, axis=2)
+            np.copyto(gains[..., :-1], -1, where=keys[..., :-1] == keys[..., 1:])
+        # A node without samples has no part of its own: what it gets is replaced.
+        self.first = np.minimum(first, samples - 1) + samples * self.rows
+        starts = self.first + samples * (latents - 1) * self.rows
+        starts = starts[:, None] + samples * np.arange(latents)[:, None]
+        gain = np.maximum.reduceat(gains.ravel(), starts.ravel()).reshape(starts.shape)
+        np.copyto(gain, -1, where=size[:, None] == 0)
+        self.gain, self.gains, self.order, self.node = gain, gains, order, node
+        return gain.transpose(1, 2, 0), size.T.astype(np.float64)
+
+    def best(self, latent: Indices) -> Indices:
+        """Return the position of the best cut of one latent for each node, `(nodes, classes)`."""
+        latent = latent.T
+        best = np.take_along_axis(self.gain, latent[:, None], axis=1)[:, 0]
+        enough = best - TIE * abs(best)
+        found = self.gains[self.rows, latent[self.rows, self.node], self.positions]
+        is_best = found >= enough[self.rows, self.node]
+        places = np.where(is_best, self.positions, len(self.positions) - 1)
+        place = np.minimum.reduceat(places.ravel(), self.first.ravel()).reshape(latent.shape)
+        sample = self.order[self.rows, latent, place]
+        return self.codes.rank[latent, sample].astype(np.intp).T
+
+    def divide(self, latent: Indices, cut: Indices) -> None:
+        """Nothing needs to be noted: samples are sorted by node."""
 
 
 def descend(
@@ -187,7 +295,7 @@ def _best_cuts(
     counts: Floats,
     begin: Indices,
     end: Indices,
-    favor: Floats,
+    favor: NDArray[np.float32],
     codes: SortedCodes,
 ) -> tuple[Floats, Indices]:
     """Find the best cut of each node by each latent; return gains and positions.
@@ -212,8 +320,7 @@ def _best_cuts(
     gain, cut = _better(gain, cut, *refined)
 
     # Search around the best edge of the best latents, and beyond bins that are empty in the node.
-    rounded = gain.astype(np.float32)  # ignores rounding errors of float64
-    order = -np.broadcast_to(favor, gain.shape), -rounded
+    order = -np.broadcast_to(favor, gain.shape), -_rounded(gain)
     top = np.lexsort(order, axis=0)[:N_REFINED]
     last = (counts <= counts[edge, latent, node, kind]).sum(axis=0)
     top_gain, top_cut, edge, last = (
@@ -227,6 +334,11 @@ def _best_cuts(
     np.put_along_axis(gain, top, top_gain, axis=0)
     np.put_along_axis(cut, top, top_cut, axis=0)
     return gain, cut
+
+
+def _rounded(gain: Floats) -> NDArray[np.float32]:
+    """Return gains without the rounding errors of float64, so that equal ones are equal."""
+    return gain.astype(np.float32)
 
 
 def _better(
