@@ -14,11 +14,9 @@ import numpy as np
 from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import check_at_least
+from keras_disent.metrics.predictors import PROCESSES, shared_fits
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.tables import Cell, Table, Tabular
-
-PROCESSES = 20.0
-"""Seconds of work from which processes pay off, which wait less for each other than threads."""
 
 
 class _Ends(NamedTuple):
@@ -62,6 +60,11 @@ class Task(NamedTuple):
     test: tuple[Any, ...] | None = None
     resampled: Task | None = None
 
+    @property
+    def fits_predictors(self) -> bool:
+        """Whether its function fits predictors, which it can do in parallel."""
+        return _is_ours(self.function) and "n_jobs" in inspect.signature(self.function).parameters
+
     def compute(self, rng: np.random.Generator | None = None) -> Any:
         """Return the score, or that of a resample if there is a generator."""
         task = self if rng is None else self.resampled or self
@@ -77,10 +80,15 @@ class Task(NamedTuple):
         return function(*draw(task.rows), **test)
 
 
+def _is_ours(function: Callable[..., Any]) -> bool:
+    """Return whether a function is one of this package."""
+    inner = function.func if isinstance(function, partial) else function
+    return getattr(inner, "__module__", "").startswith("keras_disent.metrics.")
+
+
 def _coarse(function: Callable[..., Any]) -> Callable[..., Any]:
     """Replace the boosted trees of a metric by coarser ones, which vary alike, but are faster."""
-    inner = function.func if isinstance(function, partial) else function
-    if not getattr(inner, "__module__", "").startswith("keras_disent.metrics."):
+    if not _is_ours(function):
         return function
     predictor = inspect.signature(function).parameters.get("predictor")
     if predictor is None or predictor.default != "boosting":
@@ -178,7 +186,8 @@ def compute(
 ) -> Iterator[tuple[str, Outcome | ValueError]]:
     """Compute scores side by side, then their intervals if there is a level.
 
-    They are computed in threads, or in processes where that takes long.
+    They are computed in threads, or in processes where that takes long. Without a level, those that
+    fit predictors follow the others, one after another: they share what they fit, side by side.
 
     Args:
         tasks: Scores to compute, by name.
@@ -188,8 +197,8 @@ def compute(
         called: Called with the name after each score, or each resample if there is a level.
 
     Yields:
-        The name of each task with its outcome or the error of its function, in the order of the
-        tasks; with a level, errors come first.
+        The name of each task with its outcome or the error of its function; with a level, errors
+        come first.
 
     Raises:
         ValueError: For a level outside (0, 1), or fewer than two resamples.
@@ -206,15 +215,25 @@ def compute(
         prefer = "processes" if in_processes else "threads"
         return Parallel(n_jobs=n_jobs, prefer=prefer, return_as="generator")
 
+    if level is None:
+        alone = {name: task for name, task in tasks.items() if not task.fits_predictors}
+        calls = parallel(0)(map(delayed(_attempt), alone.values()))
+        for name, (result, _) in zip(alone, calls, strict=True):
+            called(name)
+            yield name, result if isinstance(result, ValueError) else Outcome(result)
+        models: dict[str, Any] = {}
+        for name in [name for name in tasks if name not in alone]:
+            task = tasks[name]
+            function = partial(task.function, n_jobs=n_jobs)
+            with shared_fits(models):
+                result, _ = _attempt(task._replace(function=function))
+            called(name)
+            yield name, result if isinstance(result, ValueError) else Outcome(result)
+        return
     results, seconds = {}, {}
     calls = parallel(expected if len(tasks) > 1 else 0)(map(delayed(_attempt), tasks.values()))
     for name, (result, taken) in zip(tasks, calls, strict=True):
         results[name], seconds[name] = result, taken
-        if level is None:
-            called(name)
-            yield name, result if isinstance(result, ValueError) else Outcome(result)
-    if level is None:
-        return
     planned(seconds)
     failed = {name for name, result in results.items() if isinstance(result, ValueError)}
     yield from [(name, result) for name, result in results.items() if name in failed]

@@ -39,6 +39,7 @@ class Metric(NamedTuple):
         higher: Whether higher scores are better.
         continuous: How it treats a continuous factor; settings are filled in.
         seconds: Time on one core for 10,000 codes of 10 latents and 113 values of 5 factors.
+        trees: Whether it fits boosted trees from all latents to each factor, which it shares.
         reference: Settings of the large studies, where they differ from the defaults.
     """
 
@@ -50,6 +51,7 @@ class Metric(NamedTuple):
     higher: bool = True
     continuous: str = ""
     seconds: float = 0.1
+    trees: bool = False
     reference: Mapping[str, Any] = {}
 
     @property
@@ -57,6 +59,11 @@ class Metric(NamedTuple):
         """All keyword-only arguments of the function with their defaults."""
         arguments = inspect.signature(self.function).parameters.values()
         return {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
+
+    @property
+    def in_parallel(self) -> bool:
+        """Whether it fits predictors, several at a time if there is more than one job."""
+        return "n_jobs" in self.arguments
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from keras_disent.metrics.checks import (
 )
 from keras_disent.metrics.predictors import (
     TREES,
+    Fit,
     check_predictor,
-    fit_predictor,
+    fit_predictors,
     train_and_test_accuracy,
 )
 from keras_disent.metrics.results import Result, keeps_names
@@ -102,7 +103,7 @@ def dci(
         continuous: Continuous factors: all (True), none (False) or their column numbers; default,
             the columns with a non-integer value.
         seed: Random seed of the split. "exact_boosting" also draws between equally good latents.
-        n_jobs: Number of factors fitted in parallel, in threads. It does not change the result.
+        n_jobs: Number of predictors fitted in parallel. It does not change the result.
 
     Returns:
         1 in disentanglement and completeness if latents and factors correspond one to one.
@@ -124,7 +125,7 @@ def dci(
     check_predictor(predictor, TREES)
     check_at_least(1, n_jobs=n_jobs)
     arrays, used = prepare(codes, factors, test, seed, continuous, "DCI")
-    models = fit_predictors(predictor, arrays, seed, n_jobs)
+    models = fit_factors(predictor, arrays, seed, n_jobs)
     importance = np.stack([model.feature_importances_ for model in models], axis=1)
     accuracies = [
         train_and_test_accuracy(model, arrays.codes, labels, arrays.test_codes, *rest)
@@ -222,13 +223,10 @@ def prepare(
     return arrays, tuple(used.tolist())
 
 
-def fit_predictors(predictor: str, arrays: Arrays, seed: int, n_jobs: int) -> list[Any]:
+def fit_factors(predictor: str, arrays: Arrays, seed: int, n_jobs: int) -> list[Any]:
     """Fit a predictor to each factor."""
-    from joblib import Parallel, delayed
-
-    fit = delayed(fit_predictor)
-    fits = (
-        fit(predictor, arrays.codes, labels, seed, is_continuous)
+    fits = [
+        Fit(predictor, arrays.codes, labels, seed, is_continuous)
         for labels, is_continuous in zip(arrays.factors.T, arrays.continuous, strict=True)
-    )
-    return list(Parallel(n_jobs=n_jobs, prefer="threads")(fits))
+    ]
+    return fit_predictors(fits, n_jobs)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import Continuous, FactorError, check_at_least
-from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fit_predictors, prepare
+from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fit_factors, prepare
 from keras_disent.metrics.mutual_information import present
 from keras_disent.metrics.predictors import relative_error
 from keras_disent.metrics.results import Result, keeps_names
@@ -87,7 +87,7 @@ def dci_es(
         continuous: Continuous factors: all (True), none (False) or their column numbers; default,
             the columns with a non-integer value.
         seed: Random seed of the split.
-        n_jobs: Number of factors fitted in parallel, in threads. It does not change the result.
+        n_jobs: Number of predictors fitted in parallel. It does not change the result.
 
     Returns:
         An explicitness of 1 if the weakest probe predicts every factor; 0 if the loss falls
@@ -117,7 +117,7 @@ def dci_es(
                 number,
             )
     baselines = np.array([1.0 if real else 1 - _majority(labels) for labels, real in tests])
-    models = fit_predictors("boosting", arrays, seed, n_jobs)
+    models = fit_factors("boosting", arrays, seed, n_jobs)
     errors = [
         [
             relative_error(answers, labels) if real else np.mean(answers != labels)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,9 @@ from keras_disent.metrics.checks import (
     train_and_test,
 )
 from keras_disent.metrics.predictors import (
+    Fit,
     check_predictor,
-    fit_predictor,
+    fit_predictors,
     train_and_test_accuracy,
 )
 from keras_disent.metrics.results import Result, keeps_names
@@ -79,6 +79,7 @@ def downstream(
     sizes: Sequence[int] = (10, 100, 1000, 10_000),
     continuous: Continuous = None,
     seed: int = 0,
+    n_jobs: int = 1,
 ) -> Downstream:
     """Score how well each factor is predicted from the codes, by number of training samples.
 
@@ -103,6 +104,7 @@ def downstream(
         continuous: Continuous factors: all (True), none (False) or their column numbers; default,
             the columns with a non-integer value.
         seed: Random seed of the split, and of ties in the classifier.
+        n_jobs: Number of predictors fitted in parallel. It does not change the result.
 
     Returns:
         Accuracies of 1 if each factor is predictable from the codes, entangled or not; about the
@@ -119,6 +121,7 @@ def downstream(
         ((10, 40), 1.0)
     """
     check_predictor(predictor)
+    check_at_least(1, n_jobs=n_jobs)
     if not sizes or min(sizes) < 1:
         raise ValueError(f"`sizes` are numbers of samples, at least 1 each. Got {tuple(sizes)}.")
     codes, factors, test_codes, test_factors, mask = train_and_test(
@@ -126,14 +129,21 @@ def downstream(
     )
     used = factors_that_vary(factors, "A downstream task")
     numbers = sorted({min(int(size), len(codes)) for size in sizes})
-    train_accuracy, test_accuracy = np.empty((2, len(numbers), used.size))
-    for s, n in enumerate(numbers):
-        for i, factor in enumerate(used):
-            inputs, labels = codes[:n], factors[:n, factor]
-            model = fit_predictor(predictor, inputs, labels, seed, mask[factor])
-            train_accuracy[s, i], test_accuracy[s, i] = train_and_test_accuracy(
-                model, inputs, labels, test_codes, test_factors[:, factor], mask[factor]
-            )
+    fits = [
+        Fit(predictor, codes[:n], factors[:n, factor], seed, mask[factor])
+        for n in numbers
+        for factor in used
+    ]
+    accuracies = [
+        train_and_test_accuracy(
+            model, fit.codes, fit.labels, test_codes, test_labels, fit.continuous
+        )
+        for fit, model, test_labels in zip(
+            fits, fit_predictors(fits, n_jobs), cycle(test_factors[:, used].T), strict=False
+        )
+    ]
+    table = np.reshape(accuracies, (len(numbers), used.size, 2))
+    train_accuracy, test_accuracy = np.moveaxis(table, 2, 0)
     return Downstream(tuple(numbers), train_accuracy, test_accuracy, tuple(used.tolist()))
 
 
@@ -185,6 +195,7 @@ def reduced_downstream(
     n_removed: int = 1,
     continuous: Continuous = None,
     seed: int = 0,
+    n_jobs: int = 1,
 ) -> ReducedDownstream:
     """Score how much accuracy each factor alone loses without its most important latents.
 
@@ -209,6 +220,7 @@ def reduced_downstream(
         continuous: Continuous factors: all (True), none (False) or their column numbers; default,
             the columns with a non-integer value.
         seed: Random seed of the split, and of ties in the classifier.
+        n_jobs: Number of predictors fitted in parallel. It does not change the result.
 
     Returns:
         A gap near 1 if each factor of many values has `n_removed` latents of its own; 0 for
@@ -226,7 +238,7 @@ def reduced_downstream(
         (array([[0, 1, 2]]), 1.0, 0.25)
     """
     check_predictor(predictor)
-    check_at_least(1, n_removed=n_removed)
+    check_at_least(1, n_removed=n_removed, n_jobs=n_jobs)
     codes, factors, test_codes, test_factors, mask = train_and_test(
         codes, factors, test, seed, continuous
     )
@@ -239,33 +251,33 @@ def reduced_downstream(
         raise ValueError("A reduced downstream task compares at least 2 factors that vary. Got 1.")
     importance_by = "boosting" if predictor == "logistic" else predictor
 
-    # Factors often lose the same latents, and trees fitted for importance serve as predictors.
-    @cache
-    def fit(name: str, latents: tuple[int, ...], factor: int) -> Any:
-        return fit_predictor(name, codes[:, latents], factors[:, factor], seed, mask[factor])
+    def fit(name: str, latents: Sequence[int], factor: int) -> Fit:
+        return Fit(name, codes[:, latents], factors[:, factor], seed, mask[factor])
 
-    @cache
-    def accuracies(latents: tuple[int, ...], factor: int) -> tuple[float, float]:
-        return train_and_test_accuracy(
-            fit(predictor, latents, factor),
-            codes[:, latents],
-            factors[:, factor],
+    left = {factor: list(range(codes.shape[1])) for factor in used.tolist()}
+    removed: dict[int, list[int]] = {factor: [] for factor in left}
+    for _ in range(n_removed):
+        fits = [fit(importance_by, latents, factor) for factor, latents in left.items()]
+        for factor, model in zip(left, fit_predictors(fits, n_jobs), strict=True):
+            latent = left[factor][int(np.argmax(model.feature_importances_))]
+            removed[factor].append(latent)
+            left[factor].remove(latent)
+    cases = [(latents, other) for latents in left.values() for other in left]
+    fits = [fit(predictor, *case) for case in cases]
+    models = fit_predictors(fits, n_jobs)
+    scores = [
+        train_and_test_accuracy(
+            model,
+            one.codes,
+            one.labels,
             test_codes[:, latents],
-            test_factors[:, factor],
-            mask[factor],
+            test_factors[:, other],
+            one.continuous,
         )
-
-    removed_latents, scores = [], []
-    for factor in used.tolist():
-        latents = tuple(range(codes.shape[1]))
-        removed: list[int] = []
-        for _ in range(n_removed):
-            importance = fit(importance_by, latents, factor).feature_importances_
-            removed.append(latents[int(np.argmax(importance))])
-            latents = tuple(latent for latent in latents if latent != removed[-1])
-        removed_latents.append(removed)
-        scores.append([accuracies(latents, other) for other in used.tolist()])
-    train_accuracy, test_accuracy = np.moveaxis(np.array(scores), 2, 0)
+        for model, one, (latents, other) in zip(models, fits, cases, strict=True)
+    ]
+    table = np.reshape(scores, (used.size, used.size, 2))
+    train_accuracy, test_accuracy = np.moveaxis(table, 2, 0)
     return ReducedDownstream(
-        train_accuracy, test_accuracy, np.array(removed_latents), tuple(used.tolist())
+        train_accuracy, test_accuracy, np.array(list(removed.values())), tuple(used.tolist())
     )

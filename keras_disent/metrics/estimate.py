@@ -17,6 +17,7 @@ from keras_disent.metrics.sampling import is_pooled
 
 VALUES = 113  # of the factors that `Metric.seconds` is for, those of dSprites
 PROBE = 0.016  # seconds that `slowness` takes on the machine that `Metric.seconds` is for
+TREES = 9.0  # seconds that the trees take which several scores share, within `Metric.seconds`
 EXACT = 20  # times slower: trees of scikit-learn
 COARSE = 3  # times faster: trees for resamples
 LATENTS = 10  # of an encoder that does not tell
@@ -61,20 +62,25 @@ def seconds_of(
         n_resamples: Number of resamples of each score of arrays.
     """
     size = (0.4 + 0.6 * samples / 10_000) * latents / 10 * values / VALUES
-    found = {}
+    found: dict[str, float] = {}
+    shared: set[str] = set()  # predictors that an earlier score has fitted
     for name, settings in settings_by_name.items():
-        metric, predictor = METRICS[name], settings.get("predictor")
-        seconds = metric.seconds * size * (EXACT if predictor == "exact_boosting" else 1)
+        metric, predictor = METRICS[name], settings.get("predictor", "boosting")
+        seconds = metric.seconds
+        if metric.trees and not n_resamples:
+            seconds -= TREES * (predictor in shared)
+            shared.add(predictor)
+        seconds *= size * (EXACT if predictor == "exact_boosting" else 1)
         if metric.takes != "encoder":
-            seconds *= 1 + n_resamples / (COARSE if predictor == "boosting" else 1)
+            seconds *= 1 + n_resamples / (COARSE if settings.get("predictor") == "boosting" else 1)
         found[name] = seconds
     return found
 
 
-def in_parallel(seconds: Iterable[float], n_jobs: int) -> float:
-    """Return the time of several scores side by side."""
-    seconds = [0.0, *seconds]
-    return max(sum(seconds) / n_jobs, max(seconds))
+def in_parallel(seconds: Mapping[str, float], n_jobs: int) -> float:
+    """Return the time of several scores by name side by side."""
+    alone = [taken for name, taken in seconds.items() if not METRICS[name].in_parallel]
+    return max(sum(seconds.values()) / n_jobs, *alone, 0.0)
 
 
 class Work:
@@ -131,14 +137,18 @@ class Work:
 
         Args:
             seconds_per_image: Time to encode an image.
-            n_jobs: Number of scores of arrays computed in parallel.
+            n_jobs: Number of scores of arrays, or of predictors, computed in parallel.
             n_resamples: Number of resamples of each of them.
         """
         seconds = self.seconds(self.settings_by_name, n_resamples)
-        of_arrays = {name for name in seconds if METRICS[name].takes != "encoder"}
-        side_by_side = in_parallel((seconds[name] for name in of_arrays), n_jobs)
-        others = sum(seconds[name] for name in seconds if name not in of_arrays)
-        total = seconds_per_image * self.images + slowness() * (side_by_side + others)
+        side_by_side = {
+            name: taken
+            for name, taken in seconds.items()
+            if METRICS[name].takes != "encoder" or METRICS[name].in_parallel
+        }
+        others = sum(seconds.values()) - sum(side_by_side.values())
+        total = seconds_per_image * self.images
+        total += slowness() * (in_parallel(side_by_side, n_jobs) + others)
         return total, summary(total, len(seconds), n_resamples, self.images)
 
 

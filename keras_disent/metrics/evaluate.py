@@ -46,9 +46,10 @@ def evaluate(
 ) -> Scores:
     """Compute several scores of one encoder on one data set.
 
-    Metrics share one sample of images, encoded once; those of arrays run side by side. Names and
-    settings are checked before any work is done. If one metric fails, the others are still
-    computed: a warning and `failures` of the result give the reason.
+    Metrics share one sample of images, encoded once, and the predictors fitted to its codes; those
+    of arrays run side by side. Names and settings are checked before any work is done. If one
+    metric fails, the others are still computed: a warning and `failures` of the result give the
+    reason.
 
     No image is drawn twice, and test images of predictors are never training images. Two kinds of
     grids are exceptions, and `test_disjoint` in the settings says so: with `legacy_stream`, and
@@ -90,7 +91,8 @@ def evaluate(
             "beta_vae_score" and "z_max". That encodes up to a million images or more.
         legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`,
             where a metric can, with the settings of `reference`.
-        n_jobs: Number of metrics of arrays computed in parallel; default, one for each core.
+        n_jobs: Number of metrics of arrays, or of predictors of a metric, computed in parallel;
+            default, one for each core.
         progress: Called after each metric with its name, the number of finished metrics, and their
             total.
         verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on a
@@ -190,7 +192,7 @@ def evaluate(
             store(name, outcome)
         for name in computable:
             if name not in array_metrics:
-                store(name, _outcome(name, cache, settings_by_name[name], interval))
+                store(name, _outcome(name, cache, settings_by_name[name], interval, n_workers))
 
     factor_names = tuple(getattr(data, "factor_names", ()))
 
@@ -214,11 +216,12 @@ def evaluate(
 
 
 def _outcome(
-    name: str, cache: CodeCache, settings: dict[str, Any], level: float | None
+    name: str, cache: CodeCache, settings: dict[str, Any], level: float | None, n_jobs: int
 ) -> Outcome | ValueError:
     """Compute a metric of an encoder."""
+    jobs = {"n_jobs": n_jobs} if METRICS[name].in_parallel else {}
     try:
-        result = METRICS[name].function(cache, cache.data, **settings)
+        result = METRICS[name].function(cache, cache.data, **settings, **jobs)
     except ValueError as error:
         return error
     if not hasattr(result, "eval_points"):

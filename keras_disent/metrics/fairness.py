@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import Encoder, GroundTruth, codes_by_index
-from keras_disent.metrics.predictors import check_predictor, fit_predictor
+from keras_disent.metrics.predictors import Fit, check_predictor, fit_predictors
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import factors_of, generator, sample_factors
 
@@ -64,6 +64,7 @@ def fairness(
     predictor: str = "boosting",
     seed: int = 0,
     legacy_stream: bool = False,
+    n_jobs: int = 1,
 ) -> Fairness:
     """Score how much predictions of a factor depend on a sensitive factor (unfairness).
 
@@ -87,6 +88,7 @@ def fairness(
             "logistic".
         seed: Random seed of all draws.
         legacy_stream: Draw as disentanglement_lib does from `numpy.random.RandomState(seed)`.
+        n_jobs: Number of predictors fitted in parallel. It does not change the result.
 
     Returns:
         Unfairness from 0, if no prediction depends on a sensitive factor, to at most 1.
@@ -110,7 +112,7 @@ def fairness(
     """
     check_labeled(data, "fairness")
     check_predictor(predictor)
-    check_at_least(1, train_samples=train_samples, test_samples=test_samples)
+    check_at_least(1, train_samples=train_samples, test_samples=test_samples, n_jobs=n_jobs)
     sizes = np.asarray(data.factor_sizes)
     used = np.flatnonzero(sizes > 1)
     if used.size < 2:
@@ -123,7 +125,7 @@ def fairness(
     codes_of = codes_by_index(encoder, data, planned)
     factors = sample_factors(data, train_samples, random)
     codes = codes_of(data.indices(factors))
-    models = [fit_predictor(predictor, codes, factors[:, i], seed) for i in used]
+    models = fit_predictors([Fit(predictor, codes, factors[:, i], seed) for i in used], n_jobs)
     pairs = [(i, j) for i in range(used.size) for j in range(used.size) if i != j]
     samples = {pair: factors_of(data, test_samples, random) for pair in pairs}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +171,78 @@ def fit_predictor(
     varies = labels.min() < labels.max()
     labels = labels if continuous else labels.astype(np.int64)
     return (make(seed, continuous) if varies else Constant()).fit(codes, labels)
+
+
+class Fit(NamedTuple):
+    """A predictor to fit: the arguments of `fit_predictor`."""
+
+    predictor: str
+    codes: NDArray[Any]
+    labels: NDArray[Any]
+    seed: int = 0
+    continuous: bool = False
+
+    @property
+    def key(self) -> str:
+        """A text that tells apart fits with different results."""
+        from joblib import hash as digest
+
+        arrays = np.ascontiguousarray(self.codes), np.ascontiguousarray(self.labels)
+        seed = self.seed if self.predictor == "exact_boosting" else 0
+        return str(digest((self.predictor, *arrays, seed, bool(self.continuous))))
+
+    @property
+    def seconds(self) -> float:
+        """About how many seconds it takes."""
+        values = 1 if self.continuous else len(np.unique(self.labels))
+        return 1e-6 * values * self.codes.shape[1] * (len(self.codes) + 2000)
+
+
+_SHARED: ContextVar[dict[str, Predictor] | None] = ContextVar("_SHARED", default=None)
+
+
+@contextmanager
+def shared_fits(models: dict[str, Any]) -> Iterator[None]:
+    """Keep what `fit_predictors` fits in `models`, so that scores of the same arrays share it."""
+    token = _SHARED.set(models)
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
+def fit_predictors(fits: Sequence[Fit], n_jobs: int = 1) -> list[Any]:
+    """Fit several predictors side by side, equal ones once.
+
+    Args:
+        fits: What to fit.
+        n_jobs: Number of fits in parallel: in threads, or in processes if they take long.
+    """
+    models = _SHARED.get()
+    models = {} if models is None else models
+    keys = [fit.key for fit in fits]
+    missing = {key: fit for key, fit in zip(keys, fits, strict=True) if key not in models}
+    # The longest first, so that no worker begins with them when the others are done.
+    missing = dict(sorted(missing.items(), key=lambda item: -item[1].seconds))
+    seconds = sum(fit.seconds for fit in missing.values())
+    fitted = call_in_parallel(fit_predictor, missing.values(), n_jobs, seconds)
+    models.update(zip(missing, fitted, strict=True))
+    return [models[key] for key in keys]
+
+
+PROCESSES = 20.0
+"""Seconds of work from which processes pay off, which wait less for each other than threads."""
+
+
+def call_in_parallel(
+    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], n_jobs: int, seconds: float
+) -> list[Any]:
+    """Call a function in threads, or in processes for work of many seconds."""
+    from joblib import Parallel, delayed
+
+    prefer = "processes" if seconds > PROCESSES else "threads"
+    calls = (delayed(function)(*given) for given in arguments)
+    return list(Parallel(n_jobs=n_jobs, prefer=prefer)(calls))
 
 
 def accuracy(predictions: NDArray[Any], labels: NDArray[Any], continuous: bool = False) -> float:

@@ -46,9 +46,10 @@ def score(
 ) -> Scores:
     """Compute several scores of codes and factors, which may come from any program.
 
-    Each score is that of its function, such as `mig(codes, factors)`. Metrics run side by side.
-    Names and settings are checked before any work is done. If one metric fails, the others are
-    still computed: a warning and `failures` of the result give the reason.
+    Each score is that of its function, such as `mig(codes, factors)`. Metrics run side by side, and
+    share the predictors that they fit. Names and settings are checked before any work is done. If
+    one metric fails, the others are still computed: a warning and `failures` of the result give the
+    reason.
 
     With `interval`, every number of every result has a bootstrap interval, as far as resamples have
     the same factors and latents. Training and test samples of predictors are resampled separately.
@@ -69,8 +70,8 @@ def score(
         interval: Confidence level of the intervals, such as 0.95.
         n_resamples: Number of bootstrap resamples for them.
         seed: Random seed of splits and resamples.
-        n_jobs: Number of scores or resamples computed in parallel, in threads, or in processes
-            where they take longer than 20 seconds; default, one for each core.
+        n_jobs: Number of scores, predictors or resamples computed in parallel, in threads, or in
+            processes where they take longer than 20 seconds; default, one for each core.
         verbose: As in Keras: 0 is silent, 1 a bar, 2 a line from time to time, "auto" a bar on a
             terminal and in a notebook, and lines elsewhere. Work of more than ten seconds begins
             with an estimate, such as "about 4 min: 9 scores, 200 resamples of each".
@@ -125,7 +126,7 @@ def score(
     size = len(data.codes), data.codes.shape[1], data.values
     requested = {name: settings_by_name[name] for name in tasks}
     seconds = seconds_of(requested, *size)
-    in_all = in_parallel(seconds_of(requested, *size, number).values(), n_jobs)
+    in_all = in_parallel(seconds_of(requested, *size, number), n_jobs)
     in_all *= slowness()
     announce(in_all, summary(in_all, len(tasks), number), verbose)
     outcomes: dict[str, Outcome | ValueError] = {}

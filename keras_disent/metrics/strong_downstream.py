@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from keras_disent.metrics.checks import check_at_least, check_labeled
 from keras_disent.metrics.encoding import Encoder, GroundTruth, codes_by_index
 from keras_disent.metrics.predictors import (
+    Fit,
+    call_in_parallel,
     check_predictor,
     fit_predictor,
     train_and_test_accuracy,
@@ -64,6 +66,7 @@ def strong_downstream(
     seed: int = 0,
     legacy_stream: bool = False,
     legacy_global_seed: int = 0,
+    n_jobs: int = 1,
 ) -> StrongDownstream:
     """Score how well a classifier of one factor generalizes to unseen values of another factor.
 
@@ -90,6 +93,7 @@ def strong_downstream(
         legacy_global_seed: Random seed of the substitute for that global generator. (In
             disentanglement_lib, the classifier drew from it too, so values of "exact_boosting"
             differ.)
+        n_jobs: Number of predictors fitted in parallel. It does not change the result.
 
     Returns:
         Accuracies of 1 if each factor is predictable from the codes whatever the others are; about
@@ -115,6 +119,7 @@ def strong_downstream(
     check_labeled(data, "strong_downstream")
     check_predictor(predictor)
     check_at_least(1, train_samples=train_samples, test_samples=test_samples, n_repeats=n_repeats)
+    check_at_least(1, n_jobs=n_jobs)
     used = np.flatnonzero(np.asarray(data.factor_sizes) > 1)
     if used.size < 2:
         raise ValueError(
@@ -130,16 +135,13 @@ def strong_downstream(
     def encode(train: Any, test: Any) -> tuple[Any, Any]:
         return codes_of(data.indices(train)), codes_of(data.indices(test))
 
-    def score(codes: tuple[Any, Any], factor: Any) -> tuple[float, float]:
-        labels, test_labels = train[:, factor], test[:, factor]
-        model = fit_predictor(predictor, codes[0], labels, seed)
-        return train_and_test_accuracy(model, codes[0], labels, codes[1], test_labels)
+    def task(codes: tuple[Any, Any], factor: Any) -> tuple[Any, ...]:
+        return Fit(predictor, codes[0], train[:, factor], seed), codes[1], test[:, factor]
 
     plain = encode(train, test)
-    train_accuracy, test_accuracy = np.array([score(plain, factor) for factor in used]).T
-    strong = np.empty((2, used.size, n_repeats))
-    for i, factor in enumerate(used):
-        for repeat in range(n_repeats):
+    tasks = [task(plain, factor) for factor in used]
+    for factor in used:
+        for _ in range(n_repeats):
             other = shift.choice(used[used != factor])
             value = shift.choice(data.factor_sizes[other])
             unseen = np.delete(np.arange(data.factor_sizes[other]), value)
@@ -147,7 +149,17 @@ def strong_downstream(
             train_shifted, test_shifted = train.copy(), test.copy()
             train_shifted[:, other] = value
             test_shifted[:, other] = shift.choice(unseen, test_samples)
-            strong[:, i, repeat] = score(encode(train_shifted, test_shifted), factor)
+            tasks.append(task(encode(train_shifted, test_shifted), factor))
+    seconds = sum(fit.seconds for fit, *_ in tasks)
+    accuracies = np.array(call_in_parallel(_accuracies, tasks, n_jobs, seconds)).T
+    strong_train, strong_test = accuracies[:, used.size :].reshape(2, used.size, n_repeats)
     return StrongDownstream(
-        train_accuracy, test_accuracy, strong[0], strong[1], tuple(used.tolist())
+        *accuracies[:, : used.size], strong_train, strong_test, tuple(used.tolist())
+    )
+
+
+def _accuracies(fit: Fit, test_codes: Any, test_labels: Any) -> tuple[float, float]:
+    """Fit a predictor and return its accuracy on training and test samples."""
+    return train_and_test_accuracy(
+        fit_predictor(*fit), fit.codes, fit.labels, test_codes, test_labels
     )

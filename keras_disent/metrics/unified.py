@@ -16,7 +16,7 @@ from keras_disent.metrics.checks import (
     in_bins,
     train_and_test,
 )
-from keras_disent.metrics.dci import Arrays, completeness, disentanglement, fit_predictors
+from keras_disent.metrics.dci import Arrays, completeness, disentanglement, fit_factors
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
 from keras_disent.metrics.results import Result, keeps_names
 from keras_disent.metrics.sap import sap_matrix
@@ -99,6 +99,7 @@ def unified_scores(
     bins: int = 20,
     continuous: Continuous = None,
     seed: int = 0,
+    n_jobs: int = 1,
 ) -> UnifiedScores:
     """Compute all scores of several matrices that relate latents to factors.
 
@@ -123,6 +124,7 @@ def unified_scores(
         continuous: Continuous factors: all (True), none (False) or their column numbers; default,
             the columns with a non-integer value.
         seed: Random seed of the split.
+        n_jobs: Number of predictors fitted in parallel. It does not change the result.
 
     Returns:
         `Aggregates` for each matrix, most of them 1 at best; SAP and area depend on the matrix.
@@ -143,6 +145,7 @@ def unified_scores(
         raise ValueError(f"`matrices` must name at least one. Choose from: {', '.join(MATRICES)}.")
     functions = {name: lookup(name, MATRICES, "matrix") for name in matrices}
     check_at_least(2, bins=bins)
+    check_at_least(1, n_jobs=n_jobs)
     codes, factors, test_codes, test_factors, mask = train_and_test(
         codes, factors, test, seed, continuous
     )
@@ -152,7 +155,7 @@ def unified_scores(
     labels = in_bins(arrays.factors, arrays.continuous, bins)
     entropies = entropy(labels)
     scores = {
-        name: aggregate(matrix(arrays, labels, bins), entropies)
+        name: aggregate(matrix(arrays, labels, bins, n_jobs), entropies)
         for name, matrix in functions.items()
     }
     return UnifiedScores(scores, tuple(used.tolist()))
@@ -245,23 +248,24 @@ def _connections(matrix: Matrix) -> tuple[float, int, NDArray[np.int64]]:
     return area, int(precision.max()), merges
 
 
-def _importance(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
-    models = fit_predictors("boosting", arrays, seed=0, n_jobs=1)
+def _importance(arrays: Arrays, labels: NDArray[np.int64], bins: int, n_jobs: int) -> Matrix:
+    models = fit_factors("boosting", arrays, 0, n_jobs)
     return np.stack([model.feature_importances_ for model in models], axis=1)
 
 
-def _information(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
+def _information(arrays: Arrays, labels: NDArray[np.int64], bins: int, n_jobs: int) -> Matrix:
     return mutual_information(discretize(arrays.codes, bins), labels)
 
 
-def _accuracy(arrays: Arrays, labels: NDArray[np.int64], bins: int) -> Matrix:
+def _accuracy(arrays: Arrays, labels: NDArray[np.int64], bins: int, n_jobs: int) -> Matrix:
     test = arrays.test_codes, arrays.test_factors
     columns = np.flatnonzero(arrays.continuous).tolist()
     return sap_matrix(arrays.codes, arrays.factors, test=test, continuous=columns)
 
 
-# Matrices by name, as functions of the arrays, the discretized factors and the number of bins.
-MATRICES: dict[str, Callable[[Arrays, NDArray[np.int64], int], Matrix]] = {
+# Matrices by name, as functions of the arrays, the discretized factors, and the numbers of bins and
+# of jobs.
+MATRICES: dict[str, Callable[[Arrays, NDArray[np.int64], int, int], Matrix]] = {
     "importance": _importance,
     "mutual_information": _information,
     "accuracy": _accuracy,

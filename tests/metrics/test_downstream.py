@@ -1,16 +1,13 @@
-import importlib
-
 import numpy as np
 import pytest
 from support.golden_values import NEW, inputs, stage
 from support.toy import CLEAN, ENTANGLED, Toy, standard, unrelated
 
+from keras_disent.metrics import predictors
 from keras_disent.metrics.downstream import downstream, reduced_downstream
 from keras_disent.metrics.predictors import PREDICTORS, fit_predictor
 from keras_disent.metrics.strong_downstream import StrongDownstream, strong_downstream
 
-# The package has a function of the same name.
-module = importlib.import_module("keras_disent.metrics.downstream")
 GOLDEN = stage("downstream")[NEW]["cases"]
 REDUCED = GOLDEN["d10_tiny"]["n_train"]
 REFERENCE = {
@@ -233,7 +230,7 @@ def test_nothing_is_fitted_twice(monkeypatch):
         fits.append(name)
         return fit_predictor(name, codes, *rest)
 
-    monkeypatch.setattr(module, "fit_predictor", count)
+    monkeypatch.setattr(predictors, "fit_predictor", count)
     codes, factors = codes_of_factors(60)
     codes = np.hstack([codes[:, :1], factors @ [[1], [3], [12]]])
     result = reduced_downstream(codes, factors)
