@@ -9,9 +9,10 @@ Both run in this process and in turns, on the same arrays: the sizes of the larg
 samples to train on and 5,000 to test on), the factors of dSprites, 10 latents, 4 of them all but
 dead. Prints JSON: median seconds, `ratio` (usual / ours, within one round) and both results.
 `--suite` times `evaluate` on a cheap encoder instead: the standard set, and with `all` every score,
-in wall and processor seconds. `--intervals N` times the interval of DCI from N resamples of 5,000
-codes. `--encode BACKEND` times `evaluate`'s encoding of 64 x 64 images: the way of
-the chunks that are drawn ahead, and one chunk after the other, in turns.
+in wall and processor seconds. `--each` times every score alone, in processor seconds of one thread,
+which a busy machine changes less. `--intervals N` times the interval of DCI from N resamples of
+5,000 codes. `--encode BACKEND` times `evaluate`'s encoding of 64 x 64 images: the way of the chunks
+that are drawn ahead, and one chunk after the other, in turns.
 """
 
 import argparse
@@ -232,6 +233,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=tuple(OURS), default=tuple(OURS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--suite", choices=("standard", "all"), help="time evaluate(..., SUITE)")
+    parser.add_argument("--each", action="store_true", help="time each score alone")
     parser.add_argument("--intervals", type=int, metavar="N", help="time N resamples of DCI")
     parser.add_argument("--encode", metavar="BACKEND", help="time encoding on a backend")
     parser.add_argument("--out", type=Path)
@@ -240,6 +242,8 @@ def main():
     report = {"machine": machine, "date": time.strftime("%Y-%m-%d")}
     if args.suite:
         report[f"{args.suite}_suite"] = clocked_suite(args.suite)
+    elif args.each:
+        report["each"] = clocked_scores()
     elif args.intervals:
         report["dci_interval"] = clocked_interval(args.intervals)
     elif args.encode:
@@ -281,6 +285,16 @@ def clocked_suite(names):
         "since_the_score_before": seconds,
         "scores": dict(scores),
     }
+
+
+def clocked_scores():
+    seconds = {}
+    for name in metrics.METRICS:
+        start = time.process_time()
+        metrics.evaluate(Posterior(), Grid(), [name], n_jobs=1, verbose=0)
+        seconds[name] = round(time.process_time() - start, 2)
+        print(json.dumps({name: seconds[name]}), flush=True)
+    return seconds
 
 
 def clocked_interval(n_resamples):

@@ -84,21 +84,31 @@ METRICS: dict[str, Metric] = {
         seconds=0.4,
         reference={"eval_points": 5_000, "pool": 0},
     ),
-    "dci": Metric(dci, takes="arrays", latents=2, continuous="regression trees, R²", seconds=9),
+    "dci": Metric(
+        dci,
+        takes="arrays",
+        latents=2,
+        continuous="regression trees, R²",
+        seconds=9,
+        trees=True,
+    ),
     "dci_es": Metric(
         dci_es,
         takes="arrays",
         latents=2,
         continuous="regression trees, squared error",
         seconds=11,
+        trees=True,
     ),
     "dcimig": Metric(dcimig, takes="arrays", continuous=_BINS),
-    "downstream": Metric(downstream, takes="arrays", continuous="regression, R²", seconds=22),
+    "downstream": Metric(
+        downstream, takes="arrays", continuous="regression, R²", seconds=15, trees=True
+    ),
     "explicitness": Metric(explicitness, takes="arrays", continuous=_BINS, seconds=0.4),
     "factor_vae_score": Metric(
         factor_vae_score, takes="encoder", groups=True, reference={**_VOTES, "pool": 0}
     ),
-    "fairness": Metric(fairness, takes="encoder", grid=True, higher=False, seconds=11),
+    "fairness": Metric(fairness, takes="encoder", grid=True, higher=False, seconds=7),
     "infomec": Metric(
         infomec,
         takes="arrays",
@@ -115,18 +125,25 @@ METRICS: dict[str, Metric] = {
     "mig_sup": Metric(mig_sup, takes="arrays", continuous=_BINS),
     "modularity": Metric(modularity, takes="arrays", continuous=_BINS),
     "reduced_downstream": Metric(
-        reduced_downstream, takes="arrays", latents=2, continuous="regression, R²"
+        reduced_downstream,
+        takes="arrays",
+        latents=2,
+        continuous="regression, R²",
+        seconds=54,
+        trees=True,
     ),
     "rmig": Metric(
         rmig, takes="posterior", latents=2, continuous="{factor_bins} bins of equal width"
     ),
     "sap": Metric(sap, takes="arrays", latents=2, continuous="squared correlation"),
-    "strong_downstream": Metric(strong_downstream, takes="encoder", grid=True),
+    "strong_downstream": Metric(strong_downstream, takes="encoder", grid=True, seconds=30),
     "unified": Metric(
         unified_scores,
         takes="arrays",
         latents=2,
         continuous=f"{_BINS}; importance: regression trees; accuracy: squared correlation",
+        seconds=9,
+        trees=True,
     ),
     "unsupervised": Metric(unsupervised_scores, takes="codes", latents=2, higher=False),
     "z_max": Metric(z_max_score, takes="encoder", groups=True, reference=_VOTES),

@@ -65,7 +65,7 @@ class SortedCodes(NamedTuple):
             order, values, is_edge, rank, by_value, start, reach, sums, sums.astype(unsigned)
         )
 
-    def blocks(self, classes: int) -> list[NDArray[np.intp]]:
+    def blocks(self, classes: int) -> list[Indices]:
         """Divide the numbers of classes into blocks, whose trees are grown together."""
         cells = classes * (self.order.size if self.by_value else self.order.shape[1])
         least = 1 if self.by_value else 16
@@ -94,7 +94,9 @@ def grow(
     """
     classes, samples = residuals.shape
     nodes = np.zeros(residuals.shape, np.uint8)
-    cuts = (_CutsByValue if codes.by_value else _CutsByBin)(residuals, codes)
+    cuts: _CutsByValue | _CutsByBin = (
+        _CutsByValue(residuals, codes) if codes.by_value else _CutsByBin(residuals, codes)
+    )
     gains = np.zeros(len(codes.order))
     favor = np.zeros((len(codes.order), 1, classes), np.float32)
     node_latents, thresholds = [], []
