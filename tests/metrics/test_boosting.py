@@ -158,6 +158,21 @@ def test_a_cut_without_gain_can_prepare_one_with():
     assert np.array_equal(BoostedTrees(rounds=5).fit(codes, labels).predict(codes), labels)
 
 
+@pytest.mark.parametrize("values", ["repeated", "distinct"])
+def test_cuts_by_sample_are_those_by_bin(values):
+    codes, labels = coarse(5, samples=300)
+    if values == "distinct":
+        codes = codes + np.random.default_rng(2).normal(size=codes.shape)
+    residuals = (labels == np.arange(5)[:, None]) - np.random.default_rng(3).uniform(size=(5, 1))
+    residuals += np.random.default_rng(4).normal(size=residuals.shape)  # so that nothing is tied
+    columns = trees.SortedCodes.of(codes, 255)
+    one, other = (
+        trees.grow(residuals, columns._replace(by_value=by_value)) for by_value in (True, False)
+    )
+    for found, expected in zip(one, other, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_classes_are_grown_in_blocks_of_any_size(monkeypatch):
     codes, labels = coarse(40)
     one_block = BoostedTrees(rounds=5).fit(codes, labels)

@@ -8,7 +8,9 @@ import pytest
 
 from keras_disent import metrics
 from keras_disent._utils import progress
+from keras_disent.metrics import predictors
 from keras_disent.metrics.catalog import Metric
+from keras_disent.metrics.predictors import fit_predictor
 
 RNG = np.random.default_rng(0)
 FACTORS = RNG.integers(4, size=(400, 3))
@@ -32,6 +34,23 @@ def test_scores_are_those_of_the_functions():
     assert (settings["n_samples"], settings["n_test_samples"], settings["seed"]) == (267, 133, 3)
     assert settings["factors_used"] == [0, 1, 2]
     assert {"numpy", "keras-disent"} <= set(settings["versions"])
+
+
+def test_scores_share_the_trees_that_they_fit_to_the_same_codes(monkeypatch):
+    fits = []
+
+    def count(*fit):
+        fits.append(fit)
+        return fit_predictor(*fit)
+
+    monkeypatch.setattr(predictors, "fit_predictor", count)
+    codes, factors = CODES[:90], FACTORS[:90]
+    names = ["dci", "dci_es", "downstream", "unified", "reduced_downstream"]
+    scores = quiet(codes, factors, names, n_jobs=1)
+    shared, downstream, reduced = 3, 3, 9  # all latents; 10 samples; one latent less
+    assert len(fits) == shared + downstream + reduced
+    for name in names:
+        assert scores[name] == float(metrics.METRICS[name].function(codes, factors, n_jobs=2)), name
 
 
 def test_one_score_that_cannot_be_had_costs_no_other():
