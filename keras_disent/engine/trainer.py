@@ -208,7 +208,7 @@ class Trainer(FrozenArguments, keras.Model):
                 # An epoch that was saved in its middle is shorter when it is resumed.
                 warnings.filterwarnings("ignore", "Your input ran out of data") if source else None
                 super().fit(
-                    backend.without_autotuning(x) if source else x,
+                    backend.without_autotuning(x, class_weight) if source else x,
                     y,
                     batch_size=batch_size,
                     epochs=epochs,
