@@ -28,10 +28,11 @@ from keras_disent.experiments.perform import perform
 from keras_disent.experiments.plan import planned
 from keras_disent.experiments.planned import PlannedRun, text
 from keras_disent.experiments.progress import Progress
-from keras_disent.experiments.run import HISTORY, Run
+from keras_disent.experiments.run import Run
 from keras_disent.experiments.scores import read_scores
 from keras_disent.experiments.spaces import Space, configured, space_of
 from keras_disent.experiments.store import RUN, Store
+from keras_disent.experiments.training import HISTORY
 from keras_disent.models.hyperparameters import Range, Values
 from keras_disent.models.saving import FILE as MODEL
 
