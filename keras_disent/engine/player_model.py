@@ -18,9 +18,9 @@ import keras
 from keras import ops
 
 from keras_disent._utils.types import KerasOptions, Tensor
-from keras_disent.engine import backend, inputs
+from keras_disent.engine import backend, faults, inputs
 from keras_disent.engine.optimizers import PlayerOptimizers
-from keras_disent.engine.trainer import BAD_IMAGES, FEW_IMAGES, Trainer
+from keras_disent.engine.trainer import Trainer
 
 MIN_LOSS_SCALE = 1e-6  # of a loss scaler that begins at 32,768
 
@@ -274,12 +274,12 @@ class PlayerModel(Trainer):
         reason = self._fault[1] * 1
         if size is None:  # on TensorFlow the size of a stream's batch is known only at run time
             (batch, weights), sufficient = backend.pad_rows((batch, weights), at_least)
-            reason = backend.reason_unless(reason, sufficient, FEW_IMAGES)
+            reason = backend.reason_unless(reason, sufficient, faults.FEW_IMAGES)
         else:
             inputs.check_rows(self, size, at_least)
         valid = self.valid(batch)
         if valid is not None:
-            reason = backend.reason_unless(reason, valid, BAD_IMAGES)
+            reason = backend.reason_unless(reason, valid, faults.BAD_IMAGES)
         self._update_metrics(batch, weights)
         previous = [v.value * 1 for v in self._step_state]
         weight_terms = {name: self.current(name) for name in self.weight_states}
@@ -299,10 +299,10 @@ class PlayerModel(Trainer):
 
             terms, gradients = backend.gradients(self, objective, variables)
             checked = {name: terms[name] for name in self._components_first(terms, player)}
-            reasons = [self._reason_of(name) for name in checked]
+            reasons = [faults.of_term(self, name) for name in checked]
             scalars = list(checked.values())
             if gradients:
-                reasons.append(self._reason_of(player, gradient=True))
+                reasons.append(faults.of_gradient(self, player))
                 scalars.append(_gradient_check(optimizer, gradients))
             reason = backend.not_finite(reason, scalars, reasons)
             backend.apply(reason, optimizer, gradients, variables, self._step_state, previous)
@@ -329,7 +329,7 @@ class PlayerModel(Trainer):
     def _batch(self, data: Any) -> tuple[Any, Any]:
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         if weights is not None:
-            self._check_weighting("sample_weight")
+            inputs.check_weighting(self, "sample_weight")
             weights = ops.reshape(weights, (-1, 1))
         return ((images, labels) if self.labeled else images), weights
 
@@ -357,11 +357,6 @@ class PlayerModel(Trainer):
     def _components_first(self, terms: dict[str, Any], player: str) -> list[str]:
         """Return the logged terms, with the sum of all at the end."""
         return [t for t in terms if t in self.terms and t != player] + [player]
-
-    def _reason_of(self, term: str, gradient: bool = False) -> int:
-        if gradient:
-            return BAD_IMAGES + 1 + len(self.terms) + list(self.players).index(term)
-        return BAD_IMAGES + 1 + self.terms.index(term)
 
     def _track(self, terms: dict[str, Any], batch: Any) -> None:
         samples = ops.shape(keras.tree.flatten(batch)[0])[0]
