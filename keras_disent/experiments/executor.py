@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import keras
 
 from keras_disent._utils.checks import check_integer
+from keras_disent._utils.periodic import call_every
 from keras_disent._utils.progress import Advance, Verbose, check_verbose, progress_bar
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.threads import processors, thread_env, thread_limit_env
@@ -380,23 +380,16 @@ def _teller(study: StudyFolder, advance: Advance, on_status: OnStatus | None) ->
 @contextlib.contextmanager
 def _watched(study: StudyFolder, shard: tuple[int, int], on_status: OnStatus) -> Iterator[None]:
     """Call `on_status` about twice a second from another thread, and at both ends."""
-    watch, ended = Watch(study), threading.Event()
+    watch = Watch(study)
 
     def tell() -> None:
         on_status(watch.status(shard_of(study.runs, shard)))
 
-    def repeat() -> None:
-        while not ended.wait(POLL):
-            tell()
-
     tell()
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
     try:
-        yield
+        with call_every(tell, POLL):
+            yield
     finally:
-        ended.set()
-        thread.join()
         tell()
 
 
