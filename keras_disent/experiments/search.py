@@ -211,7 +211,7 @@ def work(study: StudyFolder) -> None:
             continue
         started, lock = claimed
         try:
-            ended = _trial(study, search, goal, started)
+            ended = _trial(study, goal, started)
             with study.store.lock(wait=60):
                 log.append(study.folder, ended)
         finally:
@@ -260,7 +260,7 @@ def _lock(study: StudyFolder, trial: int) -> Any:
     return lock
 
 
-def _trial(study: StudyFolder, search: Search, goal: Objective, started: log.Started) -> log.Ended:
+def _trial(study: StudyFolder, goal: Objective, started: log.Started) -> log.Ended:
     """Train and score the runs of a trial."""
     for run in started.runs:
         _begin_at_shorter(study, started, run)

@@ -29,7 +29,7 @@ class FactorVAE(VAE):
     Args:
         gamma: Weight of the total correlation: a number of at least 0, or a schedule.
         discriminator: Keras model from codes (n, D) to 2 logits (joint, permuted), or the number of
-            units of each of its six layers. Default: 1000 units, times the width of `with_networks`.
+            units of each of its six layers. Default: 1000 units, times `width` of `with_networks`.
         Others: As `VAE`.
 
     Logs, besides those of `VAE`: `total_correlation`, the estimate in nats;

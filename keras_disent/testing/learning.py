@@ -97,7 +97,7 @@ def layer_losses(make: Make, data: Data) -> None:
 
     def loss(strength: float) -> dict[str, float]:
         model = make()
-        for player, parts in model.players.items():
+        for parts in model.players.values():
             layers = [
                 layer
                 for part in parts
@@ -105,7 +105,6 @@ def layer_losses(make: Make, data: Data) -> None:
                 if isinstance(layer, keras.layers.Dense)
             ]
             (layers or [None])[0].activity_regularizer = keras.regularizers.L2(strength)
-            del player
         compiled(model)
         model.noise.enabled = False
         return model.evaluate(*x, batch_size=16, verbose=0, return_dict=True)
