@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from keras_disent.datasets.arrays import with_labels
+from keras_disent.datasets.layout import channels_last
 from keras_disent.datasets.published.files import cache_key, identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored import binary, hdf5, npy
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.rows import Stream
-from keras_disent.datasets.values import AS_THEY_ARE, Range, channels_last, check_range, write_bytes
+from keras_disent.datasets.values import AS_THEY_ARE, Range, check_range, write_bytes
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent._utils.arrays import table_columns, to_numpy
-from keras_disent.datasets.values import is_tensor
+from keras_disent.datasets.layout import is_tensor
 
 MAX_ORDINAL_VALUES = 20
 """A factor with non-integer values is continuous if it has more different values than this."""

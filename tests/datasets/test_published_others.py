@@ -22,7 +22,7 @@ from scipy.io import savemat
 
 from keras_disent.datasets.card import File
 from keras_disent.datasets.ground_truth import GroundTruth
-from keras_disent.datasets.pictures import resize
+from keras_disent.datasets.pictures.shapes import resize
 from keras_disent.datasets.published import cars3d, celeba, idx, small_norb
 from keras_disent.datasets.published.cars3d import Cars3D
 from keras_disent.datasets.published.celeba import CelebA

@@ -18,7 +18,8 @@ from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
-from keras_disent.datasets.pictures import PictureSettings, decode
+from keras_disent.datasets.pictures import decode
+from keras_disent.datasets.pictures.settings import PictureSettings
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import file_size, malformed, wrap_errors

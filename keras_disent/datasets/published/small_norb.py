@@ -12,13 +12,13 @@ from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
+from keras_disent.datasets.layout import blocks_of
 from keras_disent.datasets.pixels import Resized
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.binary import open_norb, read_rows
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.rows import Stream
-from keras_disent.datasets.values import blocks_of
 
 _VALUES = {
     "category": np.array(["animal", "human", "plane", "truck", "car"]),
