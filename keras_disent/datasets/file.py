@@ -85,7 +85,7 @@ def open_file(
                 path, images, labels, arrays, lambda _, key: opened[key], lambda _, key: opened[key]
             )
     elif "idx" in path.name:
-        rows = binary.open_idx(path)
+        rows = binary.open_matrix(path)
     else:
         raise ValueError(
             f"A file of images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '{path}'."
