@@ -99,12 +99,12 @@ def open_file(
     is_right = rows.dtype != np.uint8 or pixel_range is not None  # of what is converted
     try:
         rows = _as_bytes(path, images, rows, data_format, pixel_range)
+        options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
+        return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
     except (TypeError, ValueError) as error:
         if str(path) in str(error):
             raise
         raise type(error)(f"'{path}': {error}") from error
-    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
-    return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
 
 
 def _as_bytes(

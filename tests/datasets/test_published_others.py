@@ -453,15 +453,6 @@ CHANGES = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def archive_of_cars(tmp_path_factory):
-    """Return the unpacked archive: two cars of one pixel, uncompressed."""
-    folder = tmp_path_factory.mktemp("cars")
-    files = {f"{n}.mat": car_file(i, False, height=1, width=1) for i, n in enumerate(CARS[:2])}
-    write_tar(folder, files | {"list.txt": "\n".join(CARS[:2]).encode()})
-    return gzip.decompress((folder / cars3d._ARCHIVE).read_bytes())
-
-
 def assert_valid_or_error(make):
     """Check that a data set returns images, or raises an error that names a file."""
     try:
@@ -472,16 +463,6 @@ def assert_valid_or_error(make):
         is_valid = len(data.images(np.arange(len(data)))) == len(data)
     assert is_valid
     assert not [name for name in cached() if name.endswith(".part")]
-
-
-@FUZZ
-@given(changes=CHANGES, packed=st.booleans())
-def test_any_archive_of_cars(data_dir, archive_of_cars, changes, packed):
-    data = bytearray(gzip.compress(archive_of_cars, 1) if packed else archive_of_cars)
-    for place, value in changes:
-        data[int(place * len(data))] = value
-    (data_dir / cars3d._ARCHIVE).write_bytes(data if packed else gzip.compress(data, 1))
-    assert_valid_or_error(lambda: Cars3D(image_size=1, verify=False))
 
 
 @FUZZ

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 from typing import Any
 
@@ -14,6 +15,7 @@ from keras_disent.datasets.stored.rows import Stream, map_rows, stream_rows
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NORB = {0x55: "u1", 0x54: "<i4", 0x56: "<i2", 0x51: "<f4", 0x53: "<f8"}
 _NORB_MAGIC = b"\x4c\x3d\x1e"
+_DEFLATE = 1032  # most bytes that a compressed one can hold
 
 
 def open_matrix(path: Path) -> np.ndarray | Stream:
@@ -32,15 +34,18 @@ def open_matrix(path: Path) -> np.ndarray | Stream:
     >>> open_matrix(path)[[2, 0]]
     array([99, 97], dtype=uint8)
     """
-    file_size(path)
+    size = file_size(path)
     with wrap_errors(path, "to be an idx file or a binary matrix of NORB"):
         with open(path, "rb") as raw:
             is_packed = raw.read(2) == b"\x1f\x8b"
         with gzip.open(path) if is_packed else open(path, "rb") as file:
-            header, offset = _header(file), file.tell()
+            shape, dtype = _header(file)
+            offset = file.tell()
+        if is_packed and math.prod(shape) > _DEFLATE * size:  # before a file of this size is made
+            raise ValueError(f"a claim of {math.prod(shape)} numbers in {size} bytes")
     if is_packed:
-        return stream_rows(path, lambda: gzip.open(path), *header, offset)
-    return map_rows(path, *header, offset)
+        return stream_rows(path, lambda: gzip.open(path), shape, dtype, offset)
+    return map_rows(path, shape, dtype, offset)
 
 
 def read_rows(rows: np.ndarray | Stream) -> np.ndarray:

@@ -146,7 +146,7 @@ def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) ->
     with _opened(source) as old:
         with wrap_errors(source, _HDF5):
             old.visititems_links(links.__setitem__)  # a group comes before what is in it
-            items = {name: old[name] for name, link in links.items() if _is_hard(link)}
+            items = {n: old[n] for n, link in links.items() if isinstance(link, h5py.HardLink)}
         chunked = {item for item in items.values() if getattr(item, "chunks", None)}
         done, total = 0, sum(item.nbytes for item in chunked)
         with atomic_write(os.fspath(target)) as temporary, h5py.File(temporary, "w") as new:
@@ -187,10 +187,6 @@ def _opened(path: Path) -> Any:
     file_size(path)
     with wrap_errors(path, _HDF5):
         return h5py.File(path, "r")
-
-
-def _is_hard(link: Any) -> bool:
-    return isinstance(link, h5py.HardLink)
 
 
 def _check_written(path: Path, data: Any) -> None:

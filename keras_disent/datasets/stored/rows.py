@@ -123,7 +123,7 @@ def stream_rows(
         shape, dtype, offset: Of the array. The blocks raise a `ValueError` if it needs more or
             fewer bytes.
     """
-    count, *row = shape
+    count, *row = shape or (1,)
     size = max(1, math.prod(row) * dtype.itemsize)
     step = max(1, BLOCK // size)
     rule = f"{count * size} bytes for the shape {tuple(shape)} of {dtype}"
