@@ -120,6 +120,7 @@ def _column(
     has_value = ~_missing(values)
     if order is not None:  # categories in an order of their own, without unused ones
         categories, is_ordered = order
+        has_value &= ~np.isin(values, np.flatnonzero(_missing(categories)))  # of blank texts
         codes = values[has_value].astype(np.int64)
         used = np.unique(codes)
         steps = np.full(len(values), MISSING)
