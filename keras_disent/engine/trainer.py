@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from keras_disent._utils import checks
+from keras_disent._utils.memory import keep_freed_memory
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, checkpoints, faults, feed, inputs
 from keras_disent.engine.arguments import FrozenArguments, check_arguments
@@ -201,7 +202,11 @@ class Trainer(FrozenArguments, keras.Model):
         self._fault.assign([0, 0])
         self._fit_step = self.steps_taken()
         try:
-            with warnings.catch_warnings(), checkpoints.skip_unmeasured(monitor.others):
+            with (
+                warnings.catch_warnings(),
+                checkpoints.skip_unmeasured(monitor.others),
+                keep_freed_memory(),
+            ):
                 # An epoch that was saved in its middle is shorter when it is resumed.
                 warnings.filterwarnings("ignore", "Your input ran out of data") if source else None
                 super().fit(
