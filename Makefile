@@ -129,7 +129,7 @@ dist: setup
 
 export-table: setup
 	@set -e; for backend in tensorflow torch; do \
-		WRITE_TABLE=1 KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow tests/test_export.py \
+		WRITE_TABLE=1 KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow tests/export/test_export.py \
 			-k every_model_in_every_format; \
 	done
 

@@ -22,10 +22,8 @@ machine. Clients and server share the processors.
 """
 
 import argparse
-import base64
 import contextlib
 import http.client
-import io
 import json
 import os
 import platform
@@ -36,7 +34,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -45,9 +42,11 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from PIL import Image
 
 from keras_disent.artifact import read_card
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.served import asking, free_port, npy_file, picture, picture_file
 
 ENDPOINTS = ("encode", "decode", "reconstruct")
 DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
@@ -155,12 +154,6 @@ def served(folder, *options, root=ROOT):
         stop(server)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def health(port):
     """Return what the server says of its health with status 200, else None."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -191,24 +184,21 @@ def as_json(name, inputs):
 
 
 def as_base64(name, inputs):
-    pictures = [base64.b64encode(picture(image)).decode() for image in inputs["images"]]
-    body = {"inputs": {"images": [{"b64": text} for text in pictures]}}
+    body = {"inputs": {"images": [picture(image) for image in inputs["images"]]}}
     return f"/{name}", JSON, json.dumps(body).encode()
 
 
 def as_png(name, inputs):
-    return f"/{name}", {"Content-Type": "image/png"}, picture(inputs["images"][0])
+    return f"/{name}", {"Content-Type": "image/png"}, picture_file(inputs["images"][0])
 
 
 def as_jpeg(name, inputs):
-    return f"/{name}", {"Content-Type": "image/jpeg"}, picture(inputs["images"][0], "JPEG")
+    return f"/{name}", {"Content-Type": "image/jpeg"}, picture_file(inputs["images"][0], "JPEG")
 
 
 def as_npy(name, inputs):
-    file = io.BytesIO()
     (array,) = inputs.values()
-    np.save(file, array)
-    return f"/{name}", {"Content-Type": "application/x-npy"}, file.getvalue()
+    return f"/{name}", {"Content-Type": "application/x-npy"}, npy_file(array)
 
 
 def as_v2_json(name, inputs):
@@ -230,12 +220,6 @@ def as_v2_binary(name, inputs):
 
 def tensor(name, array):
     return {"name": name, "shape": array.shape, "datatype": DATATYPES[array.dtype.name]}
-
-
-def picture(pixels, format="PNG"):
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(file, format)
-    return file.getvalue()
 
 
 FORMS = {
@@ -458,14 +442,12 @@ def kills(folder, args):
     return report
 
 
-@contextlib.contextmanager
 def traffic(port, asked, clients):
     """Ask again and again; give a counter of what the clients saw."""
-    seen, end = Counter(), threading.Event()
 
-    def work(number):
+    def ask(number, seen, ended):
         client = Client(port)
-        while not end.is_set():
+        while not ended.is_set():
             for request, right in asked[number::clients]:
                 try:
                     answer = client.ask(*request)
@@ -474,19 +456,11 @@ def traffic(port, asked, clients):
                 except (OSError, http.client.HTTPException) as error:
                     seen[type(error).__name__] += 1
                     time.sleep(0.05)
-                if end.is_set():
+                if ended.is_set():
                     break
         client.close()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        end.set()
-        for thread in threads:
-            thread.join()
+    return asking(clients, ask)
 
 
 def kill_workers(folder, args, asked, rng):

@@ -10,7 +10,7 @@ from keras import ops
 from support.checks import BACKEND, LATENTS, images, small
 
 from keras_disent._utils.arrays import to_numpy
-from keras_disent.models import image_model
+from keras_disent.models import batching
 
 
 def of_torch(x, **options):
@@ -126,10 +126,10 @@ def test_few_results_wait_on_the_device(monkeypatch):
             alive.append(1)
             return ops.convert_to_tensor(x, **options)
 
-    monkeypatch.setattr(image_model, "ops", Counting())
+    monkeypatch.setattr(batching, "ops", Counting())
     for limit, batches in ((1 << 26, 10), (0, 1), (1000, 3)):
         most.clear()
-        monkeypatch.setattr(image_model, "IN_FLIGHT", limit)  # a batch is 256 + 96 bytes
+        monkeypatch.setattr(batching, "IN_FLIGHT", limit)  # a batch is 256 + 96 bytes
         np.testing.assert_array_equal(model.encode(x, batch_size=4), expected)
         assert max(most) == batches
 
@@ -149,12 +149,12 @@ def test_batches_are_bounded_by_the_bytes_of_images(monkeypatch):
             most.append(len(x))
             return ops.convert_to_tensor(x, **options)
 
-    monkeypatch.setattr(image_model, "ops", Watching())
-    monkeypatch.setattr(image_model, "BATCH_BYTES", 10 * x[0].size * 4)
+    monkeypatch.setattr(batching, "ops", Watching())
+    monkeypatch.setattr(batching, "BATCH_BYTES", 10 * x[0].size * 4)
     np.testing.assert_allclose(model.encode(x), codes, atol=1e-5)
     np.testing.assert_allclose(model.decode(codes), decoded, atol=1e-5)
     assert max(most) == 10
-    monkeypatch.setattr(image_model, "BATCH_BYTES", 1)
+    monkeypatch.setattr(batching, "BATCH_BYTES", 1)
     model.encode(x[:3])
     assert most[-3:] == [1, 1, 1]
 

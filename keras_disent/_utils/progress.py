@@ -6,7 +6,6 @@ notebook where Keras's own bars are.
 
 from __future__ import annotations
 
-import contextvars
 import os
 import sys
 import threading
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
+
+from keras_disent._utils.periodic import call_every
 
 FIRST, EVERY, AT_MOST = 2.0, 10.0, 60.0
 """Seconds until the first line and between two lines, which grow apart in long work."""
@@ -203,7 +204,7 @@ def _lines(work: _Work, stream: TextIO) -> Iterator[None]:
             printed = work.seconds
             _write(work.line() + "\n", stream)
 
-    with _repeated(look, 0.1):
+    with call_every(look, 0.1):
         yield
     if printed and work.ended:
         _write(work.last_line() + "\n", stream)
@@ -229,7 +230,7 @@ def _bar(work: _Work, stream: TextIO) -> Iterator[None]:
             said = _joined(work.count, work.note, work.speed, left)
             progress.update(task, completed=work.done, total=work.total or None, said=said)
 
-        with _repeated(look, 0.1):
+        with call_every(look, 0.1):
             yield
     if work.seconds >= FIRST and work.ended:
         _write(work.last_line() + "\n", stream)
@@ -251,7 +252,7 @@ def _rewritten_line(work: _Work, stream: TextIO) -> Iterator[None]:
         if work.seconds >= SOON:
             write()
 
-    with _repeated(look, SOON):
+    with call_every(look, SOON):
         yield
     if written:
         write("\n")
@@ -276,7 +277,7 @@ def _output(work: _Work, stream: TextIO) -> Iterator[None]:
         if work.seconds >= SOON:
             show()
 
-    with _repeated(look, SOON):
+    with call_every(look, SOON):
         yield
     if handle is not None:
         show()
@@ -312,26 +313,6 @@ def _write(text: str, stream: TextIO) -> None:
     with suppress(OSError, ValueError):
         stream.write(text)
         stream.flush()
-
-
-@contextmanager
-def _repeated(function: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Call a function again and again, from another thread, while the block runs."""
-    ended = threading.Event()
-
-    def repeat() -> None:
-        while not ended.wait(seconds):
-            function()
-
-    # In this context: a notebook then knows the cell.
-    run = contextvars.copy_context().run
-    thread = threading.Thread(target=run, args=(repeat,), daemon=True, name="progress")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _in_notebook() -> bool:

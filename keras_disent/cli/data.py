@@ -79,13 +79,12 @@ def check(file: Annotated[Path, typer.Argument(help="A downloaded file.")]) -> N
     """Compare a file with its published size and checksum, and check that it can be read."""
     from keras_disent import datasets
     from keras_disent.datasets.published import files
-    from keras_disent.datasets.stored.checksums import digest
 
     if file.is_dir():
         say(f"{file}: {len(datasets.load(file)):,} readable images")
         return
     with progress_bar("Reading") as advance:
-        checksum = digest(file, "sha256", advance)
+        checksum = files.digest(file, "sha256", advance)
     say(f"{file}: {file.stat().st_size:,} bytes, sha256 {checksum}")
     cards = [
         make.card

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from keras_disent._utils.progress import progress_bar
-from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, start
+from keras_disent.cli.opening import opens_a_run
+from keras_disent.cli.start import say, show
 
 
+@opens_a_run
 def export(
-    run: RunFolder,
+    run: Any,
     format: Annotated[
         str, typer.Option(help="saved_model, onnx, litert, openvino or torch.")
     ] = "saved_model",
@@ -22,17 +24,12 @@ def export(
     images: Annotated[
         str, typer.Option(help="Images that come out: float32 in [0, 1], or uint8.")
     ] = "float32",
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Write the model of a finished run for serving, with named endpoints and a card."""
-    start(backend, imports, threads)
-    from keras_disent.experiments import Run
     from keras_disent.export import read_card
 
     with progress_bar(f"Writing {format}"):
-        folder = Run.open(run).export(out, format, images=images)
+        folder = run.export(out, format, images=images)
     card = read_card(folder)
     rows = [("endpoint", "takes", "gives")]
     for name, endpoint in card["endpoints"].items():

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, start, working
+from keras_disent.cli.opening import opens_a_run
+from keras_disent.cli.start import say, working
 
 
+@opens_a_run
 def knobs(
-    run: RunFolder,
+    run: Any,
     other: Annotated[Path | None, typer.Argument(help="Second run, to compare.")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: RUN/knobs.html.")] = None,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Write a page with a slider for each latent of a run's model, which runs in the browser."""
-    start(backend, imports, threads)
     from keras_disent.experiments import Run
 
-    opened, compared = Run.open(run), None if other is None else Run.open(other)
+    compared = None if other is None else Run.open(other)
     with working("Writing the page"):
-        page = opened.knobs(out, compared)
+        page = run.knobs(out, compared)
     say(f"Wrote {page}, {page.stat().st_size / 1e6:.1f} MB. Open it in a browser.")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_disent.cli.opening import open_run, opens_a_run
 from keras_disent.cli.options import pairs
-from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, start, warn
+from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ def latents(
     from keras_disent import knobs
 
     typed = None if page is None else knobs.read_names(page)
-    opened = _opened(run, imports, threads, backend)
+    opened = open_run(run, imports, threads, backend)
     names = {_latent(old): new for old, new in pairs(name, "--name").items()}
     if suggest:
         opened.name_latents()
@@ -72,8 +73,9 @@ def latents(
     show(rows, f"Latents of {run}")
 
 
+@opens_a_run
 def edit(
-    run: RunFolder,
+    run: Any,
     picture: Picture,
     out: Out,
     values: Annotated[
@@ -83,37 +85,32 @@ def edit(
     relative: Annotated[
         bool, typer.Option("--relative", help="Add the values to those of the picture.")
     ] = False,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Change latents of a picture by name."""
-    opened = _opened(run, imports, threads, backend, out)
+    _check_picture(run, out)
     changes = {_latent(name): _number(text) for name, text in pairs(values, "--set").items()}
-    model = opened.trained_model()
+    model = run.trained_model()
     with _warnings_as_lines():
-        edited = model.edit(_image(opened, picture), changes, relative=relative)
+        edited = model.edit(_image(run, picture), changes, relative=relative)
     _save(edited, out)
 
 
+@opens_a_run
 def interpolate(
-    run: RunFolder,
+    run: Any,
     first: Picture,
     second: Picture,
     out: Out,
     number: Number = 9,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Decode the way from one picture to another: a row, or a .gif or .webp that moves."""
     import numpy as np
 
     from keras_disent import plots
 
-    opened = _opened(run, imports, threads, backend, out)
-    a, b = _image(opened, first), _image(opened, second)
-    images = opened.trained_model().interpolate(a, b, number)
+    _check_picture(run, out)
+    a, b = _image(run, first), _image(run, second)
+    images = run.trained_model().interpolate(a, b, number)
     if plots.is_animation(out):
         images = np.concatenate([images, images[-2:0:-1]])  # there and back
         say(f"Wrote {plots.save_animation(images, out)}")
@@ -121,54 +118,48 @@ def interpolate(
         _save(images, out)
 
 
+@opens_a_run
 def nearest(
-    run: RunFolder,
+    run: Any,
     picture: Picture,
     out: Out,
     number: Number = 8,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Find the images of the data whose codes are nearest to that of a picture."""
-    opened = _opened(run, imports, threads, backend, out)
-    indices = opened.trained_model().nearest(_image(opened, picture), opened.data, number)
-    say(f"Nearest: {_names(opened.data, indices)}")
-    _save(opened.data.images(indices), out)
+    _check_picture(run, out)
+    indices = run.trained_model().nearest(_image(run, picture), run.data, number)
+    say(f"Nearest: {_names(run.data, indices)}")
+    _save(run.data.images(indices), out)
 
 
+@opens_a_run
 def extremes(
-    run: RunFolder,
+    run: Any,
     latent: Annotated[str, typer.Argument(help="Name or number of a latent.")],
     out: Out,
     number: Number = 8,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Find the images of the data with the smallest (above) and largest values of a latent."""
-    opened = _opened(run, imports, threads, backend, out)
+    _check_picture(run, out)
     import numpy as np
 
     from keras_disent import plots
 
-    ends = opened.trained_model().extremes(_latent(latent), opened.data, number)
+    ends = run.trained_model().extremes(_latent(latent), run.data, number)
     for which, indices in zip(("Smallest", "Largest"), ends, strict=True):
-        say(f"{which}: {_names(opened.data, indices)}")
-    rows = np.stack([opened.data.images(indices) for indices in ends])
+        say(f"{which}: {_names(run.data, indices)}")
+    rows = np.stack([run.data.images(indices) for indices in ends])
     _save(plots.mosaic(rows / np.float32(255)), out)
 
 
+@opens_a_run
 def poster(
-    run: RunFolder,
+    run: Any,
     image: Annotated[str, typer.Option(help="Image to change, as that of traverse.")] = "0",
     out: Annotated[Path | None, typer.Option(help="Picture. Default: RUN/poster.png.")] = None,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Draw all latents: what each does, and the images with least and most of it."""
-    say(f"Wrote {_opened(run, imports, threads, backend).poster(out, which(image))}")
+    say(f"Wrote {run.poster(out, which(image))}")
 
 
 def which(image: str) -> int | str:
@@ -176,23 +167,16 @@ def which(image: str) -> int | str:
     return int(image) if image.lstrip("-").isdecimal() else image
 
 
-def _opened(
-    run: Path, imports: Any, threads: int | None, backend: str | None, out: Path | None = None
-) -> Any:
-    """Return a run that is there, after checking that a picture may be written."""
-    start(backend, imports, threads)
+def _check_picture(run: Any, out: Path) -> None:
+    """Raise a ValueError if a picture cannot be written here."""
     from keras_disent import plots
-    from keras_disent.experiments import Run
 
-    opened = Run.open(run)
-    if out is not None:
-        plots.check_image_path(out)
-        opened.check_outside(out)
-    return opened
+    plots.check_image_path(out)
+    run.check_outside(out)
 
 
-def _image(opened: Any, picture: str) -> np.ndarray:
-    return opened.image(which(picture))
+def _image(run: Any, picture: str) -> np.ndarray:
+    return run.image(which(picture))
 
 
 def _latent(text: str) -> int | str:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
+from keras_disent.cli.signatures import signed
+
 CHOSEN = ("model", "steps", "epoch_steps", "learning_rate", "likelihood", "network", "option")
 """Options of a run that are chosen by the images (see `experiments.recommend`)."""
 
@@ -186,14 +188,7 @@ def takes_a_run(
     if chosen:
         hints |= {name: _without_default(hints[name]) for name in CHOSEN}
     parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
-    parsed.__annotations__ = {name: hints[name] for name in parameters}
-    parsed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            parameters[name].replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-            for name in parameters
-        ]
-    )
-    return parsed
+    return signed(parsed, parameters, hints)
 
 
 def _without_default(hint: Any) -> Any:

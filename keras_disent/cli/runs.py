@@ -9,11 +9,11 @@ import typer
 
 from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.latents import which
+from keras_disent.cli.opening import opens_a_run
 from keras_disent.cli.options import fields_of, flag, listed, takes_a_run, typed, value
 from keras_disent.cli.start import (
     Backend,
     Imports,
-    RunFolder,
     Threads,
     backend_name,
     computing_with,
@@ -102,8 +102,9 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str], devices: int 
     return opened
 
 
+@opens_a_run
 def evaluate(
-    run: RunFolder,
+    run: Any,
     metrics: Annotated[
         str | None,
         typer.Option(help="Names with commas; or standard, or all. Default: the run's."),
@@ -114,17 +115,11 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     reference: Reference = False,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Score the model of a run; print a table and write scores.json."""
-    start(backend, imports, threads)
-    from keras_disent.experiments import Run
-
     names = None if metrics is None else listed(metrics)
     evaluate_shown(
-        Run.open(run),
+        run,
         names,
         n_samples=samples,
         seed=seed,
@@ -159,8 +154,9 @@ def cite(
     print(citations.bibtex(config, scores), end="")
 
 
+@opens_a_run
 def traverse(
-    run: RunFolder,
+    run: Any,
     image: Annotated[
         str,
         typer.Option(help="Image to change: number of an example, or name or path of a picture."),
@@ -169,15 +165,9 @@ def traverse(
         Path | None,
         typer.Option(help="Picture, or .gif or .webp that moves. Default: RUN/traversal.png."),
     ] = None,
-    imports: Imports = None,
-    threads: Threads = None,
-    backend: Backend = None,
 ) -> None:
     """Draw what each latent of a run's model does."""
-    start(backend, imports, threads)
-    from keras_disent.experiments import Run
-
-    say(f"Wrote {Run.open(run).traverse(out, which(image))}")
+    say(f"Wrote {run.traverse(out, which(image))}")
 
 
 def _estimate(run: Any) -> None:

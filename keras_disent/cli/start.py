@@ -24,6 +24,7 @@ from rich.table import Table
 from keras_disent._utils import backends, progress
 from keras_disent._utils.progress import progress_bar
 from keras_disent._utils.progress import tell as tell
+from keras_disent.cli.signatures import signed
 
 console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
 errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -94,17 +95,9 @@ def takes_a_level(command: Callable[..., Any]) -> Callable[..., Any]:
 
     added = {"quiet": Quiet, "verbose": Verbose}
     hints = get_type_hints(command, include_extras=True)
-    parameters = [
-        p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for p in inspect.signature(command).parameters.values()
-    ]
-    parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=hint)
-        for name, hint in added.items()
-    ]
-    run.__annotations__ = {**hints, **added}
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    flags = {name: inspect.Parameter(name, keyword, default=False) for name in added}
+    return signed(run, {**inspect.signature(command).parameters, **flags}, {**hints, **added})
 
 
 def start(

@@ -9,7 +9,9 @@ from keras_disent.datasets.folder import open_folder
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.parts import Rows
 from keras_disent.datasets.photographs import Photographs
-from keras_disent.datasets.pictures import PictureSettings, UnreadablePicture, read_image
+from keras_disent.datasets.pictures import read_image
+from keras_disent.datasets.pictures.opening import UnreadablePicture
+from keras_disent.datasets.pictures.settings import PictureSettings
 from keras_disent.datasets.preview import contact_sheet
 from keras_disent.datasets.published.cars3d import Cars3D
 from keras_disent.datasets.published.celeba import CelebA

@@ -15,15 +15,15 @@ from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.callers import outside
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import with_labels
-from keras_disent.datasets.pictures import PictureSettings, decode
+from keras_disent.datasets.layout import channels_last, is_tensor
+from keras_disent.datasets.pictures import decode
+from keras_disent.datasets.pictures.settings import PictureSettings
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import cache_folder
 from keras_disent.datasets.values import (
     AS_THEY_ARE,
     Range,
-    channels_last,
     check_range,
-    is_tensor,
     to_bytes,
 )
 

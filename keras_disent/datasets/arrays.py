@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.labels import MISSING, read_columns
+from keras_disent.datasets.layout import image_shape_of
 from keras_disent.datasets.source import ImageSource, check_indices
-from keras_disent.datasets.values import AS_THEY_ARE, image_shape_of, rows_of_bytes
+from keras_disent.datasets.values import AS_THEY_ARE, rows_of_bytes
 
 
 class Images(ImageSource):

@@ -12,8 +12,7 @@ class File:
     Attributes:
         name: File name without a folder.
         size: Size in bytes; None if it is not published.
-        sha256, md5: Checksums in hexadecimal; a sha256 may be shortened to its first digits,
-            at least eight. None if they are not published.
+        sha256, md5: Checksums in lower-case hexadecimal; None if they are not published.
     """
 
     name: str

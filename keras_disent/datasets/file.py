@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from keras_disent.datasets.arrays import with_labels
+from keras_disent.datasets.layout import channels_last
 from keras_disent.datasets.published.files import cache_key, identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored import binary, hdf5, npy
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.rows import Stream
-from keras_disent.datasets.values import AS_THEY_ARE, Range, channels_last, check_range, write_bytes
+from keras_disent.datasets.values import AS_THEY_ARE, Range, check_range, write_bytes
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 
@@ -85,7 +86,7 @@ def open_file(
                 path, images, labels, arrays, lambda _, key: opened[key], lambda _, key: opened[key]
             )
     elif "idx" in path.name:
-        rows = binary.open_idx(path)
+        rows = binary.open_matrix(path)
     else:
         raise ValueError(
             f"A file of images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '{path}'."
@@ -99,12 +100,12 @@ def open_file(
     is_right = rows.dtype != np.uint8 or pixel_range is not None  # of what is converted
     try:
         rows = _as_bytes(path, images, rows, data_format, pixel_range)
+        options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
+        return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
     except (TypeError, ValueError) as error:
         if str(path) in str(error):
             raise
         raise type(error)(f"'{path}': {error}") from error
-    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
-    return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
 
 
 def _as_bytes(

@@ -19,13 +19,9 @@ from keras_disent._utils.progress import progress_bar, tell
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.texts import printable
 from keras_disent.datasets.arrays import with_labels
-from keras_disent.datasets.pictures import (
-    SUFFIXES,
-    PictureSettings,
-    UnreadablePicture,
-    count_pages,
-    decode,
-)
+from keras_disent.datasets.pictures import decode
+from keras_disent.datasets.pictures.opening import SUFFIXES, UnreadablePicture, count_pages
+from keras_disent.datasets.pictures.settings import PictureSettings
 from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import ENDING, cache_folder, cached_rows

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent._utils.arrays import table_columns, to_numpy
-from keras_disent.datasets.values import is_tensor
+from keras_disent.datasets.layout import is_tensor
 
 MAX_ORDINAL_VALUES = 20
 """A factor with non-integer values is continuous if it has more different values than this."""
@@ -120,6 +120,7 @@ def _column(
     has_value = ~_missing(values)
     if order is not None:  # categories in an order of their own, without unused ones
         categories, is_ordered = order
+        has_value &= ~np.isin(values, np.flatnonzero(_missing(categories)))  # of blank texts
         codes = values[has_value].astype(np.int64)
         used = np.unique(codes)
         steps = np.full(len(values), MISSING)

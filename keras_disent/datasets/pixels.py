@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from keras_disent._utils.checks import check_integer
-from keras_disent.datasets.pictures import resize
+from keras_disent.datasets.pictures.shapes import resize
 
 Shape = tuple[int, int, int]
 

@@ -7,6 +7,7 @@ without a break.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -14,7 +15,59 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_disent._utils.arrays import to_numpy
+from keras_disent._utils.checks import is_array
+from keras_disent.engine import backend
 from keras_disent.engine.batches import Batches
+
+
+def source_of(
+    model: Any,
+    x: Any,
+    y: Any,
+    weights: Any,
+    batch_size: int | None,
+    shuffle: bool,
+    class_weight: dict[int, float] | None,
+    epoch_steps: int | None,
+) -> Any:
+    """Return the source of the batches of `fit`, or None for a stream that Keras reads."""
+    if isinstance(x, Batches):
+        return StepSource(x, epoch_steps or len(x))
+    if is_array(x):
+        if not model.labeled and class_weight is None:
+            y = None
+        rows = [a if a is None else to_numpy(a) for a in (x, y, weights)]
+        return ArraySource(rows, batch_size or 32, model.seed, shuffle, epoch_steps)
+    shuffled = isinstance(x, keras.utils.PyDataset) and shuffle and not epoch_steps
+    if shuffled and x.num_batches and x.workers <= 1 and not x.use_multiprocessing:
+        return PyDatasetSource(x, model.seed)
+    return None
+
+
+def evaluation_feed(model: Any, data: tuple[Any, ...], batch_size: int | None) -> tuple[Any, ...]:
+    """Return arrays and their batch size in the form that evaluation reads fastest."""
+    x, y, weights = data
+    if not backend.PREFETCHES or not is_array(x):
+        return *data, batch_size
+    rows = [a if a is None else to_numpy(a) for a in (x, y if model.labeled else None, weights)]
+    source = ArraySource(rows, batch_size or 32, model.seed, shuffle=False, epoch_steps=None)
+    return backend.without_autotuning(EpochFeed(source, lambda: (0, 0))), None, None, None
+
+
+def split(arrays: tuple[Any, ...], fraction: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Split off the last `fraction` of all rows, as Keras does."""
+    rows = len(arrays[0])
+    at = math.floor(rows * (1.0 - fraction))
+    if not 0 < at < rows:
+        raise ValueError(
+            f"`validation_split` must divide {rows} images into two sets that are not empty. "
+            f"Got {fraction!r}."
+        )
+    first, last = (
+        tuple(None if a is None else a[cut] for a in arrays) for cut in (slice(at), slice(at, None))
+    )
+    return first, last
 
 
 class EpochFeed(keras.utils.PyDataset):

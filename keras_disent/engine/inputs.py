@@ -8,11 +8,58 @@ import types
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.checks import CHUNK, is_array
 from keras_disent.engine import parallel
+from keras_disent.engine.batches import Batches
+
+
+def check_data(
+    model: Any,
+    data: Any,
+    batch_size: int | None,
+    *,
+    training: bool = False,
+    validation_split: float = 0.0,
+    class_weight: Any = None,
+    arrays_only: bool = True,
+    name: str = "x",
+) -> tuple[Any, Any, Any]:
+    """Check images, labels and weights as far as possible before a step, and return them.
+
+    Args:
+        arrays_only: Whether a `batch_size` is rejected for data that are no arrays.
+        Others: As `check_batches`.
+    """
+    x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(weights, (list, tuple)):
+        weights = np.asarray(weights)
+    if class_weight is not None:
+        check_class_weight(model, x, y)
+    if weights is not None or class_weight is not None:
+        check_weighting(model, "sample_weight" if class_weight is None else "class_weight")
+    x = check_batches(
+        model,
+        x,
+        batch_size,
+        training=training,
+        name=name,
+        validation_split=validation_split,
+        labels=y,
+        sample_weight=weights,
+        classes=class_weight is not None,
+    )
+    if batch_size is not None and arrays_only and not is_array(x):
+        raise ValueError(
+            f"`batch_size` is for arrays. `{name}` comes in batches already: omit it, and "
+            f"choose their size where they are created. Got {batch_size!r}."
+        )
+    if weights is not None and y is None and is_array(x):
+        y = x  # Keras drops weights that come without labels
+    return x, y, weights
 
 
 def check_batches(
@@ -57,7 +104,7 @@ def check_batches(
         if not model.labeled and not classes:
             check_unused_labels(model, batch, labels, name)
         if weights is not None:
-            model._check_weighting("sample_weight")
+            check_weighting(model, "sample_weight")
             check_sample_weight(weights, batch.shape[0])
 
     players = len(model.players) if training else 1
@@ -140,6 +187,40 @@ def check_sample_weight(weights: Any, rows: int) -> None:
     array = array.astype("float64")
     if not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError(f"{rule}. Got values from {array.min():g} to {array.max():g}.")
+
+
+def check_weighting(model: Any, name: str) -> None:
+    """Raise a ValueError if single images cannot be weighted in the objective of a model."""
+    if not _supports_sample_weight(type(model)):
+        raise ValueError(
+            f"{type(model).__name__} compares the images of a batch, so single images cannot be "
+            f"weighted: omit `{name}`, or draw some images more often. Models that accept "
+            "weights: VAE, BetaVAE, Autoencoder, QLAE and those of pairs."
+        )
+
+
+def _supports_sample_weight(cls: type) -> bool:
+    """Return the flag of the class that defines the objective, False if it states none."""
+    for c in cls.__mro__:
+        if "supports_sample_weight" in vars(c):
+            return vars(c)["supports_sample_weight"]
+        if {"objective", "penalty"} & vars(c).keys():
+            return False
+    return False
+
+
+def check_class_weight(model: Any, x: Any, y: Any) -> None:
+    """Raise a ValueError if there are no classes that could have weights."""
+    if model.labeled:
+        raise ValueError(
+            f"The labels of {type(model).__name__} are no classes: omit `class_weight`, or pass "
+            "`sample_weight`."
+        )
+    if isinstance(x, Batches) or (is_array(x) and y is None):
+        raise ValueError(
+            "`class_weight` needs classes: pass one for each image as `y` (n,), or weights of "
+            "images as `sample_weight` (n,)."
+        )
 
 
 def too_few_rows(model: Any) -> str:

@@ -18,11 +18,16 @@ import keras
 from keras import ops
 
 from keras_disent._utils.types import KerasOptions, Tensor
-from keras_disent.engine import backend, inputs
+from keras_disent.engine import backend, faults, inputs
+from keras_disent.engine.optimizer_options import (
+    decay_exclusions,
+    exclude_from_decay,
+    gradient_check,
+    portable_config,
+    with_loss_scale,
+)
 from keras_disent.engine.optimizers import PlayerOptimizers
-from keras_disent.engine.trainer import BAD_IMAGES, FEW_IMAGES, Trainer
-
-MIN_LOSS_SCALE = 1e-6  # of a loss scaler that begins at 32,768
+from keras_disent.engine.trainer import Trainer
 
 
 class PlayerModel(Trainer):
@@ -148,8 +153,8 @@ class PlayerModel(Trainer):
             half = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
             scale = auto_scale_loss and half
             optimizer = {
-                player: _optimizer(
-                    optimizer.get(player) or self.default_optimizer(player=player), loss_scale=scale
+                player: with_loss_scale(
+                    optimizer.get(player) or self.default_optimizer(player=player), scaled=scale
                 )
                 for player in self.players
             }
@@ -179,7 +184,7 @@ class PlayerModel(Trainer):
             if not player_optimizer.built:
                 if self.exclude_from_decay:
                     names = "|".join(self.exclude_from_decay)
-                    _exclude_from_decay(player_optimizer, variables, names)
+                    exclude_from_decay(player_optimizer, variables, names)
                 player_optimizer.build(variables)
             backend.accelerate(player_optimizer)
 
@@ -233,7 +238,7 @@ class PlayerModel(Trainer):
             )
             candidates = self.player_variables(player)
             excluded = [candidates[i] for i in variables]
-            _exclude_from_decay(player_optimizer, excluded, names, exactly=True)
+            exclude_from_decay(player_optimizer, excluded, names, exactly=True)
         self.compile(**config)
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -245,10 +250,10 @@ class PlayerModel(Trainer):
         # As passed: each backend resolves "auto" in its own way.
         config |= self._compile_arguments
         config["exclude_from_decay"] = {
-            player: _decay_exclusions(self._optimizer_of(player), variables)
+            player: decay_exclusions(self._optimizer_of(player), variables)
             for player, variables in self._player_variables.items()
         }
-        return _portable(config)
+        return portable_config(config)
 
     def _optimizer_of(self, player: str) -> keras.optimizers.Optimizer:
         if isinstance(self.optimizer, PlayerOptimizers):
@@ -274,12 +279,12 @@ class PlayerModel(Trainer):
         reason = self._fault[1] * 1
         if size is None:  # on TensorFlow the size of a stream's batch is known only at run time
             (batch, weights), sufficient = backend.pad_rows((batch, weights), at_least)
-            reason = backend.reason_unless(reason, sufficient, FEW_IMAGES)
+            reason = backend.reason_unless(reason, sufficient, faults.FEW_IMAGES)
         else:
             inputs.check_rows(self, size, at_least)
         valid = self.valid(batch)
         if valid is not None:
-            reason = backend.reason_unless(reason, valid, BAD_IMAGES)
+            reason = backend.reason_unless(reason, valid, faults.BAD_IMAGES)
         self._update_metrics(batch, weights)
         previous = [v.value * 1 for v in self._step_state]
         weight_terms = {name: self.current(name) for name in self.weight_states}
@@ -299,11 +304,11 @@ class PlayerModel(Trainer):
 
             terms, gradients = backend.gradients(self, objective, variables)
             checked = {name: terms[name] for name in self._components_first(terms, player)}
-            reasons = [self._reason_of(name) for name in checked]
+            reasons = [faults.of_term(self, name) for name in checked]
             scalars = list(checked.values())
             if gradients:
-                reasons.append(self._reason_of(player, gradient=True))
-                scalars.append(_gradient_check(optimizer, gradients))
+                reasons.append(faults.of_gradient(self, player))
+                scalars.append(gradient_check(optimizer, gradients))
             reason = backend.not_finite(reason, scalars, reasons)
             backend.apply(reason, optimizer, gradients, variables, self._step_state, previous)
             terms = {**weight_terms, **backend.nan_if(reason, terms)}
@@ -329,7 +334,7 @@ class PlayerModel(Trainer):
     def _batch(self, data: Any) -> tuple[Any, Any]:
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         if weights is not None:
-            self._check_weighting("sample_weight")
+            inputs.check_weighting(self, "sample_weight")
             weights = ops.reshape(weights, (-1, 1))
         return ((images, labels) if self.labeled else images), weights
 
@@ -358,11 +363,6 @@ class PlayerModel(Trainer):
         """Return the logged terms, with the sum of all at the end."""
         return [t for t in terms if t in self.terms and t != player] + [player]
 
-    def _reason_of(self, term: str, gradient: bool = False) -> int:
-        if gradient:
-            return BAD_IMAGES + 1 + len(self.terms) + list(self.players).index(term)
-        return BAD_IMAGES + 1 + self.terms.index(term)
-
     def _track(self, terms: dict[str, Any], batch: Any) -> None:
         samples = ops.shape(keras.tree.flatten(batch)[0])[0]
         for tracker in self._trackers:
@@ -378,62 +378,3 @@ class PlayerModel(Trainer):
             weights = ops.reshape(ops.repeat(weights, self.rows_per_sample, axis=1), (-1,))
         reconstructions = ops.stop_gradient(self(images, training=False))
         self._compile_metrics.update_state(images, reconstructions, sample_weight=weights)
-
-
-def _gradient_check(optimizer: Any, gradients: list[Any]) -> Tensor:
-    """Return a scalar that is finite if an optimizer can use the gradients.
-
-    Under loss scaling gradients may overflow: then the optimizer skips the step and halves the
-    scale. A scale below `MIN_LOSS_SCALE` counts as a failure.
-    """
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return ops.where(optimizer.dynamic_scale.value < MIN_LOSS_SCALE, float("nan"), 0.0)
-    return backend.finite_check(gradients, optimizer.learning_rate)
-
-
-def _exclude_from_decay(
-    optimizer: Any, variables: list[keras.Variable], names: str | None, exactly: bool = False
-) -> None:
-    """Exclude variables from the weight decay of a new optimizer, besides those it excludes.
-
-    Args:
-        optimizer: Optimizer that is not built yet.
-        variables: Variables of the player, or with `exactly` those to exclude.
-        names: Regular expression that is searched for in names of variables, or None.
-        exactly: Whether `variables` are those to exclude.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    pattern, indices = _decay_exclusions(inner, variables)
-    excluded = variables if exactly else [variables[i] for i in indices]
-    patterns = [p for p in (pattern, names) if p]
-    if pattern and names and names in pattern:  # from a file, which has the model's names too
-        patterns = [pattern]
-    inner.exclude_from_weight_decay(var_list=excluded, var_names=patterns)
-
-
-def _decay_exclusions(
-    optimizer: Any, variables: list[keras.Variable]
-) -> tuple[str | None, list[int]]:
-    """Return the weight decay exclusions of an optimizer: a name pattern, and variable indices."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
-    keys = getattr(inner, "_exclude_from_weight_decay", None) or set()
-    indices = [i for i, v in enumerate(variables) if inner._var_key(v) in keys]
-    return (pattern.pattern if pattern else None), indices
-
-
-def _portable(config: Any) -> Any:
-    """Rename optimizers for all backends: on PyTorch, Keras stores subclasses of its own."""
-    if not isinstance(config, dict):
-        return config
-    config = {key: _portable(value) for key, value in config.items()}
-    if str(config.get("module")).startswith("keras.src.backend.torch.optimizers"):
-        config.update(module="keras.optimizers", registered_name=None)
-    return config
-
-
-def _optimizer(optimizer: Any, loss_scale: bool) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.get(optimizer)
-    if loss_scale and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer

@@ -7,9 +7,6 @@ later training, and a step that is not finite leaves the model unchanged.
 from __future__ import annotations
 
 import contextlib
-import difflib
-import inspect
-import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,15 +17,13 @@ import numpy as np
 from keras import ops
 
 from keras_disent._utils import checks
-from keras_disent._utils.arrays import to_numpy
-from keras_disent._utils.types import KerasOptions, Logs, Tensor
-from keras_disent.engine import backend, checkpoints, contention, feed, inputs
-from keras_disent.engine.batches import Batches
-from keras_disent.engine.frozen_arguments import FrozenArguments
+from keras_disent._utils.memory import keep_freed_memory
+from keras_disent._utils.types import KerasOptions, Tensor
+from keras_disent.engine import backend, checkpoints, faults, feed, inputs
+from keras_disent.engine.arguments import FrozenArguments, check_arguments
+from keras_disent.engine.fit_monitor import FitMonitor, NotFinite
 
 SEED_STATE = "seed_generator_state"
-OF_EVERY_MODEL = ("name", "dtype", "trainable")  # Keras's arguments of a constructor that act here
-FEW_IMAGES, BAD_IMAGES = 1, 2  # reasons to skip a step; those of terms follow
 
 
 class Trainer(FrozenArguments, keras.Model):
@@ -61,7 +56,7 @@ class Trainer(FrozenArguments, keras.Model):
     pictures: dict[str, Any] | None = None
 
     def __init__(self, seed: int | None = None, **kwargs: Unpack[KerasOptions]):
-        _check_arguments(type(self), {**kwargs})
+        check_arguments(type(self), {**kwargs})
         super().__init__(**kwargs)
         if seed is None:
             seed = random.randint(1, 10**9)  # from what `keras.utils.set_random_seed` seeds
@@ -170,11 +165,12 @@ class Trainer(FrozenArguments, keras.Model):
         pictures = getattr(x, "pictures", None) or self.pictures
         validation_batch_size = validation_batch_size or batch_size
         if validation_data is not None:
-            validation_data = self._check_data(
-                validation_data, validation_batch_size, name="validation_data"
+            validation_data = inputs.check_data(
+                self, validation_data, validation_batch_size, name="validation_data"
             )
             validation_split = 0.0
-        x, y, sample_weight = self._check_data(
+        x, y, sample_weight = inputs.check_data(
+            self,
             (x, y, sample_weight),
             batch_size,
             training=True,
@@ -185,9 +181,11 @@ class Trainer(FrozenArguments, keras.Model):
         self.pictures = pictures  # now that the data are right
         arrays = checks.is_array(x)
         if arrays and validation_split:
-            (x, y, sample_weight), validation_data = _split((x, y, sample_weight), validation_split)
-        source = self._source(
-            x, y, sample_weight, batch_size, shuffle, class_weight, steps_per_epoch
+            (x, y, sample_weight), validation_data = feed.split(
+                (x, y, sample_weight), validation_split
+            )
+        source = feed.source_of(
+            self, x, y, sample_weight, batch_size, shuffle, class_weight, steps_per_epoch
         )
         if source is not None:
             prefetch = 2 if isinstance(source, feed.StepSource) and not backend.PREFETCHES else 0
@@ -196,19 +194,23 @@ class Trainer(FrozenArguments, keras.Model):
             if arrays:
                 y = sample_weight = None
         if validation_data is not None:
-            *validation_arrays, validation_batch_size = self._evaluation_feed(
-                (*validation_data,), validation_batch_size
+            *validation_arrays, validation_batch_size = feed.evaluation_feed(
+                self, (*validation_data,), validation_batch_size
             )
             validation_data = tuple(validation_arrays)
-        monitor = _FitMonitor(self, callbacks)
+        monitor = FitMonitor(self, callbacks)
         self._fault.assign([0, 0])
         self._fit_step = self.steps_taken()
         try:
-            with warnings.catch_warnings(), checkpoints.skip_unmeasured(monitor.others):
+            with (
+                warnings.catch_warnings(),
+                checkpoints.skip_unmeasured(monitor.others),
+                keep_freed_memory(),
+            ):
                 # An epoch that was saved in its middle is shorter when it is resumed.
                 warnings.filterwarnings("ignore", "Your input ran out of data") if source else None
                 super().fit(
-                    backend.without_autotuning(x) if source else x,
+                    backend.without_autotuning(x, class_weight) if source else x,
                     y,
                     batch_size=batch_size,
                     epochs=epochs,
@@ -225,8 +227,8 @@ class Trainer(FrozenArguments, keras.Model):
                     validation_batch_size=validation_batch_size,
                     validation_freq=validation_freq,
                 )
-        except _NotFinite as error:
-            self._raise_fault()
+        except NotFinite as error:
+            faults.raise_fault(self, self._fault)
             raise FloatingPointError(str(error)) from None
         finally:
             self._initial_epoch = None  # a callback restored it for this training only
@@ -234,42 +236,8 @@ class Trainer(FrozenArguments, keras.Model):
             if isinstance(x, feed.EpochFeed):
                 x.close()
         if not monitor.tolerant:
-            self._raise_fault()
+            faults.raise_fault(self, self._fault)
         return self.history
-
-    def _source(
-        self,
-        x: Any,
-        y: Any,
-        weights: Any,
-        batch_size: int | None,
-        shuffle: bool,
-        class_weight: dict[int, float] | None,
-        epoch_steps: int | None,
-    ) -> Any:
-        """Return the source of the batches of `fit`, or None for a stream that Keras reads."""
-        if isinstance(x, Batches):
-            return feed.StepSource(x, epoch_steps or len(x))
-        if checks.is_array(x):
-            if not self.labeled and class_weight is None:
-                y = None
-            rows = [a if a is None else to_numpy(a) for a in (x, y, weights)]
-            return feed.ArraySource(rows, batch_size or 32, self.seed, shuffle, epoch_steps)
-        shuffled = isinstance(x, keras.utils.PyDataset) and shuffle and not epoch_steps
-        if shuffled and x.num_batches and x.workers <= 1 and not x.use_multiprocessing:
-            return feed.PyDatasetSource(x, self.seed)
-        return None
-
-    def _evaluation_feed(self, data: tuple[Any, ...], batch_size: int | None) -> tuple[Any, ...]:
-        """Return arrays and their batch size in the form that evaluation reads fastest."""
-        x, y, weights = data
-        if not backend.PREFETCHES or not checks.is_array(x):
-            return *data, batch_size
-        rows = [a if a is None else to_numpy(a) for a in (x, y if self.labeled else None, weights)]
-        source = feed.ArraySource(
-            rows, batch_size or 32, self.seed, shuffle=False, epoch_steps=None
-        )
-        return backend.without_autotuning(feed.EpochFeed(source, lambda: (0, 0))), None, None, None
 
     def _position(self, epoch_steps: int) -> tuple[int, int]:
         """Return the first step of the next epoch, and how many of its steps were taken already."""
@@ -307,9 +275,9 @@ class Trainer(FrozenArguments, keras.Model):
         """
         if not kwargs.get("_use_cached_eval_dataset"):
             self._assert_compile_called("evaluate")
-            x, y, sample_weight = self._check_data((x, y, sample_weight), batch_size)
-            x, y, sample_weight, batch_size = self._evaluation_feed(
-                (x, y, sample_weight), batch_size
+            x, y, sample_weight = inputs.check_data(self, (x, y, sample_weight), batch_size)
+            x, y, sample_weight, batch_size = feed.evaluation_feed(
+                self, (x, y, sample_weight), batch_size
             )
         with self.evaluation_seeds():
             return super().evaluate(
@@ -334,7 +302,7 @@ class Trainer(FrozenArguments, keras.Model):
     ) -> Any:
         """Return the reconstructions of `x`, floats in [0, 1], as `keras.Model.predict`."""
         x = inputs.check_batches(self, x, batch_size, only_images=True)
-        x, *_, batch_size = self._evaluation_feed((x, None, None), batch_size)
+        x, *_, batch_size = feed.evaluation_feed(self, (x, None, None), batch_size)
         with self.evaluation_seeds():
             return super().predict(
                 x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
@@ -355,14 +323,14 @@ class Trainer(FrozenArguments, keras.Model):
         """
         self._assert_compile_called("train_on_batch")
         self._check_trainable()
-        x, y, sample_weight = self._check_data(
-            (x, y, sample_weight), _rows(x), training=True, class_weight=class_weight
+        x, y, sample_weight = inputs.check_data(
+            self, (x, y, sample_weight), _rows(x), training=True, class_weight=class_weight
         )
         self._fault.assign([0, 0])
         logs = super().train_on_batch(
             x, y, sample_weight=sample_weight, class_weight=class_weight, return_dict=return_dict
         )
-        self._raise_fault()
+        faults.raise_fault(self, self._fault)
         return logs
 
     def test_on_batch(
@@ -370,7 +338,7 @@ class Trainer(FrozenArguments, keras.Model):
     ) -> Any:
         """Return the terms on one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
-        x, y, sample_weight = self._check_data((x, y, sample_weight), _rows(x))
+        x, y, sample_weight = inputs.check_data(self, (x, y, sample_weight), _rows(x))
         with self.evaluation_seeds():
             return super().test_on_batch(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
@@ -394,89 +362,8 @@ class Trainer(FrozenArguments, keras.Model):
     def _seeds(self) -> list[keras.Variable]:
         return [v for v in self.non_trainable_variables if v.name == SEED_STATE]
 
-    # -- checks -----------------------------------------------------------------------------------
-
-    def _check_data(
-        self,
-        data: Any,
-        batch_size: int | None,
-        *,
-        training: bool = False,
-        validation_split: float = 0.0,
-        class_weight: Any = None,
-        arrays_only: bool = True,
-        name: str = "x",
-    ) -> tuple[Any, Any, Any]:
-        """Check images, labels and weights as far as possible before a step, and return them.
-
-        Args:
-            arrays_only: Whether a `batch_size` is rejected for data that are no arrays.
-            Others: As `inputs.check_batches`.
-        """
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(weights, (list, tuple)):
-            weights = np.asarray(weights)
-        if class_weight is not None:
-            _check_class_weight(self, x, y)
-        if weights is not None or class_weight is not None:
-            self._check_weighting("sample_weight" if class_weight is None else "class_weight")
-        x = inputs.check_batches(
-            self,
-            x,
-            batch_size,
-            training=training,
-            name=name,
-            validation_split=validation_split,
-            labels=y,
-            sample_weight=weights,
-            classes=class_weight is not None,
-        )
-        if batch_size is not None and arrays_only and not checks.is_array(x):
-            raise ValueError(
-                f"`batch_size` is for arrays. `{name}` comes in batches already: omit it, and "
-                f"choose their size where they are created. Got {batch_size!r}."
-            )
-        if weights is not None and y is None and checks.is_array(x):
-            y = x  # Keras drops weights that come without labels
-        return x, y, weights
-
-    def _check_weighting(self, name: str) -> None:
-        if not _supports_sample_weight(type(self)):
-            raise ValueError(
-                f"{type(self).__name__} compares the images of a batch, so single images cannot be "
-                f"weighted: omit `{name}`, or draw some images more often. Models that accept "
-                "weights: VAE, BetaVAE, Autoencoder, QLAE and those of pairs."
-            )
-
     def _check_trainable(self) -> None:
         """Raise a ValueError if the trainable variables have changed since `compile`."""
-
-    # -- steps that are not finite ----------------------------------------------------------------
-
-    def _raise_fault(self) -> None:
-        """Raise the error of the first skipped step, if any."""
-        step, reason = ops.convert_to_numpy(self._fault).tolist()
-        if not reason:
-            return
-        prefix = f"Training stopped at step {step + 1}, with the model as before that step: "
-        if reason == FEW_IMAGES:
-            raise ValueError(f"{prefix}{inputs.too_few_rows(self)}")
-        if reason == BAD_IMAGES:
-            raise ValueError(
-                f"{prefix}images as floats must lie in [0, 1] (or be uint8 in 0..255), without "
-                "NaN. Those of this batch do not."
-            )
-        raise FloatingPointError(
-            f"{prefix}{self._reasons()[reason]} is not finite. A lower learning rate, `clipnorm` "
-            "in the optimizer, or a smaller weight may help."
-        )
-
-    def _reasons(self) -> dict[int, str]:
-        """Return the name of each term and gradient by its reason number."""
-        first = BAD_IMAGES + 1
-        names = [f"`{term}`" for term in self.terms]
-        names += [f"the gradient of `{player}`" for player in self.players]
-        return dict(enumerate(names, first))
 
     # -- files: Keras does not store the state of seeds, and resuming must be exact ---------------
 
@@ -495,118 +382,3 @@ class Trainer(FrozenArguments, keras.Model):
 def _rows(x: Any) -> int | None:
     """Return the number of rows of a single batch, None for other data (rejected later)."""
     return x.shape[0] if checks.is_array(x) and x.shape else None
-
-
-class _NotFinite(Exception):
-    """Stop `fit` after a step that was not finite."""
-
-
-class _FitMonitor(keras.callbacks.Callback):
-    """Stop `fit` after a step that is not finite, and add scores to the logs of an epoch.
-
-    It is the first callback of `fit`; the caller's callbacks keep their order. Callbacks that
-    measure scores are called here, so that all others see the scores.
-
-    Args:
-        model: Model that is trained.
-        callbacks: Callbacks of the caller.
-
-    Attributes:
-        callbacks: This callback and those of the caller.
-        others: Callbacks of the caller, as a list.
-        tolerant: Whether one of them handles numbers that are not finite.
-    """
-
-    async_safe = True  # does not use the model in the middle of an epoch
-
-    def __init__(self, model: Trainer, callbacks: Any):
-        super().__init__()
-        self._trained, self._terms = model, set(model.terms)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            self.callbacks, self.others = callbacks, list(callbacks.callbacks)
-            callbacks.callbacks.insert(0, self)
-        else:
-            self.others = keras.tree.flatten(callbacks) if callbacks else []
-            self.callbacks = [self, *self.others]
-        self.tolerant = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in self.others)
-        self._contention = contention.Watch() if backend.threads_spin() else None
-
-    def remove(self) -> None:
-        """Remove this callback from a `CallbackList` of the caller."""
-        if isinstance(self.callbacks, keras.callbacks.CallbackList):
-            self.callbacks.callbacks.remove(self)
-
-    def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
-        self._check(logs)
-        if self._contention is not None:
-            self._contention.look()
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._check(logs)
-        for callback in self.others:
-            if getattr(callback, "scores", False) is True:
-                callback.measure(epoch, logs)
-
-    def _check(self, logs: Logs) -> None:
-        for name, value in (logs or {}).items():
-            if name in self._terms and not math.isfinite(value):
-                if not self.tolerant:
-                    raise _NotFinite(f"The mean of `{name}` over the epoch is not finite.")
-                self._trained.stop_training = True
-
-
-def _supports_sample_weight(cls: type) -> bool:
-    """Return the flag of the class that defines the objective, False if it states none."""
-    for c in cls.__mro__:
-        if "supports_sample_weight" in vars(c):
-            return vars(c)["supports_sample_weight"]
-        if {"objective", "penalty"} & vars(c).keys():
-            return False
-    return False
-
-
-def _check_class_weight(model: Trainer, x: Any, y: Any) -> None:
-    if model.labeled:
-        raise ValueError(
-            f"The labels of {type(model).__name__} are no classes: omit `class_weight`, or pass "
-            "`sample_weight`."
-        )
-    if isinstance(x, Batches) or (checks.is_array(x) and y is None):
-        raise ValueError(
-            "`class_weight` needs classes: pass one for each image as `y` (n,), or weights of "
-            "images as `sample_weight` (n,)."
-        )
-
-
-def _split(arrays: tuple[Any, ...], fraction: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Split off the last `fraction` of all rows, as Keras does."""
-    rows = len(arrays[0])
-    at = math.floor(rows * (1.0 - fraction))
-    if not 0 < at < rows:
-        raise ValueError(
-            f"`validation_split` must divide {rows} images into two sets that are not empty. "
-            f"Got {fraction!r}."
-        )
-    first, last = (
-        tuple(None if a is None else a[cut] for a in arrays) for cut in (slice(at), slice(at, None))
-    )
-    return first, last
-
-
-def _check_arguments(cls: type, rest: dict[str, Any]) -> None:
-    """Raise a TypeError for arguments of a constructor that nothing would look at.
-
-    Keras's layers take some, such as `input_shape`, that have no effect on a model.
-    """
-    unknown = [name for name in rest if name not in OF_EVERY_MODEL]
-    if unknown:
-        bases = cls.__mro__[: cls.__mro__.index(keras.Model)]
-        constructors = [vars(c)["__init__"] for c in bases if "__init__" in vars(c)]
-        names = [n for init in constructors for n in inspect.signature(init).parameters]
-        known = [n for n in dict.fromkeys(names) if n not in ("self", "args", "kwargs")]
-        close = difflib.get_close_matches(unknown[0], known, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise TypeError(
-            f"{cls.__name__} takes the arguments {', '.join([*known, *OF_EVERY_MODEL])}. Got "
-            f"{', '.join(map(repr, unknown))}.{hint}"
-        )

@@ -9,32 +9,30 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_disent import callbacks, datasets, export, knobs, metrics, plots, trackers
-from keras_disent._utils.files import unfinished
+from keras_disent import datasets, export, knobs, metrics, plots, trackers
 from keras_disent._utils.progress import Verbose, check_verbose, progress_bar
-from keras_disent._utils.version import __version__
 from keras_disent.datasets.catalog import check_name
 from keras_disent.engine import backend, parallel
-from keras_disent.experiments import citations, describe, training
+from keras_disent.experiments import citations, describe, run_pictures, run_training
 from keras_disent.experiments.command import command
 from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
 from keras_disent.experiments.html import run_as_html
-from keras_disent.experiments.progress import OnSteps, Progress, ProgressWriter
+from keras_disent.experiments.progress import OnSteps, Progress
 from keras_disent.experiments.scores import SCORES, finite, read_scores, terms
 from keras_disent.experiments.stamp import check_stamp, make_stamp, read_stamp
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
+from keras_disent.experiments.tracking import run_ids, tracked
+from keras_disent.experiments.training import HISTORY, read_history
 from keras_disent.models.saving import FILE as MODEL
 from keras_disent.models.saving import load_model, write_latent_names
 from keras_disent.presets.folder import is_preset
-
-HISTORY, PICTURES, TRACKING = "history.csv", "traversals", "tracking.json"
 
 
 class Run:
@@ -182,7 +180,14 @@ class Run:
                 self._model = None
             try:
                 self._check()
-                self._train(on_steps or (lambda steps, logs: None), pictures, verbose, track)
+                run_training.train(
+                    self,
+                    self._stamp,
+                    on_steps or (lambda steps, logs: None),
+                    pictures=pictures,
+                    verbose=verbose,
+                    track=track,
+                )
             except BaseException:
                 self._model = None  # it is ahead of the checkpoint
                 raise
@@ -263,8 +268,8 @@ class Run:
             names = metrics.applicable(self.config.metrics, self.data)
         if names not in ("standard", "all"):  # of these, what cannot be computed is left out
             metrics.check(names, self.data)
-        tracked = self._run_ids()
-        for track in tracked:
+        trackers_of_run = run_ids(self.folder)
+        for track in trackers_of_run:
             trackers.check(track)
         with self.store.lock():
             model = self.trained_model()
@@ -284,8 +289,8 @@ class Run:
             result = finite(result | scores.as_dict())
             write_json(self.folder / SCORES, result)
             values = {f"val_{n}": e["value"] for n, e in result.items() if e["value"] is not None}
-            for track in tracked:
-                with self._tracking(track) as tracking:
+            for track in trackers_of_run:
+                with tracked(self, track) as tracking:
                     tracking.tracker.log(values, model.steps_taken())
         return result
 
@@ -331,15 +336,9 @@ class Run:
     ) -> Path:
         """Draw example images and write the result, under the lock if it is a file of the run."""
         self.check_outside(target)
-        chosen, images = self.image(image), datasets.example_images(self.data)
-        if not isinstance(image, int):
-            images, image = np.concatenate([chosen[None], images[:-1]]), 0
-        model = self.trained_model()
-        title = f"{type(model).__name__} on {Path(self.config.data).name}"
-        drawn = draw(model, images, start=image, title=f"{title}, step {model.steps_taken():,}")
-        write = plots.save_animation if isinstance(drawn, np.ndarray) else plots.save
+        write = run_pictures.drawing(self, draw, image)
         with self.store.lock() if own else contextlib.nullcontext():
-            return write(drawn, target)
+            return write(target)
 
     def image(self, which: int | str | Path) -> np.ndarray:
         """Return an image of the data, or a picture as an image for the model: uint8 (h, w, c).
@@ -352,12 +351,7 @@ class Run:
             FileNotFoundError: If there is no picture of this name.
             ValueError: If there is no such image, or it cannot be read.
         """
-        if not isinstance(which, int):
-            return self._picture(which)
-        indices = datasets.example_indices(self.data)
-        if not 0 <= which < len(indices):
-            raise ValueError(f"`image` is a number from 0 to {len(indices) - 1}. Got {which}.")
-        return self.data.images(indices[which : which + 1])[0]
+        return run_pictures.image(self.data, which)
 
     def knobs(self, path: str | Path | None = None, other: Run | None = None) -> Path:
         """Write a page that runs the model in the browser, with a slider for each latent.
@@ -388,16 +382,6 @@ class Run:
             return knobs.write_page(models[0], self.data, target, **about)
         with self.store.lock():
             return knobs.write_page(models[0], self.data, target, **about)
-
-    def _picture(self, name: str | Path) -> np.ndarray:
-        if str(name) in self.data.files:
-            return self.data.images([self.data.files.index(str(name))])[0]
-        if not Path(name).is_file():
-            known = f" among the {len(self.data.files)} of the data" if self.data.files else ""
-            raise FileNotFoundError(
-                f"There is no picture '{name}'{known}, nor a file of this path."
-            )
-        return datasets.read_image(name, like=self.data)
 
     def name_latents(self, names: Any = None) -> tuple[str, ...]:
         """Name the latents of the model, in its checkpoint, and return the names.
@@ -540,107 +524,8 @@ class Run:
             check_stamp(self._checkpoint, self._stamp, self.config.data)
             if self._model is not None:
                 self._drop_stale()
-        training.read_history(self.folder / HISTORY)
+        read_history(self.folder / HISTORY)
         Progress.read(self.folder)
-
-    def _train(
-        self, on_steps: OnSteps, pictures: bool, verbose: Verbose, track: str | None
-    ) -> None:
-        model, config = self.model, self.config
-        self._clean()
-        grid, images = None, datasets.example_images(self.data)
-        if pictures:
-            grid = callbacks.TraversalGrid(images, self.folder / PICTURES)
-            self._draw_missing(grid)
-        taken = model.steps_taken()
-        on_steps(taken, {})
-        if taken >= config.steps:
-            return
-        with progress_bar("Training", "steps", verbose=verbose) as advance:
-            compiles = keras.backend.backend() != "torch" or model.jit_compile is True
-            advance(taken, note="compiling" if compiles else "starting")
-
-            def show(steps: int, logs: Any) -> None:
-                nonlocal taken
-                taken += steps
-                advance(taken, config.steps, f"loss {logs['loss']:.4g}" if "loss" in logs else "")
-                on_steps(steps, logs)
-
-            self._fit(ProgressWriter(self.folder, taken, show), grid, images, track)
-
-    def _fit(
-        self, report: ProgressWriter, grid: Any, images: np.ndarray, track: str | None
-    ) -> None:
-        model, config = self.model, self.config
-        checkpoint = training.Checkpoint(
-            self.folder / HISTORY,
-            self._checkpoint,
-            self._stamp,
-            images,
-            report.saved,
-        )
-        tracking: contextlib.AbstractContextManager[callbacks.Tracking | None] = (
-            contextlib.nullcontext() if track is None else self._tracking(track, bool(grid))
-        )
-        try:
-            with training.Interruption(model) as interruption, tracking as tracker:
-                training.fit_steps(
-                    model,
-                    config.batches(model, self.data),
-                    config.steps,
-                    config.epoch_steps,
-                    [
-                        training.StepCounter(report.advance),
-                        interruption,
-                        checkpoint,
-                        *([grid] if grid else []),
-                        *([tracker] if tracker else []),
-                    ],
-                    verbose=0,
-                )
-        finally:
-            report.write()
-        if interruption.asked and model.steps_taken() < config.steps:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def _tracking(self, track: str, pictures: bool = False) -> Iterator[callbacks.Tracking]:
-        """Give a callback that logs to a tracker, in the run there that this one began."""
-        about = {"backend": keras.backend.backend(), "keras_disent": __version__}
-        run_ids = self._run_ids()
-        tracking = callbacks.Tracking(
-            track,
-            self.data if pictures else None,
-            config={**self.config.as_dict(), **about},
-            name=self.folder.resolve().name,
-            log_dir=self.folder / "tensorboard",
-            run_id=run_ids.get(track),
-        )
-        write_json(self.folder / TRACKING, {**run_ids, track: tracking.open()})
-        try:
-            yield tracking
-        except BaseException:
-            tracking.close(failed=True)
-            raise
-        tracking.close()
-
-    def _run_ids(self) -> dict[str, str]:
-        """Return the identifiers of the run in experiment trackers, by name of the tracker."""
-        path = self.folder / TRACKING
-        return read_json(path, "the trackers of a run") if path.exists() else {}
-
-    def _draw_missing(self, grid: Any) -> None:
-        """Draw the picture of the checkpoint, if a kill came between the two."""
-        taken = self.model.steps_taken()
-        path = self.folder / PICTURES / f"traversal_{taken:08d}.png"
-        if self._checkpoint.exists() and not path.exists():
-            grid.set_model(self.model)
-            grid.draw()
-
-    def _clean(self) -> None:
-        self.store.clean()
-        for path in unfinished(self.folder / PICTURES, r"traversal_\d{8,}\.png"):
-            path.unlink()
 
     def check_outside(self, path: Path) -> None:
         """Raise a ValueError if a file to write lies among the images of the data."""

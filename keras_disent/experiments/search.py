@@ -28,10 +28,11 @@ from keras_disent.experiments.perform import perform
 from keras_disent.experiments.plan import planned
 from keras_disent.experiments.planned import PlannedRun, text
 from keras_disent.experiments.progress import Progress
-from keras_disent.experiments.run import HISTORY, Run
+from keras_disent.experiments.run import Run
 from keras_disent.experiments.scores import read_scores
 from keras_disent.experiments.spaces import Space, configured, space_of
 from keras_disent.experiments.store import RUN, Store
+from keras_disent.experiments.training import HISTORY
 from keras_disent.models.hyperparameters import Range, Values
 from keras_disent.models.saving import FILE as MODEL
 
@@ -210,7 +211,7 @@ def work(study: StudyFolder) -> None:
             continue
         started, lock = claimed
         try:
-            ended = _trial(study, search, goal, started)
+            ended = _trial(study, goal, started)
             with study.store.lock(wait=60):
                 log.append(study.folder, ended)
         finally:
@@ -259,7 +260,7 @@ def _lock(study: StudyFolder, trial: int) -> Any:
     return lock
 
 
-def _trial(study: StudyFolder, search: Search, goal: Objective, started: log.Started) -> log.Ended:
+def _trial(study: StudyFolder, goal: Objective, started: log.Started) -> log.Ended:
     """Train and score the runs of a trial."""
     for run in started.runs:
         _begin_at_shorter(study, started, run)

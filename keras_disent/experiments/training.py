@@ -24,6 +24,8 @@ from keras_disent.experiments.stamp import STAMP
 from keras_disent.experiments.store import write_text
 from keras_disent.experiments.table import csv_text
 
+HISTORY = "history.csv"
+
 
 def fit_steps(
     model: Any,

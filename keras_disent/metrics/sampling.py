@@ -139,7 +139,7 @@ def group_sampler(
         ValueError: For a legacy stream or a lack of images that share factors, without a grid.
     """
     if pool is None and hasattr(data, "sample_factors"):
-        return GridGroups(data, name, random, others)
+        return GridGroups(data, random, others)
     return ImageGroups(data, name, random, others, pool)
 
 
@@ -150,7 +150,7 @@ class GridGroups:
         candidates: Numbers of the factors with more than one value.
     """
 
-    def __init__(self, data: GroundTruth, name: str, random: Random, others: bool) -> None:
+    def __init__(self, data: GroundTruth, random: Random, others: bool) -> None:
         self.data, self.random, self.others = data, random, others
         self.candidates = np.flatnonzero(np.asarray(data.factor_sizes) > 1)
 

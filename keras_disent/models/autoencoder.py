@@ -15,8 +15,8 @@ from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend
 from keras_disent.layers import latents, networks
 from keras_disent.layers.standardization import RunningStandardization
+from keras_disent.models.batching import batched
 from keras_disent.models.coder import Coder
-from keras_disent.models.image_model import batched
 
 
 @keras.saving.register_keras_serializable("keras_disent")

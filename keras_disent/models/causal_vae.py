@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -203,21 +203,12 @@ class CausalVAE(ConceptVAE):
         self.label_scale = RunningStandardization(len(names))
 
     @classmethod
-    def with_networks(
-        cls,
-        image_shape: tuple[int, int, int],
-        latent_dim: Any,
-        network: str,
-        width: float = 1.0,
-        seed: int = 0,
-        **options: Any,
-    ) -> Self:
-        """Create a model with one kind of networks; `latent_dim` is the number of concepts.
-
-        Args: As `VAE.with_networks`, and those of the class.
-        """
-        names = arguments.names("concepts", options.pop("concepts", latent_dim))
-        return super().with_networks(image_shape, names, network, width, seed, **options)
+    def network_options(
+        cls, latent_dim: Any, width: float, seed: int, options: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Name the concepts of `with_networks`, whose `latent_dim` may be their number."""
+        options = {**options}
+        return arguments.names("concepts", options.pop("concepts", latent_dim)), options
 
     @classmethod
     def decoder_input_dim(cls, latent_dim: Any, options: Any) -> int:

@@ -88,12 +88,20 @@ class Coder(ImageModel):
         build_encoder = lookup(network, networks.ENCODERS, "network")
         build_decoder = lookup(network, networks.DECODERS, "network")
         seed = checks.check_integer("seed", seed, at_least=0)
+        latent_dim, options = cls.network_options(latent_dim, width, seed, options)
         columns = cls.decoder_input_dim(latent_dim, options)
         seeds = {part: networks.part_seed(seed, part) for part in ("encoder", "decoder")}
         with networks.precision(options.get("dtype")):
             encoder = build_encoder(image_shape, width=width, seed=seeds["encoder"])
             decoder = build_decoder(image_shape, columns, width=width, seed=seeds["decoder"])
         return cls(image_shape, latent_dim, encoder=encoder, decoder=decoder, seed=seed, **options)
+
+    @classmethod
+    def network_options(
+        cls, latent_dim: Any, width: float, seed: int, options: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return `latent_dim` and the options of the class, with its further networks."""
+        return latent_dim, options
 
     @classmethod
     def decoder_input_dim(cls, latent_dim: Any, options: Mapping[str, Any]) -> int:

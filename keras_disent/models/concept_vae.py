@@ -11,10 +11,9 @@ from keras import ops
 
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
+from keras_disent.models.batching import as_dtype, batched, bounded, check_dtype
 from keras_disent.models.causal import arguments
 from keras_disent.models.causal.graphs import ancestors_first, total_effects
-from keras_disent.models.editing import as_dtype, check_dtype
-from keras_disent.models.image_model import batched, bounded
 from keras_disent.models.vae import VAE
 
 

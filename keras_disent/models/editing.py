@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,11 @@ from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.callers import outside
 from keras_disent._utils.latent_names import check_names, default_names, latent_index
 from keras_disent._utils.types import Tensor
-from keras_disent.metrics.encoding import codes_by_index
-from keras_disent.metrics.mutual_information import (
-    MISSING,
-    discretize,
-    entropy,
-    mutual_information,
-)
+from keras_disent.models.batching import check_dtype
+from keras_disent.models.latent_suggestions import suggest_names
+from keras_disent.models.picture_codes import code_of, codes_of, encoded, images_of
 
 RANGES = "latent_ranges"
-VISIBLE = 1.0  # mean change of a pixel by a latent that is in use, in steps of 1/255
-INFORMATIVE = 0.1  # proportion of a factor's entropy
 
 
 class Editing:
@@ -121,23 +115,7 @@ class Editing:
         >>> VAE((32, 32, 1), 2, "mlp", "mlp").suggest_latent_names(Sprites(32), n_samples=50)
         ('z0', 'z1')
         """
-        if max(getattr(data, "factor_sizes", ()), default=0) < 2:
-            raise ValueError(
-                "Names are suggested from the factors of the data, and "
-                f"{getattr(data, 'name', type(data).__name__)!r} has none that varies. Set "
-                "`latent_names` by what you see in a traversal."
-            )
-        rng = np.random.default_rng(seed)
-        indices, codes = _encoded(self, data, n_samples, rng)
-        labels = _labels(data, indices, bins)
-        varies = entropy(labels) > 0
-        names = [name for name, kept in zip(data.factor_names, varies, strict=True) if kept]
-        labels = labels[:, varies]
-        binned = discretize(codes, bins)
-        chance = mutual_information(binned, rng.permutation(labels))
-        share = (mutual_information(binned, labels) - chance) / entropy(labels)
-        share[_effects(self, codes) < VISIBLE] = 0
-        return _named(share, names, self.default_latent_names())
+        return suggest_names(self, data, n_samples, bins, seed)
 
     # -- pictures in, images out ------------------------------------------------------------------
 
@@ -192,14 +170,14 @@ class Editing:
             latent_index(latent, self.latent_names): _column(latent, value)
             for latent, value in values.items()
         }
-        images, single = _images(self, pictures)
+        images, single = images_of(self, pictures)
         for latent, column in columns.items():
             if column.ndim and len(column) != len(images):
                 raise ValueError(
                     f"{self.latent_names[latent]!r} needs one value, or one for each of the "
                     f"{len(images)} pictures. Got {len(column)}."
                 )
-        codes = _encode(self, images, batch_size)
+        codes = codes_of(self, images, batch_size)
         for latent, column in columns.items():
             codes[:, latent] = codes[:, latent] + column if relative else column
             _warn_if_far(self, latent, codes[:, latent])
@@ -230,7 +208,7 @@ class Editing:
         """
         n = checks.check_integer("n", n, at_least=2)
         check_dtype(dtype)
-        start, end = _code(self, a), _code(self, b)
+        start, end = code_of(self, a), code_of(self, b)
         weights = np.linspace(0, 1, n, dtype="float32")[:, None]
         return self.decode((1 - weights) * start + weights * end, batch_size, dtype)
 
@@ -261,8 +239,8 @@ class Editing:
         7
         """
         n = checks.check_integer("n", n, at_least=1)
-        target = _code(self, code)
-        indices, codes = _encoded(self, images, n_samples, np.random.default_rng(seed))
+        target = code_of(self, code)
+        indices, codes = encoded(self, images, n_samples, np.random.default_rng(seed))
         distances = np.linalg.norm(codes - target, axis=1)
         return indices[np.argsort(distances, kind="stable")[:n]]
 
@@ -284,7 +262,7 @@ class Editing:
         """
         column = latent_index(latent, self.latent_names)
         n = checks.check_integer("n", n, at_least=1)
-        indices, codes = _encoded(self, images, n_samples, np.random.default_rng(seed))
+        indices, codes = encoded(self, images, n_samples, np.random.default_rng(seed))
         order = np.argsort(codes[:, column], kind="stable")
         return indices[order[:n]], indices[order[::-1][:n]]
 
@@ -302,27 +280,6 @@ class Editing:
         self.set_latent_ranges(ranges)
 
 
-DTYPES = ("float32", "uint8")
-
-
-def check_dtype(dtype: Any) -> None:
-    """Raise a ValueError if decoded images do not come in a dtype."""
-    if dtype not in DTYPES:
-        raise ValueError(f"`dtype` is {' or '.join(map(repr, DTYPES))}. Got {dtype!r}.")
-
-
-def as_dtype(images: np.ndarray, dtype: str) -> np.ndarray:
-    """Return images, floats in [0, 1], as float32 or as bytes.
-
-    >>> as_dtype(np.array([0.0, 0.5, 1.0]), "uint8").tolist()
-    [0, 128, 255]
-    """
-    check_dtype(dtype)
-    if dtype == "float32":
-        return images
-    return np.rint(255 * np.clip(images, 0, 1)).astype("uint8")
-
-
 def _column(latent: Any, value: Any) -> np.ndarray:
     """Return the value of a latent, or one for each picture, as finite numbers."""
     try:
@@ -332,75 +289,6 @@ def _column(latent: Any, value: Any) -> np.ndarray:
     if column.ndim > 1 or not np.isfinite(column).all():
         raise ValueError(f"{latent!r} is set to a finite number. Got {value!r}.")
     return column
-
-
-def _images(model: Any, pictures: Any) -> tuple[np.ndarray, bool]:
-    """Return pictures as images (n, h, w, c), and whether it is a single one."""
-    from keras_disent.datasets.pictures import read_image
-
-    def image(picture: Any) -> np.ndarray:
-        if checks.is_array(picture):
-            picture = to_numpy(picture)
-            if picture.shape == model.image_shape:
-                checks.images(picture[None], model.image_shape, "picture", refuse_bits=False)
-                return picture if picture.dtype == np.uint8 else picture.astype("float32")
-        return read_image(picture, like=model)
-
-    if checks.is_array(pictures) and len(pictures.shape) == 4:
-        if tuple(pictures.shape[1:]) == model.image_shape:
-            return to_numpy(pictures), False
-        pictures = list(to_numpy(pictures))
-    if not isinstance(pictures, (list, tuple)):
-        return image(pictures)[None], True
-    if not pictures:
-        raise ValueError("`pictures` must hold at least one picture. Got none.")
-    images = [image(picture) for picture in pictures]
-    if len({picture.dtype for picture in images}) > 1:
-        images = [p / np.float32(255) if p.dtype == np.uint8 else p for p in images]
-    return np.stack(images), False
-
-
-def _encode(model: Any, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Return the codes of images (n, h, w, c); a model that cannot encode is told."""
-    if not hasattr(model, "encode"):
-        raise TypeError(
-            f"{type(model).__name__} has no `encode`, so that it can decode codes and edit no "
-            "picture."
-        )
-    return np.array(model.encode(images, batch_size))
-
-
-def _code(model: Any, value: Any) -> np.ndarray:
-    """Return a code (D,), or the code of a picture."""
-    numbers = isinstance(value, (list, tuple)) and all(np.isscalar(v) for v in value)
-    if numbers and not any(isinstance(v, (str, bytes)) for v in value):
-        value = np.asarray(value)
-    if checks.is_array(value) and len(value.shape) == 1:
-        code = to_numpy(value).astype("float32")
-        if code.shape != (model.latent_dim,) or not np.isfinite(code).all():
-            raise ValueError(
-                f"A code is {model.latent_dim} finite numbers. Got {np.array2string(code)}."
-            )
-        return code
-    images, single = _images(model, value)
-    if not single:
-        raise ValueError(f"One picture or code is needed here. Got {len(images)} pictures.")
-    return _encode(model, images)[0]
-
-
-def _encoded(
-    model: Any, images: Any, n_samples: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices (m,) of images and their codes (m, D)."""
-    n_samples = checks.check_integer("n_samples", n_samples, at_least=2)
-    if not hasattr(images, "images"):
-        codes = _encode(model, _images(model, images)[0])
-        return np.arange(len(codes)), codes
-    total = len(images)
-    indices = np.arange(total)
-    if total > n_samples:
-        indices = np.sort(rng.choice(total, n_samples, replace=False))
-    return indices, codes_by_index(model, images, len(indices))(indices)
 
 
 def _warn_if_far(model: Any, latent: int, values: np.ndarray) -> None:
@@ -415,59 +303,3 @@ def _warn_if_far(model: Any, latent: int, values: np.ndarray) -> None:
             f"data, where it is from {low:.4g} to {high:.4g}: the picture may show anything.",
             stacklevel=outside(),
         )
-
-
-def _effects(model: Any, codes: np.ndarray, n: int = 64) -> np.ndarray:
-    """Return how far each latent moves pictures: the mean change of a pixel in steps of 1/255.
-
-    Args:
-        model: Model that decodes.
-        codes: Codes (m, D), from whose 5th to whose 95th percentile a latent is moved.
-        n: Number of codes whose pictures are compared.
-    """
-    ends = np.quantile(codes, [0.05, 0.95], axis=0)
-    effects = []
-    for latent in range(codes.shape[1]):
-        moved = np.repeat(codes[None, :n], 2, axis=0)
-        moved[:, :, latent] = ends[:, latent, None]
-        low, high = (model.decode(rows) for rows in moved)
-        effects.append(255 * np.mean(np.abs(high - low)))
-    return np.array(effects)
-
-
-def _labels(data: Any, indices: np.ndarray, bins: int) -> np.ndarray:
-    """Return the steps of factors of images, int64 (n, factors), continuous ones in bins."""
-    steps = np.asarray(data.factors(indices))
-    labels = np.where(steps < 0, MISSING, steps).astype(np.int64)
-    kinds = getattr(data, "factor_kinds", ("",) * labels.shape[1])
-    for column, (name, kind) in enumerate(zip(data.factor_names, kinds, strict=True)):
-        rows = steps[:, column] >= 0
-        if kind == "continuous" and rows.any():
-            values = np.asarray(data.factor_values[name], float)[steps[rows, column]]
-            labels[rows, column] = discretize(values[:, None], bins)[:, 0]
-    return labels
-
-
-def _named(share: np.ndarray, factors: Sequence[str], defaults: Sequence[str]) -> tuple[str, ...]:
-    """Return names of latents, those that inform most about a factor first.
-
-    Args:
-        share: Information of latents about factors (D, factors), proportions of their entropies.
-        factors: Names of the factors.
-        defaults: Names of latents without a factor.
-
-    >>> _named(np.array([[0.3, 0.0], [0.0, 0.05], [0.6, 0.1]]), ["hue", "size"], ["z0", "z1", "z2"])
-    ('hue_2', 'z1', 'hue')
-    """
-    names = list(defaults)
-    best = share.argmax(axis=1)
-    for latent in np.argsort(-share.max(axis=1), kind="stable"):
-        if share[latent].max() >= INFORMATIVE:
-            factor = str(factors[best[latent]]).replace("=", "_")
-            factor = f"factor_{factor}" if factor.isdecimal() else factor
-            taken, number, name = set(names), 1, factor
-            while name in taken:
-                number += 1
-                name = f"{factor}_{number}"
-            names[latent] = name
-    return check_names(names, defaults)

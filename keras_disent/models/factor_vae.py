@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -29,7 +29,7 @@ class FactorVAE(VAE):
     Args:
         gamma: Weight of the total correlation: a number of at least 0, or a schedule.
         discriminator: Keras model from codes (n, D) to 2 logits (joint, permuted), or the number of
-            units of each of its six layers. Default: 1000 units.
+            units of each of its six layers. Default: 1000 units, times `width` of `with_networks`.
         Others: As `VAE`.
 
     Logs, besides those of `VAE`: `total_correlation`, the estimate in nats;
@@ -78,26 +78,16 @@ class FactorVAE(VAE):
         self.discriminator: keras.Model = discriminator
 
     @classmethod
-    def with_networks(
-        cls,
-        image_shape: tuple[int, int, int],
-        latent_dim: Any,
-        network: str,
-        width: float = 1.0,
-        seed: int = 0,
-        **options: Any,
-    ) -> Self:
-        """Return a model with networks of any width, as `VAE.with_networks`.
-
-        The width is also that of the discriminator, which has 1000 units in each layer at width 1.
-        """
+    def network_options(
+        cls, latent_dim: Any, width: float, seed: int, options: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Give the discriminator the width too; it has 1000 units in each layer at width 1."""
         if width != 1.0 and options.get("discriminator") is None:
             with networks.precision(options.get("dtype")):
                 part_seed = networks.part_seed(seed, "discriminator")
-                options["discriminator"] = networks.discriminator(
-                    latent_dim, seed=part_seed, width=width
-                )
-        return super().with_networks(image_shape, latent_dim, network, width, seed, **options)
+                discriminator = networks.discriminator(latent_dim, seed=part_seed, width=width)
+            options = {**options, "discriminator": discriminator}
+        return latent_dim, options
 
     def default_optimizer(
         self, learning_rate: float | None = None, player: str | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +19,9 @@ from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.player_model import PlayerModel
 from keras_disent.layers import latents, networks
+from keras_disent.models.batching import as_dtype, batched, bounded, check_dtype
 from keras_disent.models.diagnosis import Diagnosis, diagnose
-from keras_disent.models.editing import Editing, as_dtype, check_dtype
+from keras_disent.models.editing import Editing
 from keras_disent.models.hyperparameters import Range
 
 TRAVERSAL_VALUES = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
@@ -419,63 +419,3 @@ class ImageModel(Editing, PlayerModel):
         model = cls(**config)
         model.pictures, model.latent_names = pictures, names
         return model
-
-
-IN_FLIGHT = 1 << 26  # bytes on a device that wait to be fetched: 64 MiB
-BATCH_BYTES = 1 << 26  # bytes of the images of a batch, as floats: 64 MiB, unless one is larger
-
-
-def bounded(batch_size: int, shape: tuple[int, ...]) -> int:
-    """Return how many images are encoded or decoded at a time.
-
-    Args:
-        batch_size: Most images at a time, at least 1.
-        shape: Shape of an image.
-
-    >>> bounded(256, (64, 64, 3)), bounded(256, (512, 512, 3))
-    (256, 21)
-    """
-    batch_size = checks.check_integer("batch_size", batch_size, at_least=1)
-    return min(batch_size, max(1, BATCH_BYTES // (4 * math.prod(shape))))
-
-
-def batched(function: Callable[..., Any], rows: Any, batch_size: int) -> tuple[np.ndarray, ...]:
-    """Apply a function of tensors to all rows, batch by batch.
-
-    A short batch is padded to a power of two, so that few shapes are compiled. Results up to
-    `IN_FLIGHT` bytes stay on the device, so that it does not wait for the host between two batches.
-
-    Args:
-        function: Function from a tensor (n, ...), uint8 or float32, to a tuple of (n, ...) tensors.
-        rows: Array or tensor of any backend with at least one row; other dtypes than uint8 are
-            converted to float32.
-        batch_size: Most rows at a time (int); fewer if the rows are larger than `BATCH_BYTES`.
-
-    Returns:
-        The outputs of the function for all rows, as NumPy arrays.
-    """
-    batch_size = bounded(batch_size, rows.shape[1:])
-    fetched: list[list[np.ndarray]] = []
-    pending: list[tuple[int, tuple[Any, ...]]] = []
-    in_flight = 0
-
-    def fetch() -> None:
-        for length, results in pending:
-            fetched.append([ops.convert_to_numpy(result)[:length] for result in results])
-        pending.clear()
-
-    for start in range(0, rows.shape[0], batch_size):
-        batch = to_numpy(rows[start : start + batch_size])
-        dtype = "uint8" if batch.dtype == np.uint8 else "float32"
-        batch = batch.astype(dtype, copy=False)
-        length = min(batch_size, 1 << (len(batch) - 1).bit_length())
-        padded = np.resize(batch, (length, *batch.shape[1:])) if length > len(batch) else batch
-        # With its dtype: where Keras's floatx is bfloat16, JAX would convert bytes to floats.
-        results = function(ops.convert_to_tensor(padded, dtype=dtype))
-        pending.append((len(batch), results))
-        in_flight += padded.nbytes + sum(4 * math.prod(result.shape) for result in results)
-        if in_flight > IN_FLIGHT:
-            fetch()
-            in_flight = 0
-    fetch()
-    return tuple(np.concatenate(part) for part in zip(*fetched, strict=True))

@@ -19,11 +19,11 @@ from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
 from keras_disent.layers.convolutions import accelerate
 from keras_disent.layers.custom_networks import check_decoder, check_encoder
+from keras_disent.models.batching import as_dtype, batched, bounded, check_dtype
 from keras_disent.models.codes import CodeNoise, Codes
-from keras_disent.models.editing import as_dtype, check_dtype
 from keras_disent.models.gan_networks import DISCRIMINATORS, GENERATORS
 from keras_disent.models.hyperparameters import Range
-from keras_disent.models.image_model import ImageModel, batched, bounded
+from keras_disent.models.image_model import ImageModel
 
 
 @keras.saving.register_keras_serializable("keras_disent")

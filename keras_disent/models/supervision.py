@@ -13,7 +13,7 @@ from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
-from keras_disent.engine.frozen_arguments import FrozenArguments
+from keras_disent.engine.arguments import FrozenArguments
 
 
 @keras.saving.register_keras_serializable("keras_disent")

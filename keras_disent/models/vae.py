@@ -12,8 +12,8 @@ from keras_disent._utils import checks
 from keras_disent._utils.types import Distribution, KerasOptions, Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers import latents
+from keras_disent.models.batching import batched
 from keras_disent.models.coder import Coder
-from keras_disent.models.image_model import batched
 from keras_disent.models.supervision import Supervision
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keras_disent._utils.modules import lazy_modules
-from keras_disent.plots.latents import poster, traversal_frames
-from keras_disent.plots.pictures import (
-    as_array,
+from keras_disent.plots.files import (
     as_png,
-    beside,
     check_image_path,
-    contact_sheet,
     is_animation,
-    mosaic,
     save,
     save_animation,
     save_image,
-    traversals,
 )
+from keras_disent.plots.latents import poster, traversal_frames
+from keras_disent.plots.pictures import as_array, beside, contact_sheet, mosaic, traversals
 
 __all__ = [
     "as_array",

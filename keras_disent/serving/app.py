@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
 import logging
-import time
-from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -32,10 +18,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keras_disent._utils.version import __version__
 from keras_disent.serving import messages, open_inference, openapi
+from keras_disent.serving.gate import HOME, Gate, as_response
+from keras_disent.serving.metrics import Metrics
 from keras_disent.serving.pool import Pool, unavailable
 from keras_disent.serving.settings import Settings
 
@@ -43,14 +30,11 @@ logger = logging.getLogger("keras_disent.serving")
 
 BODY_TIMEOUT = 30.0  # seconds in which the body of a request must arrive
 MAX_HELD = 8  # times `max_body`: bytes of all requests together
-HOME = "/"
-OPEN = ("/health", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json")  # without key
 
 _POLICY = (  # of the page of knobs: it runs what it holds, and asks no address
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
     "style-src 'unsafe-inline'; img-src blob: data:; base-uri 'none'; form-action 'none'"
 )
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Service:
@@ -229,9 +213,9 @@ class Service:
                     if len(body) > limit:
                         raise too_large
                     if self.held > MAX_HELD * limit:
-                        return _response(unavailable("Too many bytes wait already. Try again."))
+                        return as_response(unavailable("Too many bytes wait already. Try again."))
             sent = messages.Request(protocol, bytes(body), options)
-            return _response(await self.pool.answer(name, sent))
+            return as_response(await self.pool.answer(name, sent))
         except TimeoutError:
             raise HTTPException(408, f"The body took over {BODY_TIMEOUT:g} seconds.") from None
         except ClientDisconnect:
@@ -258,130 +242,7 @@ class Service:
             text = f"Unknown path {request.url.path!r:.80}. There are {paths}; /docs lists all."
         elif text == "Method Not Allowed":
             text = f"{request.url.path:.80} takes {headers.get('Allow', 'another method')}."
-        return _response(messages.Response.of_error(error.status_code, text, **headers))
-
-
-class Gate:
-    """ASGI middleware: the key of requests, and their metrics and log lines.
-
-    Args:
-        app: The application behind it.
-        metrics: Where requests are counted.
-        api_key: Key that requests must have, or None.
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, api_key: str | None):
-        self.app, self.metrics = app, metrics
-        self.key = api_key.encode() if api_key else None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        start, status = time.perf_counter(), 500
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            if self._admits(scope):
-                await self.app(scope, receive, watched)
-            else:
-                text = "Send the key of this server as Authorization: Bearer KEY, or X-API-Key."
-                how = "Bearer"
-                if scope["path"] == HOME:  # a browser then asks for it
-                    text = f"{text[:-1]}; in a browser, as the password."
-                    how = 'Basic realm="Key of this server as the password", charset="UTF-8"'
-                refusal = messages.Response.of_error(401, text, **{"WWW-Authenticate": how})
-                await _response(refusal)(scope, receive, watched)
-        finally:
-            seconds = time.perf_counter() - start
-            name, protocol = scope.get("served", ("other", "other"))
-            self.metrics.count(name, protocol, status, seconds)
-            if logger.isEnabledFor(logging.INFO):
-                client = scope.get("client")
-                extra = {
-                    "method": scope["method"],
-                    "path": scope["path"],
-                    "status": status,
-                    "ms": round(1000 * seconds, 2),
-                    "client": client[0] if client else None,
-                }
-                logger.info("request", extra=extra)
-
-    def _admits(self, scope: Scope) -> bool:
-        path = scope["path"]
-        if self.key is None or path in OPEN:
-            return True
-        for name, value in scope["headers"]:
-            if name == b"authorization" and value[:7].lower() == b"bearer ":
-                value = value[7:]
-            elif name == b"authorization" and value[:6].lower() == b"basic " and path == HOME:
-                value = _password(value[6:])
-            elif name != b"x-api-key":
-                continue
-            if hmac.compare_digest(value, self.key):
-                return True
-        return False
-
-
-class Metrics(Collector):
-    """Metrics of a server, in a registry of their own.
-
-    Args:
-        pool: Workers, whose state is read when the metrics are.
-    """
-
-    def __init__(self, pool: Pool):
-        self.pool = pool
-        self.registry = CollectorRegistry()
-        labels = ("endpoint", "protocol")
-        self.requests = Counter(
-            "keras_disent_requests",
-            "Requests that were answered.",
-            (*labels, "status"),
-            registry=self.registry,
-        )
-        self.seconds = Histogram(
-            "keras_disent_request_seconds",
-            "Seconds from the head of a request to the end of its response.",
-            labels,
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self.batches = Histogram(
-            "keras_disent_batch_requests",
-            "Requests that were computed together.",
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-            registry=self.registry,
-        )
-        pool.on_batch = self.batches.observe
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
-
-    def count(self, name: str, protocol: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
-        self.requests.labels(name, protocol, str(status)).inc()
-        self.seconds.labels(name, protocol).observe(seconds)
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield the state of the workers."""
-        pool = self.pool
-        yield GaugeMetricFamily(
-            "keras_disent_workers_ready", "Workers that can compute.", pool.ready
-        )
-        yield GaugeMetricFamily(
-            "keras_disent_queued_requests", "Requests that wait for a worker.", len(pool.queue)
-        )
-        yield CounterMetricFamily(
-            "keras_disent_worker_restarts", "Workers that were replaced.", pool.restarts
-        )
-
-    def text(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
-        return generate_latest(self.registry)
+        return as_response(messages.Response.of_error(error.status_code, text, **headers))
 
 
 def without_paths(value: Any) -> Any:
@@ -399,23 +260,9 @@ def without_paths(value: Any) -> Any:
     return value
 
 
-def _password(credentials: bytes) -> bytes:
-    """Return the password of credentials in the form "Basic", NAME:PASSWORD in base64."""
-    try:
-        return base64.b64decode(credentials, validate=True).partition(b":")[2]
-    except binascii.Error:
-        return b""
-
-
 async def _fail(request: Request, error: Exception) -> Response:
-    return _response(messages.Response.of_error(500, "The server failed; its log says why."))
+    return as_response(messages.Response.of_error(500, "The server failed; its log says why."))
 
 
 def _json(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
-
-
-def _response(response: messages.Response) -> Response:
-    return Response(
-        response.body, response.status, response.headers, media_type=response.media_type
-    )

@@ -36,7 +36,7 @@ def document(card: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """
     paths: dict[str, Any] = {}
     for name, endpoint in card["endpoints"].items():
-        paths[f"/{name}"] = {"post": _ask(name, endpoint)}
+        paths[f"/{name}"] = {"post": _ask(endpoint)}
     for name, endpoint in card["endpoints"].items():
         paths[f"/v2/models/{name}"] = {
             "get": _operation(_PROTOCOL, f"Inputs and outputs of {name}", {"200": "Metadata"})
@@ -155,7 +155,7 @@ def _post(
     return operation
 
 
-def _ask(name: str, endpoint: dict[str, Any]) -> dict[str, Any]:
+def _ask(endpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the operation of a path in the format of TensorFlow Serving."""
     inputs, outputs = (_object(endpoint[side]) for side in ("inputs", "outputs"))
     example = {array["name"]: _example(array) for array in endpoint["inputs"]}

@@ -260,6 +260,14 @@ def test_ordered_categories_of_pandas_keep_their_order():
     assert (same.factors(range(6)) == data.factors(range(6))[:, :1]).all()
 
 
+def test_blank_categories_are_gaps():
+    pandas = pytest.importorskip("pandas")
+    column = pandas.Series(["b", None, "a", " ", "b", "c"], dtype="category")
+    data = labeled(IMAGES, {"x": column})
+    assert data.factor_values["x"].tolist() == ["a", "b", "c"]
+    assert data.factors(range(6))[:, 0].tolist() == [1, -1, 0, -1, 1, 2]
+
+
 def test_enumerations_of_polars_keep_their_order():
     polars = pytest.importorskip("polars")
     sizes = ["small", "large", None, "small", "large", "small"]

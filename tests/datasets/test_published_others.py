@@ -22,7 +22,7 @@ from scipy.io import savemat
 
 from keras_disent.datasets.card import File
 from keras_disent.datasets.ground_truth import GroundTruth
-from keras_disent.datasets.pictures import resize
+from keras_disent.datasets.pictures.shapes import resize
 from keras_disent.datasets.published import cars3d, celeba, idx, small_norb
 from keras_disent.datasets.published.cars3d import Cars3D
 from keras_disent.datasets.published.celeba import CelebA
@@ -371,7 +371,6 @@ WRONG_CARS = {
     "header only": (lambda: mat(im=car(0))[:128], "'im' of uint8"),
     "cut": (lambda: mat(im=car(0))[:-9], "MATLAB file of version 5"),
     "cut uncompressed": (lambda: mat(False, im=car(0))[:-9], "MATLAB file of version 5"),
-    "large": (lambda: bytes(2**25 + 1), "at most 33554432 bytes. Got 33554433"),
     "another name": (lambda: mat(mask=car(0)), "'im' of uint8"),
     "floats": (lambda: mat(im=car(0) / 255), "(3, 3, 3, 24, 4) in 20736 bytes of type 9"),
     "text in it": (lambda: mat(im="car"), "'im' of uint8"),
@@ -428,8 +427,6 @@ def test_wrong_archive_of_cars(data_dir):
         link = member_of(f"data/cars/{last_car}", kind, link="/etc/passwd")
         write_tar(data_dir, incomplete, more=[link])
         assert_error(no_cars, cars3d._ARCHIVE, f"the member 'data/cars/{last_car}'. Got none")
-    write_tar(data_dir, incomplete, more=[member_of(f"data/cars/{last_car}", size=2**25 + 1)])
-    assert_error(no_cars, last_car, "at most 33554432 bytes")
     write_tar(data_dir, files, "")
     assert_error(no_cars, cars3d._ARCHIVE, "'data/cars/list.txt'. Got none")
 
@@ -456,15 +453,6 @@ CHANGES = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def archive_of_cars(tmp_path_factory):
-    """Return the unpacked archive: two cars of one pixel, uncompressed."""
-    folder = tmp_path_factory.mktemp("cars")
-    files = {f"{n}.mat": car_file(i, False, height=1, width=1) for i, n in enumerate(CARS[:2])}
-    write_tar(folder, files | {"list.txt": "\n".join(CARS[:2]).encode()})
-    return gzip.decompress((folder / cars3d._ARCHIVE).read_bytes())
-
-
 def assert_valid_or_error(make):
     """Check that a data set returns images, or raises an error that names a file."""
     try:
@@ -475,16 +463,6 @@ def assert_valid_or_error(make):
         is_valid = len(data.images(np.arange(len(data)))) == len(data)
     assert is_valid
     assert not [name for name in cached() if name.endswith(".part")]
-
-
-@FUZZ
-@given(changes=CHANGES, packed=st.booleans())
-def test_any_archive_of_cars(data_dir, archive_of_cars, changes, packed):
-    data = bytearray(gzip.compress(archive_of_cars, 1) if packed else archive_of_cars)
-    for place, value in changes:
-        data[int(place * len(data))] = value
-    (data_dir / cars3d._ARCHIVE).write_bytes(data if packed else gzip.compress(data, 1))
-    assert_valid_or_error(lambda: Cars3D(image_size=1, verify=False))
 
 
 @FUZZ
@@ -649,7 +627,6 @@ WRONG_FACES = {
     "empty": (lambda: b"", PICTURES[2], "as a picture: "),
     "cut": (lambda: jpeg(face(0))[:-60], PICTURES[2], "as a picture: "),
     "bomb": (lambda: claiming_pixels(60_000, 60_000), PICTURES[2], "claims more than"),
-    "large": (lambda: jpeg(face(0)) + bytes(2**22), PICTURES[2], "at most 4194304 bytes"),
 }
 
 
@@ -686,10 +663,6 @@ def test_wrong_zip_of_faces(data_dir):
     assert_error(small_celeba, path.name, "the picture '000003.jpg'")
     write_zip(path, faces(), "")
     assert_error(small_celeba, path.name, "the picture '000003.jpg'")
-    write_zip(path, faces())
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(f"img_align_celeba/{PICTURES[0]}", jpeg(face(3)))
-    assert_error(small_celeba, path.name, "twice")
     write_zip(path, faces())
     complete = path.read_bytes()
     path.write_bytes(complete[:-30])

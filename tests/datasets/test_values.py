@@ -214,6 +214,13 @@ def test_lazy_arrays_stay_on_the_disk(stored, kind):
     assert not (folder / "cache").exists()
 
 
+@pytest.mark.parametrize("content", [BYTES % 2, BYTES.astype("i8")])
+def test_errors_of_files_name_them(tmp_path, content):
+    np.save(tmp_path / "mask.npy", content)
+    with pytest.raises((TypeError, ValueError), match=r"mask\.npy'.* pass pixel_range="):
+        open_file(tmp_path / "mask.npy")
+
+
 def test_a_broken_file_of_floats_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_DISENT_CACHE", str(tmp_path / "cache"))
     floats = np.zeros((50, 8, 8), "float32")

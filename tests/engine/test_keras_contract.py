@@ -139,7 +139,6 @@ def test_unused_labels_are_told():
         quiet(model, x, np.arange(16))
 
 
-@quick_on_torch
 def test_class_weights_are_weights_of_images():
     x, classes = images(16), np.arange(16) % 2
     by_class, by_image = compiled(small("vae")), compiled(small("vae"))

@@ -20,11 +20,12 @@ from support.commands import QUICK, call, files, process, wait_for
 
 import keras_disent
 from keras_disent import datasets, load_model, metrics, networks
-from keras_disent.experiments import Config, LockedError, Run
-from keras_disent.experiments import run as run_module
-from keras_disent.experiments.run import HISTORY, MODEL, SCORES
+from keras_disent.experiments import Config, LockedError, Run, training
+from keras_disent.experiments.scores import SCORES
 from keras_disent.experiments.stamp import STAMP, read_stamp
 from keras_disent.experiments.store import RUN, Store
+from keras_disent.experiments.training import HISTORY
+from keras_disent.models.saving import FILE as MODEL
 
 
 def change(**fields):
@@ -291,7 +292,7 @@ def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path, monkeypatch):
     before = files(folder)
     run = Run.open(folder)
     run.extend(8)
-    monkeypatch.setattr(run_module.training, "_finite", lambda model: False)
+    monkeypatch.setattr(training, "_finite", lambda model: False)
     with pytest.raises(FloatingPointError, match=r"The weights are not finite at step 8; the last"):
         run.train()
     for name in (MODEL, HISTORY):

@@ -35,14 +35,6 @@ def tensors(*arrays):
     return [ops.convert_to_tensor(a) for a in arrays]
 
 
-def gaussians(i, d):
-    """Both posteriors of latent d in pair i."""
-    return [
-        stats.norm(m, np.exp(lv / 2))
-        for m, lv in zip(MEAN[i, :, d], LOG_VARIANCE[i, :, d], strict=True)
-    ]
-
-
 def test_divergence_is_that_of_the_integral():
     found = ops.convert_to_numpy(divergences(*tensors(MEAN, LOG_VARIANCE)))
     at = np.linspace(-40, 40, 400_001)

@@ -1,20 +1,17 @@
 """Workers that die: their requests are answered or refused, and new ones take their places."""
 
 import asyncio
-import contextlib
 import http.client
 import signal
 import sys
-import threading
 import time
-from collections import Counter
 
 import numpy as np
 import psutil
 import pytest
 from support.checks import BACKEND, LATENTS
 from support.exports import trained
-from support.served import Client, served, wait_until_healthy, workers_of
+from support.served import Client, asking, served, wait_until_healthy, workers_of
 
 from keras_disent import export
 from keras_disent.serving import pool as pools
@@ -191,16 +188,14 @@ def folder(tmp_path_factory):
     return export.model(model, tmp_path_factory.mktemp("exported") / "vae", "onnx")
 
 
-@contextlib.contextmanager
-def asking(port, clients=4):
+def decoding(port):
     """Ask all the time; give a counter of statuses, errors and wrong answers."""
     body = {"inputs": {"codes": [[0.5] * LATENTS]}}
     right = np.array(Client(port).ask("/decode", body)[1]["outputs"]["decoded"])
-    seen, end = Counter(), threading.Event()
 
-    def work():
+    def ask(number, seen, ended):
         client = Client(port)
-        while not end.is_set():
+        while not ended.is_set():
             try:
                 status, said = client.ask("/decode", body)
                 if status == 200 and not np.allclose(said["outputs"]["decoded"], right, atol=1e-5):
@@ -211,22 +206,14 @@ def asking(port, clients=4):
                 client = Client(port)
                 time.sleep(0.02)
 
-    threads = [threading.Thread(target=work) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        end.set()
-        for thread in threads:
-            thread.join()
+    return asking(4, ask)
 
 
 @here
 def test_killed_workers_are_replaced_while_requests_are_answered(folder):
     with served(folder) as (process, port):
         states, restarts = set(), 0
-        with asking(port) as seen:
+        with decoding(port) as seen:
             for both in (False, False, True):
                 time.sleep(0.3)
                 for worker in workers_of(process) if both else workers_of(process)[:1]:
@@ -263,7 +250,7 @@ def test_a_worker_that_was_stopped_is_replaced(folder):
 
 @here
 def test_a_killed_server_leaves_no_process_and_a_free_port(folder):
-    with served(folder) as (process, port), asking(port) as seen:
+    with served(folder) as (process, port), decoding(port) as seen:
         workers = workers_of(process)
         assert len(workers) == 2
         time.sleep(0.2)

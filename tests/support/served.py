@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 def picture_file(pixels, format="PNG"):
     """Return pixels (h, w) or (h, w, c) as the content of a picture file."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format)
+    Image.fromarray(pixels.squeeze()).save(file, format)
     return file.getvalue()
 
 
@@ -74,6 +76,27 @@ class Client:
         status, said = self.ask(f"/{endpoint}", {"inputs": inputs})
         assert status == 200, said
         return {name: np.array(array, "float32") for name, array in said["outputs"].items()}
+
+
+@contextlib.contextmanager
+def asking(clients, ask):
+    """Let clients ask while the block runs; give the counter of what they saw.
+
+    `ask(number, seen, ended)` is called in a thread for each client. It asks until the event
+    `ended` is set, and counts in `seen`.
+    """
+    seen, ended = Counter(), threading.Event()
+    threads = [
+        threading.Thread(target=ask, args=(number, seen, ended)) for number in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 @contextlib.contextmanager

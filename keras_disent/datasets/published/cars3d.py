@@ -8,7 +8,7 @@ import re
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pixels import Resized
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import file_size, malformed, wrap_errors
+from keras_disent.datasets.stored.checks import malformed, wrap_errors
 
 _ARCHIVE = "nips2015-analogy-data.tar.gz"
 _INSIDE = "data/cars/"
@@ -30,7 +30,6 @@ _CARS = 183
 _ELEVATIONS, _AZIMUTHS = 4, 24
 _CAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAX_LIST = 2**16
-_MAX_CAR = 2**25  # bytes, packed or not; the published ones have 6 MB unpacked
 _UINT8, _COMPRESSED = 2, 15  # MATLAB's types of elements
 
 
@@ -84,7 +83,9 @@ class Cars3D(ImageGrid):
         def write_list(text: np.memmap) -> None:
             if verify:
                 check_file(path, self.card)
-            ((_, data),) = _members(source, {_LIST: _MAX_LIST})
+            ((_, data),) = _members(source, [_LIST])
+            if len(data) > _MAX_LIST:
+                raise malformed(_path_of(source, _LIST), f"at most {_MAX_LIST} bytes", len(data))
             text[: len(data)] = np.frombuffer(data, np.uint8)
 
         # Finding the list in the archive reads everything before it, so the list is cached too.
@@ -116,8 +117,7 @@ def _write(rows: np.memmap, source: Path, cars: list[str]) -> None:
     columns = {f"{car}.mat": i for i, car in enumerate(cars)}
     shape = None
     with progress_bar("Reading Cars3D") as advance:
-        members = _members(source, dict.fromkeys(columns, _MAX_CAR))
-        for done, (file, data) in enumerate(members, 1):
+        for done, (file, data) in enumerate(_members(source, columns), 1):
             views = _views(_path_of(source, file), data)
             shape = shape or views.shape
             if views.shape != shape:
@@ -151,41 +151,30 @@ def _path_of(source: Path, file: str) -> Path:
     return source / _INSIDE / file if source.name == _ARCHIVE else source / file
 
 
-def _members(source: Path, limits: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the contents of each file, in the order of the archive or of `limits`.
+def _members(source: Path, files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the contents of each file, in the order of the archive or of `files`.
 
     Args:
         source: Archive, or folder of the files.
-        limits: Names of the files without a folder, and the maximum size of each in bytes.
+        files: Names of the files without a folder.
 
     Raises:
-        ValueError: A file is missing, not a plain file, duplicate or too large; or the archive is
-            broken.
+        ValueError: A file is missing or not a plain file; or the archive is broken.
     """
     if source.name != _ARCHIVE:
-        for file, limit in limits.items():
-            _check_size(source / file, file_size(source / file), limit)
+        for file in files:
             yield file, (source / file).read_bytes()
         return
-    missing = dict(limits)
-    with (
-        wrap_errors(source, "to be a gzipped tar archive"),
-        tarfile.open(source, "r|gz") as archive,
-    ):
+    missing = {_INSIDE + file: file for file in files}
+    rule = "to be a gzipped tar archive"
+    with wrap_errors(source, rule), tarfile.open(source, "r|gz") as archive:
         for member in archive:
-            folder, _, file = member.name.removeprefix("./").rpartition("/")
-            if folder + "/" != _INSIDE or file not in missing or not member.isreg():
-                continue
-            _check_size(_path_of(source, file), member.size, missing.pop(file))
-            yield file, archive.extractfile(member).read()  # type: ignore[union-attr]
+            name = member.name.removeprefix("./")
+            if name in missing and member.isreg():
+                yield missing.pop(name), archive.extractfile(member).read()  # type: ignore[union-attr]
             if not missing:
                 return
-    raise malformed(source, f"the member '{_INSIDE}{next(iter(missing))}'", "none")
-
-
-def _check_size(path: Path, size: int, limit: int) -> None:
-    if size > limit:
-        raise malformed(path, f"at most {limit} bytes", size)
+    raise malformed(source, f"the member '{next(iter(missing))}'", "none")
 
 
 # SciPy is not used: its reader ends the process if the type of the pixels is unknown.
@@ -199,7 +188,7 @@ def _views(path: Path, data: bytes) -> np.ndarray:
         order = {b"\0\1IM": "<", b"\1\0MI": ">"}[data[124:128]]
         for packed, body in _elements(data[128:], order):
             if packed == _COMPRESSED:
-                _, body = next(_elements(_inflate(body), order))
+                _, body = next(_elements(zlib.decompress(body), order))
             # Flags, shape, name and numbers of a variable.
             _, (_, sizes), (_, name), (found, numbers) = itertools.islice(_elements(body, order), 4)
             if name == b"im":
@@ -211,14 +200,6 @@ def _views(path: Path, data: bytes) -> np.ndarray:
         raise malformed(path, rule, f"{shape} in {len(pixels)} bytes of type {kind}")
     # MATLAB's first axis is the fastest.
     return np.frombuffer(pixels, np.uint8).reshape(shape[::-1]).transpose(0, 1, 4, 3, 2)
-
-
-def _inflate(packed: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(packed, _MAX_CAR)
-    if not unpacker.eof:
-        raise ValueError(f"a variable that is cut, or has more than {_MAX_CAR} bytes")
-    return data
 
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:

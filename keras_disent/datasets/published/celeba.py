@@ -18,10 +18,11 @@ from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
-from keras_disent.datasets.pictures import PictureSettings, decode
+from keras_disent.datasets.pictures import decode
+from keras_disent.datasets.pictures.settings import PictureSettings
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.stored.cache import cached_rows
-from keras_disent.datasets.stored.checks import file_size, malformed, wrap_errors
+from keras_disent.datasets.stored.checks import malformed, wrap_errors
 from keras_disent.datasets.stored.rows import SelectedRows
 
 _FOLDER = "img_align_celeba"
@@ -31,8 +32,6 @@ _ATTRIBUTE = re.compile(r"\w[\w-]{0,63}", re.ASCII)
 _COUNT = 202_599
 _ATTRIBUTES = 40
 _PARTS = {"train": 0, "validation": 1, "test": 2}
-_MAX_TEXT = 2**26
-_MAX_PICTURE = 2**22
 _CHUNK = 1024
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -219,9 +218,6 @@ def _table(
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    size = file_size(path)
-    if size > _MAX_TEXT:
-        raise malformed(path, f"at most {_MAX_TEXT} bytes", size)
     with wrap_errors(path, "to be plain text"):
         text = path.read_bytes().decode("ascii")
     separator = "," if path.suffix == ".csv" else None
@@ -269,33 +265,11 @@ def _listing(folder: Path) -> list[tuple[str, int, int]]:
 def _opened(source: Path) -> Iterator[tuple[set[str], Callable[[str], bytes]]]:
     """Open a folder or an archive: return the names of its pictures and a function to read one."""
     if source.is_dir():
-
-        def read_file(file: str) -> bytes:
-            _check_size(source / file, file_size(source / file))
-            return (source / file).read_bytes()
-
-        yield {name for name, _, _ in _listing(source)}, read_file
+        yield {name for name, _, _ in _listing(source)}, lambda file: (source / file).read_bytes()
         return
 
     with wrap_errors(source, "to be a zip archive"):
         archive = zipfile.ZipFile(source)
     with archive:
-        members: dict[str, zipfile.ZipInfo] = {}
-        for info in archive.infolist():
-            match = _MEMBER.fullmatch(info.orig_filename)
-            if match is None:
-                continue
-            if match[1] in members:
-                raise malformed(source, "each member once", f"'{info.orig_filename}' twice")
-            members[match[1]] = info
-
-        def read_member(file: str) -> bytes:
-            _check_size(source / file, members[file].file_size)
-            return archive.read(members[file])
-
-        yield set(members), read_member
-
-
-def _check_size(path: Path, size: int) -> None:
-    if size > _MAX_PICTURE:
-        raise malformed(path, f"at most {_MAX_PICTURE} bytes", size)
+        names = {match[1] for match in map(_MEMBER.fullmatch, archive.namelist()) if match}
+        yield names, lambda file: archive.read(f"{_FOLDER}/{file}")

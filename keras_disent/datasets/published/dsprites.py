@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.ground_truth import GroundTruth
+from keras_disent.datasets.layout import blocks_of
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
 from keras_disent.datasets.source import check_indices
 from keras_disent.datasets.stored.cache import cached_rows
@@ -19,7 +20,6 @@ from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.hdf5 import open_hdf5
 from keras_disent.datasets.stored.npy import open_npz
 from keras_disent.datasets.stored.rows import Stream
-from keras_disent.datasets.values import blocks_of
 
 _FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 _VALUES = {

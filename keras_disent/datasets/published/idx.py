@@ -10,7 +10,7 @@ import numpy as np
 from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
-from keras_disent.datasets.stored.binary import open_idx, read_rows
+from keras_disent.datasets.stored.binary import open_matrix, read_rows
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.rows import Stream, copy_blocks
@@ -183,17 +183,16 @@ def _names(part: str, kind: str, axes: int) -> tuple[str, ...]:
 
 def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarray:
     """Map images from the file or from the cache, uint8 `(n, height, width)`."""
-    images = open_idx(path)
+    images = open_matrix(path)
     if images.dtype != np.uint8 or len(images.shape) != 3 or images.shape[0] < 1:
         raise malformed(path, "images of bytes", f"{images.dtype} {images.shape}")
     if not isinstance(images, Stream):
         return images
-    blocks = images.blocks
 
     def write(rows: np.memmap) -> None:
         if card is not None:
             check_file(path, card)
-        copy_blocks(blocks, rows, f"Unpacking {path.name}")
+        copy_blocks(images, rows, f"Unpacking {path.name}")
 
     return cached_rows(cache_key(name, path, verify=verify), images.shape, np.uint8, write)
 
@@ -202,7 +201,7 @@ def _labels(path: Path, card: Card | None) -> np.ndarray:
     """Read the steps of the classes, uint8 `(n,)`."""
     if card is not None:
         check_file(path, card)
-    rows = open_idx(path)
+    rows = open_matrix(path)
     if rows.dtype != np.uint8 or len(rows.shape) != 1 or rows.shape[0] < 1:
         raise malformed(path, "labels of bytes", f"{rows.dtype} {rows.shape}")
     labels = read_rows(rows)

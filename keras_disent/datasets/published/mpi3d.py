@@ -136,10 +136,9 @@ def _images(path: Path, grids: tuple[Mapping[str, np.ndarray], ...]) -> tuple[An
     shape = (math.prod(sizes), *pixels)
     if not isinstance(source, Stream):
         return source.reshape(shape), values
-    blocks = source.blocks
 
     def write(target: np.ndarray) -> None:
-        copy_blocks(blocks, target, f"Unpacking {path.name}")
+        copy_blocks(source, target, f"Unpacking {path.name}")
 
     return cached_rows(cache_key("mpi3d", path), shape, np.uint8, write), values
 

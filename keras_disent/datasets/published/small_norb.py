@@ -12,13 +12,13 @@ from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import ImageGrid
 from keras_disent.datasets.card import Card, File
+from keras_disent.datasets.layout import blocks_of
 from keras_disent.datasets.pixels import Resized
 from keras_disent.datasets.published.files import cache_key, check_file, find_file
-from keras_disent.datasets.stored.binary import open_norb, read_rows
+from keras_disent.datasets.stored.binary import open_matrix, read_rows
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed
 from keras_disent.datasets.stored.rows import Stream
-from keras_disent.datasets.values import blocks_of
 
 _VALUES = {
     "category": np.array(["animal", "human", "plane", "truck", "car"]),
@@ -124,7 +124,7 @@ def _write(rows: np.memmap, halves: list[list[Path]]) -> None:
     grid_indices = [_grid_indices(cat, info) for _, cat, info in halves]
     streams = []
     for (dat, _, _), indices in zip(halves, grid_indices, strict=True):
-        images = open_norb(dat)
+        images = open_matrix(dat)
         fits = len(images.shape) == 4 and images.shape[:2] == (len(indices), 2)
         if images.dtype != np.uint8 or not fits:
             rule = f"bytes of the shape ({len(indices)}, 2, height, width)"
@@ -165,7 +165,7 @@ def _grid_indices(cat: Path, info: Path) -> np.ndarray:
 
 
 def _labels(path: Path, row: tuple[int, ...]) -> np.ndarray:
-    rows = open_norb(path)
+    rows = open_matrix(path)
     if rows.dtype != np.int32 or rows.shape[1:] != row or not rows.shape[0]:
         rule = f"labels of int32 of the shape {('n', *row)}".replace("'", "")
         raise malformed(path, rule, f"{rows.dtype} {rows.shape}")

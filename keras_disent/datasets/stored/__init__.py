@@ -1,4 +1,5 @@
-"""Read stored arrays: npy, npz, idx, NORB and HDF5 files, checksums, and a cache of rows.
+"""Read stored arrays: npy, npz, idx, NORB and HDF5 files, and a cache of rows.
 
-Malformed contents raise a `ValueError` that names the file. Nothing is ever unpickled.
+Whatever opens a file raises `FileNotFoundError` without it, and a `ValueError` that names the file,
+the rule and what came if its contents are malformed or end early. Nothing is ever unpickled.
 """

@@ -57,6 +57,5 @@ def file_size(path: Path) -> int:
     with wrap_errors(path, "to be a file"):
         status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
-        got = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or pipe"
-        raise malformed(path, "to be a file", got)
+        raise malformed(path, "to be a file", "a folder, a device or a pipe")
     return status.st_size

@@ -23,7 +23,38 @@ _SLOW_CHUNKS = 8
 _SLOW_ROWS = 64
 
 
-def open_hdf5(path: Path, name: str, *, warn: bool = True) -> Any:
+class HDF5Rows(SlicedRows):
+    """Rows of a data set of an HDF5 file; see `SlicedRows`.
+
+    The file stays open until the object is deleted. Copies in other processes open it again.
+
+    Args:
+        path, name: See `open_hdf5`.
+    """
+
+    def __init__(self, path: Path, name: str):
+        self._path, self._name = path, name
+        file = _opened(path)
+        with wrap_errors(path, _HDF5):
+            data = file.get(name)
+            if not isinstance(data, h5py.Dataset):
+                keys = ", ".join(list(file)[:10])
+                raise malformed(path, f"a data set '{name}'", f"{keys or 'nothing'} in it")
+            if data.dtype.kind not in "biufc" or not data.shape:
+                raise malformed(path, f"rows of numbers in '{name}'", f"{data.dtype} {data.shape}")
+            _check_written(path, data)
+            super().__init__(data)
+            self.dtype = np.dtype(data.dtype.str)  # without the names of an enumeration
+
+    def _read(self, low: int, high: int) -> np.ndarray:
+        with wrap_errors(self._path, f"'{self._name}' to be complete"):
+            return super()._read(low, high)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HDF5Rows, (self._path, self._name)
+
+
+def open_hdf5(path: Path, name: str, *, warn: bool = True) -> np.ndarray | HDF5Rows:
     """Open a data set of an HDF5 file.
 
     Args:
@@ -34,11 +65,6 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> Any:
 
     Returns:
         A read-only `np.memmap` if the data set is contiguous; otherwise `HDF5Rows`.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file is not an HDF5 file; the data set is missing, not numeric or
-            incomplete.
 
     Warns:
         UserWarning: A row lies in more than 8 chunks, or a chunk holds more than 64 rows.
@@ -54,22 +80,27 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> Any:
     """
     rows = HDF5Rows(path, name)
     data, offset = rows.source, rows.source.id.get_offset()
-    same_bytes = h5py.h5t.py_create(data.dtype, logical=True).equal(data.id.get_type())
-    if offset is not None and same_bytes:
+    if offset is not None and h5py.h5t.py_create(data.dtype, logical=True).equal(
+        data.id.get_type()
+    ):
         with wrap_errors(path, _HDF5):
             return np.memmap(path, rows.dtype, "r", offset, rows.shape)
     if warn and data.chunks:
-        _warn_if_slow(path, name, rows.shape, data.chunks)
+        chunks_per_row = math.prod(map(_steps, data.shape[1:], data.chunks[1:]))
+        rows_per_chunk = min(data.chunks[0], len(rows))
+        if chunks_per_row > _SLOW_CHUNKS or rows_per_chunk > _SLOW_ROWS:
+            warnings.warn(
+                f"Single rows of '{os.fspath(path)}' are slow to read: a row of '{name}' lies in "
+                f"{chunks_per_row} chunk(s), and a chunk holds {rows_per_chunk} row(s). Convert "
+                f"the file once: keras-disent data convert {shlex.quote(os.fspath(path))}",
+                UserWarning,
+                stacklevel=outside(),
+            )
     return rows
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every data set of an HDF5 file by its name.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file is not an HDF5 file.
-    """
+    """Return the shape of every data set of an HDF5 file by its name."""
     found: dict[str, tuple[int, ...]] = {}
 
     def visit(name: str, item: Any) -> None:
@@ -82,50 +113,11 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_column(path: Path, name: str) -> np.ndarray:
-    """Read a data set of numbers or texts `(n,)` into memory.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It cannot be read.
-    """
+    """Read a data set of numbers or texts `(n,)` into memory."""
     with wrap_errors(path, f"'{name}' to be complete"), _opened(path) as file:
         data = file[name]
         text = h5py.check_string_dtype(data.dtype) is not None
         return np.asarray(data.asstr()[:] if text else data[:])
-
-
-class HDF5Rows(SlicedRows):
-    """Rows of a data set of an HDF5 file; see `SlicedRows`.
-
-    The file stays open until the object is deleted. Copies in other processes open it again.
-
-    Args:
-        path, name: See `open_hdf5`.
-
-    Raises:
-        FileNotFoundError, ValueError: See `open_hdf5`. Rows raise it if their chunk is broken.
-    """
-
-    def __init__(self, path: Path, name: str):
-        self._path, self._name = path, name
-        file = _opened(path)
-        with wrap_errors(path, _HDF5):
-            data = file.get(name)
-            if not isinstance(data, h5py.Dataset):
-                keys = ", ".join(list(file)[:10])
-                raise malformed(path, f"a data set '{name}'", f"{keys or 'nothing'} in it")
-            if data.dtype.kind not in "biufc" or not data.shape:
-                raise malformed(path, f"rows of numbers in '{name}'", f"{data.dtype} {data.shape}")
-            _check_written(path, name, data)
-            super().__init__(data)
-            self.dtype = np.dtype(data.dtype.str)  # without the names of an enumeration
-
-    def _read(self, low: int, high: int) -> np.ndarray:
-        with wrap_errors(self._path, f"'{self._name}' to be complete"):
-            return super()._read(low, high)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return HDF5Rows, (self._path, self._name)
 
 
 def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) -> None:
@@ -139,8 +131,6 @@ def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) ->
         progress: Function that is called with the number of bytes written and their total.
 
     Raises:
-        FileNotFoundError: The source does not exist.
-        ValueError: `source` is not an HDF5 file, or has incomplete data sets.
         OSError: `target` cannot be written.
 
     >>> import tempfile
@@ -152,48 +142,41 @@ def resave_hdf5(source: Path, target: Path, progress: Progress | None = None) ->
     >>> type(open_hdf5(path, "images")).__name__
     'memmap'
     """
-    sizes = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.chunks:
-            _check_written(source, name, item)
-            sizes[item] = item.nbytes
-
+    links: dict[str, Any] = {}
     with _opened(source) as old:
         with wrap_errors(source, _HDF5):
-            old.visititems(visit)
+            old.visititems_links(links.__setitem__)  # a group comes before what is in it
+            items = {n: old[n] for n, link in links.items() if isinstance(link, h5py.HardLink)}
+        chunked = {item for item in items.values() if getattr(item, "chunks", None)}
+        done, total = 0, sum(item.nbytes for item in chunked)
         with atomic_write(os.fspath(target)) as temporary, h5py.File(temporary, "w") as new:
-            done, copies, pending = 0, {old["/"]: new["/"]}, [old["/"]]
-            while pending:
-                group = pending.pop()
-                for key in group:
-                    link = group.get(key, getlink=True)
-                    item = group[key] if isinstance(link, h5py.HardLink) else None
-                    if item is None or item in copies:  # a link, or another name
-                        copies[group][key] = link if item is None else copies[item]
-                    elif isinstance(item, h5py.Group):
-                        copies[item] = copies[group].create_group(key)
-                        pending.append(item)
-                    elif item not in sizes:
-                        group.copy(key, copies[group])
-                        copies[item] = copies[group][key]
-                    else:
-                        copy = copies[group].create_dataset(key, item.shape, item.dtype)
-                        copies[item] = copy
-                        copy.attrs.update(item.attrs)
-                        for start, part in _blocks(source, item):
-                            copy[start : start + len(part)] = part
-                            done += part.nbytes
-                            if progress is not None:
-                                progress(done, sum(sizes.values()))
-                copies[group].attrs.update(group.attrs)
+            copies = {old["/"]: new["/"]}
+            for name, link in links.items():
+                item = items.get(name)
+                if item is None or item in copies:  # a link, or another name
+                    new[name] = copies.get(item, link)
+                    continue
+                if isinstance(item, h5py.Group):
+                    new.create_group(name)
+                elif item not in chunked:
+                    old.copy(item, new, name)
+                else:
+                    copy = new.create_dataset(name, item.shape, item.dtype)
+                    for start, block in _blocks(source, item):
+                        copy[start : start + len(block)] = block
+                        done += block.nbytes
+                        if progress is not None:
+                            progress(done, total)
+                copies[item] = new[name]
+            for item, copy in copies.items():
+                copy.attrs.update(item.attrs)
 
 
 def _blocks(path: Path, data: Any) -> Iterator[tuple[int, np.ndarray]]:
     """Yield all rows of a chunked data set in blocks of complete chunks, with their first row."""
+    _check_written(path, data)
     depth = SlicedRows(data).depth
-    chunk = max(1, depth * data.nbytes // max(1, len(data)))
-    step = depth * max(1, _BUFFER // chunk)
+    step = depth * max(1, _BUFFER * len(data) // max(1, depth * data.nbytes))
     for start in range(0, len(data), step):
         with wrap_errors(path, f"'{data.name}' to be complete"):
             block = data[start : start + step]
@@ -206,30 +189,16 @@ def _opened(path: Path) -> Any:
         return h5py.File(path, "r")
 
 
-def _check_written(path: Path, name: str, data: Any) -> None:
+def _check_written(path: Path, data: Any) -> None:
     """Raise an error if values were never written, which HDF5 would read as zeros."""
     if data.chunks:
-        needed = math.prod(map(_steps, data.shape, data.chunks))
-        written = data.id.get_num_chunks()
+        needed, written = math.prod(map(_steps, data.shape, data.chunks)), data.id.get_num_chunks()
         if written != needed:
-            raise malformed(path, f"{needed} chunks for '{name}' of shape {data.shape}", written)
+            rule = f"{needed} chunks for '{data.name}' of shape {data.shape}"
+            raise malformed(path, rule, written)
     elif data.size and not (data.is_virtual or data.external or data.id.get_storage_size()):
-        raise malformed(path, f"{data.nbytes} bytes of '{name}'", "none: it was not written")
+        raise malformed(path, f"{data.nbytes} bytes of '{data.name}'", "none: it was not written")
 
 
 def _steps(size: int, step: int) -> int:
     return -(-size // step)
-
-
-def _warn_if_slow(path: Path, name: str, shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
-    chunks_per_row = math.prod(map(_steps, shape[1:], chunks[1:]))
-    rows_per_chunk = min(chunks[0], shape[0])
-    if chunks_per_row <= _SLOW_CHUNKS and rows_per_chunk <= _SLOW_ROWS:
-        return
-    warnings.warn(
-        f"Single rows of '{os.fspath(path)}' are slow to read: a row of '{name}' lies in "
-        f"{chunks_per_row} chunk(s), and a chunk holds {rows_per_chunk} row(s). "
-        f"Convert the file once: keras-disent data convert {shlex.quote(os.fspath(path))}",
-        UserWarning,
-        stacklevel=outside(),
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,9 @@ from numpy.typing import ArrayLike
 
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.source import check_indices
-from keras_disent.datasets.stored.checks import Path, file_size, malformed
+from keras_disent.datasets.stored.checks import Path, file_size, malformed, wrap_errors
 
 BLOCK = 2**22  # bytes of a stream that are read at once
-_PIECE = 2**20
 SLICE = 2**27  # bytes of a chunk of rows that are read at once; those of dSprites have 94 MB
 
 
@@ -87,7 +87,7 @@ class SlicedRows:
         for start, stop in itertools.pairwise([*starts, len(rows)]):
             low, high = int(rows[start]), int(rows[stop - 1]) + 1
             values[start:stop] = self._read(low, high)[rows[start:stop] - low]
-        return values if np.array_equal(rows, checked) else values[inverse]
+        return values[inverse]
 
     def _read(self, low: int, high: int) -> np.ndarray:
         return np.asarray(self.source[low:high])
@@ -95,11 +95,8 @@ class SlicedRows:
 
 def map_rows(
     path: Path, shape: Sequence[int], dtype: np.dtype, offset: int, end: int | None = None
-) -> np.ndarray:
+) -> np.memmap:
     """Map an array that fills a file from `offset` to `end`, by default that of the file.
-
-    Returns:
-        A read-only `np.memmap`; an empty array if there are no rows.
 
     Raises:
         ValueError: The array needs more or fewer bytes.
@@ -108,48 +105,57 @@ def map_rows(
     available = (file_size(path) if end is None else end) - offset
     if needed != available:
         raise malformed(path, f"{needed} bytes for the shape {tuple(shape)} of {dtype}", available)
-    if not needed:
-        return np.empty(shape, dtype)
     return np.memmap(path, dtype, "r", offset, tuple(shape))
 
 
-def copy_blocks(blocks: Iterable[np.ndarray], target: np.ndarray, description: str) -> None:
-    """Copy consecutive blocks of rows into an array, with a progress bar.
+def stream_rows(
+    path: Path,
+    opened: Callable[[], AbstractContextManager[Any]],
+    shape: Sequence[int],
+    dtype: np.dtype,
+    offset: int,
+) -> Stream:
+    """Stream an array that fills compressed contents from `offset` to the end.
 
     Args:
-        blocks: Arrays of rows; their leading axes are flattened.
+        path: File, for messages.
+        opened: Function that opens the contents as a file.
+        shape, dtype, offset: Of the array. The blocks raise a `ValueError` if it needs more or
+            fewer bytes.
+    """
+    count, *row = shape or (1,)
+    size = max(1, math.prod(row) * dtype.itemsize)
+    step = max(1, BLOCK // size)
+    rule = f"{count * size} bytes for the shape {tuple(shape)} of {dtype}"
+
+    def blocks() -> Iterator[np.ndarray]:
+        with wrap_errors(path, rule), opened() as file:
+            file.seek(offset)
+            for start in range(0, count, step):
+                length = min(step, count - start) * size
+                data = file.read(length)
+                if len(data) < length:
+                    got = f"only {start * size + len(data)}: the file is truncated"
+                    raise malformed(path, rule, got)
+                yield np.frombuffer(data, dtype).reshape(-1, *row)
+            if file.read(1):  # at the end, checksums are compared
+                raise malformed(path, rule, "more")
+
+    return Stream(tuple(shape), dtype, blocks())
+
+
+def copy_blocks(stream: Stream, target: np.ndarray, description: str) -> None:
+    """Copy a stream into an array, with a progress bar.
+
+    Args:
+        stream: Rows; their leading axes are flattened.
         target: Array to fill, rows first.
         description: Text in front of the progress bar.
     """
     done = 0
     with progress_bar(description) as advance:
-        for block in blocks:
+        for block in stream.blocks:
             rows = block.reshape(-1, *target.shape[1:])
             target[done : done + len(rows)] = rows
             done += len(rows)
             advance(done, len(target))
-
-
-def read_blocks(
-    path: Path, file: Any, shape: Sequence[int], dtype: np.dtype
-) -> Iterator[np.ndarray]:
-    """Read an array to the end of `file`, in blocks of rows.
-
-    Raises:
-        ValueError: The file is shorter or longer than its rows.
-    """
-    count, *row = shape
-    size = max(1, math.prod(row) * dtype.itemsize)
-    rule = f"{count * size} bytes for the shape {tuple(shape)} of {dtype}"
-    step = max(1, BLOCK // size)
-    for start in range(0, count, step):
-        raw, done = np.empty(min(step, count - start) * size, np.uint8), 0
-        while done < raw.size:
-            read = file.readinto(raw[done : done + _PIECE].data)
-            if not read:
-                got = f"only {start * size + done}: the file is truncated"
-                raise malformed(path, rule, got)
-            done += read
-        yield raw.view(dtype).reshape(-1, *row)
-    if file.read(1):
-        raise malformed(path, rule, "more")

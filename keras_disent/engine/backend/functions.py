@@ -102,8 +102,10 @@ def input_gradient(function: Callable[..., Any], inputs: Any) -> Any:
     return jax.grad(lambda x: function(x).sum())(inputs)
 
 
-def without_autotuning(batches: Any) -> Any:
+def without_autotuning(batches: Any, class_weight: dict[int, float] | None = None) -> Any:
     """Wrap a `PyDataset` so that TensorFlow reads it without its autotuning.
+
+    Keras weights by `class_weight` only what it wraps itself, so they are applied here too.
 
     TensorFlow tunes its input pipeline in a thread that sleeps 10 ms, 20 ms, 40 ms ..., and waits
     for that thread after each epoch: an epoch of 2.6 s lasts 5.1 s (TensorFlow 2.21). There is
@@ -118,4 +120,4 @@ def without_autotuning(batches: Any) -> Any:
             options.autotune.enabled = False
             return super().get_tf_dataset().prefetch(2).with_options(options)
 
-    return Untuned(batches)
+    return Untuned(batches, class_weight)

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_disent._utils import checks
 from keras_disent._utils.types import Tensor
-from keras_disent.engine.frozen_arguments import FrozenArguments
+from keras_disent.engine.arguments import FrozenArguments
 
 
 def acyclicity(adjacency: Tensor) -> Tensor:

@@ -1,9 +1,14 @@
-"""Reject attribute changes that could not take effect."""
+"""Arguments of constructors: reject those without effect, and changes that come too late."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from typing import Any
+
+import keras
+
+OF_EVERY_MODEL = ("name", "dtype", "trainable")  # Keras's arguments of a constructor that act here
 
 
 class FrozenArguments:
@@ -43,3 +48,22 @@ def _arguments(cls: type) -> frozenset[str]:
         frozen = frozenset(names - settable - {"self", "args", "kwargs"})
         type.__setattr__(cls, "_frozen_arguments", frozen)
     return vars(cls)["_frozen_arguments"]
+
+
+def check_arguments(cls: type, rest: dict[str, Any]) -> None:
+    """Raise a TypeError for arguments of a constructor that nothing would look at.
+
+    Keras's layers take some, such as `input_shape`, that have no effect on a model.
+    """
+    unknown = [name for name in rest if name not in OF_EVERY_MODEL]
+    if unknown:
+        bases = cls.__mro__[: cls.__mro__.index(keras.Model)]
+        constructors = [vars(c)["__init__"] for c in bases if "__init__" in vars(c)]
+        names = [n for init in constructors for n in inspect.signature(init).parameters]
+        known = [n for n in dict.fromkeys(names) if n not in ("self", "args", "kwargs")]
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise TypeError(
+            f"{cls.__name__} takes the arguments {', '.join([*known, *OF_EVERY_MODEL])}. Got "
+            f"{', '.join(map(repr, unknown))}.{hint}"
+        )

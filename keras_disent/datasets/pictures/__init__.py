@@ -1,0 +1,151 @@
+"""Decode pictures: the one place where a picture file becomes pixels.
+
+Folders, the server and the command line all come here, so that a model is used on the same pixels
+that it was trained on. The rules:
+
+- PNG, JPEG, BMP, WebP, GIF and TIFF are recognized by their content. No other format is opened.
+- Deep pictures follow the rule of `values`: 16 bits are divided by 257, gray floats are 0 to 1, and
+  `pixel_range` sets other values of black and white, as integers of 32 bits need. A TIFF file may
+  say that its 0 is white.
+- Transparent parts show the `background`.
+- The EXIF orientation is applied. Color profiles, CMYK and Lab are converted to sRGB
+  (perceptually); a broken profile counts as sRGB.
+- A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is at least twice the size of the
+  image, as thumbnails of Pillow are, which takes half the time. A Pillow image whose pixels have
+  been read is larger, so that its result differs a little.
+- Animations show their first frame. A truncated picture is refused, and a PNG whose checksums
+  differ. The other formats have none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_disent.datasets.pictures.colors import flat
+from keras_disent.datasets.pictures.deep import deep_color, replace_numbers
+from keras_disent.datasets.pictures.opening import (
+    MAX_PIXELS,
+    Source,
+    UnreadablePicture,
+    name_of,
+    open_picture,
+    reason_of,
+    without_warnings,
+)
+from keras_disent.datasets.pictures.settings import PictureSettings
+from keras_disent.datasets.pictures.shapes import fitted
+from keras_disent.datasets.values import Range
+
+
+def decode(
+    source: Source,
+    settings: PictureSettings,
+    name: str | None = None,
+    page: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Decode a picture, and crop and resize it.
+
+    Args:
+        source: Path, bytes of a picture file, open binary file, or Pillow image.
+        settings: How to convert it.
+        name: Name for messages; by default the path.
+        page: Number of the page of a TIFF file.
+        max_pixels: Largest picture that is unpacked, width x height.
+
+    Returns:
+        uint8 `(height, width, channels)`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnreadablePicture: The picture cannot be decoded, or is too small for `crop`.
+
+    >>> from PIL import Image
+    >>> image = Image.new("LA", (90, 60), (0, 0))
+    >>> decode(image, PictureSettings(image_size=8, channels=1))[0, 0]
+    array([255], dtype=uint8)
+    """
+    name = name or name_of(source)
+    try:
+        with without_warnings(), open_picture(source, name, max_pixels) as opened:
+            if page:
+                opened.seek(page)
+            if settings.size and settings.crop is None:
+                opened.draft(None, (2 * settings.size[1], 2 * settings.size[0]))
+            numbers = deep_color(opened, page)
+            opened.load()
+            if numbers is not None:
+                replace_numbers(opened, numbers, settings)
+            return fitted(name, flat(name, opened, settings), settings)
+    except (FileNotFoundError, TypeError, UnreadablePicture):
+        raise
+    except Exception as error:  # Pillow raises many kinds of errors on broken files
+        raise UnreadablePicture(name, reason_of(error)) from error
+
+
+def read_image(
+    source: Source | list[Source] | tuple[Source, ...],
+    *,
+    like: Any = None,
+    image_size: int | tuple[int, int] | Literal["like"] | None = "like",
+    channels: int | None = None,
+    crop: int | None = None,
+    fit: str | None = None,
+    background: str | tuple[int, int, int] | None = None,
+    pixel_range: Range | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Read one's own picture as an image for a model, as training read its pictures.
+
+    Args:
+        source: Path, bytes of a picture file, open binary file, Pillow image, or array (height,
+            width), if there are channels with 1, 3 or 4 of them last; or a list of these.
+        like: Model or data set that gives the size, the channels and what else is not set: its
+            `image_shape`, and its `pictures`, if it was made from picture files.
+        image_size: See `PictureSettings`; by default that of `like`, or 64.
+        channels, crop, fit, background, pixel_range: See `PictureSettings`; by default those of
+            `like`.
+        max_pixels: Largest picture that is unpacked, width x height.
+
+    Returns:
+        uint8 `(height, width, channels)`; for a list `(n, height, width, channels)`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        TypeError: `source` is no picture, or `like` has no shape of images.
+        ValueError: A setting is invalid; the list is empty; or a picture cannot be decoded
+            (`UnreadablePicture`).
+
+    >>> from PIL import Image
+    >>> from keras_disent.datasets import Sprites
+    >>> read_image(Image.new("RGB", (90, 60)), like=Sprites(32)).shape
+    (32, 32, 1)
+    """
+    given: dict[str, Any] = {
+        "channels": channels,
+        "crop": crop,
+        "fit": fit,
+        "background": background,
+        "pixel_range": pixel_range,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    shape = getattr(like, "image_shape", None)
+    if like is not None and shape is None:
+        raise TypeError(f"`like` needs to be a model or a data set. Got {type(like).__name__}.")
+    found = getattr(like, "pictures", None) or {}
+    settings = {**found, **settings}
+    if shape is not None:
+        settings.setdefault("channels", shape[2])
+    if image_size == "like":
+        image_size = 64 if shape is None else (shape[0], shape[1])
+    chosen = PictureSettings(image_size=image_size, **settings)
+    if not isinstance(source, (list, tuple)):
+        return decode(source, chosen, max_pixels=max_pixels)
+    images = [decode(one, chosen, max_pixels=max_pixels) for one in source]
+    shapes = list(dict.fromkeys(image.shape for image in images))
+    if len(shapes) != 1:
+        got = " and ".join(map(str, shapes[:2])) or "no picture"
+        raise ValueError(f"Pictures of one size are needed: pass image_size. Got {got}.")
+    return np.stack(images)

@@ -1,0 +1,58 @@
+"""Upright pictures in sRGB or gray, without transparency and color profiles."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image, ImageCms, ImageOps
+
+from keras_disent.datasets.pictures.deep import DEEP_MODES, shallow
+from keras_disent.datasets.pictures.settings import PictureSettings, color_bytes
+
+
+def flat(name: str, picture: Image.Image, settings: PictureSettings) -> Image.Image:
+    """Return an upright picture of mode RGB or L, in sRGB, without transparency."""
+    profile, format = picture.info.get("icc_profile"), picture.format
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode in DEEP_MODES or (picture.mode in ("L", "LA") and settings.pixel_range):
+        picture = shallow(name, picture, settings, format)
+    elif profile or picture.mode in ("CMYK", "LAB"):
+        picture = _in_srgb(picture, profile)
+    target = "RGB" if settings.channels == 3 else "L"
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, (*color_bytes(settings.background), 255))
+        picture = Image.alpha_composite(canvas, layer).convert("RGB")
+    return picture if picture.mode == target else picture.convert(target)
+
+
+def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert a picture of any color space to sRGB; keep its alpha channel."""
+    alpha = picture.getchannel("A") if picture.mode in ("RGBA", "LA", "PA") else None
+    if alpha is None and picture.has_transparency_data:
+        alpha = picture.convert("RGBA").getchannel("A")
+    if picture.mode in ("P", "PA", "RGBA", "RGBX"):
+        picture = picture.convert("RGB")
+    elif picture.mode in ("1", "LA"):
+        picture = picture.convert("L")
+    try:
+        if profile or picture.mode == "LAB":
+            transform = _transform(profile, picture.mode)
+            picture = ImageCms.applyTransform(picture, transform) or picture
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        pass  # a broken profile, or one of another color space
+    if picture.mode not in ("RGB", "L"):
+        picture = picture.convert("RGB")
+    if alpha is not None:
+        picture = picture.convert("RGBA")
+        picture.putalpha(alpha)
+    return picture
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes | None, mode: str) -> Any:
+    """Return the conversion of a profile, or of Lab, to sRGB."""
+    source: Any = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")

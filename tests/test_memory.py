@@ -1,0 +1,75 @@
+"""Freed memory is kept for reuse while a model trains, and returned afterwards."""
+
+import resource
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_disent import VAE
+from keras_disent._utils import memory
+
+glibc = pytest.mark.skipif(memory._glibc() is None, reason="needs glibc")
+ARRAY = 48 * memory.MIB  # bytes: glibc returns this much whenever it is freed
+
+
+def faults(times: int) -> int:
+    """Return how many pages the system maps when arrays are allocated and freed."""
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        np.ones(ARRAY, "uint8")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start
+
+
+def resident() -> int:
+    """Return the memory of this process in bytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+@glibc
+def test_freed_memory_is_kept_inside_and_returned_on_exit():
+    before = resident()
+    with memory.keep_freed_memory():
+        first, others = faults(1), faults(10)
+        kept = resident()
+    assert others < first / 2  # ten times nothing: the pages of the first array serve all
+    assert kept > before + ARRAY // 2 > resident()
+
+
+def fail_inside() -> None:
+    with memory.keep_freed_memory():
+        faults(1)
+        raise ZeroDivisionError
+
+
+@glibc
+def test_memory_is_returned_after_an_error():
+    before = resident()
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
+    assert resident() < before + ARRAY // 2
+
+
+@glibc
+def test_training_keeps_freed_memory():
+    class Allocate(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.faults = faults(1), faults(10)
+
+    model, allocate = VAE((16, 16, 1), latent_dim=2, seed=0), Allocate()
+    model.compile()
+    model.fit(np.zeros((4, 16, 16, 1), "uint8"), batch_size=4, verbose=0, callbacks=[allocate])
+    first, others = allocate.faults
+    assert others < first / 2
+
+
+def test_a_configured_allocator_is_left_alone(monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert memory._glibc() is None
+    with memory.keep_freed_memory():
+        pass
+    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert memory._glibc() is None
