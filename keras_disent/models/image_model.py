@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import ArrayLike, to_numpy
+from keras_disent._utils.in_use import IN_USE
 from keras_disent._utils.latent_names import latent_indices
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
@@ -38,8 +39,7 @@ class ImageModel(Editing, PlayerModel):
         pairs: Whether the model learns from pairs of images (n, 2, h, w, c).
         tunable: `{name: Range}`, hyperparameters that a search tunes by default: arguments of the
             constructor, or `learning_rate` and `width`.
-        importance_unit: Unit of `latent_importance`.
-        in_use: Least importance of a latent that is in use.
+        importance_unit: Unit of `latent_importance`, "nats" or "gray levels".
         discrete_codes: Whether each latent takes few values.
 
     Attributes:
@@ -47,6 +47,7 @@ class ImageModel(Editing, PlayerModel):
         latent_dim: Number of latents D (int).
         seed: Random seed (int) of the initial weights and the noise.
         noise: A `keras_disent.layers.latents.Noise`, which draws all random numbers of training.
+        in_use: Least `latent_importance` (float) of a latent that is in use.
     """
 
     encoding: tuple[str, ...] = ("mean",)
@@ -57,7 +58,6 @@ class ImageModel(Editing, PlayerModel):
         "width": Range(0.25, 1.0),
     }
     importance_unit = "gray levels"
-    in_use = 1.0
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
@@ -233,11 +233,16 @@ class ImageModel(Editing, PlayerModel):
                 sums[latent] += len(part) * np.mean(changes)
         return (255 * sums / len(codes)).astype("float32")
 
+    @property
+    def in_use(self) -> float:
+        """Least importance of a latent in use: 0.1 nats; 1 gray level where nats are unknown."""
+        return IN_USE[self.importance_unit]
+
     def latents_in_use(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return which latents are in use: (D,) bool.
 
-        Their `latent_importance` is at least `in_use`: 0.1 nats where it is information about an
-        image, else one gray level. Pictures and pages mark the others as unused.
+        Their `latent_importance` is at least `in_use`. Pictures and pages mark the others as
+        unused.
         """
         return self.latent_importance(images, batch_size) >= self.in_use
 
