@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from keras_disent._utils.progress import progress_bar
-from keras_disent.cli.start import Backend, Imports, RunFolder, Threads, say, show, start
+from keras_disent.cli.start import (
+    Backend,
+    Imports,
+    RunFolder,
+    Threads,
+    import_tensorflow,
+    say,
+    show,
+    start,
+)
 
 
 def export(
@@ -31,6 +40,7 @@ def export(
     from keras_disent.experiments import Run
     from keras_disent.export import read_card
 
+    import_tensorflow()
     with progress_bar(f"Writing {format}"):
         folder = Run.open(run).export(out, format, images=images)
     card = read_card(folder)
