@@ -28,6 +28,9 @@ from keras_disent.models.hyperparameters import Range
 TRAVERSAL_VALUES = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
 
 
+DTYPES = ("float32", "float64", "bfloat16", "mixed_float16", "mixed_bfloat16")
+
+
 class ImageModel(Editing, PlayerModel):
     """Map images (n, h, w, c) to codes (n, D), in standard deviations of their prior, and back.
 
@@ -68,12 +71,8 @@ class ImageModel(Editing, PlayerModel):
     ):
         shape = checks.image_shape(image_shape)
         latent_dim = checks.check_integer("latent_dim", latent_dim, at_least=1)
+        _check_dtype(type(self).__name__, kwargs.get("dtype"))
         super().__init__(seed, **kwargs)
-        if self.variable_dtype == "float16":
-            raise ValueError(
-                f"{type(self).__name__} cannot learn in pure float16, which loses small steps: use "
-                f"'mixed_float16'. Got {self.dtype_policy.name!r}, by `dtype` or Keras's settings."
-            )
         self.image_shape, self.latent_dim = shape, latent_dim
 
     def __repr__(self) -> str:
@@ -484,3 +483,18 @@ def batched(function: Callable[..., Any], rows: Any, batch_size: int) -> tuple[n
             in_flight = 0
     fetch()
     return tuple(np.concatenate(part) for part in zip(*fetched, strict=True))
+
+
+def _check_dtype(model: str, dtype: Any) -> None:
+    """Raise a ValueError if a model cannot learn in a dtype; None is that of Keras's settings."""
+    try:
+        policy = keras.dtype_policies.get(dtype)
+        name, variables = policy.name, policy.variable_dtype
+    except (TypeError, ValueError):
+        name, variables = dtype, None
+    if variables not in DTYPES:
+        what = "pure float16, which loses small steps" if name == "float16" else name
+        raise ValueError(
+            f"{model} cannot learn in {what}: use {', '.join(DTYPES[:-1])} or {DTYPES[-1]}. Got "
+            f"{name!r}, by `dtype` or Keras's settings."
+        )
