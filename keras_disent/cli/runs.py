@@ -65,7 +65,7 @@ def train(
     from keras_disent.experiments.store import RUN, Store
 
     if resume and not Store(RUN, out).interrupted():
-        opened = _resumed(Run.open(out), run, typed(context))
+        opened = _resumed(Run.open(out), run, typed(context), number)
     else:
         Store(RUN, out).check_new()
         if choose:
@@ -83,7 +83,7 @@ def train(
     tell(f"Name its latents: keras-disent latents {opened.folder} {how}")
 
 
-def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
+def _resumed(opened: Any, run: dict[str, Any], options: list[str], devices: int | str) -> Any:
     """Return a run, extended to the steps that were given, if the other options are its own."""
     from keras_disent.experiments import Config
 
@@ -99,7 +99,7 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str]) -> Any:
                 f"{flag(name)} is {stored[name]!r} there, {asked[name]!r} here."
             )
     if "steps" in names:
-        opened.extend(run["steps"])
+        opened.extend(run["steps"], devices=devices)
     return opened
 
 

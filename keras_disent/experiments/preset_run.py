@@ -68,7 +68,7 @@ class PresetRun(Run):
             "is not trained in its place", "load it by `from_preset`, compile it and call `fit`"
         )
 
-    def extend(self, steps: int) -> NoReturn:
+    def extend(self, *args: Any, **options: Any) -> NoReturn:
         """Raise a ValueError: a preset is not changed."""
         self._refuse(
             "is not trained in its place", "load it by `from_preset`, compile it and call `fit`"

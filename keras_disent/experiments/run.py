@@ -201,13 +201,20 @@ class Run:
             return f"Each step is fed {size} {what}."
         return f"Each step is fed {size * players} {what}: {size} for each of {players} players."
 
-    def extend(self, steps: int) -> None:
+    def extend(self, steps: int, *, devices: int | str = 1) -> None:
         """Change the number of steps in all, if the run can be resumed.
+
+        Args:
+            steps: Number of steps.
+            devices: Number of devices that the run is to be resumed on, as in `train`.
 
         Raises:
             ValueError: As `train`, or if more steps have been taken; nothing is changed.
         """
         config = dataclasses.replace(self.config, steps=steps)
+        if devices != 1:
+            with parallel.devices(devices):
+                config.build(self.data)
         with self.store.lock():
             self._check()
             stamp = read_stamp(self._checkpoint) if self._checkpoint.exists() else {}

@@ -103,10 +103,8 @@ class Noise(keras.layers.Layer):
             order = ops.argsort(keys, axis=0)
         else:
             rows, latents = ops.shape(codes)
-            order = ops.mod(
-                ops.expand_dims(ops.arange(rows), 1) + ops.expand_dims(ops.arange(latents), 0),
-                rows,
-            )
+            row, latent = (ops.arange(size, dtype="int32") for size in (rows, latents))
+            order = (ops.expand_dims(row, 1) + ops.expand_dims(latent, 0)) % rows
         return ops.take_along_axis(codes, order, axis=0)
 
     def directions(self, rows: int, latents: int, each: int) -> tuple[Tensor, Tensor]:

@@ -43,9 +43,10 @@ def stratified(size: int, dataset_size: int) -> Tensor:
     [1.0, 1.0, 1.0, 1.0]
     """
     others = ops.maximum(ops.cast(size, "float32") - 1.0, 1.0)
-    row, column = ops.arange(size)[:, None], ops.arange(size)[None, :]
+    places = ops.arange(size, dtype="int32")
+    row, column = places[:, None], places[None, :]
     rest = ops.where(
-        ops.equal(ops.mod(row + 1, size), column),
+        ops.equal((row + 1) % size, column),
         (dataset_size - others) / (dataset_size * others),
         1.0 / others,
     )

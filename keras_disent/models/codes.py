@@ -143,7 +143,7 @@ class CodeNoise(latents.Noise):
         golden = (math.sqrt(5) - 1) / 2
         steps = np.mod(golden * np.arange(1, columns + 1), 1).astype("float32")
         first = 1 + rows * backend.replica()
-        multiples = ops.cast(ops.arange(rows) + first, "float32")[:, None]
+        multiples = ops.cast(ops.arange(rows, dtype="int32") + first, "float32")[:, None]
         return 2 * ops.mod(multiples * ops.convert_to_tensor(steps), 1.0) - 1
 
 

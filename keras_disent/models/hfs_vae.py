@@ -126,7 +126,7 @@ def _farthest(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
 
     def step(bounds: Tensor, visited: Tensor, place: Tensor, finished: Tensor) -> Any:
         place = ops.argmax(ops.reshape(bounds, (pairs, -1)), axis=-1)
-        a, b = ops.floor_divide(place, count), ops.mod(place, count)
+        a, b = place // count, place % count
         c = ops.argmin(_squares(left, a) + _squares(right, b), axis=-1)
         new = ops.one_hot(c, count, dtype="float32")
         finished = ops.all(ops.sum(visited * new, axis=-1) > 0)
@@ -137,7 +137,7 @@ def _farthest(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     visited = ops.one_hot(start, count, dtype="float32")
     state = (bounds, visited, start, False)
     _, _, place, _ = ops.while_loop(lambda *state: ops.logical_not(state[-1]), step, state)
-    return ops.floor_divide(place, count), ops.mod(place, count)
+    return place // count, place % count
 
 
 def _squares(values: Tensor, place: Tensor) -> Tensor:

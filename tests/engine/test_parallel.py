@@ -201,7 +201,9 @@ def test_a_run_goes_on_with_any_number_of_devices(tmp_path):
     assert call("train", "--out", one, *RUN) == 0
     names = [{p.relative_to(run).as_posix() for p in run.rglob("*")} for run in (one, two)]
     assert names[0] == names[1]
-    assert (one / "config.json").read_bytes() == (two / "config.json").read_bytes()
+    first, second = (json.loads((run / "config.json").read_text()) for run in (one, two))
+    del first["made_with"], second["made_with"]  # one of them with more threads
+    assert first == second
     _assert_alike(one, two, 6)
     for run in (one, two):
         assert call("train", "--out", run, "--resume", "--steps", "9") == 0
@@ -218,7 +220,10 @@ def test_a_run_goes_on_with_any_number_of_devices(tmp_path):
 def _assert_alike(one, two, step):
     models = [load_model(run) for run in (one, two)]
     assert [model.steps_taken() for model in models] == [step, step]
-    assert models[0].get_compile_config() == models[1].get_compile_config()
+    compiled_as = [model.get_compile_config() for model in models]
+    for config in compiled_as:  # Keras numbers the optimizers of a process
+        del config["optimizer"]["config"]["name"]
+    assert compiled_as[0] == compiled_as[1]
     for a, b in zip(*map(state, models), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
     histories = [
@@ -248,7 +253,7 @@ def test_a_run_of_one_device_goes_on_with_two(tmp_path):
         subset={"shape": ["square"], "orientation": [0], "scale": [0, 5]},
         steps=4,
         epoch_steps=2,
-        batch_size=8,
+        player_batch=8,
         **options,
     )
     one = Run.create(config, tmp_path / "one")
