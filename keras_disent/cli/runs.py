@@ -17,6 +17,7 @@ from keras_disent.cli.start import (
     Threads,
     backend_name,
     computing_with,
+    import_tensorflow,
     say,
     show,
     start,
@@ -191,6 +192,7 @@ def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None 
     where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
     tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
     tell(run.fed())
+    import_tensorflow()
     try:
         run.train(devices=devices, track=track)
     except KeyboardInterrupt:
@@ -199,11 +201,14 @@ def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None 
 
 
 def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: Any) -> None:
+    from keras_disent.engine import schedules
+
     result = run.evaluate(names, **options)
     picture = run.traverse()
     if table:
         intervals = any("interval" in entry for entry in result.values())
-        rows = [_row(name, entry, intervals) for name, entry in result.items()]
+        weights = schedules.weights(run.trained_model())
+        rows = [_row(name, entry, intervals, name in weights) for name, entry in result.items()]
         heading = ("term or score", "value", *(["interval"] * intervals), "unit", "better")
         show([heading, *rows], f"{run.folder}")
         for name, entry in result.items():
@@ -216,10 +221,11 @@ def evaluate_shown(run: Any, names: Any = None, table: bool = True, **options: A
         say(f"Look at {picture}")
 
 
-def _row(name: str, entry: dict[str, Any], intervals: bool) -> tuple[str, ...]:
+def _row(name: str, entry: dict[str, Any], intervals: bool, weight: bool) -> tuple[str, ...]:
     from keras_disent.experiments.scores import direction, unit
 
     value = "" if entry["value"] is None else f"{entry['value']:.4g}"
     low, high = entry.get("interval", (None, None))
     interval = "" if low is None else f"{low:.4g} to {high:.4g}"
-    return name, value, *([interval] * intervals), unit(name) or "none", direction(name)
+    kind = "weight" if weight else unit(name) or "none"
+    return name, value, *([interval] * intervals), kind, direction(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import os
 import sys
@@ -126,6 +127,16 @@ def start(
         from keras_disent.experiments.custom import import_modules
 
         import_modules(imports)
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow where it is installed, before Keras does so to save a model.
+
+    TensorFlow writes to stderr while it loads, on every backend; no setting of it prevents that.
+    """
+    if "tensorflow" not in sys.modules and importlib.util.find_spec("tensorflow"):
+        with working("Starting TensorFlow, for checkpoints"), contextlib.suppress(ImportError):
+            importlib.import_module("tensorflow")
 
 
 @contextmanager

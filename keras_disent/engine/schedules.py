@@ -164,9 +164,12 @@ class Weight:
 
     As a class attribute of a model, `beta = Weight()` makes `model.beta` a settable weight. The
     constructor sets it, and it may be set again at any time, between two `fit` or in a callback.
-    The new value takes effect from the next step on. A number is stored in a variable of the model,
-    so it is part of its files. Every weight is logged under its name and is part of the
-    configuration. The objective reads it as a tensor with `self.current("beta")`.
+    The new value takes effect from the next step on. Every weight is logged under its name and is
+    part of the configuration. The objective reads it as a tensor with `self.current("beta")`.
+
+    A number is a variable of the model, as the learning rate is one of a Keras optimizer. Files of
+    weights have it too, and `load_weights` replaces a number by that of the file: set the weight
+    after loading to have another one. A schedule stays; a file has its value at the step of saving.
 
     Args:
         at_most: Largest number that is allowed (float).
@@ -236,6 +239,12 @@ class _WeightState:
         self._model.sync()
         stored = float(ops.convert_to_numpy(self.variable))
         return self._exact if stored == np.float32(self._exact) else stored
+
+    def store(self) -> None:
+        """Put the present value of a schedule into the variable, which files of weights have."""
+        if self.schedule is not None:
+            self._model.sync()
+            self.variable.assign(self.current(self._model.steps))
 
     def current(self, step: int | Tensor) -> Any:
         return value_at(self.schedule or self.variable.value, step)

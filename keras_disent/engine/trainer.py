@@ -368,6 +368,8 @@ class Trainer(FrozenArguments, keras.Model):
     # -- files: Keras does not store the state of seeds, and resuming must be exact ---------------
 
     def save_own_variables(self, store: Any) -> None:
+        for state in self.weight_states.values():
+            state.store()
         super().save_own_variables(store)
         for i, seed in enumerate(self._seeds()):
             store[f"seed_{i}"] = ops.convert_to_numpy(seed)

@@ -99,7 +99,7 @@ class Checkpoint(keras.callbacks.Callback):
         history: Path of the history; what it holds up to the checkpoint is kept.
         model_file: Path of the checkpoint.
         stamp: What the checkpoint says about its run.
-        images: Images by which the ranges of the latents are measured.
+        images: Images by which the latents are measured.
         on_saved: Called after each checkpoint with its step.
     """
 
@@ -134,7 +134,7 @@ class Checkpoint(keras.callbacks.Callback):
         table.writerow({name: csv_text(name) for name in self._lines[-1]})
         table.writerows(self._lines)
         write_text(self._history, text.getvalue())
-        self.model.fit_latent_ranges(self._images)
+        self.model.measure_latents(self._images)
         with atomic_write(self._file) as temporary:
             self.model.save(temporary)
             with zipfile.ZipFile(temporary, "a") as file:

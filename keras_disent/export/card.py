@@ -45,7 +45,7 @@ def card(
         }
         for endpoint in endpoints
     }
-    ranges = model.latent_ranges
+    ranges, information = model.latent_ranges, model.latent_information
     content = {
         "model": type(model).__name__,
         "format": format,
@@ -54,6 +54,7 @@ def card(
         "latent_dim": model.latent_dim,
         "latent_names": model.latent_names,
         "latent_ranges": None if ranges is None else ranges.tolist(),
+        "latent_information": None if information is None else information.tolist(),
         "latent_values": [None if v is None else v.tolist() for v in model.latent_values()],
         "discrete_codes": model.discrete_codes,
         "steps": model.steps_taken(),

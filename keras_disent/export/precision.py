@@ -22,7 +22,7 @@ def in_single_precision(model: Any) -> Any:
     copy = keras.saving.deserialize_keras_object({**single, "compile_config": None})
     for variable, original in zip(copy.variables, model.variables, strict=True):
         variable.assign(original.value)
-    copy.set_latent_ranges(model.latent_ranges)
+    copy.latent_measures = model.latent_measures
     return copy
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.in_use import IN_USE
 from keras_disent._utils.latent_names import default_names
 from keras_disent.artifact import read_card
 from keras_disent.knobs import content
@@ -18,15 +19,15 @@ LARGEST = 64 << 20
 
 WIDTH = 3.2  # standard deviations from the middle of 1,000 codes to their ends
 NETWORKS = ("decode", "encode")
-IN_USE = 0.1  # gray levels of mean change; rather a slider too many than one that is hidden
 
 
 def page(folder: str | Path, card: Mapping[str, Any] | None = None, key: bool = False) -> str:
     """Return the page of an exported model, for the server that has it.
 
     No image of the data is on the page: it starts from codes that are drawn as wide as those of the
-    data, where the card has their ranges. Latents are ordered by the mean change of a pixel when
-    they take the value of another one of these codes.
+    data, where the card has their ranges. Latents are ordered by their information in the card; if
+    it has none, by the mean change of a pixel when they take the value of another one of these
+    codes.
 
     Args:
         folder: Folder of a model exported as "onnx".
@@ -95,14 +96,16 @@ def _describe(
             codes[:, i] = rng.choice(steps, size=len(codes))
     codes = codes.round(5).astype("float32")
     images = decode(codes)
-    importance = [float(255 * np.abs(decode(other) - images).mean()) for other in _swapped(codes)]
-    unit = "gray levels"
+    unit, importance = "nats", card.get("latent_information")
+    if importance is None:
+        unit = "gray levels"
+        importance = [float(255 * np.abs(decode(c) - images).mean()) for c in _swapped(codes)]
     latents = [
         content.latent(
             i,
             names[i],
             importance[i],
-            importance[i] < IN_USE,
+            importance[i] < IN_USE[unit],
             ranges[i],
             values[i],
             card.get("discrete_codes", False),

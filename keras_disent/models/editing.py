@@ -17,7 +17,7 @@ from keras_disent.models.batching import check_dtype
 from keras_disent.models.latent_suggestions import suggest_names
 from keras_disent.models.picture_codes import code_of, codes_of, encoded, images_of
 
-RANGES = "latent_ranges"
+RANGES, INFORMATION = "latent_ranges", "latent_information"
 
 
 class Editing:
@@ -33,8 +33,10 @@ class Editing:
     steps_taken: Callable[[], int]
     encode: Callable[..., np.ndarray]
     decode: Callable[..., np.ndarray]
+    importance_unit: str
+    latent_importance: Callable[..., np.ndarray]
     _latent_names: tuple[str, ...] | None = None
-    _latent_ranges: tuple[int, np.ndarray] | None = None  # with the step of their measurement
+    _latent_measures: tuple[int, dict[str, np.ndarray]] | None = None  # since which step
 
     # -- names and ranges -------------------------------------------------------------------------
 
@@ -65,25 +67,42 @@ class Editing:
         None if they were not measured since the last training step. They are stored with the
         weights.
         """
-        if self._latent_ranges is None or self._latent_ranges[0] != self.steps_taken():
-            return None
-        return self._latent_ranges[1]
+        return self.latent_measures.get(RANGES)
 
-    def fit_latent_ranges(self, images: Tensor, batch_size: int = 256) -> None:
-        """Measure the ranges of the latents, by which `edit` warns of values far outside.
+    @property
+    def latent_information(self) -> np.ndarray | None:
+        """Information of each latent about an image, (D,) float32, nats, when last measured.
 
-        A run does so by itself, at every checkpoint.
+        None as `latent_ranges`, and for a model whose `latent_importance` is not in nats.
+        """
+        return self.latent_measures.get(INFORMATION)
+
+    def measure_latents(self, images: Tensor, batch_size: int = 256) -> None:
+        """Measure ranges and information of the latents, to be stored with the weights.
+
+        `edit` warns of values far outside of the ranges; both are in the card of an export. A run
+        measures at every checkpoint.
 
         Args:
             images: Images (n, h, w, c), such as `datasets.example_images(data)`.
             batch_size: Number of images encoded at a time.
         """
         codes = self.encode(images, batch_size)
-        self.set_latent_ranges(np.stack([codes.min(axis=0), codes.max(axis=0)], axis=1))
+        measures = {RANGES: np.stack([codes.min(axis=0), codes.max(axis=0)], axis=1)}
+        if self.importance_unit == "nats":
+            measures[INFORMATION] = self.latent_importance(images, batch_size)
+        self.latent_measures = measures
 
-    def set_latent_ranges(self, ranges: np.ndarray | None) -> None:
-        """Store ranges (D, 2) that were measured elsewhere, or None."""
-        self._latent_ranges = None if ranges is None else (self.steps_taken(), np.asarray(ranges))
+    @property
+    def latent_measures(self) -> dict[str, np.ndarray]:
+        """What `measure_latents` found, by name; empty if that was before the last step."""
+        if self._latent_measures is None or self._latent_measures[0] != self.steps_taken():
+            return {}
+        return self._latent_measures[1]
+
+    @latent_measures.setter
+    def latent_measures(self, measures: Mapping[str, np.ndarray]) -> None:
+        self._latent_measures = self.steps_taken(), dict(measures)
 
     def suggest_latent_names(
         self, data: Any, *, n_samples: int = 10_000, bins: int = 20, seed: int = 0
@@ -270,14 +289,18 @@ class Editing:
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)  # type: ignore[misc]
-        if self.latent_ranges is not None:
-            store[RANGES] = self.latent_ranges
+        for name, values in self.latent_measures.items():
+            store[name] = values
 
     def load_own_variables(self, store: Any) -> None:
         arrays = {name: store[name] for name in store.keys()}  # noqa: SIM118
-        ranges = arrays.pop(RANGES, None)
+        measures = {
+            name: np.asarray(arrays.pop(name), "float32")
+            for name in (RANGES, INFORMATION)
+            if name in arrays
+        }
         super().load_own_variables(arrays)  # type: ignore[misc]
-        self.set_latent_ranges(ranges)
+        self.latent_measures = measures
 
 
 def _column(latent: Any, value: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_disent._utils import checks, html
 from keras_disent._utils.arrays import ArrayLike, to_numpy
+from keras_disent._utils.in_use import IN_USE
 from keras_disent._utils.latent_names import latent_indices
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
@@ -27,6 +28,9 @@ from keras_disent.models.hyperparameters import Range
 TRAVERSAL_VALUES = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations of the prior
 
 
+DTYPES = ("float32", "float64", "bfloat16", "mixed_float16", "mixed_bfloat16")
+
+
 class ImageModel(Editing, PlayerModel):
     """Map images (n, h, w, c) to codes (n, D), in standard deviations of their prior, and back.
 
@@ -38,8 +42,7 @@ class ImageModel(Editing, PlayerModel):
         pairs: Whether the model learns from pairs of images (n, 2, h, w, c).
         tunable: `{name: Range}`, hyperparameters that a search tunes by default: arguments of the
             constructor, or `learning_rate` and `width`.
-        importance_unit: Unit of `latent_importance`.
-        in_use: Least importance of a latent that is in use.
+        importance_unit: Unit of `latent_importance`, "nats" or "gray levels".
         discrete_codes: Whether each latent takes few values.
 
     Attributes:
@@ -47,6 +50,7 @@ class ImageModel(Editing, PlayerModel):
         latent_dim: Number of latents D (int).
         seed: Random seed (int) of the initial weights and the noise.
         noise: A `keras_disent.layers.latents.Noise`, which draws all random numbers of training.
+        in_use: Least `latent_importance` (float) of a latent that is in use.
     """
 
     encoding: tuple[str, ...] = ("mean",)
@@ -57,7 +61,6 @@ class ImageModel(Editing, PlayerModel):
         "width": Range(0.25, 1.0),
     }
     importance_unit = "gray levels"
-    in_use = 1.0
     discrete_codes = False
     encode: Callable[..., np.ndarray]
     sample: Callable[..., np.ndarray]
@@ -68,12 +71,8 @@ class ImageModel(Editing, PlayerModel):
     ):
         shape = checks.image_shape(image_shape)
         latent_dim = checks.check_integer("latent_dim", latent_dim, at_least=1)
+        _check_dtype(type(self).__name__, kwargs.get("dtype"))
         super().__init__(seed, **kwargs)
-        if self.variable_dtype == "float16":
-            raise ValueError(
-                f"{type(self).__name__} cannot learn in pure float16, which loses small steps: use "
-                f"'mixed_float16'. Got {self.dtype_policy.name!r}, by `dtype` or Keras's settings."
-            )
         self.image_shape, self.latent_dim = shape, latent_dim
 
     def __repr__(self) -> str:
@@ -233,11 +232,16 @@ class ImageModel(Editing, PlayerModel):
                 sums[latent] += len(part) * np.mean(changes)
         return (255 * sums / len(codes)).astype("float32")
 
+    @property
+    def in_use(self) -> float:
+        """Least importance of a latent in use: 0.1 nats; 1 gray level where nats are unknown."""
+        return IN_USE[self.importance_unit]
+
     def latents_in_use(self, images: Tensor, batch_size: int = 256) -> np.ndarray:
         """Return which latents are in use: (D,) bool.
 
-        Their `latent_importance` is at least `in_use`: 0.1 nats where it is information about an
-        image, else one gray level. Pictures and pages mark the others as unused.
+        Their `latent_importance` is at least `in_use`. Pictures and pages mark the others as
+        unused.
         """
         return self.latent_importance(images, batch_size) >= self.in_use
 
@@ -419,3 +423,18 @@ class ImageModel(Editing, PlayerModel):
         model = cls(**config)
         model.pictures, model.latent_names = pictures, names
         return model
+
+
+def _check_dtype(model: str, dtype: Any) -> None:
+    """Raise a ValueError if a model cannot learn in a dtype; None is that of Keras's settings."""
+    try:
+        policy = keras.dtype_policies.get(dtype)
+        name, variables = policy.name, policy.variable_dtype
+    except (TypeError, ValueError):
+        name, variables = dtype, None
+    if variables not in DTYPES:
+        what = "pure float16, which loses small steps" if name == "float16" else name
+        raise ValueError(
+            f"{model} cannot learn in {what}: use {', '.join(DTYPES[:-1])} or {DTYPES[-1]}. Got "
+            f"{name!r}, by `dtype` or Keras's settings."
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.in_use import IN_USE
 from keras_disent._utils.latent_names import check_names
 from keras_disent.metrics.mutual_information import (
     MISSING,
@@ -16,7 +17,6 @@ from keras_disent.metrics.mutual_information import (
 )
 from keras_disent.models.picture_codes import encoded
 
-VISIBLE = 1.0  # mean change of a pixel by a latent that is in use, in steps of 1/255
 INFORMATIVE = 0.1  # proportion of a factor's entropy
 
 
@@ -37,7 +37,7 @@ def suggest_names(model: Any, data: Any, n_samples: int, bins: int, seed: int) -
     binned = discretize(codes, bins)
     chance = mutual_information(binned, rng.permutation(labels))
     share = (mutual_information(binned, labels) - chance) / entropy(labels)
-    share[_effects(model, codes) < VISIBLE] = 0
+    share[_effects(model, codes) < IN_USE["gray levels"]] = 0
     return _named(share, names, model.default_latent_names())
 
 

@@ -27,7 +27,6 @@ class QuantizedAutoencoder(Autoencoder):
     """
 
     importance_unit = "nats"
-    in_use = 0.1
     discrete_codes = True
 
     def __init__(

@@ -110,9 +110,10 @@ class Supervision(FrozenArguments):
         width = f"{len(sizes)}" if sizes else f"1 to {latent_dim}"
         fits = array.ndim == 2 and (array.shape[1] == len(sizes) if sizes else array.shape[1] >= 1)
         if not fits or array.shape[1] > latent_dim:
+            cure = f" Pass one factor as `{name}[:, None]`." if array.ndim == 1 else ""
             raise ValueError(
                 f"`{name}` must have shape (n, {width}), at most one factor for each of the "
-                f"{latent_dim} latents. Got {array.shape}."
+                f"{latent_dim} latents. Got {array.shape}.{cure}"
             )
         if array.dtype.kind not in "biuf" or np.isinf(array).any():
             raise ValueError(f"`{name}` must hold finite numbers, or NaN where unknown.")

@@ -64,7 +64,6 @@ class VAE(Coder):
     }
     encoding = ("mean", "log_variance")
     importance_unit = "nats"
-    in_use = 0.1
     supports_sample_weight = True
     supervision_weight = schedules.Weight()
 

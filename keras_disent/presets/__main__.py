@@ -19,8 +19,6 @@ from keras_disent._utils.latent_names import default_names
 from keras_disent._utils.registry import lookup
 from keras_disent.presets.folder import PACKAGED
 
-SILENT = 0.5
-"""Importance below which a latent is not drawn, in nats."""
 MOST = 8
 """Most latents that are drawn."""
 RECIPES = Path(__file__).with_name("presets.toml")
@@ -50,7 +48,7 @@ def make(name: str, recipe: dict[str, Any], runs: Path) -> Path:
 
 
 def draw(folder: Path, path: Path) -> None:
-    """Draw what the latents of a preset do, or interventions on the concepts of a causal model."""
+    """Draw the latents in use of a preset, or interventions on the concepts of a causal model."""
     from keras_disent import datasets, plots
     from keras_disent.experiments import Run
     from keras_disent.plots import causal
@@ -67,7 +65,9 @@ def draw(folder: Path, path: Path) -> None:
         plots.save(causal.interventions(run.model, images[0], values), path)
         return
     importance = run.model.latent_importance(images)
-    shown = [int(i) for i in np.argsort(-importance, kind="stable") if importance[i] > SILENT]
+    shown = [
+        int(i) for i in np.argsort(-importance, kind="stable") if importance[i] >= run.model.in_use
+    ]
     plots.save(plots.poster(run.model, images, latents=shown[:MOST], ends=2), path)
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.checks import compiled, images, small
 
 from keras_disent import schedules
 from keras_disent.engine.schedules import Cyclical, Linear
@@ -150,3 +151,25 @@ def test_whole_numbers_do_not_stop_a_rate():
     stored = schedules.parse("CosineDecay(0, 10, warmup_target=2, warmup_steps=4)")
     schedule = keras.saving.deserialize_keras_object(stored)
     assert [value(schedule, step) for step in (0, 2, 4, 9)] == [0.0, 1.0, 2.0, pytest.approx(1.0)]
+
+
+def test_files_of_weights_hold_the_weights_of_the_objective(tmp_path):
+    path, other = tmp_path / "a.weights.h5", small("factor_vae", gamma=2.0)
+    small("factor_vae", gamma=9.0).save_weights(path)
+    other.load_weights(path)
+    assert other.gamma == 9.0  # as the learning rate of a Keras optimizer
+    other.gamma = 2.0
+    assert float(other.current("gamma")) == 2.0
+
+
+def test_a_schedule_is_stored_by_its_present_value(tmp_path):
+    path, rising = tmp_path / "a.weights.h5", schedules.Linear(1.0, 5.0, steps=4)
+    scheduled, fixed = compiled(small("factor_vae", gamma=rising)), small("factor_vae", gamma=2.0)
+    scheduled.fit(images(16), batch_size=16, epochs=2, verbose=0)
+    scheduled.save_weights(path)
+    fixed.load_weights(path)
+    assert fixed.gamma == 3.0
+    fixed.gamma = 7.0
+    fixed.save_weights(path)
+    scheduled.load_weights(path)
+    assert float(scheduled.current("gamma")) == 3.0  # it follows its schedule

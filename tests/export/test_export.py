@@ -236,6 +236,7 @@ def test_the_card_tells_what_the_model_is(tmp_path, a_run):
     assert card["config"]["latent_dim"] == 2
     assert card["latent_names"] == ["z0", "z1"]
     assert np.shape(card["latent_ranges"]) == (2, 2)
+    assert np.shape(card["latent_information"]) == (2,)
     assert list(card["endpoints"]) == list(ENDPOINTS)
     assert card["endpoints"]["encode"] == {
         "inputs": [{"name": "images", "shape": [None, 32, 32, 1], "dtype": "uint8"}],

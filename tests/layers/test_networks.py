@@ -483,8 +483,15 @@ def test_own_networks_that_permute_the_axes_are_taken(channels_first):
         VAE(SHAPE, 3, encoder="mlp", decoder=backwards)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int32"])
+def test_a_dtype_that_cannot_learn_is_refused(dtype):
+    rule = f"VAE cannot learn in {dtype}: use float32, .* or mixed_bfloat16. Got '{dtype}'"
+    with pytest.raises(ValueError, match=rule):
+        VAE(SHAPE, 3, "mlp", "mlp", dtype=dtype)
+
+
 def test_pure_float16_is_refused():
-    rule = "cannot learn in pure float16, .* use 'mixed_float16'. Got 'float16'"
+    rule = "cannot learn in pure float16, .* use .*, mixed_float16 .*Got 'float16'"
     with pytest.raises(ValueError, match=f"VAE {rule}"):
         VAE(SHAPE, 3, "mlp", "mlp", dtype="float16")
     with pytest.raises(ValueError, match="InfoGAN cannot learn in pure float16"):

@@ -157,7 +157,7 @@ def test_concepts_name_the_latents_of_a_causal_vae():
 
 def test_values_far_outside_of_the_data_are_told(model):
     x = images(9, COLOR)
-    model.fit_latent_ranges(x)
+    model.measure_latents(x)
     low, high = model.latent_ranges[1]
     edge = high + 0.4 * (high - low)
     with warnings.catch_warnings():
@@ -175,12 +175,25 @@ def test_values_far_outside_of_the_data_are_told(model):
 
 def test_ranges_are_those_of_the_present_weights(tmp_path):
     model = compiled(small("vae"))
-    model.fit_latent_ranges(images(9))
+    model.measure_latents(images(9))
     assert model.latent_ranges is not None
     model.fit(images(8), batch_size=8, verbose=0)
     assert model.latent_ranges is None
     model.save(tmp_path / "a.keras")
     assert load_model(tmp_path / "a.keras").latent_ranges is None
+
+
+def test_information_is_measured_where_there_are_nats(tmp_path):
+    x = images(9)
+    model, other = small("vae"), small("autoencoder")
+    assert model.latent_information is None
+    for measured in (model, other):
+        measured.measure_latents(x)
+    assert model.latent_information.tolist() == model.latent_importance(x).tolist()
+    assert other.latent_information is None
+    model.save(tmp_path / "a.keras")
+    loaded = load_model(tmp_path / "a.keras")
+    assert loaded.latent_information.tolist() == model.latent_information.tolist()
 
 
 def test_names_are_suggested_by_what_latents_tell():

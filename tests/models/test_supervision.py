@@ -156,5 +156,7 @@ def test_wrong_supervision():
     model = compiled(small("vae", supervision=Supervision("cross_entropy")))
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\] for cross-entropy"):
         model.fit(images(8), np.full((8, 1), 2.0), verbose=0)
+    with pytest.raises(ValueError, match=r"Got \(\d+,\). Pass one factor as `y\[:, None\]`\."):
+        model.fit(images(8), np.zeros(8), verbose=0)
     with pytest.raises(ValueError, match="at most one factor for each of the 3 latents"):
         model.fit(images(8), np.zeros((8, 4)), verbose=0)

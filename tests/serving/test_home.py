@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from support.browser import KnobsPage, drawn, started
-from support.checks import BACKEND, small
+from support.checks import BACKEND, images, small
 from support.exports import trained
 from support.served import Client, served
 
@@ -109,6 +109,22 @@ def test_a_model_without_a_page_is_served_and_says_why(folder, tmp_path, monkeyp
             assert status == 404
             assert b"This model has no page of knobs: " in said
         assert client.ask("/decode", {"inputs": {"codes": [[0.0] * 3]}})[0] == 200
+
+
+def test_the_page_folds_away_what_the_model_does_not_use(browser, tmp_path):
+    pytest.importorskip("tf2onnx")
+    model, x = small("vae", SHAPE, 3), images(32, SHAPE)
+    kernel = model.posterior_head.mean_head.kernel
+    kernel.assign(kernel * np.float32([30, 0, 10]))
+    model.measure_latents(x)
+    assert model.latents_in_use(x).tolist() == [True, False, True]
+    folder = export.model(model, tmp_path / "vae", "onnx")
+    path = tmp_path / "page.html"
+    path.write_text(pages.page(folder))
+    page = KnobsPage(browser, path)
+    assert page.page.locator("#latents .latent").count() == 2
+    assert page.page.locator("#silent .latent").count() == 1
+    assert f"{model.latent_importance(x).max():.2f} nats" in page.page.inner_text("#latents")
 
 
 def test_classes_are_buttons(browser, tmp_path):

@@ -289,7 +289,7 @@ def names_and_ranges_stay_with_the_model(make):
     assert "latent_names" not in model.get_config()
     assert model.latent_ranges is None
     model.latent_names = ("hue", "size", "$x$ y")
-    model.fit_latent_ranges(x)
+    model.measure_latents(x)
     assert_same([model.latent_ranges], [np.stack([codes.min(axis=0), codes.max(axis=0)], axis=1)])
     loaded = reload(model)
     assert loaded.latent_names == model.latent_names
