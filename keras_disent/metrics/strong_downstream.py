@@ -152,10 +152,9 @@ def strong_downstream(
             tasks.append(task(encode(train_shifted, test_shifted), factor))
     seconds = sum(fit.seconds for fit, *_ in tasks)
     accuracies = np.array(call_in_parallel(_accuracies, tasks, n_jobs, seconds)).T
+    train, test = accuracies[:, : used.size]
     strong_train, strong_test = accuracies[:, used.size :].reshape(2, used.size, n_repeats)
-    return StrongDownstream(
-        *accuracies[:, : used.size], strong_train, strong_test, tuple(used.tolist())
-    )
+    return StrongDownstream(train, test, strong_train, strong_test, tuple(used.tolist()))
 
 
 def _accuracies(fit: Fit, test_codes: Any, test_labels: Any) -> tuple[float, float]:

@@ -187,7 +187,7 @@ class _CutsByValue:
         product[product == 0] = -1  # the end of a node is no cut
         if level:
             kind = np.uint16 if number * samples <= 2**16 else np.uint32
-            keys = self.codes.rank.astype(kind) + (nodes * kind(samples))[:, None]
+            keys = self.codes.rank.astype(kind) + (nodes.astype(kind) * samples)[:, None]
             order = np.argsort(keys, axis=2, kind="stable")
         else:
             keys = self.codes.rank[None]
