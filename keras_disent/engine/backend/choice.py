@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from keras_disent._utils import backends
 from keras_disent._utils.backends import BACKENDS
+from keras_disent._utils.memory import share_one_arena
 
 OLDEST = {"keras": (3, 15), "tensorflow": (2, 18), "jax": (0, 6), "torch": (2, 6)}
 """Oldest supported version of each package."""
@@ -51,6 +52,8 @@ if BACKEND not in BACKENDS:
         f"Got KERAS_BACKEND={BACKEND}."
     )
 _check(BACKEND)
+if BACKEND == "jax":
+    share_one_arena()  # before JAX starts its threads
 
 PREFETCHES = BACKEND == "tensorflow"
 """Whether the backend itself loads batches in the background."""
