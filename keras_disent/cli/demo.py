@@ -12,7 +12,7 @@ from keras_disent._utils.progress import duration, progress_bar
 from keras_disent.cli.runs import evaluate_shown, train_shown
 from keras_disent.cli.start import Backend, Threads, say, show, start, threads_of, warn, working
 
-STEPS, SEED = 3_000, 1
+STEPS, SEED = 2_400, 2
 
 
 def demo(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,7 @@ from keras_disent import datasets, metrics, plots
 from keras_disent.experiments.config import Config, model_class
 from keras_disent.experiments.run import Run
 
-METHODS: dict[str, dict[str, Any]] = {
-    "beta_tcvae": {"beta": "Linear(100, 40, steps=1000)", "mutual_information_weight": 10.0},
-    "vae": {},
-}
-"""Options of each method.
-
-The strong penalties of the first steps let one latent learn the turn before a second one joins it.
-"""
+METHODS: dict[str, dict[str, float]] = {"beta_tcvae": {"beta": 40.0}, "vae": {}}
 READY = "faces_person"
 
 
@@ -93,10 +85,6 @@ def picture(path: Path, models: dict[str, Any], data: Any, rows: list[tuple[str,
 
 
 def method(config: Config) -> str:
-    """Return the name of a method with its beta, such as "BetaTCVAE, beta 100 to 40"."""
-    name, beta = model_class(config.model).__name__, config.options.get("beta")
-    if beta is None:
-        return name
-    if isinstance(beta, Mapping):  # a `Linear` schedule
-        return f"{name}, beta {beta['config']['start']:g} to {beta['config']['end']:g}"
-    return f"{name}, beta {beta:g}"
+    """Return the name of a method with its strength, such as "BetaTCVAE, beta 40"."""
+    options = [f"{name} {value:g}" for name, value in config.options.items()]
+    return ", ".join([model_class(config.model).__name__, *options])
