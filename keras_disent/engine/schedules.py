@@ -240,11 +240,16 @@ class _WeightState:
         stored = float(ops.convert_to_numpy(self.variable))
         return self._exact if stored == np.float32(self._exact) else stored
 
-    def store(self) -> None:
-        """Put the present value of a schedule into the variable, which files of weights have."""
+    def fill(self) -> None:
+        """Put the present value of a schedule into the variable, for a file of weights."""
         if self.schedule is not None:
             self._model.sync()
             self.variable.assign(self.current(self._model.steps))
+
+    def clear(self) -> None:
+        """Set the variable of a schedule back to 0: nothing else reads it."""
+        if self.schedule is not None:
+            self.variable.assign(0.0)
 
     def current(self, step: int | Tensor) -> Any:
         return value_at(self.schedule or self.variable.value, step)

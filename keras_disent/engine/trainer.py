@@ -369,14 +369,18 @@ class Trainer(FrozenArguments, keras.Model):
 
     def save_own_variables(self, store: Any) -> None:
         for state in self.weight_states.values():
-            state.store()
+            state.fill()
         super().save_own_variables(store)
+        for state in self.weight_states.values():
+            state.clear()
         for i, seed in enumerate(self._seeds()):
             store[f"seed_{i}"] = ops.convert_to_numpy(seed)
 
     def load_own_variables(self, store: Any) -> None:
         names = [name for name in store.keys() if not name.startswith("seed_")]  # noqa: SIM118
         super().load_own_variables({name: store[name] for name in names})
+        for state in self.weight_states.values():
+            state.clear()
         for i, seed in enumerate(self._seeds()):
             seed.assign(store[f"seed_{i}"])
 
