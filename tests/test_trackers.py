@@ -6,6 +6,7 @@ import json
 import pickle
 import struct
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_wandb_writes_offline(place):
     run_id = write_a_run(trackers.create("wandb"))
     logged, config = {}, {}
     for file in sorted(place.glob(f"wandb/offline-run-*-{run_id}/*.wandb")):
-        for record in wandb_records(file.read_bytes()):
+        for record in wandb_session(file):
             for item in record.history.item:
                 if item.nested_key[0] in ("loss", "val_mig"):
                     logged[item.nested_key[0], record.history.step.num] = float(item.value_json)
@@ -94,6 +95,16 @@ def test_wandb_writes_offline(place):
     images = f"wandb/offline-run-*-{run_id}/files/media/images"
     (picture,) = place.glob(f"{images}/traversals_10_*.png")
     np.testing.assert_array_equal(Image.open(picture).convert("RGB"), IMAGE)
+
+
+def wandb_session(file, seconds=30):
+    """Return the records of a file of W&B, which is written to its end soon after `finish`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        records = list(wandb_records(file.read_bytes()))
+        if any(record.HasField("exit") for record in records) or time.monotonic() > deadline:
+            return records
+        time.sleep(0.1)
 
 
 def wandb_records(content):
