@@ -42,9 +42,12 @@ QUICK_ON_EVERY_BACKEND = {
     "test_custom.py": (),
     "test_executor.py": (),
     "test_hypermodel.py": ("test_a_tuner_of_kerastuner_takes_the_hypermodel",),
+    "test_recommendation.py": ("test_the_run_of_a_choice_stores_it_and_trains",),
     "test_report.py": (),
     "test_search.py": ("test_a_search_leaves_table_picture_and_the_best_run",),
+    "test_store.py": (),
     "test_study.py": (),
+    "test_trackers.py": ("test_losses_scores_and_traversals_are_logged",),
 }
 
 

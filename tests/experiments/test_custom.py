@@ -84,7 +84,7 @@ def test_a_class_need_not_be_registered(module):
 
 
 @pytest.mark.parametrize("form", ["class", "import"])
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_studies_take_a_custom_method(form, jobs, module, tmp_path):
     model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
     imports = () if form == "class" else ("--import", module)

@@ -372,6 +372,7 @@ def test_permutation_shuffles_each_column_by_itself():
 # -- the discriminator finds the total correlation ------------------------------------------------
 
 
+@quick_on_torch
 def test_discriminator_finds_the_closed_form():
     rho = 0.6
     found, true = total_correlation.estimate(
