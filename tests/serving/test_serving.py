@@ -660,8 +660,7 @@ def test_a_signal_ends_it_without_a_trace(folder, name):
     with served(folder, "--batch", "1") as (process, port):
         codes = np.zeros((2, LATENTS), "float32")
         assert Client(port).outputs("decode", {"codes": codes})["decoded"].shape == (2, *SHAPE)
-        workers = workers_of(process)
-        assert len(workers) == 2
+        workers = workers_of(process, 2)
         process.send_signal(getattr(signal, name))
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0

@@ -151,5 +151,12 @@ def wait_until_healthy(port, process, seconds=60):
         time.sleep(0.05)
 
 
-def workers_of(process):
-    return psutil.Process(process.pid).children(recursive=True)
+def workers_of(process, number=None, seconds=10):
+    """Return the processes of a server's workers; with `number`, as soon as there are as many."""
+    until = time.monotonic() + seconds
+    while True:
+        found = psutil.Process(process.pid).children(recursive=True)
+        if number in (None, len(found)):
+            return found
+        assert time.monotonic() < until, f"{len(found)} workers, not {number}: {found}"
+        time.sleep(0.05)

@@ -125,7 +125,7 @@ def stream_rows(
     """
     count, *row = shape or (1,)
     size = max(1, math.prod(row) * dtype.itemsize)
-    step = max(1, BLOCK // size)
+    step = max(1, BLOCK // 4 // size)  # while it is unpacked there are a few copies
     rule = f"{count * size} bytes for the shape {tuple(shape)} of {dtype}"
 
     def blocks() -> Iterator[np.ndarray]:
