@@ -15,11 +15,13 @@ from keras_disent._utils import threads
 from keras_disent.engine import backend, contention
 from keras_disent.experiments.store import RUN, Store
 
+KERNELS = {"OMP_WAIT_POLICY": "PASSIVE", "TF_ENABLE_ONEDNN_OPTS": "1"}
+
 
 @pytest.fixture
 def machine(monkeypatch):
     """Return the environment, empty, of a machine with 4 processors of which 3 are busy."""
-    for name in (*threads.COUNTS, threads.POLICY):
+    for name in (*threads.COUNTS, *KERNELS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(threads, "processors", lambda: 4)
     monkeypatch.setattr(threads, "free_processors", lambda: 1)
@@ -29,20 +31,21 @@ def machine(monkeypatch):
 
 def test_a_busy_machine_gives_the_processors_that_are_free(machine):
     variables = threads.thread_env()
-    assert variables == {threads.POLICY: "PASSIVE", **dict.fromkeys(threads.COUNTS, "1")}
+    assert variables == {**KERNELS, **dict.fromkeys(threads.COUNTS, "1")}
 
 
 def test_on_a_quiet_machine_the_libraries_choose_their_threads(machine):
     machine.setattr(threads, "free_processors", lambda: 4)
-    assert threads.thread_env() == {threads.POLICY: "PASSIVE"}
+    assert threads.thread_env() == KERNELS
 
 
 def test_variables_of_the_user_stay(machine):
     machine.setenv("TF_NUM_INTRAOP_THREADS", "3")
     machine.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    machine.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     variables = threads.thread_env()
     assert variables["NPROC"] == "1"
-    assert not {"TF_NUM_INTRAOP_THREADS", "OMP_WAIT_POLICY"} & variables.keys()
+    assert not {"TF_NUM_INTRAOP_THREADS", *KERNELS} & variables.keys()
     machine.setenv("OMP_NUM_THREADS", "2")  # holds for all libraries
     assert threads.thread_env()["NPROC"] == threads.thread_env(default=1)["NPROC"] == "2"
     assert threads.thread_env(threads=4)["OMP_NUM_THREADS"] == "4"

@@ -2,7 +2,8 @@
 
 The libraries read environment variables once, when they are imported. As they come, they use all
 processors, and PyTorch's idle threads spin: beside another busy process, a step then waits for
-threads that wait for a processor.
+threads that wait for a processor. TensorFlow has faster convolutions than those it uses by itself
+where the processor has no AVX-512.
 
 NumPy, which reads them too, must not be imported here.
 """
@@ -20,6 +21,7 @@ COUNTS = (
     *("TF_NUM_INTRAOP_THREADS", "NPROC"),  # TensorFlow, JAX
 )
 POLICY = "OMP_WAIT_POLICY"
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # of TensorFlow, which uses it by itself on newer processors only
 LOOK = 0.2  # seconds
 _STAT, _LIMIT = Path("/proc/stat"), Path("/sys/fs/cgroup/cpu.max")
 
@@ -55,14 +57,15 @@ def thread_env(threads: int | None = None, default: int | None = None) -> dict[s
     >>> thread_env(threads=2)["OMP_NUM_THREADS"]
     '2'
     """
-    policy = {} if os.environ.get(POLICY) else {POLICY: "PASSIVE"}
+    kernels = {POLICY: "PASSIVE", ONEDNN: "1"}
+    kernels = {name: value for name, value in kernels.items() if not os.environ.get(name)}
     if threads is not None:
-        return policy | thread_limit_env(threads)
+        return kernels | thread_limit_env(threads)
     number = thread_count(COUNTS[0]) or default or free_processors()
     if number == os.cpu_count():
-        return policy  # the libraries choose as many themselves
+        return kernels  # the libraries choose as many themselves
     counts = thread_limit_env(number).items()
-    return policy | {name: count for name, count in counts if not os.environ.get(name)}
+    return kernels | {name: count for name, count in counts if not os.environ.get(name)}
 
 
 def choose(threads: int | None = None, default: int | None = None) -> str:
