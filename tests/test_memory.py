@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
-from support.checks import elsewhere, on
+from support.checks import BACKEND, elsewhere, on
 
 from keras_disent import VAE
 from keras_disent._utils import memory
@@ -72,9 +72,14 @@ def look_at_a_thread():
 
 
 @glibc
-@pytest.mark.parametrize("look", [look_at_freed_memory, look_at_training])
-def test_freed_memory_is_kept_until_training_ends(look):
-    elsewhere(look)
+def test_freed_memory_is_kept_inside_and_returned_on_exit():
+    elsewhere(look_at_freed_memory)
+
+
+@glibc
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="maps an array of this size all the same")
+def test_training_keeps_freed_memory():
+    elsewhere(look_at_training)
 
 
 @glibc
