@@ -84,7 +84,9 @@ def test_scores_of_the_card_are_those_of_the_model(name):
     for score in run.config.metrics:
         entry = preset.card["scores"][score]
         found = metrics.evaluate(run.model, run.data, [score], seed=entry["settings"]["seed"])
-        assert found[score] == pytest.approx(entry["value"], abs=0.02), score
+        # Two samples of 800 votes differ: each has a standard error of up to 0.018.
+        tolerance = 0.05 if score == "factor_vae_score" else 0.02
+        assert found[score] == pytest.approx(entry["value"], abs=tolerance), score
 
 
 @pytest.mark.slow
