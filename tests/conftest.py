@@ -12,6 +12,8 @@ os.environ.setdefault("XLA_FLAGS", FAST_COMPILER)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+# As the command line, whose runs are compared with those of the tests' own process.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
