@@ -370,9 +370,11 @@ class Trainer(FrozenArguments, keras.Model):
     def save_own_variables(self, store: Any) -> None:
         for state in self.weight_states.values():
             state.fill()
-        super().save_own_variables(store)
-        for state in self.weight_states.values():
-            state.clear()
+        try:
+            super().save_own_variables(store)
+        finally:
+            for state in self.weight_states.values():
+                state.clear()
         for i, seed in enumerate(self._seeds()):
             store[f"seed_{i}"] = ops.convert_to_numpy(seed)
 
