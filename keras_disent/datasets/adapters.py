@@ -87,11 +87,13 @@ def from_examples(
     ((8, 8, 1), ('label',), array([120], dtype=uint8))
     """
     pixel_range = check_range(pixel_range)
-    wanted = (labels,) if isinstance(labels, str) else None if labels is None else tuple(labels)
+    label_names = (
+        (labels,) if isinstance(labels, str) else None if labels is None else tuple(labels)
+    )
     examples, count, names_of = _examples(source, image)
     settings = PictureSettings(image_size, channels or 3, crop, fit, background, pixel_range)
     columns: dict[str, list[Any]] = {}
-    left_out: dict[str, str] = {}
+    non_labels: dict[str, str] = {}
     shape: tuple[int, ...] | None = None
     cache_folder().mkdir(parents=True, exist_ok=True)
     number = 0
@@ -100,12 +102,12 @@ def from_examples(
         progress_bar("Reading examples") as advance,
     ):
         for example in examples:
-            found, given = _parts(example, image, number)
-            if not _is_picture(found):
-                found = _array(found, data_format, number)
-            if channels is None and number == 0 and _channels(found) in (1, 3):
-                settings = dataclasses.replace(settings, channels=_channels(found))
-            pixels = _pixels(found, settings, pixel_range, number)
+            raw_image, fields = _parts(example, image, number)
+            if not _is_picture(raw_image):
+                raw_image = _array(raw_image, data_format, number)
+            if channels is None and number == 0 and _channels(raw_image) in (1, 3):
+                settings = dataclasses.replace(settings, channels=_channels(raw_image))
+            pixels = _pixels(raw_image, settings, pixel_range, number)
             shape = shape or pixels.shape
             if pixels.shape != shape:
                 raise ValueError(
@@ -113,7 +115,7 @@ def from_examples(
                     f"{number} after {shape}."
                 )
             file.write(pixels.tobytes())
-            left_out |= _collect(columns, given, wanted, number)
+            non_labels |= _collect(columns, fields, label_names, number)
             number += 1
             if count:
                 advance(number, count)
@@ -127,10 +129,10 @@ def from_examples(
                 None if value is None or int(value) < 0 else texts[int(value)]
                 for value in columns[column]
             ]
-    if wanted is None:  # what is never a number or a text is no label
+    if label_names is None:  # what is never a number or a text is no label
         columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
-    if left_out:
-        names = ", ".join(f"'{name}' ({what})" for name, what in left_out.items())
+    if non_labels:
+        names = ", ".join(f"'{name}' ({what})" for name, what in non_labels.items())
         warnings.warn(
             f"What is no number or text is no label: {names}. labels=() leaves out all; of one-hot "
             "labels, take the argmax.",
@@ -197,8 +199,8 @@ def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, 
     """Return the image of an example, and everything else by name."""
     if isinstance(example, Mapping) and not {"bytes", "path"} >= set(example):
         if image not in example:
-            known = ", ".join(map(repr, example))
-            raise ValueError(f"`image` needs a name from {known}. Got {image!r}.")
+            keys = ", ".join(map(repr, example))
+            raise ValueError(f"`image` needs a name from {keys}. Got {image!r}.")
         rest = {str(key): value for key, value in example.items() if key != image}
         return example[image], rest
     if isinstance(example, list) and len(example) > 1 and _scalar(example[1]) is not None:
@@ -212,31 +214,35 @@ def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, 
 
 
 def _collect(
-    columns: dict[str, list[Any]], given: Mapping[str, Any], wanted: Any, number: int
+    columns: dict[str, list[Any]], fields: Mapping[str, Any], label_names: Any, number: int
 ) -> dict[str, str]:
     """Add the labels of an example to the columns; without a wish, examples may lack some.
 
     Returns:
         What is left out, because it is no number or text: `{name: type or shape}`.
     """
-    names = [n for n, v in given.items() if _scalar(v) is not None] if wanted is None else wanted
+    names = (
+        [n for n, v in fields.items() if _scalar(v) is not None]
+        if label_names is None
+        else label_names
+    )
     for name in names:
         columns.setdefault(name, [None] * number)
     for name, column in columns.items():
-        if name not in given and wanted is not None:
-            got = ", ".join(given) or "none"
+        if name not in fields and label_names is not None:
+            got = ", ".join(fields) or "none"
             raise ValueError(f"Example {number} needs a label {name!r}. Got {got}.")
-        value = given.get(name)
-        is_tags = wanted is not None and isinstance(value, (list, tuple, set))
+        value = fields.get(name)
+        is_tags = label_names is not None and isinstance(value, (list, tuple, set))
         column.append(value if is_tags else _scalar(value))
-        if column[-1] is None and value is not None and wanted is not None:
+        if column[-1] is None and value is not None and label_names is not None:
             raise ValueError(
                 f"Example {number} needs a number, a text or tags as {name!r}. Got "
                 f"{_what(value)}: take the argmax of one-hot labels."
             )
-    if wanted is not None:
+    if label_names is not None:
         return {}
-    rest = {name: value for name, value in given.items() if name not in columns}
+    rest = {name: value for name, value in fields.items() if name not in columns}
     return {name: _what(value) for name, value in rest.items() if value is not None}
 
 
@@ -258,27 +264,27 @@ def _scalar(value: Any) -> Any:
     return value if isinstance(value, _SCALARS) or hasattr(value, "isoformat") else None
 
 
-def _is_picture(found: Any) -> bool:
-    return isinstance(found, (Image.Image, bytes, str, Mapping)) or hasattr(found, "__fspath__")
+def _is_picture(image: Any) -> bool:
+    return isinstance(image, (Image.Image, bytes, str, Mapping)) or hasattr(image, "__fspath__")
 
 
-def _picture(found: Any) -> Any:
+def _picture(image: Any) -> Any:
     """Return a source for `decode`; Hugging Face stores undecoded pictures in a mapping."""
-    if isinstance(found, Mapping):
-        return found.get("bytes") or found.get("path")
-    return found
+    if isinstance(image, Mapping):
+        return image.get("bytes") or image.get("path")
+    return image
 
 
-def _channels(found: Any) -> int:
+def _channels(image: Any) -> int:
     """Return the number of channels: 1 for a gray picture, 3 for other pictures."""
-    if isinstance(found, Image.Image):
-        return 1 if found.mode in ("1", "L", "LA", "I", "F", "I;16") else 3
-    return 3 if _is_picture(found) else found.shape[-1]
+    if isinstance(image, Image.Image):
+        return 1 if image.mode in ("1", "L", "LA", "I", "F", "I;16") else 3
+    return 3 if _is_picture(image) else image.shape[-1]
 
 
-def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
+def _array(image: Any, data_format: str | None, number: int) -> np.ndarray:
     """Return an image as an array `(height, width, channels)`."""
-    array = to_numpy(found) if is_tensor(found) else np.asarray(found)
+    array = to_numpy(image) if is_tensor(image) else np.asarray(image)
     if array.ndim == 4:
         raise ValueError(
             f"Example {number} needs one image. Got a batch of shape {array.shape}: pass the data "
@@ -292,16 +298,16 @@ def _array(found: Any, data_format: str | None, number: int) -> np.ndarray:
 
 
 def _pixels(
-    found: Any,
+    image: Any,
     settings: PictureSettings,
     pixel_range: Range | None,
     number: int,
 ) -> np.ndarray:
     """Return an image as uint8 `(height, width, channels)`."""
-    if _is_picture(found):
-        return decode(_picture(found), settings, f"example {number}")
+    if _is_picture(image):
+        return decode(_picture(image), settings, f"example {number}")
     try:
-        pixels = to_bytes(found, pixel_range)
+        pixels = to_bytes(image, pixel_range)
     except (TypeError, ValueError) as error:
         raise type(error)(f"Example {number}: {error}") from None
     same = pixels.shape[2] == settings.channels

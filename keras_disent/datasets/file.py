@@ -70,19 +70,19 @@ def open_file(
     path = Path(path)
     pixel_range = check_range(pixel_range)
     ending = path.suffix.lower()
-    found: Mapping[str, Any] = {}
+    columns: Mapping[str, Any] = {}
     if ending == ".npz":
-        rows, found = _archive(path, images, labels, npy.shapes(path), npy.open_npz, npy.read_npz)
+        rows, columns = _archive(path, images, labels, npy.shapes(path), npy.open_npz, npy.read_npz)
     elif ending == ".npy":
         rows = npy.map_npy(path)
     elif ending in HDF5:
         arrays = hdf5.shapes(path)
-        rows, found = _archive(path, images, labels, arrays, hdf5.open_hdf5, hdf5.read_column)
+        rows, columns = _archive(path, images, labels, arrays, hdf5.open_hdf5, hdf5.read_column)
     elif ending == ".zarr":
         rows = opened = _open_zarr(path)
         if not hasattr(opened, "shape"):  # a group
             arrays = {key: tuple(array.shape) for key, array in opened.arrays()}
-            rows, found = _archive(
+            rows, columns = _archive(
                 path, images, labels, arrays, lambda _, key: opened[key], lambda _, key: opened[key]
             )
     elif "idx" in path.name:
@@ -92,7 +92,7 @@ def open_file(
             f"A file of images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '{path}'."
         )
     if labels is None:
-        labels = found
+        labels = columns
     elif isinstance(labels, (str, PathLike)):
         from keras_disent.datasets.tables import read_table
 
@@ -142,13 +142,13 @@ def _archive(
     read: Callable[[Path, str], Any],
 ) -> tuple[Any, dict[str, Any]]:
     """Return the images of a file of several arrays; without labels, also those of one value."""
-    name = _images_among(path, name, shapes)
+    name = _image_array_name(path, name, shapes)
     rows = open_rows(path, name)
     others = [n for n, shape in shapes.items() if n != name and shape == rows.shape[:1]]
     return rows, {other: read(path, other) for other in others} if labels is None else {}
 
 
-def _images_among(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _image_array_name(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Return the name of the array of images: the given one, or the only one that can be."""
     if name in shapes:
         return name

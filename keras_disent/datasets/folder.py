@@ -122,7 +122,7 @@ def open_folder(
     folder = Path(path)
     if not folder.is_dir():
         raise NotADirectoryError(f"`path` needs to be a folder. Got '{folder}'.")
-    files, left_out = find_pictures(folder)
+    files, skip_counts = find_pictures(folder)
     if not files:
         raise ValueError(
             f"`path` needs at least one {', '.join(s[1:] for s in SUFFIXES)} file. "
@@ -135,7 +135,7 @@ def open_folder(
     if table is not None:
         columns, numbers = labels_of_files(table, names_of, source, skip)
         if len(numbers) < len(pictures):
-            left_out["without a row of labels"] += len(pictures) - len(numbers)
+            skip_counts["without a row of labels"] += len(pictures) - len(numbers)
         pictures = [pictures[number] for number in numbers]
         names_of = [names_of[number] for number in numbers]
     elif labels == "folders":
@@ -144,13 +144,13 @@ def open_folder(
     identity = [(name, *identity_of(folder / name)) for name in files if folder / name in used]
     key = f"folder-{_short_hash(str(folder.resolve()))}"
     rows, broken = decode_pictures(key, pictures, (identity, names_of), settings, skip)
-    kept = [i for i in range(len(pictures)) if i not in broken]
+    indices = [i for i in range(len(pictures)) if i not in broken]
     if broken:
-        left_out["unreadable"] += len(broken)
-    names = tuple(names_of[i] for i in kept)
+        skip_counts["unreadable"] += len(broken)
+    names = tuple(names_of[i] for i in indices)
     if columns is not None:
-        columns = {name: [column[i] for i in kept] for name, column in columns.items()}
-    _say(len(names), left_out)
+        columns = {name: [column[i] for i in indices] for name, column in columns.items()}
+    _say(len(names), skip_counts)
     _warn_if_dark(rows, folder)
     options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if settings.pixel_range else None}
     data: Any = with_labels(rows, columns, folder.resolve().name, kinds, **options)
@@ -314,11 +314,11 @@ def _table(folder: Path, labels: Any) -> tuple[Any, str]:
         return None, ""
     if labels is not None:
         return read_table(labels), os.fspath(labels)
-    found = find_tables(folder)
-    if len(found) > 1:
-        names = " and ".join(f"'{path.name}'" for path in found)
+    tables = find_tables(folder)
+    if len(tables) > 1:
+        names = " and ".join(f"'{path.name}'" for path in tables)
         raise ValueError(f"'{folder}' needs one table of labels. Got {names}: pass labels=PATH.")
-    return (read_table(found[0]), str(found[0])) if found else (None, "")
+    return (read_table(tables[0]), str(tables[0])) if tables else (None, "")
 
 
 def _folders(folder: Path, files: Iterable[str]) -> list[str]:
@@ -345,15 +345,15 @@ def _pages(folder: Path, files: Sequence[str], every: bool) -> list[Picture]:
     return pictures
 
 
-def _say(count: int, left_out: Mapping[str, int]) -> None:
+def _say(count: int, skip_counts: Mapping[str, int]) -> None:
     """Print how many pictures there are, and what was left out."""
     text = f"{count:,} picture{'s' if count != 1 else ''}"
-    if left_out:
-        reasons = sorted(left_out.items())
+    if skip_counts:
+        reasons = sorted(skip_counts.items())
         parts = [
             f"{number:,} {reason}" if len(reasons) > 1 else reason for reason, number in reasons
         ]
-        text += f", {sum(left_out.values()):,} skipped: {', '.join(parts)}"
+        text += f", {sum(skip_counts.values()):,} skipped: {', '.join(parts)}"
     tell(text)
 
 

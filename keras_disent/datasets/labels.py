@@ -86,14 +86,14 @@ def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[s
     if not isinstance(kinds, Mapping | None):
         raise TypeError(f"`kinds` is {{factor: kind}}. Got {kinds!r:.80}.")
     kinds = dict(kinds or {})
-    given = columns_of(labels)
-    if not given:
+    labels_by_name = columns_of(labels)
+    if not labels_by_name:
         raise ValueError("`labels` needs at least one factor. Got none.")
     for name in kinds:
-        if name not in given:
-            raise ValueError(f"`kinds` needs names from {', '.join(given)}. Got {name!r}.")
+        if name not in labels_by_name:
+            raise ValueError(f"`kinds` needs names from {', '.join(labels_by_name)}. Got {name!r}.")
     columns: dict[str, Column] = {}
-    for name, labels_of in given.items():
+    for name, labels_of in labels_by_name.items():
         values, order = _array(name, labels_of)
         if values.shape != (n,):
             is_one_hot = values.ndim == 2 and len(values) == n
@@ -152,10 +152,10 @@ def _column(
 def _natural_kind(values: np.ndarray) -> str | None:
     if values.dtype.kind in "Ub":
         return "categorical"
-    is_whole = values.dtype.kind in "iu" or (
+    is_integer = values.dtype.kind in "iu" or (
         values.dtype.kind == "f" and bool((values == np.round(values)).all())
     )
-    return "ordinal" if is_whole or len(values) <= MAX_ORDINAL_VALUES else None
+    return "ordinal" if is_integer or len(values) <= MAX_ORDINAL_VALUES else None
 
 
 def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
@@ -181,9 +181,9 @@ def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
     columns = {}
     for tag in tags:
         steps = np.array([tag in tags_of for tags_of in sets], np.int64)
-        found, steps = np.unique(steps, return_inverse=True)
-        kind_ = "constant" if len(found) == 1 else "categorical"
-        columns[f"{name}={tag}"] = Column(steps, np.array([False, True])[found], kind_)
+        unique_steps, steps = np.unique(steps, return_inverse=True)
+        kind_ = "constant" if len(unique_steps) == 1 else "categorical"
+        columns[f"{name}={tag}"] = Column(steps, np.array([False, True])[unique_steps], kind_)
     return columns
 
 
@@ -260,14 +260,14 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     cells = [None if _is_missing(cell) else cell for cell in cells]
     cells = [_plain(cell) for cell in cells]
     types = [None if cell is None else _type_of(cell) for cell in cells]
-    found = list(dict.fromkeys(kind for kind in types if kind is not None))
-    if len(found) > 1 or found == ["others"]:
-        row = next(i for i, kind in enumerate(types) if kind == found[-1])
+    unique_types = list(dict.fromkeys(kind for kind in types if kind is not None))
+    if len(unique_types) > 1 or unique_types == ["others"]:
+        row = next(i for i, kind in enumerate(types) if kind == unique_types[-1])
         rule = "labels of one type: numbers, texts, truth values, dates or lists of texts"
         raise ValueError(f"'{name}' needs {rule}. Got {cells[row]!r:.80} in row {row}.")
-    if not found:
+    if not unique_types:
         return np.full(len(cells), np.nan), None
-    (kind,) = found
+    (kind,) = unique_types
     if kind == "tags":
         array = np.empty(len(cells), object)
         array[:] = cells
@@ -282,8 +282,8 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     present = np.array([cell is not None for cell in cells])
     dtype: type = np.bool_
     if kind == "numbers":
-        is_whole = all(c is None or isinstance(c, (int, np.integer)) for c in cells)
-        dtype = np.int64 if is_whole else np.float64
+        is_integer = all(c is None or isinstance(c, (int, np.integer)) for c in cells)
+        dtype = np.int64 if is_integer else np.float64
     try:
         values: np.ndarray = np.array([cell for cell in cells if cell is not None], dtype)
     except OverflowError:

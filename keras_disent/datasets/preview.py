@@ -150,13 +150,13 @@ def grid_as_html(images: np.ndarray, alt: str, *, side: int = 64) -> str:
     rows, columns, height, width, channels = images.shape
     gap = max(1, width // 16)
     shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
-    whole = np.full(shape, 255, np.uint8)
+    canvas = np.full(shape, 255, np.uint8)
     for row, column in np.ndindex(rows, columns):
         top, left = row * (height + gap), column * (width + gap)
-        whole[top : top + height, left : left + width] = images[row, column]
-    whole = whole[..., 0] if channels not in (3, 4) else whole  # others: their first channel
+        canvas[top : top + height, left : left + width] = images[row, column]
+    canvas = canvas[..., 0] if channels not in (3, 4) else canvas  # others: their first channel
     buffer = io.BytesIO()
-    Image.fromarray(whole).save(buffer, "PNG")
+    Image.fromarray(canvas).save(buffer, "PNG")
     url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     style = f"height:{side * shape[0] // height}px"
     style += ";image-rendering:pixelated" if height < side else ""

@@ -136,24 +136,24 @@ def labels_of_files(
         sizes = ", ".join(f"{name} {len(cells)}" for name, cells in columns.items())
         raise ValueError(f"'{source}' needs columns of one length. Got {sizes}.")
     keys = list(filter(_is_file_column, columns))
-    whole = {file: _PAGE.sub("", file) for file in files}  # the file of each page
-    known = list(dict.fromkeys([*files, *whole.values()]))
-    index = _index(known)
+    file_of = {file: _PAGE.sub("", file) for file in files}  # the file of each page
+    names = list(dict.fromkeys([*files, *file_of.values()]))
+    index = _index(names)
     # A column whose own name is that of a picture is a row of a table without a header.
     others = (
         n for n in columns if not _find(n, index) and _find(next(iter(columns[n]), ""), index)
     )
-    found = {name: _rows_by_file(columns[name], index) for name in keys or others}
+    matches = {name: _rows_by_file(columns[name], index) for name in keys or others}
     if not keys:
-        keys = [name for name, (row_of, unknown, _) in found.items() if row_of and not unknown][:1]
-    key = max(keys, key=lambda name: len(found[name][0])) if keys else None
+        keys = [name for name, (rows, unknown, _) in matches.items() if rows and not unknown][:1]
+    key = max(keys, key=lambda name: len(matches[name][0])) if keys else None
     factors = [name for name in columns if name != key]
     if key is None or not factors:
         raise ValueError(
             f"'{source}' needs a column `file` with the names of pictures, and at least one column "
             f"with the name of a factor. Got {', '.join(map(repr, columns))}."
         )
-    row_of, unknown, repeated = found[key]
+    row_of, unknown, repeated = matches[key]
     if repeated:
         row, name = repeated[0]
         raise ValueError(
@@ -168,7 +168,7 @@ def labels_of_files(
             f"{_more(unknown)}. on_error='skip' leaves such rows out"
             f"{', and pages=' + repr('all') + ' takes every page' if is_page else ''}."
         )
-    rows_of = [row_of.get(file, row_of.get(whole[file])) for file in files]
+    rows_of = [row_of.get(file, row_of.get(file_of[file])) for file in files]
     present = [number for number, row in enumerate(rows_of) if row is not None]
     missing = [file for file, row in zip(files, rows_of, strict=True) if row is None]
     if missing and not skip:
@@ -210,13 +210,13 @@ def _rows_by_file(
     row_of: dict[str, int] = {}
     unknown, repeated = [], []
     for row, name in enumerate(names):
-        found = _find(name, index)
-        if len(found) != 1:
+        matches = _find(name, index)
+        if len(matches) != 1:
             unknown.append((row, str(name)))
-        elif found[0] in row_of:
+        elif matches[0] in row_of:
             repeated.append((row, str(name)))
         else:
-            row_of[found[0]] = row
+            row_of[matches[0]] = row
     return row_of, unknown, repeated
 
 
@@ -226,8 +226,8 @@ def _find(name: Any, index: _Index) -> list[str]:
     if written in index.exact:
         return [written]
     normal = unicodedata.normalize("NFC", written)
-    if found := index.loose.get(normal) or index.folded.get(normal.casefold()):
-        return found
+    if files := index.loose.get(normal) or index.folded.get(normal.casefold()):
+        return files
     parts = written.split("/")
     ends = ("/".join(parts[i:]) for i in range(1, len(parts)))
     return next(([end] for end in ends if end in index.exact), [])

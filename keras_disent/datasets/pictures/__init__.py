@@ -123,27 +123,27 @@ def read_image(
     >>> read_image(Image.new("RGB", (90, 60)), like=Sprites(32)).shape
     (32, 32, 1)
     """
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "channels": channels,
         "crop": crop,
         "fit": fit,
         "background": background,
         "pixel_range": pixel_range,
     }
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = {name: value for name, value in options.items() if value is not None}
     shape = getattr(like, "image_shape", None)
     if like is not None and shape is None:
         raise TypeError(f"`like` needs to be a model or a data set. Got {type(like).__name__}.")
-    found = getattr(like, "pictures", None) or {}
-    settings = {**found, **settings}
+    defaults = getattr(like, "pictures", None) or {}
+    settings = {**defaults, **settings}
     if shape is not None:
         settings.setdefault("channels", shape[2])
     if image_size == "like":
         image_size = 64 if shape is None else (shape[0], shape[1])
-    chosen = PictureSettings(image_size=image_size, **settings)
+    picture_settings = PictureSettings(image_size=image_size, **settings)
     if not isinstance(source, (list, tuple)):
-        return decode(source, chosen, max_pixels=max_pixels)
-    images = [decode(one, chosen, max_pixels=max_pixels) for one in source]
+        return decode(source, picture_settings, max_pixels=max_pixels)
+    images = [decode(one, picture_settings, max_pixels=max_pixels) for one in source]
     shapes = list(dict.fromkeys(image.shape for image in images))
     if len(shapes) != 1:
         got = " and ".join(map(str, shapes[:2])) or "no picture"

@@ -66,8 +66,8 @@ class PictureSettings:
 
     def shared(self) -> dict[str, Any]:
         """Return what models and data sets keep as `pictures`: all but the shape of an image."""
-        kept = ("crop", "fit", "background", "pixel_range")
-        values = {name: getattr(self, name) for name in kept}
+        names = ("crop", "fit", "background", "pixel_range")
+        values = {name: getattr(self, name) for name in names}
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 

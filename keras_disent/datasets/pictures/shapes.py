@@ -61,8 +61,8 @@ def fitted(name: str, picture: Image.Image, settings: PictureSettings) -> np.nda
 
 def _center(image: Image.Image, height: int, width: int) -> Image.Image:
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    whole = (image.height, image.width) == (height, width)
-    return image if whole else image.crop((left, top, left + width, top + height))
+    is_same_size = (image.height, image.width) == (height, width)
+    return image if is_same_size else image.crop((left, top, left + width, top + height))
 
 
 def _gray(color: Any) -> int:

@@ -190,10 +190,10 @@ def _views(path: Path, data: bytes) -> np.ndarray:
             if packed == _COMPRESSED:
                 _, body = next(_elements(zlib.decompress(body), order))
             # Flags, shape, name and numbers of a variable.
-            _, (_, sizes), (_, name), (found, numbers) = itertools.islice(_elements(body, order), 4)
+            _, (_, sizes), (_, name), (code, numbers) = itertools.islice(_elements(body, order), 4)
             if name == b"im":
                 shape = struct.unpack(f"{order}{len(sizes) // 4}i", sizes)
-                kind, pixels = found, numbers
+                kind, pixels = code, numbers
     fits = kind == _UINT8 and shape[2:] == (3, _AZIMUTHS, _ELEVATIONS) and min(shape) > 0
     if not fits or math.prod(shape) != len(pixels):
         rule = f"'im' of uint8 (height, width, 3, {_AZIMUTHS}, {_ELEVATIONS})"

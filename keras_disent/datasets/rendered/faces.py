@@ -157,7 +157,7 @@ def _tables(size: int) -> tuple[np.ndarray, np.ndarray]:
     eye = mouth % eyes
     for turn, angle in enumerate(_VALUES["head_turn"]):
         for length in range(lengths):
-            drawn = portrait.shares(
+            coverage = portrait.shares(
                 np.full(mouths, angle),
                 _VALUES["mouth_opening"],
                 _VALUES["eye_opening"][eye],
@@ -165,9 +165,9 @@ def _tables(size: int) -> tuple[np.ndarray, np.ndarray]:
                 size,
             )
             # Rounding the running sums, not the shares, keeps the sum of a pixel's weights.
-            sums = np.rint(_FULL * np.cumsum(drawn[..., 3:], axis=-1))
-            drawn[..., 3:] = np.diff(sums, axis=-1, prepend=0)
-            weights = np.rint(drawn).reshape(mouths, -1, columns)
+            sums = np.rint(_FULL * np.cumsum(coverage[..., 3:], axis=-1))
+            coverage[..., 3:] = np.diff(sums, axis=-1, prepend=0)
+            weights = np.rint(coverage).reshape(mouths, -1, columns)
             upper[turn, length, eye] = weights[:, : split * size]
             lower[turn, length, mouth] = weights[:, split * size :]
     return upper, lower

@@ -168,13 +168,13 @@ class _Canvas:
 
     def paint(self, paint: str, cover: np.ndarray) -> None:
         """Paint what is still visible; `paint` is one of `PAINTS` or a fixed color."""
-        share = self.visible * cover
-        self.visible -= share
+        fraction = self.visible * cover
+        self.visible -= fraction
         if paint in PAINTS:
-            self.weights[:, 3 + PAINTS.index(paint)] += share
+            self.weights[:, 3 + PAINTS.index(paint)] += fraction
         else:
             for column, value in enumerate(bytes.fromhex(paint)):
-                self.weights[:, column] += value * share
+                self.weights[:, column] += value * fraction
 
     def cover(self, distance: np.ndarray) -> np.ndarray:
         """Return the share of every pixel within an outline, from its center's distance to it."""

@@ -64,8 +64,8 @@ def limit() -> int:
 def entries() -> list[Path]:
     """Return the files in the cache that this package wrote, the least recently used first."""
     try:
-        with os.scandir(cache_folder()) as found:
-            files = [e for e in found if e.is_file(follow_symlinks=False)]
+        with os.scandir(cache_folder()) as dir_entries:
+            files = [e for e in dir_entries if e.is_file(follow_symlinks=False)]
             oldest = time.time() - _ABANDONED
             paths = [Path(e.path) for e in files if _ENTRY.fullmatch(e.name)]
             # Another process may still be writing the newer ones.

@@ -101,15 +101,15 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> np.ndarray | HDF5R
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of every data set of an HDF5 file by its name."""
-    found: dict[str, tuple[int, ...]] = {}
+    shape_by_name: dict[str, tuple[int, ...]] = {}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found[name] = item.shape
+            shape_by_name[name] = item.shape
 
     with wrap_errors(path, _HDF5), _opened(path) as file:
         file.visititems(visit)
-    return found
+    return shape_by_name
 
 
 def read_column(path: Path, name: str) -> np.ndarray:

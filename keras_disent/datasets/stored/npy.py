@@ -38,13 +38,13 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     >>> shapes(path)
     {'images': (3, 4), 'labels': (3,)}
     """
-    found = {}
+    shape_by_name = {}
     with _archive(path) as archive:
         for name in archive.namelist():
             if name.endswith(".npy"):
                 with archive.open(name) as file:
-                    found[name.removesuffix(".npy")] = _header(file)[0]
-    return found
+                    shape_by_name[name.removesuffix(".npy")] = _header(file)[0]
+    return shape_by_name
 
 
 def read_npz(path: Path, member: str) -> np.ndarray:
