@@ -232,15 +232,15 @@ def compute(
         return
     results, seconds = {}, {}
     calls = parallel(expected if len(tasks) > 1 else 0)(map(delayed(_attempt), tasks.values()))
-    for name, (result, taken) in zip(tasks, calls, strict=True):
-        results[name], seconds[name] = result, taken
+    for name, (result, duration) in zip(tasks, calls, strict=True):
+        results[name], seconds[name] = result, duration
     planned(seconds)
     failed = {name for name, result in results.items() if isinstance(result, ValueError)}
     yield from [(name, result) for name, result in results.items() if name in failed]
 
     seeds = np.random.SeedSequence(seed).spawn(n_resamples)
     for name in [name for name in tasks if name not in failed]:
-        drawn: list[Any] = []
+        resample_results: list[Any] = []
 
         def attempts(name: str = name) -> Iterator[Any]:
             for one in seeds:
@@ -250,10 +250,10 @@ def compute(
 
         for numbers in parallel(seconds[name] * n_resamples)(attempts()):
             called(name)
-            drawn.append(numbers)
+            resample_results.append(numbers)
             if isinstance(numbers, ValueError):
                 failed.add(name)
-        yield name, _with_intervals(results[name], drawn, level)
+        yield name, _with_intervals(results[name], resample_results, level)
 
 
 def _attempt(task: Task) -> tuple[Any, float]:
@@ -292,17 +292,17 @@ def _numbers(result: Any) -> dict[str, tuple[Any, Any]]:
     return numbers
 
 
-def _with_intervals(result: Any, drawn: list[Any], level: float) -> Outcome:
+def _with_intervals(result: Any, resample_results: list[Any], level: float) -> Outcome:
     """Return a result with intervals of its numbers, from those of resamples."""
-    errors = [numbers for numbers in drawn if isinstance(numbers, ValueError)]
+    errors = [numbers for numbers in resample_results if isinstance(numbers, ValueError)]
     if errors:  # the metric is undefined for a resample
         return Outcome(result, errors[0])
     intervals = {}
     for name, (labels, estimate) in _numbers(result).items():
         # Resamples may lack a factor's values, so that an array is of other factors.
-        if any(name not in numbers or numbers[name][0] != labels for numbers in drawn):
+        if any(name not in numbers or numbers[name][0] != labels for numbers in resample_results):
             continue
-        spread = np.array([numbers[name][1] for numbers in drawn], np.float64)
+        spread = np.array([numbers[name][1] for numbers in resample_results], np.float64)
         if not (np.isfinite(spread).all() and np.isfinite(estimate).all()):
             continue
         tails = [(1 - level) / 2, (1 + level) / 2]

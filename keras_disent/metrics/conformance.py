@@ -261,19 +261,19 @@ def _vector(entry: dict[str, Any], score: dict[str, Any], case: dict[str, Any]) 
     arrays = {name: _decode(case[name]) for name in case if isinstance(case[name], dict)}
     if "factor_sizes" in case:
         data = _Grid(tuple(case["factor_sizes"]))
-        given = {"encoder": data.encoder(arrays["codes"]), "data": data}
+        arguments = {"encoder": data.encoder(arrays["codes"]), "data": data}
     else:
         factors, test_factors = (arrays[k].astype(np.int64) for k in ("factors", "test_factors"))
         test = arrays["test_codes"], test_factors
-        given = {"codes": arrays["codes"], "factors": factors, "test": test}
+        arguments = {"codes": arrays["codes"], "factors": factors, "test": test}
     names = score["arguments"]
     settings = dict(entry["settings"])
     return Vector(
         entry["score"],
         score["function"],
         entry["case"],
-        tuple(given[name] for name in names if name != "test"),
-        ({"test": given["test"]} if "test" in names else {}) | settings,
+        tuple(arguments[name] for name in names if name != "test"),
+        ({"test": arguments["test"]} if "test" in names else {}) | settings,
         settings,
         dict(entry["expected"]),
         dict(entry["tolerance"]),

@@ -121,13 +121,13 @@ def absolute_correlations(
     """
     if kind not in ("pearson", "spearman"):
         raise ValueError(f"`kind` must be 'pearson' or 'spearman'. Got {kind!r}.")
-    kept = present(second)
-    if not kept.all():
+    has_value = present(second)
+    if not has_value.all():
         columns = [
             absolute_correlations(first[rows], column[rows, None], kind)
             if rows.any()
             else np.zeros((first.shape[1], 1))
-            for column, rows in zip(second.T, kept.T, strict=True)
+            for column, rows in zip(second.T, has_value.T, strict=True)
         ]
         return np.concatenate(columns, axis=1)
     if kind == "spearman":

@@ -106,7 +106,7 @@ def dci_es(
     check_at_least(1, n_jobs=n_jobs)
     arrays, used = prepare(codes, factors, test, seed, continuous, "DCI-ES")
     has_value = present(arrays.test_factors).T
-    test_codes = [arrays.test_codes[kept] for kept in has_value]
+    test_codes = [arrays.test_codes[mask] for mask in has_value]
     labels_of = [labels[k] for labels, k in zip(arrays.test_factors.T, has_value, strict=True)]
     tests = list(zip(labels_of, arrays.continuous, strict=True))
     for number, (labels, _) in zip(used, tests, strict=True):

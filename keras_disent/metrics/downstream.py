@@ -254,15 +254,15 @@ def reduced_downstream(
     def fit(name: str, latents: Sequence[int], factor: int) -> Fit:
         return Fit(name, codes[:, latents], factors[:, factor], seed, mask[factor])
 
-    left = {factor: list(range(codes.shape[1])) for factor in used.tolist()}
-    removed: dict[int, list[int]] = {factor: [] for factor in left}
+    remaining = {factor: list(range(codes.shape[1])) for factor in used.tolist()}
+    removed: dict[int, list[int]] = {factor: [] for factor in remaining}
     for _ in range(n_removed):
-        fits = [fit(importance_by, latents, factor) for factor, latents in left.items()]
-        for factor, model in zip(left, fit_predictors(fits, n_jobs), strict=True):
-            latent = left[factor][int(np.argmax(model.feature_importances_))]
+        fits = [fit(importance_by, latents, factor) for factor, latents in remaining.items()]
+        for factor, model in zip(remaining, fit_predictors(fits, n_jobs), strict=True):
+            latent = remaining[factor][int(np.argmax(model.feature_importances_))]
             removed[factor].append(latent)
-            left[factor].remove(latent)
-    cases = [(latents, other) for latents in left.values() for other in left]
+            remaining[factor].remove(latent)
+    cases = [(latents, other) for latents in remaining.values() for other in remaining]
     fits = [fit(predictor, *case) for case in cases]
     models = fit_predictors(fits, n_jobs)
     scores = [

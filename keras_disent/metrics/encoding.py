@@ -93,10 +93,10 @@ class CodeCache:
             return self.draw(indices)
         if len(missing):
             new = self.draw(missing)
-            known = np.concatenate([self._indices, missing])
+            all_indices = np.concatenate([self._indices, missing])
             codes = new if self._codes is None else np.concatenate([self._codes, new])
-            order = np.argsort(known, kind="stable")
-            self._indices, self._codes = known[order], codes[order]
+            order = np.argsort(all_indices, kind="stable")
+            self._indices, self._codes = all_indices[order], codes[order]
         assert self._codes is not None
         return self._codes.take(np.searchsorted(self._indices, indices), axis=0)
 
@@ -183,8 +183,8 @@ def _chunks(
     with ThreadPoolExecutor(1) as thread:
         images = thread.submit(draw, chunks[0])
         for chunk in chunks[1:]:
-            drawn, images = images.result(), thread.submit(draw, chunk)
-            yield drawn
+            chunk_images, images = images.result(), thread.submit(draw, chunk)
+            yield chunk_images
         yield images.result()
 
 

@@ -25,7 +25,7 @@ LONG = 10.0  # seconds from which work is announced
 
 # Numbers of images that metrics of an encoder draw, from their settings and the sizes of the
 # factors with more than one value.
-_DRAWN: dict[str, Callable[[Mapping[str, Any], list[int]], int]] = {
+_N_IMAGES: dict[str, Callable[[Mapping[str, Any], list[int]], int]] = {
     "beta_vae_score": lambda s, sizes: 2 * s["batch_size"] * (s["train_points"] + s["eval_points"]),
     "factor_vae_score": lambda s, sizes: (
         s["variance_samples"] + s["batch_size"] * (s["train_votes"] + s["eval_votes"])
@@ -62,7 +62,7 @@ def seconds_of(
         n_resamples: Number of resamples of each score of arrays.
     """
     size = (0.4 + 0.6 * samples / 10_000) * latents / 10 * values / VALUES
-    found: dict[str, float] = {}
+    seconds_by_name: dict[str, float] = {}
     shared: set[str] = set()  # predictors that an earlier score has fitted
     for name, settings in settings_by_name.items():
         metric, predictor = METRICS[name], settings.get("predictor", "boosting")
@@ -73,13 +73,13 @@ def seconds_of(
         seconds *= size * (EXACT if predictor == "exact_boosting" else 1)
         if metric.takes != "encoder":
             seconds *= 1 + n_resamples / (COARSE if settings.get("predictor") == "boosting" else 1)
-        found[name] = seconds
-    return found
+        seconds_by_name[name] = seconds
+    return seconds_by_name
 
 
 def in_parallel(seconds: Mapping[str, float], n_jobs: int) -> float:
     """Return the time of several scores by name side by side."""
-    alone = [taken for name, taken in seconds.items() if not METRICS[name].in_parallel]
+    alone = [duration for name, duration in seconds.items() if not METRICS[name].in_parallel]
     return max(sum(seconds.values()) / n_jobs, *alone, 0.0)
 
 
@@ -112,17 +112,17 @@ class Work:
             if METRICS[name].takes != "encoder":
                 tested = "test" in METRICS[name].arguments
                 sample = max(sample, n_samples + n_test_samples * tested)
-        pool = drawn = 0
+        pool = unpooled = 0
         for name, settings in settings_by_name.items():
             if METRICS[name].takes != "encoder":
                 continue
             if is_pooled(data, settings):
                 pool = max(pool, settings["pool"])
             else:
-                drawn += _DRAWN[name](settings, self.sizes)
+                unpooled += _N_IMAGES[name](settings, self.sizes)
         if pool == n_samples + n_test_samples and not getattr(data, "stochastic", False):
             sample, pool = max(sample, pool), 0  # the same images
-        images = sample + pool + drawn
+        images = sample + pool + unpooled
         self.images = images if getattr(data, "stochastic", False) else min(images, len(data))
 
     def seconds(self, names: Iterable[str], n_resamples: int = 0) -> dict[str, float]:
@@ -142,8 +142,8 @@ class Work:
         """
         seconds = self.seconds(self.settings_by_name, n_resamples)
         side_by_side = {
-            name: taken
-            for name, taken in seconds.items()
+            name: duration
+            for name, duration in seconds.items()
             if METRICS[name].takes != "encoder" or METRICS[name].in_parallel
         }
         others = sum(seconds.values()) - sum(side_by_side.values())

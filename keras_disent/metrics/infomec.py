@@ -246,9 +246,9 @@ def _explicitness(
     all_test_inputs = scaler.transform(test_codes.astype(np.float64))
     scores = []
     for number in used:
-        kept, test_kept = present(factors[:, number]), present(test_factors[:, number])
-        inputs, test_inputs = all_inputs[kept], all_test_inputs[test_kept]
-        factor, test_factor = factors[kept, number], test_factors[test_kept, number]
+        has_value, test_has_value = present(factors[:, number]), present(test_factors[:, number])
+        inputs, test_inputs = all_inputs[has_value], all_test_inputs[test_has_value]
+        factor, test_factor = factors[has_value, number], test_factors[test_has_value, number]
         if continuous[number] and test_factor.size:
             regression = LinearRegression().fit(inputs, factor)
             # The best constant prediction is the mean of the training samples.

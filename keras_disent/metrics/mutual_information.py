@@ -78,9 +78,9 @@ def mutual_information(first: ArrayLike, second: ArrayLike) -> NDArray[np.float6
     """
     rows, columns = _compact(first), _compact(second)
     result = np.empty((len(rows), len(columns)))
-    for j, (column, width, kept) in enumerate(columns):
+    for j, (column, width, has_value) in enumerate(columns):
         for i, (row, height, _) in enumerate(rows):
-            pairs = (row if kept is None else row[kept]) * width + column
+            pairs = (row if has_value is None else row[has_value]) * width + column
             joint = np.bincount(pairs, minlength=height * width)
             result[i, j] = _information(joint.reshape(height, width))
     return result
@@ -110,10 +110,10 @@ def _compact(
     """
     columns = []
     for column in to_numpy(labels).T:
-        kept = present(column)
-        has_all = bool(kept.all())
-        values, inverse = np.unique(column if has_all else column[kept], return_inverse=True)
-        columns.append((inverse, len(values), None if has_all else kept))
+        has_value = present(column)
+        has_all = bool(has_value.all())
+        values, inverse = np.unique(column if has_all else column[has_value], return_inverse=True)
+        columns.append((inverse, len(values), None if has_all else has_value))
     return columns
 
 

@@ -261,9 +261,9 @@ def _posterior(
     # Samples without a value have weight 0.
     has_value = present(factors)
     labels = []
-    for factor, kept in zip(factors.T, has_value.T, strict=True):
+    for factor, mask in zip(factors.T, has_value.T, strict=True):
         label = np.zeros(samples, np.int64)
-        label[kept] = np.unique(factor[kept], return_inverse=True)[1]
+        label[mask] = np.unique(factor[mask], return_inverse=True)[1]
         labels.append(label)
     starts = np.cumsum([0] + [label.max() + 1 for label in labels])
     columns = np.stack(labels, axis=1) + starts[:-1]

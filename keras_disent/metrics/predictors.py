@@ -163,9 +163,9 @@ def fit_predictor(
         array([0, 1])
     """
     make = lookup(name, PREDICTORS, "predictor")
-    kept = present(labels)
-    if not kept.all():
-        codes, labels = codes[kept], labels[kept]
+    is_labeled = present(labels)
+    if not is_labeled.all():
+        codes, labels = codes[is_labeled], labels[is_labeled]
     if not labels.size:
         raise ValueError("A predictor needs a sample that has a value of the factor. Got none.")
     varies = labels.min() < labels.max()
@@ -241,7 +241,7 @@ def call_in_parallel(
     from joblib import Parallel, delayed
 
     prefer = "processes" if seconds > PROCESSES else "threads"
-    calls = (delayed(function)(*given) for given in arguments)
+    calls = (delayed(function)(*args) for args in arguments)
     return list(Parallel(n_jobs=n_jobs, prefer=prefer)(calls))
 
 
@@ -282,10 +282,10 @@ def train_and_test_accuracy(
     Raises:
         ValueError: If no test sample has a label.
     """
-    kept, test_kept = present(labels), present(test_labels)
-    if not (kept.all() and test_kept.all()):
-        codes, labels = codes[kept], labels[kept]
-        test_codes, test_labels = test_codes[test_kept], test_labels[test_kept]
+    is_labeled, test_is_labeled = present(labels), present(test_labels)
+    if not (is_labeled.all() and test_is_labeled.all()):
+        codes, labels = codes[is_labeled], labels[is_labeled]
+        test_codes, test_labels = test_codes[test_is_labeled], test_labels[test_is_labeled]
     if not test_labels.size:
         raise ValueError("A test needs a sample that has a value of the factor. Got none.")
     # Boosted trees store their predictions for the training samples.

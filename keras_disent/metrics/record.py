@@ -37,7 +37,7 @@ def collect(
     """
     errors = {name: error for name, error in outcomes.items() if isinstance(error, ValueError)}
     failures = failures | {name: explain(name, error) for name, error in errors.items()}
-    scores = {name: found for name, found in outcomes.items() if isinstance(found, Outcome)}
+    scores = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Outcome)}
     if not scores:
         if len(errors) == 1:
             name, error = next(iter(errors.items()))
@@ -47,9 +47,9 @@ def collect(
         warnings.warn(text, stacklevel=outside())
     for name, why in failures.items():
         warnings.warn(f"{name!r} has no score: {why}", stacklevel=outside())
-    for name, found in scores.items():
-        if isinstance(found.interval, ValueError):
-            why = record[name]["interval_error"] = explain(name, found.interval)
+    for name, outcome in scores.items():
+        if isinstance(outcome.interval, ValueError):
+            why = record[name]["interval_error"] = explain(name, outcome.interval)
             warnings.warn(f"{name!r} has a score, but no interval: {why}", stacklevel=outside())
     ordered = [name for name in record if name in scores]
     ends = {name: scores[name].interval for name in ordered}

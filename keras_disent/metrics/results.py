@@ -66,15 +66,15 @@ class Result(Tabular):
 
         Those of a result within this one have names such as "importance.mig".
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, value in self.fields().items():
             if isinstance(value, Mapping):
                 for key, part in value.items():
                     if isinstance(part, Result):
-                        found |= {f"{key}.{inner}": v for inner, v in part.numbers().items()}
+                        values |= {f"{key}.{inner}": v for inner, v in part.numbers().items()}
             elif isinstance(value, np.ndarray | int | float | np.number):
-                found[name] = value
-        return found
+                values[name] = value
+        return values
 
     def scalars(self) -> dict[str, Any]:
         """Return the `numbers` that are no arrays."""

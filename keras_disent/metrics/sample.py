@@ -179,8 +179,8 @@ class Sample:
             return ()
         if "continuous" in metric.arguments:
             return self.names
-        _, kept = plain_factors(self.values, self._rows(metric))
-        return tuple(np.array(self.names)[kept].tolist())
+        _, varies = plain_factors(self.values, self._rows(metric))
+        return tuple(np.array(self.names)[varies].tolist())
 
     def _continuous_columns(self, continuous: Any) -> list[int]:
         """Return the factor numbers that the setting `continuous` selects."""
@@ -250,11 +250,11 @@ def plain_factors(
 
     Factors that are constant in `rows` are none to it, and missing values are masked.
     """
-    kept = varying(factors[rows])
-    factors = factors[:, kept]
+    varies = varying(factors[rows])
+    factors = factors[:, varies]
     if not present(factors).all():
         factors = np.ma.masked_array(factors, ~present(factors))
-    return factors, kept
+    return factors, varies
 
 
 def factor_numbers(continuous: Any, names: Sequence[Any]) -> list[int]:

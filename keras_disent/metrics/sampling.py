@@ -238,10 +238,10 @@ class ImageGroups:
         self.candidates = np.array([*self._pools], np.int64)
         if len(self.candidates) < (1 if hasattr(data, "sample_factors") else 2):
             what = "all factors but one" if others else "one factor"
-            found = [str(data.factor_names[factor]) for factor in self.candidates]
+            names = [str(data.factor_names[factor]) for factor in self.candidates]
             raise ValueError(
                 f"{name!r} needs images that share {what}, for two factors. Got such images for "
-                f"{', '.join(found) or 'none'} of {', '.join(data.factor_names)}."
+                f"{', '.join(names) or 'none'} of {', '.join(data.factor_names)}."
             )
 
     def images(self, n: int) -> NDArray[np.int64]:
@@ -282,8 +282,8 @@ def _pool(
     _, group = np.unique(shared, axis=0, return_inverse=True)
     group = group.reshape(-1)  # NumPy 2.0 keeps an axis
     pairs = np.unique(np.stack([group, own], axis=1), axis=0)
-    kept = np.bincount(pairs[:, 0])[group] > 1
-    rows, group = rows[kept], group[kept]
+    has_pair = np.bincount(pairs[:, 0])[group] > 1
+    rows, group = rows[has_pair], group[has_pair]
     order = np.argsort(group, kind="stable")
     counts = np.unique(group, return_counts=True)[1]
     return rows[order], np.concatenate([[0], np.cumsum(counts)])

@@ -143,10 +143,10 @@ def sap_matrix(
     groups: dict[bytes, list[int]] = {}
     has_value = [present(part[:, classes]) for part in (train_factors, test_factors)]
     for i in range(len(classes)):
-        key = b"".join(kept[:, i].tobytes() for kept in has_value)
+        key = b"".join(flags[:, i].tobytes() for flags in has_value)
         groups.setdefault(key, []).append(i)
     for group in groups.values():
-        train_rows, test_rows = (kept[:, group[0]] for kept in has_value)
+        train_rows, test_rows = (flags[:, group[0]] for flags in has_value)
         if not test_rows.any():
             raise FactorError(
                 "SAP needs a test sample with a value of {factor}.", classes[group[0]]
@@ -166,9 +166,9 @@ def sap_matrix(
 
 
 def _squared_correlations(codes: NDArray[Any], factors: NDArray[Any]) -> Array:
-    kept = present(factors)
-    if not kept.all():
-        columns = zip(factors.T, kept.T, strict=True)
+    has_value = present(factors)
+    if not has_value.all():
+        columns = zip(factors.T, has_value.T, strict=True)
         parts = [_squared_correlations(codes[rows], factor[rows, None]) for factor, rows in columns]
         return np.concatenate(parts, axis=1)
     codes, factors = (x - x.mean(axis=0, dtype=np.float64) for x in (codes, factors))

@@ -232,16 +232,16 @@ class _Data:
         if metric.takes == "codes":
             return Task(function, (self.codes,))
         assert self.factors is not None
-        factors, kept = self.factors, np.ones(self.factors.shape[1], np.bool_)
+        factors, mask = self.factors, np.ones(self.factors.shape[1], np.bool_)
         if "continuous" not in settings:
-            factors, kept = plain_factors(factors)
+            factors, mask = plain_factors(factors)
         rows = (self.codes, factors)
         if metric.takes == "posterior":
             return Task(function, (self.codes, self.log_variances, factors))
         if "test" not in metric.arguments:
             return Task(function, rows)
         if self.test is not None:
-            return Task(function, rows, (self.test[0], self.test[1][:, kept]))
+            return Task(function, rows, (self.test[0], self.test[1][:, mask]))
         if "seed" not in settings:  # the training samples are the test samples
             return Task(function, rows)
         train, test = (
@@ -261,26 +261,26 @@ class _Data:
     def conditions(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the sample sizes of a metric, and how each factor is treated."""
         metric = METRICS[name]
-        found: dict[str, Any] = {"n_samples": len(self.codes)}
+        conditions: dict[str, Any] = {"n_samples": len(self.codes)}
         if metric.takes == "codes" or self.factors is None:
-            return found
+            return conditions
         if "test" in metric.arguments and self.test is not None:
-            found["n_test_samples"] = len(self.test[0])
+            conditions["n_test_samples"] = len(self.test[0])
         elif "test" in metric.arguments and "seed" in settings:
-            found["n_test_samples"] = len(self.codes) // 3
-            found["n_samples"] -= found["n_test_samples"]
+            conditions["n_test_samples"] = len(self.codes) // 3
+            conditions["n_samples"] -= conditions["n_test_samples"]
         used = varying(self.factors)
-        found |= factors_used(self.labels, used)
+        conditions |= factors_used(self.labels, used)
         gaps = np.sum(~present(self.factors), axis=0).tolist()
         if any(gaps):
             named = zip(self.labels, gaps, strict=True)
-            found["n_without_value"] = {label: count for label, count in named if count}
+            conditions["n_without_value"] = {label: count for label, count in named if count}
         if "continuous" in settings:
-            found["continuous"] = [self.labels[number] for number in settings["continuous"]]
+            conditions["continuous"] = [self.labels[number] for number in settings["continuous"]]
             treatment = metric.continuous.format(**settings)
             treated = {self.labels[n]: treatment for n in settings["continuous"] if used[n]}
-            found |= {"continuous_as": treated} if treated else {}
-        return found
+            conditions |= {"continuous_as": treated} if treated else {}
+        return conditions
 
     def explain(self, name: str, error: ValueError) -> str:
         """Return the reason of an error, with names of factors if they are known."""
@@ -288,19 +288,19 @@ class _Data:
 
     def warnings(self) -> list[str]:
         """Return messages about factors that seem to be numbers of samples."""
-        found: list[str] = []
+        messages: list[str] = []
         if self.factors is None:
-            return found
+            return messages
         for number in np.setdiff1d(np.arange(self.factors.shape[1]), self.continuous):
             column = self.factors[:, number]
             _, counts = np.unique(column[present(column)], return_counts=True)
             if len(counts) > MANY_VALUES and 2 * np.sum(counts == 1) > counts.sum():
-                found.append(
+                messages.append(
                     f"Factor {self.labels[number]!r} has a value of its own for "
                     f"{np.sum(counts == 1)} of {counts.sum()} samples, so that every latent seems "
                     "to determine it: leave it out, or name it in `continuous`."
                 )
-        return found
+        return messages
 
 
 class _Steps:

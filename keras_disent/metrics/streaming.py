@@ -78,8 +78,8 @@ class StreamingScores:
         """
         batch: dict[str, np.ndarray] = {}
         columns: dict[str, tuple[str, ...] | int] = {}
-        given = {"codes": codes, "factors": factors, "log_variances": log_variances}
-        for name, values in given.items():
+        arrays = {"codes": codes, "factors": factors, "log_variances": log_variances}
+        for name, values in arrays.items():
             if values is None:
                 continue
             array = np.array(to_numpy(values, f"`{name}`"), subok=True)

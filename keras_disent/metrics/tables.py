@@ -70,12 +70,12 @@ class Tabular:
         rows, columns, cells = self._table(part)
         data: dict[Any, list[Any]] = {}
         for number, column in enumerate(columns):
-            found = [row[number] for row in cells]
-            data[column] = [math.nan if cell.value is None else cell.value for cell in found]
-            if any(cell.interval for cell in found):
+            entries = [row[number] for row in cells]
+            data[column] = [math.nan if cell.value is None else cell.value for cell in entries]
+            if any(cell.interval for cell in entries):
                 prefix = "" if column == "value" else f"{column}_"
                 for end, name in enumerate(("low", "high")):
-                    ends = [cell.interval[end] if cell.interval else math.nan for cell in found]
+                    ends = [cell.interval[end] if cell.interval else math.nan for cell in entries]
                     data[f"{prefix}{name}"] = ends
         return pandas.DataFrame(data, index=list(rows))
 

@@ -214,8 +214,8 @@ class _CutsByValue:
         latent = latent.T
         best = np.take_along_axis(self.gain, latent[:, None], axis=1)[:, 0]
         enough = best - TIE * abs(best)
-        found = self.gains[self.rows, latent[self.rows, self.node], self.positions]
-        is_best = found >= enough[self.rows, self.node]
+        gains = self.gains[self.rows, latent[self.rows, self.node], self.positions]
+        is_best = gains >= enough[self.rows, self.node]
         places = np.where(is_best, self.positions, len(self.positions) - 1)
         place = np.minimum.reduceat(places.ravel(), self.first.ravel()).reshape(latent.shape)
         sample = self.order[self.rows, latent, place]
