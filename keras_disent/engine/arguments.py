@@ -60,10 +60,10 @@ def check_arguments(cls: type, rest: dict[str, Any]) -> None:
         bases = cls.__mro__[: cls.__mro__.index(keras.Model)]
         constructors = [vars(c)["__init__"] for c in bases if "__init__" in vars(c)]
         names = [n for init in constructors for n in inspect.signature(init).parameters]
-        known = [n for n in dict.fromkeys(names) if n not in ("self", "args", "kwargs")]
-        close = difflib.get_close_matches(unknown[0], known, 1)
+        arguments = [n for n in dict.fromkeys(names) if n not in ("self", "args", "kwargs")]
+        close = difflib.get_close_matches(unknown[0], arguments, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise TypeError(
-            f"{cls.__name__} takes the arguments {', '.join([*known, *OF_EVERY_MODEL])}. Got "
+            f"{cls.__name__} takes the arguments {', '.join([*arguments, *OF_EVERY_MODEL])}. Got "
             f"{', '.join(map(repr, unknown))}.{hint}"
         )

@@ -76,14 +76,14 @@ class ConceptVAE(VAE):
         transmits = ops.cast(ops.abs(edges) > 0.5, "float32")
         before = self._by_concept(self._mixed(codes))
         residual = noise[..., None] * (before - self.mask_layer(before, edges))
-        held = self.label_scale(values)[..., None] * ops.ones_like(before)
-        is_held, changed = fixed[..., None] > 0.5, fixed
-        concepts = ops.where(is_held, held, before)
+        fixed_concepts = self.label_scale(values)[..., None] * ops.ones_like(before)
+        is_fixed, changed = fixed[..., None] > 0.5, fixed
+        concepts = ops.where(is_fixed, fixed_concepts, before)
         for _ in range(len(self.concept_names) - 1):  # the longest way from cause to effect
             changed = ops.minimum(changed + ops.matmul(changed, transmits), 1.0)
             effects = self.mask_layer(concepts, edges) + residual
             effects = ops.where(changed[..., None] > 0.5, effects, before)
-            concepts = ops.where(is_held, held, effects)
+            concepts = ops.where(is_fixed, fixed_concepts, effects)
         return self._flat(concepts), self.label_scale.inverse(ops.mean(concepts, axis=2))
 
     def decode_concepts(self, concepts: Tensor) -> Tensor:

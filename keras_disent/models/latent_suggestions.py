@@ -32,13 +32,13 @@ def suggest_names(model: Any, data: Any, n_samples: int, bins: int, seed: int) -
     indices, codes = encoded(model, data, n_samples, rng)
     labels = _labels(data, indices, bins)
     varies = entropy(labels) > 0
-    names = [name for name, kept in zip(data.factor_names, varies, strict=True) if kept]
+    names = [name for name, is_varying in zip(data.factor_names, varies, strict=True) if is_varying]
     labels = labels[:, varies]
     binned = discretize(codes, bins)
     chance = mutual_information(binned, rng.permutation(labels))
-    share = (mutual_information(binned, labels) - chance) / entropy(labels)
-    share[_effects(model, codes) < IN_USE["gray levels"]] = 0
-    return _named(share, names, model.default_latent_names())
+    information = (mutual_information(binned, labels) - chance) / entropy(labels)
+    information[_effects(model, codes) < IN_USE["gray levels"]] = 0
+    return _named(information, names, model.default_latent_names())
 
 
 def _effects(model: Any, codes: np.ndarray, n: int = 64) -> np.ndarray:
@@ -72,11 +72,14 @@ def _labels(data: Any, indices: np.ndarray, bins: int) -> np.ndarray:
     return labels
 
 
-def _named(share: np.ndarray, factors: Sequence[str], defaults: Sequence[str]) -> tuple[str, ...]:
+def _named(
+    information: np.ndarray, factors: Sequence[str], defaults: Sequence[str]
+) -> tuple[str, ...]:
     """Return names of latents, those that inform most about a factor first.
 
     Args:
-        share: Information of latents about factors (D, factors), proportions of their entropies.
+        information: Information of latents about factors (D, factors), proportions of their
+            entropies.
         factors: Names of the factors.
         defaults: Names of latents without a factor.
 
@@ -84,13 +87,13 @@ def _named(share: np.ndarray, factors: Sequence[str], defaults: Sequence[str]) -
     ('hue_2', 'z1', 'hue')
     """
     names = list(defaults)
-    best = share.argmax(axis=1)
-    for latent in np.argsort(-share.max(axis=1), kind="stable"):
-        if share[latent].max() >= INFORMATIVE:
+    best = information.argmax(axis=1)
+    for latent in np.argsort(-information.max(axis=1), kind="stable"):
+        if information[latent].max() >= INFORMATIVE:
             factor = str(factors[best[latent]]).replace("=", "_")
             factor = f"factor_{factor}" if factor.isdecimal() else factor
-            taken, number, name = set(names), 1, factor
-            while name in taken:
+            used_names, number, name = set(names), 1, factor
+            while name in used_names:
                 number += 1
                 name = f"{factor}_{number}"
             names[latent] = name

@@ -20,13 +20,13 @@ def _check(package: str) -> None:
     """Raise ImportError if an installed package is too old."""
     oldest = ".".join(map(str, OLDEST[package]))
     try:
-        found = version(package)
+        installed_version = version(package)
     except PackageNotFoundError:
         return  # under another name, such as tensorflow-cpu: its import decides
-    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
+    numbers = tuple(int(part) for part in installed_version.split(".")[:2] if part.isdecimal())
     if numbers < OLDEST[package]:
         raise ImportError(
-            f"keras_disent needs {package} {oldest} or newer. Got {found}: "
+            f"keras_disent needs {package} {oldest} or newer. Got {installed_version}: "
             f"pip install --upgrade '{package}>={oldest}'."
         )
 
