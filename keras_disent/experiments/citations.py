@@ -103,14 +103,14 @@ def keys(config: Mapping[str, Any], scores: Iterable[str] = ()) -> list[str]:
     ['chen2018', 'matthey2017', 'keras_disent']
     """
     supervised = bool(config.get("options", {}).get("supervision"))
-    found = [
+    citation_keys = [
         *MODELS.get(config["model"], ()),
         *(SUPERVISION if supervised else ()),
         *DATASETS.get(config["data"], ()),
         *NETWORKS.get(config.get("network", ""), ()),
         *(key for name in scores for key in METRICS.get(name, ())),
     ]
-    return [*dict.fromkeys(key for key in found if key != PACKAGE), PACKAGE]
+    return [*dict.fromkeys(key for key in citation_keys if key != PACKAGE), PACKAGE]
 
 
 def bibtex(config: Mapping[str, Any], scores: Iterable[str] = ()) -> str:

@@ -95,8 +95,8 @@ class Config:
         Config(model='vae', steps=500)
         """
         default = vars(type(self)())
-        given = (f"{n}={v!r}" for n, v in vars(self).items() if v != default[n])
-        return f"{type(self).__name__}({', '.join(given)})"
+        settings = (f"{n}={v!r}" for n, v in vars(self).items() if v != default[n])
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def _repr_html_(self) -> str:
         """Return a table of all settings, which notebooks show."""

@@ -57,10 +57,10 @@ def find_class(name: str) -> Any:
         ValueError: If there is no such module or class.
     """
     module_name, _, class_name = name.partition(":")
-    found = getattr(import_module(module_name), class_name, None)
-    if not isinstance(found, type):
+    cls = getattr(import_module(module_name), class_name, None)
+    if not isinstance(cls, type):
         raise ValueError(f"{name!r} is not a class: {module_name!r} has no class {class_name!r}.")
-    return found
+    return cls
 
 
 def root(module_name: str) -> str | None:

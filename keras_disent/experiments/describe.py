@@ -92,13 +92,13 @@ def _optimizer(player: str, optimizer: Any, players: int) -> str:
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
-    known = {n: e for n, e in scores.items() if n in METRICS and e["value"] is not None}
-    if not known:
+    metric_scores = {n: e for n, e in scores.items() if n in METRICS and e["value"] is not None}
+    if not metric_scores:
         return ""
     shown = [
         f"{latex.score(name)}{_cite(citations.METRICS[name])} is {entry['value']:.3f}"
         f"{_sampled(entry.get('settings', {}))}"
-        for name, entry in known.items()
+        for name, entry in metric_scores.items()
     ]
     return f"Of the trained model, {_listed(shown)}."
 

@@ -136,10 +136,10 @@ def _teller(study: StudyFolder, advance: Advance, on_status: OnStatus | None) ->
 
     def tell(status: Status) -> None:
         if search:
-            found = trials.trials(study)
-            ended = sum(trial.status != "running" for trial in found)
+            all_trials = trials.trials(study)
+            ended = sum(trial.status != "running" for trial in all_trials)
             note = f"{ended} of {search['trials']} trials"
-            advance(status.share * len(found), search["trials"], note)
+            advance(status.share * len(all_trials), search["trials"], note)
         else:
             advance(status.share, 1, str(status))
         if on_status is not None:

@@ -32,7 +32,7 @@ def study_as_html(study: StudyFolder) -> str:
         return _search_as_html(study)
     states, runs = study.status().states, study.runs
     scores = {run.name: _scores(study.place(run)) for run in runs[:ROWS]}
-    names = list(dict.fromkeys(name for found in scores.values() for name in found))
+    names = list(dict.fromkeys(name for run_scores in scores.values() for name in run_scores))
     rows = [
         [run.label, run.seed, states[run.name], *(scores[run.name].get(n, "") for n in names)]
         for run in runs[:ROWS]
@@ -49,11 +49,11 @@ def study_as_html(study: StudyFolder) -> str:
 def _search_as_html(study: StudyFolder) -> str:
     """Return a line about a search, a table of its trials, the best first, and their picture."""
     search, higher = study.definition["search"], study.definition["goal"]["higher"]
-    found = trials.trials(study)
-    done = [trial for trial in found if trial.score is not None]
-    others = [trial for trial in found if trial.score is None]
+    all_trials = trials.trials(study)
+    done = [trial for trial in all_trials if trial.score is not None]
+    others = [trial for trial in all_trials if trial.score is None]
     ordered = sorted(done, key=lambda trial: trial.score or 0.0, reverse=higher) + others
-    names = list(dict.fromkeys(name for trial in found for name in trial.values))
+    names = list(dict.fromkeys(name for trial in all_trials for name in trial.values))
     rows = [
         [
             trial.number,
@@ -66,8 +66,8 @@ def _search_as_html(study: StudyFolder) -> str:
     ]
     heads = ["trial", *names, search["objective"], "reconstruction", "state"]
     parts = [html.paragraph(repr(study)[1:-1]), html.table(heads, rows)]
-    if len(found) > ROWS:
-        parts.append(html.paragraph(f"and {len(found) - ROWS:,} more trials: see trials()"))
+    if len(all_trials) > ROWS:
+        parts.append(html.paragraph(f"and {len(all_trials) - ROWS:,} more trials: see trials()"))
     picture = study.folder / trials.PICTURE
     if picture.is_file():
         parts.append(html.png(picture.read_bytes(), "scores and reconstructions of the trials"))

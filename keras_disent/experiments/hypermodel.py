@@ -120,7 +120,7 @@ class HyperModel(keras_tuner.HyperModel):
         shared = [c for c in shared if not isinstance(c, SaveBestEpoch)]
         options = {**kwargs, "verbose": verbose}
         trained: list[Any] = []
-        found, logs = [], []
+        measurements, logs = [], []
         for execution, own in zip(range(first, first + self.seeds), copies, strict=True):
             config = self.configured(hp, execution)
             if trained:
@@ -129,14 +129,14 @@ class HyperModel(keras_tuner.HyperModel):
             batches = config.batches(model, self.data)
             attached = [*own, *shared]
             logs.append(fit_steps(model, batches, steps, config.epoch_steps, attached, **options))
-            found.append(objectives.measured(model, config, self.data, self.goal.metrics))
+            measurements.append(objectives.measured(model, config, self.data, self.goal.metrics))
             trained.append(model)
         of_seeds = self._agreement(trained) if self.goal.kind == "udr" else None
-        scores = self.goal.scores(found, of_seeds)
+        scores = self.goal.scores(measurements, of_seeds)
         self._fitted[_key(hp)] += self.seeds
         results = [
             {**log, **{f"val_{name}": value for name, value in run.items()}, self.goal.key: score}
-            for log, run, score in zip(logs, found, scores, strict=True)
+            for log, run, score in zip(logs, measurements, scores, strict=True)
         ]
         for keeper in keepers:
             for model, result in zip(trained, results, strict=True):

@@ -36,7 +36,7 @@ def run_locally(
     watch = Watch(study)
     workers: dict[int, _Worker] = {}
     waiting, in_vain = list(range(n_jobs)), 0
-    told = 0.0
+    last_report = 0.0
     try:
         while waiting or workers:
             for number in waiting:
@@ -56,8 +56,8 @@ def run_locally(
                         )
                     waiting.append(number)
                 workers.pop(number).close()
-            if time.monotonic() - told > POLL:
-                told = time.monotonic()
+            if time.monotonic() - last_report > POLL:
+                last_report = time.monotonic()
                 on_status(watch.status(shard_of(study.runs, shard)))
             time.sleep(0.05)
     except _SaidError as error:

@@ -100,8 +100,8 @@ def append(folder: Path, event: Event) -> None:
     line = json.dumps({"event": name, **dataclasses.asdict(event)}, allow_nan=False)
     with (folder / FILE).open("a+b") as file:
         file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)  # a line that a kill has cut short
+        end = file.read().rfind(b"\n") + 1
+        file.truncate(end)  # a line that a kill has cut short
         file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

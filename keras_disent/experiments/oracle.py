@@ -112,9 +112,9 @@ def _make(search: Any, objective: keras_tuner.Objective) -> Any:
     }
     if search.tuner == "hyperband":
         epochs = math.ceil(search.config.steps / search.config.epoch_steps)
-        made = make(max_epochs=epochs, hyperband_iterations=None, **common)
-        made.max_trials = search.trials
-        return made
+        oracle = make(max_epochs=epochs, hyperband_iterations=None, **common)
+        oracle.max_trials = search.trials
+        return oracle
     if search.tuner == "bayesian":
         common["num_initial_points"] = min(3 * len(space), max(3, search.trials // 3))
     return make(max_trials=search.trials, **common)

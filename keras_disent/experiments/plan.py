@@ -170,7 +170,7 @@ def _builds_small(config: Config, data: Any) -> bool:
 
 def _setting(config: Config) -> str:
     """Return what is the same for runs that one check is enough for."""
-    return json.dumps(_whole(dataclasses.replace(config, seed=0, steps=1).as_dict()))
+    return json.dumps(_with_integers(dataclasses.replace(config, seed=0, steps=1).as_dict()))
 
 
 def _source(config: Config) -> str:
@@ -189,8 +189,8 @@ def digest(config: Config) -> str:
     not always have count where they are not the default, so that names of runs stay.
     """
     fields, default = config.as_dict(), Config().as_dict()
-    kept = {k: v for k, v in fields.items() if k not in LATER_FIELDS or v != default[k]}
-    return _hash(_whole(kept))
+    digest_fields = {k: v for k, v in fields.items() if k not in LATER_FIELDS or v != default[k]}
+    return _hash(_with_integers(digest_fields))
 
 
 def _hash(value: Any) -> str:
@@ -198,13 +198,13 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _whole(value: Any) -> Any:
+def _with_integers(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
-        return {str(name): _whole(v) for name, v in value.items()}
+        return {str(name): _with_integers(v) for name, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_whole(v) for v in value]
+        return [_with_integers(v) for v in value]
     return value
 
 
@@ -224,21 +224,23 @@ def _runs(study: dict[str, Any], large: bool) -> Iterator[PlannedRun]:
     if not (isinstance(methods, list) and methods and all(isinstance(m, dict) for m in methods)):
         raise ValueError("A study needs at least one [[methods]] table.")
     seeds = _seeds(study.pop("seeds", 1))
-    chosen = study.pop("metrics", None)
-    if chosen is not None:
-        if not isinstance(chosen, (str, list)) or not chosen:
-            raise ValueError(f"`metrics` is a name or a list of at least one. Got {chosen!r}.")
-        study["metrics"] = metrics.names(chosen)
+    metric_names = study.pop("metrics", None)
+    if metric_names is not None:
+        if not isinstance(metric_names, (str, list)) or not metric_names:
+            raise ValueError(
+                f"`metrics` is a name or a list of at least one. Got {metric_names!r}."
+            )
+        study["metrics"] = metrics.names(metric_names)
     _check_size(study, methods, len(seeds), large)
-    known: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for number, method in enumerate(methods, 1):
         try:
             for label, config, settings in _settings(study, method):
                 for seed in seeds:
                     run = planned(label, dataclasses.replace(config, seed=seed), settings)
-                    if run.name in known:
-                        raise ValueError(f"{label!r} is there already, as {known[run.name]!r}.")
-                    known[run.name] = label
+                    if run.name in labels:
+                        raise ValueError(f"{label!r} is there already, as {labels[run.name]!r}.")
+                    labels[run.name] = label
                     yield run
         except (ValueError, TypeError) as error:
             raise ValueError(f"Method {number}: {error}") from None
@@ -254,14 +256,14 @@ def _check_size(study: Mapping[str, Any], methods: list[Any], seeds: int, large:
         )
 
 
-def _seeds(given: Any) -> Sequence[int]:
-    if not isinstance(given, list):
-        return range(check_integer("seeds", given, at_least=1))
-    if not given:
+def _seeds(value: Any) -> Sequence[int]:
+    if not isinstance(value, list):
+        return range(check_integer("seeds", value, at_least=1))
+    if not value:
         raise ValueError("`seeds` is a list of at least one, or their number. Got [].")
-    seeds = [check_integer("seeds", seed, at_least=0) for seed in given]
+    seeds = [check_integer("seeds", seed, at_least=0) for seed in value]
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"`seeds` must all differ. Got {given}.")
+        raise ValueError(f"`seeds` must all differ. Got {value}.")
     return seeds
 
 
@@ -274,19 +276,19 @@ def _settings(
     # A setting is told by what its method gives, and by what is a grid for all methods.
     telling = [n for n in axes if n != "model" and (n in method or len(axes[n]) > 1)]
     for values in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
-        cls = model_class(chosen["model"])
+        combination = dict(zip(axes, values, strict=True))
+        cls = model_class(combination["model"])
         own = options_of(cls)
         for name in method:
             lookup(name, {**dict.fromkeys(OWN), **own}, f"key or option of {cls.__name__}")
-        fields = {name: chosen[name] for name in chosen if name in _FIELDS}
-        options = {name: chosen[name] for name in chosen if name not in _FIELDS}
+        fields = {name: combination[name] for name in combination if name in _FIELDS}
+        options = {name: combination[name] for name in combination if name not in _FIELDS}
         for name in ("subset", "correlate"):
             if not isinstance(fields.get(name, {}), dict):
                 raise ValueError(f"`{name}` is a table. Got {fields[name]!r}.")
         config = Config(**fields, options=options)
         short = min(config.epoch_steps, config.steps)
-        settings = {name: config.options.get(name, chosen[name]) for name in telling}
+        settings = {name: config.options.get(name, combination[name]) for name in telling}
         label = ", ".join([config.model, *(f"{n} {text(v)}" for n, v in settings.items())])
         yield label, dataclasses.replace(config, epoch_steps=short), settings
 

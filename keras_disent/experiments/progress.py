@@ -71,13 +71,13 @@ class ProgressWriter:
 
     Args:
         folder: Folder of the run.
-        taken: Training steps taken so far.
+        step: Training steps taken so far.
         on_steps: Called with a number of steps done and the logs.
     """
 
-    def __init__(self, folder: Path, taken: int, on_steps: OnSteps):
+    def __init__(self, folder: Path, step: int, on_steps: OnSteps):
         before = Progress.read(folder)
-        self._folder, self._on_steps, self._step = folder, on_steps, taken
+        self._folder, self._on_steps, self._step = folder, on_steps, step
         self._attempts, self._seconds = before.attempts + 1, before.seconds
         self._start = self._written = time.monotonic()
         self.write()

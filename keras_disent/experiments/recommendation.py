@@ -173,12 +173,12 @@ class Recommendation:
             "image_size": "images of {} pixels",
             "channels": "{} channel",
         }
-        chosen = dict(self.chosen)
-        options = [f"{name} {value:g}" for name, value in chosen.pop("options", {}).items()]
-        parts = [words[name].format(chosen[name]) for name in words if name in chosen]
+        settings = dict(self.chosen)
+        options = [f"{name} {value:g}" for name, value in settings.pop("options", {}).items()]
+        parts = [words[name].format(settings[name]) for name in words if name in settings]
         parts[1:1] = options
-        if "learning_rate" in chosen:
-            parts.append(f"learning rate {_rate_in_words(chosen['learning_rate'])}")
+        if "learning_rate" in settings:
+            parts.append(f"learning rate {_rate_in_words(settings['learning_rate'])}")
         return f"Chose {', '.join(parts)}.\nBecause: {self.reason}."
 
 
@@ -245,11 +245,11 @@ def recommend(data: Any, **given: Any) -> Recommendation:
         values["image_size"] = SIDE
     if seen.channels < loaded.image_shape[2]:
         values["channels"] = seen.channels
-    chosen = {n: value for n, value in values.items() if n == "options" or n not in given}
-    config = Config(**{**given, **chosen, "options": {**weights, **own}})
-    if "channels" in chosen:
+    choices = {n: value for n, value in values.items() if n == "options" or n not in given}
+    config = Config(**{**given, **choices, "options": {**weights, **own}})
+    if "channels" in choices:
         loaded = config.load_data() if is_path else loaded.with_channels(seen.channels)
-    return Recommendation(loaded, config, chosen, str(seen))
+    return Recommendation(loaded, config, choices, str(seen))
 
 
 def _likelihood(scale: float, height: int, width: int) -> str:

@@ -111,9 +111,9 @@ class Run:
 
     def __repr__(self) -> str:
         """Return folder, model, data and steps, such as <Run 'runs/a': vae on sprites, ...>."""
-        config, taken = self.config, Progress.read(self.folder).step
+        config, step = self.config, Progress.read(self.folder).step
         return (
-            f"<Run {str(self.folder)!r}: {config.model} on {config.data}, {taken:,} of "
+            f"<Run {str(self.folder)!r}: {config.model} on {config.data}, {step:,} of "
             f"{config.steps:,} steps>"
         )
 
@@ -223,10 +223,10 @@ class Run:
         with self.store.lock():
             self._check()
             stamp = read_stamp(self._checkpoint) if self._checkpoint.exists() else {}
-            taken = stamp.get("step", 0)
-            if steps < taken:
+            step = stamp.get("step", 0)
+            if steps < step:
                 raise ValueError(
-                    f"`steps` is at least the number of steps taken, {taken:,}. Got {steps:,}."
+                    f"`steps` is at least the number of steps taken, {step:,}. Got {steps:,}."
                 )
             if config != self.config:
                 made_with = self.store.backend(), self.store.threads()

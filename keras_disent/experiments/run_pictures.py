@@ -28,8 +28,8 @@ def _picture(data: Any, name: str | Path) -> np.ndarray:
     if str(name) in data.files:
         return data.images([data.files.index(str(name))])[0]
     if not Path(name).is_file():
-        known = f" among the {len(data.files)} of the data" if data.files else ""
-        raise FileNotFoundError(f"There is no picture '{name}'{known}, nor a file of this path.")
+        location = f" among the {len(data.files)} of the data" if data.files else ""
+        raise FileNotFoundError(f"There is no picture '{name}'{location}, nor a file of this path.")
     return datasets.read_image(name, like=data)
 
 
@@ -49,6 +49,6 @@ def drawing(run: Run, draw: Callable[..., Any], which: int | str | Path) -> Call
         images, which = np.concatenate([start[None], images[:-1]]), 0
     model = run.trained_model()
     title = f"{type(model).__name__} on {Path(run.config.data).name}"
-    drawn = draw(model, images, start=which, title=f"{title}, step {model.steps_taken():,}")
-    write = plots.save_animation if isinstance(drawn, np.ndarray) else plots.save
-    return lambda path: write(drawn, path)
+    picture = draw(model, images, start=which, title=f"{title}, step {model.steps_taken():,}")
+    write = plots.save_animation if isinstance(picture, np.ndarray) else plots.save
+    return lambda path: write(picture, path)

@@ -47,21 +47,21 @@ def train(
     if pictures:
         grid = callbacks.TraversalGrid(images, run.folder / PICTURES)
         _draw_missing(run, grid)
-    taken = model.steps_taken()
-    on_steps(taken, {})
-    if taken >= config.steps:
+    step = model.steps_taken()
+    on_steps(step, {})
+    if step >= config.steps:
         return
     with progress_bar("Training", "steps", verbose=verbose) as advance:
         compiles = keras.backend.backend() != "torch" or model.jit_compile is True
-        advance(taken, note="compiling" if compiles else "starting")
+        advance(step, note="compiling" if compiles else "starting")
 
         def show(steps: int, logs: Any) -> None:
-            nonlocal taken
-            taken += steps
-            advance(taken, config.steps, f"loss {logs['loss']:.4g}" if "loss" in logs else "")
+            nonlocal step
+            step += steps
+            advance(step, config.steps, f"loss {logs['loss']:.4g}" if "loss" in logs else "")
             on_steps(steps, logs)
 
-        report = ProgressWriter(run.folder, taken, show)
+        report = ProgressWriter(run.folder, step, show)
         checkpoint = training.Checkpoint(
             run.folder / training.HISTORY, run.folder / MODEL, stamp, images, report.saved
         )
@@ -94,7 +94,7 @@ def _fit(
             )
     finally:
         report.write()
-    if interruption.asked and model.steps_taken() < config.steps:
+    if interruption.is_requested and model.steps_taken() < config.steps:
         raise KeyboardInterrupt
 
 

@@ -163,14 +163,14 @@ class Search:
         """
         if "search" not in study.definition:
             raise ValueError(f"{str(study.folder)!r} holds a study that is no search.")
-        mine, stored = _flat(self._stored()), _flat(study.definition["search"])
-        names = [name for name in {**mine, **stored} if mine.get(name) != stored.get(name)]
-        grown = names == ["trials"] and self.tuner != "grid" and mine["trials"] > stored["trials"]
+        new, stored = _flat(self._stored()), _flat(study.definition["search"])
+        names = [name for name in {**new, **stored} if new.get(name) != stored.get(name)]
+        grown = names == ["trials"] and self.tuner != "grid" and new["trials"] > stored["trials"]
         if names and not grown:
             name = names[0]
             raise ValueError(
                 f"{str(study.folder)!r} holds another search: {name} is {stored.get(name)!r} "
-                f"there, {mine.get(name)!r} here. Choose another folder."
+                f"there, {new.get(name)!r} here. Choose another folder."
             )
         return grown
 

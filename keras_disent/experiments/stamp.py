@@ -52,8 +52,8 @@ def read_stamp(path: Path) -> dict[str, Any]:
             stamp = json.loads(file.read(STAMP))
     except (OSError, zipfile.BadZipFile, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} is not a whole .keras file: {error}") from None
-    whole = isinstance(stamp, dict) and isinstance(stamp.get("step"), int)
-    if not whole or not str(stamp.get("backend")).isidentifier():
+    is_valid = isinstance(stamp, dict) and isinstance(stamp.get("step"), int)
+    if not is_valid or not str(stamp.get("backend")).isidentifier():
         raise ValueError(f"{str(path)!r} is not the checkpoint of a run: its {STAMP} is damaged.")
     return dict(stamp)
 

@@ -115,7 +115,7 @@ class Store:
         with self.lock(create=True):
             self.check_new()
             self.clean()
-            with self._told():
+            with self._wrap_errors():
                 self.define(definition, backend, threads)
 
     def define(
@@ -158,7 +158,7 @@ class Store:
             LockedError: If another process works on the folder.
             ValueError: If the folder cannot be written.
         """
-        with self._told():
+        with self._wrap_errors():
             if create:
                 self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -208,7 +208,7 @@ class Store:
         return [path.name for path in self.folder.iterdir() if path.name not in ours]
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _wrap_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

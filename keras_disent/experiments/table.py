@@ -101,11 +101,11 @@ def _rows(folder: Path, run: PlannedRun) -> list[dict[str, Any]]:
 
 def _column(values: list[Any]) -> list[Any]:
     """Return values of one type, for a file with typed columns: all numbers, or all text."""
-    given = [value for value in values if value is not None]
-    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given):
-        if any(isinstance(v, float) for v in given):
+    non_null = [value for value in values if value is not None]
+    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in non_null):
+        if any(isinstance(v, float) for v in non_null):
             return [None if v is None else float(v) for v in values]
         return values
-    if all(isinstance(v, bool) for v in given):
+    if all(isinstance(v, bool) for v in non_null):
         return values
     return [None if v is None else text(v) for v in values]

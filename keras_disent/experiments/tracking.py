@@ -35,16 +35,16 @@ def tracked(run: Run, track: str, pictures: bool = False) -> Iterator[callbacks.
         pictures: Whether it logs latent traversals.
     """
     about = {"backend": keras.backend.backend(), "keras_disent": __version__}
-    known = run_ids(run.folder)
+    ids = run_ids(run.folder)
     tracking = callbacks.Tracking(
         track,
         run.data if pictures else None,
         config={**run.config.as_dict(), **about},
         name=run.folder.resolve().name,
         log_dir=run.folder / "tensorboard",
-        run_id=known.get(track),
+        run_id=ids.get(track),
     )
-    write_json(run.folder / FILE, {**known, track: tracking.open()})
+    write_json(run.folder / FILE, {**ids, track: tracking.open()})
     try:
         yield tracking
     except BaseException:

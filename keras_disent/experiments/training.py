@@ -118,8 +118,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._lines = read_history(history)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        taken = self.model.steps_taken()
-        self._lines = [line for line in self._lines if int(line["step"]) <= taken]
+        step = self.model.steps_taken()
+        self._lines = [line for line in self._lines if int(line["step"]) <= step]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         step = self.model.steps_taken()
@@ -192,7 +192,7 @@ class Interruption(keras.callbacks.Callback):
     """Turn Ctrl-C into a stop after the step under way, so that all can be saved.
 
     Attributes:
-        asked: Whether Ctrl-C was pressed.
+        is_requested: Whether Ctrl-C was pressed.
     """
 
     async_safe = True
@@ -200,7 +200,7 @@ class Interruption(keras.callbacks.Callback):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self._trained = model  # `self.model` would sync it with the device
-        self.asked = False
+        self.is_requested = False
         self._before: Any = None
 
     def __enter__(self) -> Interruption:
@@ -213,13 +213,13 @@ class Interruption(keras.callbacks.Callback):
             signal.signal(signal.SIGINT, self._before)
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:  # a second Ctrl-C does not wait
+        if self.is_requested:  # a second Ctrl-C does not wait
             signal.signal(signal.SIGINT, self._before)
             os.kill(os.getpid(), signal.SIGINT)
-        self.asked = self._trained.stop_training = True
+        self.is_requested = self._trained.stop_training = True
 
     def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
-        if self.asked:
+        if self.is_requested:
             self._trained.stop_training = True
 
 

@@ -52,13 +52,13 @@ def trials(study: StudyFolder) -> list[Trial]:
     """Return the trials of a search so far; none for a grid."""
     events = log.read(study.folder)
     ended = {event.trial: event for event in events if isinstance(event, log.Ended)}
-    found = []
+    all_trials = []
     for event in events:
         if isinstance(event, log.Started):
             end = ended.get(event.trial, log.Ended(event.trial))
             status = "failed" if end.error else "done" if event.trial in ended else "running"
             seconds = end.seconds if event.trial in ended else None
-            found.append(
+            all_trials.append(
                 Trial(
                     event.trial,
                     status,
@@ -71,25 +71,25 @@ def trials(study: StudyFolder) -> list[Trial]:
                     end.error,
                 )
             )
-    return found
+    return all_trials
 
 
-def best(found: list[Trial], higher: bool) -> Trial | None:
+def best(all_trials: list[Trial], higher: bool) -> Trial | None:
     """Return the trial with the best score, the first of equals; None if none is done."""
-    done = [trial for trial in found if trial.score is not None]
+    done = [trial for trial in all_trials if trial.score is not None]
     return (max if higher else min)(done, key=lambda trial: trial.score or 0.0, default=None)
 
 
-def write_table(found: list[Trial], score: str, path: Path) -> None:
+def write_table(all_trials: list[Trial], score: str, path: Path) -> None:
     """Write the trials as CSV."""
-    names = list(dict.fromkeys(name for trial in found for name in trial.values))
-    seeds = max((len(trial.scores) for trial in found), default=0)
+    names = list(dict.fromkeys(name for trial in all_trials for name in trial.values))
+    seeds = max((len(trial.scores) for trial in all_trials), default=0)
     each = [f"score_{i}" for i in range(seeds)] if seeds > 1 else []
     content = io.StringIO()
     table = csv.writer(content, lineterminator="\n")
     heading = ["trial", "status", *names, score, *each, "reconstruction", "seconds", "error"]
     table.writerow(map(csv_text, heading))
-    for trial in found:
+    for trial in all_trials:
         scores = [*trial.scores, *[None] * seeds][:seeds] if each else []
         values = [trial.values.get(name) for name in names]
         seconds = None if trial.seconds is None else round(trial.seconds, 1)
@@ -106,17 +106,18 @@ def finish(study: StudyFolder) -> Trial:
     """
     from keras_disent.experiments.search import FAILURES, Search, given_up
 
-    search, found = Search.read(study), trials(study)
+    search, all_trials = Search.read(study), trials(study)
     goal = search.goal
-    write_table(found, goal.key, study.folder / TABLE)
+    write_table(all_trials, goal.key, study.folder / TABLE)
     if given_up(log.read(study.folder)):
         raise RuntimeError(
-            f"The search has stopped: {FAILURES} trials in a row have failed. {found[-1].error}"
+            f"The search has stopped: {FAILURES} trials in a row have failed. "
+            f"{all_trials[-1].error}"
         )
-    winner = best(found, goal.higher)
+    winner = best(all_trials, goal.higher)
     if winner is None:
         raise RuntimeError("No trial was done to its end.")
-    _draw(search, found, goal, study.folder / PICTURE)
+    _draw(search, all_trials, goal, study.folder / PICTURE)
     ahead = max if goal.higher else min
     run = winner.runs[winner.scores.index(ahead(winner.scores))]
     write_json(
@@ -131,13 +132,13 @@ def finish(study: StudyFolder) -> Trial:
     return winner
 
 
-def _draw(search: Any, found: list[Trial], goal: Any, path: Path) -> None:
+def _draw(search: Any, all_trials: list[Trial], goal: Any, path: Path) -> None:
     """Draw score against reconstruction, colored by the first hyperparameter that is a number."""
     from keras_disent import plots
     from keras_disent.experiments.config import model_class
     from keras_disent.plots import charts
 
-    done = [trial for trial in found if trial.score is not None]
+    done = [trial for trial in all_trials if trial.score is not None]
     numeric = [n for n, v in done[0].values.items() if isinstance(v, int | float)]
     color, cls = (numeric[0] if numeric else None), model_class(search.config.model)
     unit = "reconstruction: squared error (sum over pixels, lower is better)"

@@ -124,8 +124,8 @@ def report(
     if not paper:
         return written
     write_text(out / LATEX, latex.table(frames, ends, n_resamples))
-    drawn = [one for part in sections for one in part.drawn]
-    figures.write({(one.key, one.caption): one.figure for one in drawn}, out / FIGURES)
+    pictures = [one for part in sections for one in part.pictures]
+    figures.write({(one.key, one.caption): one.figure for one in pictures}, out / FIGURES)
     return written._replace(latex=out / LATEX, figures=out / FIGURES)
 
 
@@ -159,8 +159,8 @@ def _parts(
     with progress_bar("Drawing") as advance:
         for i, step in enumerate(steps):
             section = step()
-            for drawn in section.drawn:
-                drawn.png  # noqa: B018  (drawn here, behind the progress bar)
+            for picture in section.pictures:
+                picture.png  # noqa: B018  (drawn here, behind the progress bar)
             sections.append(section)
             advance(i + 1, len(steps))
     said = findings.sentences(frames, {part.key: part for part in sections}, compared)

@@ -77,7 +77,7 @@ def difference(
     second: ArrayLike,
     n_resamples: int = 4000,
     seed: int = 0,
-    drawn: Sequence[np.ndarray] | None = None,
+    draws: Sequence[np.ndarray] | None = None,
 ) -> tuple[float, Interval, str, float]:
     """Return a difference of means, its interval, the name of the test and the p-value.
 
@@ -88,7 +88,7 @@ def difference(
         first, second: Scores, at least three of each.
         n_resamples: Number of bootstrap draws for the interval.
         seed: Random seed.
-        drawn: `statistics.deviations` of both, if they are computed already.
+        draws: `statistics.deviations` of both, if they are computed already.
     """
     from scipy import stats
 
@@ -96,10 +96,10 @@ def difference(
     gap = float(a.mean() - b.mean())
     if np.ptp(np.concatenate([a, b])) == 0:
         return 0.0, Interval(0.0, 0.0), "permutation", 1.0
-    if drawn is None:
+    if draws is None:
         rng = np.random.default_rng(seed)
-        drawn = [deviations(values[:, None], n_resamples, rng)[:, 0] for values in (a, b)]
-    ends = interval(gap + drawn[0] - drawn[1], gap, _freedom(a, b))
+        draws = [deviations(values[:, None], n_resamples, rng)[:, 0] for values in (a, b)]
+    ends = interval(gap + draws[0] - draws[1], gap, _freedom(a, b))
     if len(a) + len(b) > PERMUTED:
         moments = [number for v in (a, b) for number in (v.mean(), v.std(ddof=1), len(v))]
         welch = stats.ttest_ind_from_stats(*moments, equal_var=False)
@@ -152,11 +152,11 @@ def between_methods(frame: Frame, scores: Sequence[str], n_resamples: int) -> li
     if len(groups) > ALL_PAIRS:
         pairs = _with_baseline(frame)
     ordered = [(b, a) if a == frame.baseline else (a, b) for a, b in pairs]
-    drawn = {(g, s): d for g, s, _, d in resampled(groups, scores, n_resamples)}
+    draws = {(g, s): d for g, s, _, d in resampled(groups, scores, n_resamples)}
     compared = []
     for score in scores:
         values = {name: rows[score].dropna().to_numpy() for name, rows in groups.items()}
-        own = {name: drawn.get((name, score)) for name in groups}
+        own = {name: draws.get((name, score)) for name in groups}
         tested = [(a, b, values[a], values[b]) for a, b in ordered]
         compared += _family(score, tested, n_resamples, own)
     return compared
@@ -225,7 +225,7 @@ def _family(
     tested = [pair for pair in pairs if min(len(pair[2]), len(pair[3])) >= FEWEST]
     results = [
         difference(
-            a, b, n_resamples, drawn=None if draws is None else [draws[first], draws[second]]
+            a, b, n_resamples, draws=None if draws is None else [draws[first], draws[second]]
         )
         for first, second, a, b in tested
     ]

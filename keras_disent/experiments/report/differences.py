@@ -48,7 +48,7 @@ def variance(frame: Frame, n_resamples: int) -> Part:
         }
         for row in data
     ]
-    drawn = Drawn(
+    picture = Drawn(
         figures.shares(data),
         "Share of the variance of each score by method, strength and seed",
         "Adjusted shares of the variance of each score.",
@@ -66,7 +66,7 @@ def variance(frame: Frame, n_resamples: int) -> Part:
         "choice of seeds would give them. The shares depend on which methods and strengths were "
         "tried: wider grids make the strength matter more.",
     ]
-    return Part("variance", name, text, data, [drawn])
+    return Part("variance", name, text, data, [picture])
 
 
 QUESTIONS = {
@@ -91,7 +91,7 @@ QUESTIONS = {
 
 def compared(frame: Frame, families: Mapping[str, Sequence[Any]]) -> Part:
     """What differs by more than chance."""
-    data, drawn, tables = {}, [], {}
+    data, pictures, tables = {}, [], {}
     for family, (heading, _) in QUESTIONS.items():
         rows = [
             plain({**one._asdict(), "significant": one.significant}) for one in families[family]
@@ -102,7 +102,7 @@ def compared(frame: Frame, families: Mapping[str, Sequence[Any]]) -> Part:
             own = [row for row in rows if row["score"] == score]
             if score not in (frame.main, COST) or (score == COST and family != "strength"):
                 continue
-            drawn.append(
+            pictures.append(
                 Drawn(
                     figures.forest(own, title(score)),
                     f"{heading}: differences of {score}",
@@ -134,7 +134,7 @@ def compared(frame: Frame, families: Mapping[str, Sequence[Any]]) -> Part:
     ]
     if not fewest:
         text.append("No comparison: it needs two methods or strengths with three runs each.")
-    return Part("comparisons", "What differs by more than chance", text, data, drawn, tables)
+    return Part("comparisons", "What differs by more than chance", text, data, pictures, tables)
 
 
 def _which(row: Mapping[str, Any]) -> str:

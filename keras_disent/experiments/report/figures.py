@@ -136,19 +136,19 @@ def shares(rows: Rows) -> Figure:
     figure, axes = _axes(WIDE, 0.36 * len(rows) + 1.25, names)
     for y, row in enumerate(rows):
         left = 0.0
-        for (name, color), share in zip(SHARES.items(), shown(row["adjusted"]), strict=True):
-            axes.barh(y, share, left=left, height=0.68, color=color, label=None if y else name)
-            if share >= 0.07:
+        for (name, color), fraction in zip(SHARES.items(), shown(row["adjusted"]), strict=True):
+            axes.barh(y, fraction, left=left, height=0.68, color=color, label=None if y else name)
+            if fraction >= 0.07:
                 axes.text(
-                    left + share / 2,
+                    left + fraction / 2,
                     y,
-                    f"{100 * share:.0f}",
+                    f"{100 * fraction:.0f}",
                     ha="center",
                     va="center",
                     fontsize=9,
                     color="white" if name == "method" else INK,
                 )
-            left += share
+            left += fraction
         low, high = row["adjusted"]["seed_interval"]
         axes.plot([1 - high, 1 - low], [y - 0.26] * 2, color=INK, linewidth=1.2)
     axes.set_ylim(len(rows) - 0.5, -0.6)

@@ -83,12 +83,12 @@ def _methods(frame: Frame, compared: Mapping[str, Sequence[Comparison]]) -> Iter
         chance = "" if tested[0].significant else "not "
         yield f"{better}; the difference of the means is {chance}more than chance."
     else:
-        yield f"{better}; after correction, {_told(tested)}." if tested else f"{better}."
+        yield f"{better}; after correction, {_summary(tested)}." if tested else f"{better}."
     best = [one for one in compared["chosen"] if one.score == main]
     if best and strengths:
         means = ", ".join(f"{one.first} {one.means[0]:.2f}" for one in best)
         yield (
-            f"With the strength of each method chosen by its other seeds, {_told(best)}. Mean "
+            f"With the strength of each method chosen by its other seeds, {_summary(best)}. Mean "
             f"{main} at these strengths, one run for each seed: {base} {best[0].means[1]:.2f}, "
             f"{means}."
         )
@@ -174,9 +174,9 @@ def _udr(frame: Frame, data: Mapping[str, Any]) -> Iterator[str]:
     if frame.main not in correlations:
         return
     picked = {row["score"]: row for row in data["picked"]}.get(frame.main)
-    chosen = ""
+    selection = ""
     if picked:
-        chosen = (
+        selection = (
             f" The run with the highest UDR has {frame.main} {picked['chosen_by_UDR']:.2f}; the "
             f"mean over all {picked['n']:,} runs that have a UDR is {picked['mean_of_all']:.2f}, "
             f"the best {picked['best']:.2f}."
@@ -185,7 +185,7 @@ def _udr(frame: Frame, data: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"Without labels, UDR ranks runs as {frame.main} does with a rank correlation of "
         f"{correlations[frame.main]:+.2f} (n = {overall['n']:,}; over all scores {low:+.2f} to "
-        f"{high:+.2f}).{chosen}"
+        f"{high:+.2f}).{selection}"
     )
 
 
@@ -207,7 +207,7 @@ def _latents(data: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _told(compared: Sequence[Comparison]) -> str:
+def _summary(compared: Sequence[Comparison]) -> str:
     """Return in words how many methods differ from the baseline, and which way."""
     sure = [one for one in compared if one.significant]
     if len(compared) == 1:
@@ -241,5 +241,5 @@ def _has(number: int) -> str:
     return "has" if number == 1 else "have"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f}"

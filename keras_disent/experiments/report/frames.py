@@ -166,8 +166,8 @@ def frame(table: Any, score: str | None = None) -> Frame:
     metrics = [n for n in ORDER if n in names] + sorted(n for n in names if n not in ORDER)
     terms = [name for name in TERMS if name in values and finite[name].notna().all()]
     if not metrics and not terms:
-        asked = ", ".join(computed or kinds.index)
-        raise ValueError(f"No run of the study has a finite score of {asked}.")
+        score_names = ", ".join(computed or kinds.index)
+        raise ValueError(f"No run of the study has a finite score of {score_names}.")
     if score is not None:
         lookup(score, dict.fromkeys(metrics or terms), "score of this study")
     about = table.drop_duplicates("run").set_index("run")

@@ -45,7 +45,7 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
         if np.isfinite(y)
     ]
     data = plain({"spearman": table, "picked": picked, "points": points, "udr": dict(udr)})
-    drawn = [
+    pictures = [
         Drawn(
             figures.scatter(data["points"], "UDR (0 to 1)", title(frame.main)),
             f"{frame.main} against UDR, for every run",
@@ -62,7 +62,7 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
         figure = charts.heat_map(
             matrix[varies], names, list(scores), label, None, "PuOr", -1, 1, "{:+.2f}"
         )
-        drawn.append(
+        pictures.append(
             Drawn(
                 figure,
                 "Rank correlation of UDR with each score, for all runs and by method",
@@ -81,7 +81,7 @@ def selection(frame: Frame, udr: Mapping[str, float] | None) -> Part:
         "The table shows the scores of the run with the highest UDR, beside the best run and the "
         "mean of all runs.",
     ]
-    return Part("selection", name, text, data, drawn, {"Chosen by UDR": picked})
+    return Part("selection", name, text, data, pictures, {"Chosen by UDR": picked})
 
 
 def _picked(frame: Frame, rows: Any) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def matching(frame: Frame, matched: Mapping[str, Sequence[Matching]] | None) -> 
             )
     data = plain(data)
     label = f"share of active latents found again (correlation > {MATCHED})"
-    drawn = [
+    pictures = [
         Drawn(
             figures.strips(data["settings"], label, (-0.03, 1.03)),
             "Share of latents found again by other seeds, by setting",
@@ -164,7 +164,7 @@ def matching(frame: Frame, matched: Mapping[str, Sequence[Matching]] | None) -> 
         middle = group[len(group) // 2]
         if middle.latents:
             entry = next(row for row in data["runs"] if row["run"] == middle.run)
-            drawn.append(_latents(entry))
+            pictures.append(_latents(entry))
     text = [
         "The same images are encoded by all runs of a setting. For each pair of seeds, active "
         "latents are paired one to one so that the sum of their absolute rank correlations "
@@ -177,7 +177,7 @@ def matching(frame: Frame, matched: Mapping[str, Sequence[Matching]] | None) -> 
     ]
     if len(matched) > SHOWN:
         text.append(f"Drawn for the first {SHOWN} of {len(matched)} settings; all are in the data.")
-    return Part("matching", name, text, data, drawn)
+    return Part("matching", name, text, data, pictures)
 
 
 def _latents(entry: Mapping[str, Any]) -> Drawn:
@@ -212,7 +212,7 @@ def traversals(frame: Frame, study: Any) -> Part:
     ranked = values.sort_values(ascending=not higher(frame.main), kind="stable")
     places_of = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
     data: list[dict[str, Any]] = []
-    drawn = []
+    part_pictures = []
     for which, place in places_of.items():
         run = ranked.index[place]
         if any(row["run"] == run for row in data):
@@ -229,7 +229,7 @@ def traversals(frame: Frame, study: Any) -> Part:
             **{score: float(row[score]) for score in frame.scores},
         }
         data.append(plain(entry))
-        drawn.append(
+        part_pictures.append(
             Drawn(
                 _picture(pictures[run]),
                 f"Latent traversals of the {which} run",
@@ -244,7 +244,7 @@ def traversals(frame: Frame, study: Any) -> Part:
         "latent of the first image, the most important first, with the values below; where a "
         "latent encodes one factor, one thing changes along its row.",
     ]
-    return Part("traversals", name, text, data, drawn)
+    return Part("traversals", name, text, data, part_pictures)
 
 
 def _picture(path: Path) -> bytes:

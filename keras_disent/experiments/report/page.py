@@ -58,7 +58,7 @@ class Part:
         title: Heading.
         text: Paragraphs.
         data: All numbers, as JSON holds them.
-        drawn: Pictures.
+        pictures: Pictures.
         tables: Rows by heading, shown open.
         links: Files beside the report, by the text that leads to them.
     """
@@ -67,7 +67,7 @@ class Part:
     title: str
     text: Sequence[str]
     data: Any
-    drawn: Sequence[Drawn] = ()
+    pictures: Sequence[Drawn] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     links: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -76,7 +76,7 @@ def render(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str
     """Return the whole page."""
     style = colors() + resources.files(__package__).joinpath("page.css").read_text()
     links = "".join(f'<li><a href="#{p.key}">{html.escape(p.title)}</a></li>' for p in parts)
-    found = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in findings)
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in findings)
     body = "".join(map(_section, parts))
     return f"""<!doctype html>
 <html lang="en">
@@ -91,7 +91,7 @@ def render(title: str, findings: Sequence[str], parts: Sequence[Part], foot: str
 <body>
 <main>
 <h1>{html.escape(title)}</h1>
-<section id="findings"><h2>Findings</h2><ul>{found}</ul></section>
+<section id="findings"><h2>Findings</h2><ul>{items}</ul></section>
 <nav aria-label="Contents"><ol>{links}</ol></nav>
 {body}
 <footer>{html.escape(foot)}</footer>
@@ -141,22 +141,22 @@ def _section(part: Part) -> str:
     shown = "".join(
         f"<h3>{html.escape(h)}</h3>{_rows(r, part.key)}" for h, r in part.tables.items()
     )
-    drawn = "".join(map(_figure, part.drawn))
-    drawn = f'<div class="figures">{drawn}</div>' if drawn else ""
+    pictures = "".join(map(_figure, part.pictures))
+    pictures = f'<div class="figures">{pictures}</div>' if pictures else ""
     title = html.escape(part.title)
-    return f'<section id="{part.key}"><h2>{title}</h2>{text}{drawn}{shown}</section>\n'
+    return f'<section id="{part.key}"><h2>{title}</h2>{text}{pictures}{shown}</section>\n'
 
 
-def _figure(drawn: Drawn) -> str:
-    width, height = _size(drawn.png)
-    kind = ' class="whole"' if drawn.wide else ""
-    least = f' style="min-width:{min(width, 640)}px"' if drawn.wide else ""
-    source = base64.b64encode(drawn.png).decode()
+def _figure(picture: Drawn) -> str:
+    width, height = _size(picture.png)
+    kind = ' class="whole"' if picture.wide else ""
+    least = f' style="min-width:{min(width, 640)}px"' if picture.wide else ""
+    source = base64.b64encode(picture.png).decode()
     return (
         f'<figure{kind}><div class="wide"><img src="data:image/png;base64,{source}" '
-        f'width="{width}" height="{height}"{least} alt="{html.escape(drawn.alt)}"></div>'
-        f"<figcaption>{html.escape(drawn.caption)}</figcaption>"
-        f"<details><summary>Data</summary>{_rows(drawn.rows, drawn.key)}</details></figure>"
+        f'width="{width}" height="{height}"{least} alt="{html.escape(picture.alt)}"></div>'
+        f"<figcaption>{html.escape(picture.caption)}</figcaption>"
+        f"<details><summary>Data</summary>{_rows(picture.rows, picture.key)}</details></figure>"
     )
 
 

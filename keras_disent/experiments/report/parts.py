@@ -28,11 +28,11 @@ def overview(study: Any, table: Any, frame: Frame) -> Part:
         {
             "method": frame.settings[label].method if label in frame.settings else models[label],
             "setting": frame.settings[label].short if label in frame.settings else label,
-            "done": found["done"],
-            "failed": found["failed"],
-            "missing": found.total() - found["done"] - found["failed"],
+            "done": run_counts["done"],
+            "failed": run_counts["failed"],
+            "missing": run_counts.total() - run_counts["done"] - run_counts["failed"],
         }
-        for label, found in labels.items()
+        for label, run_counts in labels.items()
     ]
 
     def of(name: str) -> str:
@@ -99,7 +99,7 @@ def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> P
     """Every score of every run, by setting."""
     many = len(frame.settings) > MANY
     groups = frame.groups("method" if many else "label")
-    data, drawn = {}, []
+    data, pictures = {}, []
     for score in frame.scores:
         rows = []
         scored = {name: runs for name, runs in groups.items() if runs[score].notna().any()}
@@ -116,7 +116,7 @@ def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> P
         data[score] = rows
         label = ", ".join(filter(None, (title(score), direction(score))))
         shown = [{k: v for k, v in row.items() if k not in ("values", "method")} for row in rows]
-        drawn.append(
+        pictures.append(
             Drawn(
                 figures.strips(rows, label),
                 f"{title(score)} of every run, by setting",
@@ -133,7 +133,7 @@ def distributions(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> P
         text.append(
             f"With {len(frame.settings)} settings, each row is a method with all its settings."
         )
-    return Part("distributions", "Scores by method and strength", text, data, drawn)
+    return Part("distributions", "Scores by method and strength", text, data, pictures)
 
 
 def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
@@ -145,7 +145,7 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
     if not frame.metrics:
         return Part("tradeoff", name, ["Left out: it needs a score."], {})
     groups = frame.groups()
-    data, drawn = {}, []
+    data, pictures = {}, []
     for score in frame.supervised or frame.metrics:
         rows = []
         for label, runs in groups.items():
@@ -164,7 +164,7 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
                     }
                 )
         data[score] = plain(rows)
-        drawn.append(
+        pictures.append(
             Drawn(
                 figures.tradeoff(data[score], title(COST), title(score)),
                 f"{title(score)} against {title(COST)}",
@@ -190,7 +190,7 @@ def tradeoffs(frame: Frame, intervals: Mapping[str, Mapping[str, Any]]) -> Part:
         "Lines are 95 % bootstrap intervals of the mean over seeds, widened for few runs as "
         "Student's t demands (Hesterberg 2015). There are none for fewer than three runs.",
     ]
-    return Part("tradeoff", name, text, data, drawn)
+    return Part("tradeoff", name, text, data, pictures)
 
 
 def agreement(frame: Frame) -> Part:
@@ -206,7 +206,7 @@ def agreement(frame: Frame) -> Part:
         {"score": one, **{other: float(matrix[i, j]) for j, other in enumerate(names)}}
         for i, one in enumerate(names)
     ]
-    drawn = Drawn(
+    picture = Drawn(
         figure,
         "Rank correlation of each pair of scores",
         f"Spearman's rank correlation of each pair of scores over n = {n:,} runs.",
@@ -219,7 +219,7 @@ def agreement(frame: Frame) -> Part:
     if low:
         text.append(f"Of {', '.join(low)} low values are the good ones: there, -1 is agreement.")
     data = {"scores": names, "matrix": matrix, "n": n}
-    return Part("rank_correlation", name, text, plain(data), [drawn])
+    return Part("rank_correlation", name, text, plain(data), [picture])
 
 
 def _words(value: Any) -> str:

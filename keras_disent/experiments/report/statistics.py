@@ -25,8 +25,8 @@ def counts(n: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Numbe
     step = max(1, CHUNK // n)
     for start in range(0, n_resamples, step):
         size = min(step, n_resamples - start)
-        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
+        indices = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        yield np.bincount(indices.ravel(), minlength=size * n).reshape(size, n).astype(float)
 
 
 def resampled_means(
@@ -96,9 +96,9 @@ def resampled(
         for part in filter(None, parts):
             values = rows[part].dropna().to_numpy(float)
             if len(values) >= FEWEST:
-                drawn = deviations(values, n_resamples, rng)
+                mean_deviations = deviations(values, n_resamples, rng)
                 for i, name in enumerate(part):
-                    yield group, name, values[:, i], drawn[:, i]
+                    yield group, name, values[:, i], mean_deviations[:, i]
 
 
 def deviations(values: Numbers, n_resamples: int, rng: np.random.Generator) -> Numbers:
