@@ -84,10 +84,10 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(part|lock)")
-    for left in [p for p in path.parent.iterdir() if name.fullmatch(p.name)]:
-        if not locked(left.with_suffix(".lock")):
-            shutil.rmtree(left.with_suffix(".part"), ignore_errors=True)
-            left.with_suffix(".lock").unlink(missing_ok=True)
+    for leftover in [p for p in path.parent.iterdir() if name.fullmatch(p.name)]:
+        if not locked(leftover.with_suffix(".lock")):
+            shutil.rmtree(leftover.with_suffix(".part"), ignore_errors=True)
+            leftover.with_suffix(".lock").unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with filelock.FileLock(partial.with_suffix(".lock")):
         try:

@@ -140,7 +140,7 @@ class _Work:
         return time.monotonic() - self.start
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """Share that is done, 0 to 1."""
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
@@ -152,7 +152,7 @@ class _Work:
         return (self._last - self._first[0]) / (self.done - self._first[1])
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Estimated seconds left; 0 as long as that is unknown."""
         since = min(time.monotonic() - self._last, self.each)  # it may have stopped
         return max(self.each * (self.total - self.done) - since, 0.0)
@@ -164,7 +164,7 @@ class _Work:
             return ""
         if self.unit:
             return f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
-        return f"{100 * self.share:.0f} %"
+        return f"{100 * self.fraction:.0f} %"
 
     @property
     def speed(self) -> str:
@@ -176,10 +176,12 @@ class _Work:
 
     def line(self) -> str:
         """Return one line that says how far the work is."""
-        left = (
-            f"about {duration(self.left)} left" if self.left else f"{duration(self.seconds)} so far"
+        remaining = (
+            f"about {duration(self.remaining)} left"
+            if self.remaining
+            else f"{duration(self.seconds)} so far"
         )
-        return f"{self.description}: {_joined(self.count, self.note, self.speed, left)}"
+        return f"{self.description}: {_joined(self.count, self.note, self.speed, remaining)}"
 
     def last_line(self) -> str:
         """Return the line that says how long all of it took."""
@@ -226,8 +228,10 @@ def _bar(work: _Work, stream: TextIO) -> Iterator[None]:
         task = progress.add_task(work.description, total=None, said="")
 
         def look() -> None:
-            left = f"{duration(work.left)} left" if work.left else duration(work.seconds)
-            said = _joined(work.count, work.note, work.speed, left)
+            remaining = (
+                f"{duration(work.remaining)} left" if work.remaining else duration(work.seconds)
+            )
+            said = _joined(work.count, work.note, work.speed, remaining)
             progress.update(task, completed=work.done, total=work.total or None, said=said)
 
         with call_every(look, 0.1):
@@ -285,9 +289,9 @@ def _output(work: _Work, stream: TextIO) -> Iterator[None]:
 
 def _as_keras(work: _Work) -> tuple[str, int]:
     """Return a line in the look of Keras's bars, and its number of characters."""
-    filled = round(WIDTH * work.share)
+    filled = round(WIDTH * work.fraction)
     count = f"{work.done:,.0f}/{work.total:,.0f}" if work.unit and work.total else work.count
-    time_ = work.left if work.left and not work.ended else work.seconds
+    time_ = work.remaining if work.remaining and not work.ended else work.seconds
     speed = f"{1000 * work.each:,.0f}ms/{work.unit.removesuffix('s')}" if work.speed else ""
     if work.each >= 1:
         speed = f"{work.each:,.1f}s/{work.unit.removesuffix('s')}" if speed else ""

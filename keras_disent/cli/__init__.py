@@ -53,8 +53,8 @@ COMMANDS = (
 _UsageError: Any = typer.BadParameter.__base__  # of the click that this typer has
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(value: bool) -> None:
+    if value:
         print(f"keras-disent {__version__}")
         raise typer.Exit
 

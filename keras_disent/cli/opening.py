@@ -26,9 +26,9 @@ def opens_a_run(command: Callable[..., Any]) -> Callable[..., Any]:
     shared = inspect.signature(open_run).parameters
 
     @functools.wraps(command)
-    def opening(**given: Any) -> Any:
-        options = {name: given.pop(name) for name in shared}
-        return command(run=open_run(**options), **given)
+    def opening(**arguments: Any) -> Any:
+        options = {name: arguments.pop(name) for name in shared}
+        return command(run=open_run(**options), **arguments)
 
     hints = get_type_hints(command, include_extras=True)
     hints |= get_type_hints(open_run, include_extras=True)

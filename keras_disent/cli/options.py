@@ -176,10 +176,12 @@ def takes_a_run(
         return functools.partial(takes_a_run, chosen=chosen)
     own, shared = inspect.signature(command), inspect.signature(of_a_run)
 
-    def parsed(**given: Any) -> Any:
-        run = {name: given.pop(name) for name in shared.parameters if name not in own.parameters}
-        run |= {name: given[name] for name in shared.parameters if name in given}
-        return command(**given, run=of_a_run(**run))
+    def parsed(**arguments: Any) -> Any:
+        run = {
+            name: arguments.pop(name) for name in shared.parameters if name not in own.parameters
+        }
+        run |= {name: arguments[name] for name in shared.parameters if name in arguments}
+        return command(**arguments, run=of_a_run(**run))
 
     parameters = {**shared.parameters, **own.parameters}
     del parameters["run"]
@@ -229,13 +231,13 @@ def pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     Raises:
         ValueError: if one is not of this form.
     """
-    found = {}
+    values = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise ValueError(f"{flag} takes NAME=VALUE. Got {text!r}.")
-        found[name.strip()] = value.strip()
-    return found
+        values[name.strip()] = value.strip()
+    return values
 
 
 def value(text: str) -> Any:
@@ -257,8 +259,8 @@ def named_values(texts: list[str] | None, flag: str) -> dict[str, Any]:
 
 
 def _subset(texts: list[str] | None) -> dict[str, list[Any]] | None:
-    given = pairs(texts, "--subset").items()
-    return {name: [value(v) for v in text.split(",")] for name, text in given} or None
+    items = pairs(texts, "--subset").items()
+    return {name: [value(v) for v in text.split(",")] for name, text in items} or None
 
 
 def _correlate(texts: list[str] | None) -> dict[str, Any] | None:

@@ -69,8 +69,8 @@ def train(
     else:
         Store(RUN, out).check_new()
         if choose:
-            given = {name: run[name] for name in fields_of(typed(context)) if name in run}
-            choice = recommend(**{"data": run["data"], **given})
+            fields = {name: run[name] for name in fields_of(typed(context)) if name in run}
+            choice = recommend(**{"data": run["data"], **fields})
             tell(str(choice))
             opened = Run.create(choice.config, out, devices=number, data=choice.data)
         else:
@@ -90,13 +90,13 @@ def _resumed(opened: Any, run: dict[str, Any], options: list[str], devices: int 
     names = [name for name in fields_of(options) if name in run]
     stored = opened.config.as_dict()
     requested = Config(**{**vars(opened.config), **{name: run[name] for name in names}})
-    asked = requested.absolute().as_dict()
+    requested_fields = requested.absolute().as_dict()
     for name in names:
-        if name not in ("steps", "track") and asked[name] != stored[name]:
+        if name not in ("steps", "track") and requested_fields[name] != stored[name]:
             raise ValueError(
                 "--resume continues a run with its own configuration; only --steps and --track "
                 "may differ. "
-                f"{flag(name)} is {stored[name]!r} there, {asked[name]!r} here."
+                f"{flag(name)} is {stored[name]!r} there, {requested_fields[name]!r} here."
             )
     if "steps" in names:
         opened.extend(run["steps"], devices=devices)

@@ -72,9 +72,9 @@ level = Level()
 class Commands(typer.Typer):
     """Commands that all take `--quiet` and `--verbose`."""
 
-    def command(self, *given: Any, **options: Any) -> Callable[[Any], Any]:
+    def command(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
         """Add a command, as that of a `Typer` does."""
-        register = super().command(*given, **options)
+        register = super().command(*args, **options)
 
         def add(function: Any) -> Any:
             register(takes_a_level(function))
@@ -87,12 +87,12 @@ def takes_a_level(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options `--quiet` and `--verbose`."""
 
     @functools.wraps(command)
-    def run(quiet: bool, verbose: bool, **given: Any) -> Any:
+    def run(quiet: bool, verbose: bool, **arguments: Any) -> Any:
         if quiet and verbose:
             raise ValueError("--quiet and --verbose exclude each other. Got both.")
         level.quiet, level.verbose = quiet, verbose
         progress.default = 0 if quiet else "auto"
-        return command(**given)
+        return command(**arguments)
 
     added = {"quiet": Quiet, "verbose": Verbose}
     hints = get_type_hints(command, include_extras=True)

@@ -91,9 +91,9 @@ def tune(
         raise typer.Exit(130) from None
     from keras_disent.experiments import trials as of_search
 
-    found, goal = study.trials(), search.goal
-    console.print(table(found, search.objective))
-    best = of_search.best(found, goal.higher)
+    all_trials, goal = study.trials(), search.goal
+    console.print(table(all_trials, search.objective))
+    best = of_search.best(all_trials, goal.higher)
     if best is not None:
         values = ", ".join(f"{name} {_text(v)}" for name, v in best.values.items())
         say(f"Best: trial {best.number}, {values}: {search.objective} {_text(best.score)}")
@@ -110,20 +110,20 @@ def ranges(texts: list[str] | None) -> dict[str, Any] | None:
     """
     if not texts:
         return None
-    found: dict[str, Any] = {}
+    space: dict[str, Any] = {}
     for text in texts:
-        name, equals, given = (part.strip() for part in text.partition("="))
-        if not name or (equals and not given) or name in found:
+        name, equals, spec = (part.strip() for part in text.partition("="))
+        if not name or (equals and not spec) or name in space:
             raise ValueError(
                 f"--range takes NAME, NAME=LOW:HIGH or NAME=A,B,C, each name once. Got {text!r}."
             )
         if not equals:
-            found[name] = None
-        elif ":" in given:
-            found[name] = tuple(value(part) for part in given.split(":"))
+            space[name] = None
+        elif ":" in spec:
+            space[name] = tuple(value(part) for part in spec.split(":"))
         else:
-            found[name] = [value(part) for part in given.split(",")]
-    return found
+            space[name] = [value(part) for part in spec.split(",")]
+    return space
 
 
 def table(trials: list[Any], score: str) -> Table:

@@ -121,7 +121,7 @@ def endpoints(
         count = len(model.concept_names)
         labels, fixed = (Array(name, (None, count), "float32") for name in ("values", "fixed"))
         estimates = Array("concepts", (None, count), "float32")
-        given = (codes, labels, fixed, Array("noise", (None, 1), "float32"))
-        available += (Endpoint("intervene", intervene, given, (decoded, estimates)),)
+        intervene_inputs = (codes, labels, fixed, Array("noise", (None, 1), "float32"))
+        available += (Endpoint("intervene", intervene, intervene_inputs, (decoded, estimates)),)
     by_name = {endpoint.name: endpoint for endpoint in available}
     return tuple(lookup(name, by_name, "endpoint") for name in names)

@@ -225,8 +225,8 @@ def factor_names(codes: np.ndarray, data: Any, indices: np.ndarray) -> list[str]
 
 def _explained(codes: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return the adjusted share of variance of each latent between the steps of a factor."""
-    known = steps >= 0
-    codes, steps = codes[known], np.unique(steps[known], return_inverse=True)[1]
+    has_value = steps >= 0
+    codes, steps = codes[has_value], np.unique(steps[has_value], return_inverse=True)[1]
     count = steps.max(initial=0) + 1
     degrees = len(codes) - count
     if count < 2 or degrees < 1:

@@ -109,7 +109,7 @@ def page_text(
         parts += [*networks, content.plain(f"examples-{i}", images)]
         descriptions.append(described)
         identities.append(identity)
-        run, score = (given[i] if given else None for given in (runs, scores))
+        run, score = (values[i] if values else None for values in (runs, scores))
         cards.append(content.card(one, data, run, score))
     if other is not None:
         first, second = descriptions
@@ -191,7 +191,7 @@ def without_metadata(model: bytes) -> bytes:
     >>> without_metadata(bytes([0x08, 0x07, 0x72, 0x02, 0x41, 0x42, 0x3A, 0x01, 0x43])).hex()
     '08073a0143'
     """
-    kept, place = bytearray(), 0
+    result, place = bytearray(), 0
     while place < len(model):
         start = place
         tag, place = _number(model, place)
@@ -201,8 +201,8 @@ def without_metadata(model: bytes) -> bytes:
         if tag & 7 == 2:
             place += number
         if tag >> 3 != METADATA:
-            kept += model[start:place]
-    return bytes(kept)
+            result += model[start:place]
+    return bytes(result)
 
 
 def _number(content: bytes, place: int) -> tuple[int, int]:

@@ -71,8 +71,8 @@ def graph(
             axes.set_title(("learned", "true")[panel], fontsize=11, color=QUIET)
         places = _circle(len(names))
         for j, i in np.ndindex(*weights.shape):
-            drawn = learned if panel == 0 else expected
-            both = bool(drawn is not None and drawn[i, j])
+            edges = learned if panel == 0 else expected
+            both = bool(edges is not None and edges[i, j])
             if panel == 1 and expected is not None and expected[j, i]:
                 _edge(axes, places[j], places[i], INK, "-", "", both)
             elif panel == 0 and learned[j, i]:

@@ -131,8 +131,8 @@ def traversal_frames(
         latents = np.argsort(-model.latent_importance(images)).tolist()
     indices = latent_indices(latents, names)
     low, high = codes.min(axis=0)[indices, None], codes.max(axis=0)[indices, None]
-    share = (1 - np.cos(np.linspace(0, 2 * np.pi, frames, endpoint=False))) / 2
-    grid = _sweeps(model, images[start], indices, low + (high - low) * share)
+    fractions = (1 - np.cos(np.linspace(0, 2 * np.pi, frames, endpoint=False))) / 2
+    grid = _sweeps(model, images[start], indices, low + (high - low) * fractions)
     height, width = grid.shape[2:4]
     columns = min(len(indices), max(2, math.ceil(math.sqrt(len(indices)))))
     rows = math.ceil(len(indices) / columns)
@@ -157,12 +157,12 @@ def traversal_frames(
         figure.text(
             0.12 / inches[0], 1 - 0.2 / inches[1], title, fontsize=9, color=INK, va="center"
         )
-    drawn = []
+    arrays = []
     for frame in range(frames):
         for axes_image, images_of_latent in zip(shown, grid, strict=True):
             axes_image.set_data(np.broadcast_to(images_of_latent[frame], (height, width, 3)))
-        drawn.append(as_array(figure))
-    return np.stack(drawn)
+        arrays.append(as_array(figure))
+    return np.stack(arrays)
 
 
 def _sweeps(

@@ -40,10 +40,10 @@ def make(name: str, recipe: dict[str, Any], runs: Path) -> Path:
     PACKAGED.mkdir(exist_ok=True)
     target = PACKAGED / name
     with tempfile.TemporaryDirectory(prefix=".", dir=PACKAGED.parent) as temporary:
-        made = run.save_to_preset(Path(temporary) / name, recipe["description"])
+        preset = run.save_to_preset(Path(temporary) / name, recipe["description"])
         if target.exists():
             target.replace(Path(temporary) / "old")
-        made.replace(target)
+        preset.replace(target)
     return target
 
 

@@ -56,10 +56,10 @@ def save(model: Any, folder: str | Path, card: Mapping[str, Any] | None = None) 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with atomic_folder(folder) as partial:
             (partial / CARD).write_text(text, encoding="utf-8")
-            whole = partial / f"whole.{WEIGHTS}"
-            model.save_weights(whole)
-            _halve(whole, partial / WEIGHTS)
-            os.remove(whole)
+            full_weights = partial / f"whole.{WEIGHTS}"
+            model.save_weights(full_weights)
+            _halve(full_weights, partial / WEIGHTS)
+            os.remove(full_weights)
     except PermissionError as error:
         raise ValueError(f"Cannot write into {str(folder.parent)!r}: {error.strerror}.") from None
     return folder
@@ -77,28 +77,30 @@ def load(preset: str | Path, cls: Any = None, *, load_weights: bool = True) -> A
         ValueError: If there is no such preset, it is damaged, of another version, or of another
             class.
     """
-    found = read(preset)
+    stored_preset = read(preset)
     try:
-        kind = keras.saving.get_registered_object(found.config.get("registered_name"))
+        kind = keras.saving.get_registered_object(stored_preset.config.get("registered_name"))
         if cls is not None and kind is not None and not issubclass(kind, cls):
             raise ValueError(
                 f"The preset {str(preset)!r} is not a {cls.__name__}: load it by "
-                f"{found.model}.from_preset({str(preset)!r})."
+                f"{stored_preset.model}.from_preset({str(preset)!r})."
             )
         if kind is None:
             raise ValueError(
-                f"The preset {str(preset)!r} needs the class {found.model!r}: import the module "
-                "that registers it with Keras."
+                f"The preset {str(preset)!r} needs the class {stored_preset.model!r}: import the "
+                "module that registers it with Keras."
             )
     except TypeError as error:
-        raise ValueError(f"{str(found.folder / CARD)!r} is damaged: {error}.") from None
+        raise ValueError(f"{str(stored_preset.folder / CARD)!r} is damaged: {error}.") from None
     try:
-        model = keras.saving.deserialize_keras_object(found.config)
+        model = keras.saving.deserialize_keras_object(stored_preset.config)
         if load_weights:
-            model.load_weights(found.folder / WEIGHTS)
+            model.load_weights(stored_preset.folder / WEIGHTS)
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"The preset in {str(found.folder)!r} is damaged: {first}") from error
+        raise ValueError(
+            f"The preset in {str(stored_preset.folder)!r} is damaged: {first}"
+        ) from error
     return model
 
 

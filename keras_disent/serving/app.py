@@ -29,7 +29,7 @@ from keras_disent.serving.settings import Settings
 logger = logging.getLogger("keras_disent.serving")
 
 BODY_TIMEOUT = 30.0  # seconds in which the body of a request must arrive
-MAX_HELD = 8  # times `max_body`: bytes of all requests together
+MAX_BODIES = 8  # times `max_body`: bytes of all requests together
 
 _POLICY = (  # of the page of knobs: it runs what it holds, and asks no address
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
@@ -58,7 +58,7 @@ class Service:
             timeout=settings.timeout,
         )
         self.metrics = Metrics(self.pool)
-        self.held = 0  # bytes of the bodies of all requests that are not answered
+        self.body_bytes = 0  # bytes of the bodies of all requests that are not answered
         self.document = openapi.document(card, settings)
         self.folder = folder
         self.page: asyncio.Task[tuple[str, int]] | None = None
@@ -209,10 +209,10 @@ class Service:
             async with asyncio.timeout(BODY_TIMEOUT):
                 async for chunk in request.stream():
                     body += chunk
-                    self.held += len(chunk)
+                    self.body_bytes += len(chunk)
                     if len(body) > limit:
                         raise too_large
-                    if self.held > MAX_HELD * limit:
+                    if self.body_bytes > MAX_BODIES * limit:
                         return as_response(unavailable("Too many bytes wait already. Try again."))
             sent = messages.Request(protocol, bytes(body), options)
             return as_response(await self.pool.answer(name, sent))
@@ -221,14 +221,14 @@ class Service:
         except ClientDisconnect:
             raise HTTPException(400, "The client left before its body ended.") from None
         finally:
-            self.held -= len(body)
+            self.body_bytes -= len(body)
 
     def _model(self, request: Request) -> str:
         """Return the endpoint that a path of the Open Inference Protocol names."""
         name = request.path_params["model"]
         if name not in self.endpoints:
-            known = ", ".join(self.endpoints)
-            raise HTTPException(404, f"Unknown model {name!r:.80}. Choose from: {known}.")
+            names = ", ".join(self.endpoints)
+            raise HTTPException(404, f"Unknown model {name!r:.80}. Choose from: {names}.")
         version = request.path_params.get("version", open_inference.VERSION)
         if version != open_inference.VERSION:
             raise HTTPException(404, f"There is version 1 of {name}. Got {version!r:.80}.")

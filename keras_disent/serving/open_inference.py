@@ -193,11 +193,11 @@ def _outputs(endpoint: dict[str, Any], content: dict[str, Any], binary: bool) ->
     }
 
 
-def _by_name(side: str, tensors: Any, known: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _by_name(side: str, tensors: Any, arrays: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the named tensors of a request, each once and of the endpoint."""
     if not isinstance(tensors, list) or not all(isinstance(tensor, dict) for tensor in tensors):
         raise ValueError(f"`{side}` must be a list of objects. Got {type(tensors).__name__}.")
-    names, allowed = [tensor.get("name") for tensor in tensors], [array["name"] for array in known]
+    names, allowed = [tensor.get("name") for tensor in tensors], [array["name"] for array in arrays]
     for name in names:
         if name not in allowed:
             raise ValueError(f"`{side}` are {', '.join(allowed)}. Got {name!r:.80}.")
@@ -206,16 +206,16 @@ def _by_name(side: str, tensors: Any, known: list[dict[str, Any]]) -> dict[str, 
     return dict(zip(names, tensors, strict=True))
 
 
-def _parameters(owner: str, content: dict[str, Any], known: set[str]) -> dict[str, Any]:
+def _parameters(owner: str, content: dict[str, Any], names: set[str]) -> dict[str, Any]:
     """Return the parameters of a request or a tensor; one that has no effect here is refused."""
     parameters = content.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise ValueError(f"`parameters` must be an object. Got {type(parameters).__name__}.")
-    unknown = sorted(set(parameters) - known)
+    unknown = sorted(set(parameters) - names)
     if unknown:
         raise ValueError(
             f"{owner} has the unknown parameter {unknown[0]!r:.80}. "
-            f"Choose from: {', '.join(sorted(known))}."
+            f"Choose from: {', '.join(sorted(names))}."
         )
     return parameters
 

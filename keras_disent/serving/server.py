@@ -97,12 +97,14 @@ class JSONFormatter(logging.Formatter):
     ['time', 'level', 'event', 'code']
     """
 
-    _known = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
+    _standard_fields = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
-        line |= {key: value for key, value in vars(record).items() if key not in self._known}
+        line |= {
+            key: value for key, value in vars(record).items() if key not in self._standard_fields
+        }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
