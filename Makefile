@@ -1,6 +1,6 @@
 # make demo          train, measure and look: one person's face, in minutes
-# make test          lint, then every test on TensorFlow, JAX and PyTorch
-# make test-slow     the tests that take minutes each
+# make test          lint, then the tests on TensorFlow, JAX and PyTorch
+# make test-slow     those that take long, or that the other backends leave to PyTorch in `make test`
 # make docs          the documentation, into site/
 # make test-oldest   the tests with the oldest releases that pyproject.toml allows
 # make test-newest   the tests with the newest releases, on the newest Python here

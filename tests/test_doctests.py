@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 
 import pytest
+from support.checks import BACKEND
 
 import keras_disent
 
@@ -14,8 +15,17 @@ MODULES = ["keras_disent"] + [
     if not module.name.startswith("keras_disent.metrics")  # see tests/metrics
 ]
 
+# What other packages compute depends little on the backend.
+EVERY_BACKEND = ("keras_disent.engine", "keras_disent.layers", "keras_disent.models")
 
-@pytest.mark.parametrize("name", MODULES)
+
+def cases():
+    for name in MODULES:
+        quick = BACKEND == "torch" or name.startswith(EVERY_BACKEND)
+        yield pytest.param(name, marks=[] if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", list(cases()))
 def test_examples_in_docstrings(name):
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert doctest.testmod(importlib.import_module(name), optionflags=flags).failed == 0

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from support.checks import BACKEND, arrays, assert_same
+from support.checks import BACKEND, arrays, assert_same, quick_on_torch
 
 from keras_disent import networks
 from keras_disent.layers import convolutions
@@ -415,6 +415,7 @@ def channels_first():
     keras.config.set_image_data_format("channels_last")
 
 
+@quick_on_torch
 @pytest.mark.parametrize("name", EVERY)
 def test_no_network_depends_on_the_image_data_format(name, request):
     build = EVERY[name]

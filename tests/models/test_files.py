@@ -126,6 +126,7 @@ def go_on(names, folder):
         np.savez(Path(folder) / f"{name}.npz", *state(model))
 
 
+@quick_on_torch
 @pytest.mark.skipif(
     "JIT_COMPILE" in os.environ, reason="other processes compile as TensorFlow itself chooses"
 )

@@ -60,6 +60,7 @@ VARIANTS = [
 ]
 
 
+@quick_on_torch
 @pytest.mark.parametrize(("name", "kwargs"), VARIANTS)
 def test_variants(name, kwargs):
     check_model(name, ["arrays_have_their_shapes"], **kwargs)
@@ -146,6 +147,7 @@ def test_the_type_that_keras_computes_in_by_itself_changes_no_model(name, floatx
     np.testing.assert_allclose(logs_there, logs, rtol=1e-3, atol=1e-3)
 
 
+@quick_on_torch
 @pytest.mark.parametrize("kind", [FactorVAE, Autoencoder])
 def test_named_networks_stay_names_and_have_the_seed_of_their_model(kind):
     named = {"encoder": "mlp", "decoder": "mlp"}
@@ -157,6 +159,7 @@ def test_named_networks_stay_names_and_have_the_seed_of_their_model(kind):
     assert plain(kind.from_config(config).get_config()) == plain(config)
 
 
+@quick_on_torch
 def test_named_networks_keep_the_precision_of_their_model():
     with policy("mixed_bfloat16"):
         model = FactorVAE(SHAPE, LATENTS, encoder="mlp", decoder="mlp")
