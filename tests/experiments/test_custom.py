@@ -63,7 +63,7 @@ def command(*arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("form", ["class", "import"])
+@pytest.mark.parametrize("form", ["class", pytest.param("import", marks=pytest.mark.slow)])
 def test_commands_take_a_custom_method(form, module):
     model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
     imports = () if form == "class" else ("--import", module)
@@ -83,7 +83,7 @@ def test_a_class_need_not_be_registered(module):
     assert type(Run.open("run").model).__name__ == "Plain"
 
 
-@pytest.mark.parametrize("form", ["class", "import"])
+@pytest.mark.parametrize("form", [pytest.param("class", marks=pytest.mark.slow), "import"])
 @pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_studies_take_a_custom_method(form, jobs, module, tmp_path):
     model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"

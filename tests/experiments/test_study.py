@@ -313,10 +313,10 @@ def test_a_study_in_which_every_run_failed_exits_1(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("config.json", errno.ENOSPC),
+        pytest.param("config.json", errno.ENOSPC, marks=pytest.mark.slow),
         ("history.csv", errno.EACCES),
         ("model.keras", errno.ENOSPC),
-        ("scores.json", errno.ENOSPC),
+        pytest.param("scores.json", errno.ENOSPC, marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_stops_the_study_and_costs_nothing(name, reason, whole, tmp_path):

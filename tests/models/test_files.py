@@ -51,7 +51,8 @@ def read_all(folder):
                 assert int(model._optimizer_of(player).iterations) == 3
 
 
-@quick_on_torch
+# Files of TensorFlow are read by the others in engine/test_backends_agree.py.
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [b for b in BACKENDS if b != BACKEND])
 def test_files_are_read_by_every_backend(reader, tmp_path):
     names = MODELS if BACKEND == "torch" else TRAINED  # files of one backend are those of all
