@@ -8,21 +8,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib.util
+import importlib
 import inspect
 import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TextIO, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from keras_disent._utils import backends, progress
+from keras_disent._utils import backends, native, progress
 from keras_disent._utils.progress import progress_bar
 from keras_disent._utils.progress import tell as tell
 from keras_disent.cli.signatures import signed
@@ -130,11 +128,8 @@ def start(
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow where it is installed, before Keras does so to save a model.
-
-    TensorFlow writes to stderr while it loads, on every backend; no setting of it prevents that.
-    """
-    if "tensorflow" not in sys.modules and importlib.util.find_spec("tensorflow"):
+    """Import TensorFlow where it is installed, before Keras does so to save a model."""
+    if native.needs_tensorflow():
         with working("Starting TensorFlow, for checkpoints"), contextlib.suppress(ImportError):
             importlib.import_module("tensorflow")
 
@@ -142,36 +137,9 @@ def import_tensorflow() -> None:
 @contextmanager
 def working(description: str) -> Iterator[None]:
     """Show that something is done, and keep what native libraries say of it."""
-    with quiet() as stderr, progress_bar(description, stream=stderr):
+    quiet = contextlib.nullcontext() if level.verbose else native.quiet_loading()
+    with quiet as stderr, progress_bar(description, stream=stderr):
         yield
-
-
-@contextmanager
-def quiet() -> Iterator[TextIO | None]:
-    """Keep what native libraries write to stderr while they load; show it if they fail.
-
-    Yields:
-        The stream that goes to stderr all the same; None if there is no other than the usual one.
-    """
-    if level.verbose:
-        yield None
-        return
-    with tempfile.TemporaryFile("w+") as said, contextlib.ExitStack() as stack:
-        stderr = os.dup(2)
-        stream = None
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            if sys.stderr.fileno() == 2:
-                stream = stack.enter_context(open(os.dup(2), "w", encoding=sys.stderr.encoding))
-        os.dup2(said.fileno(), 2)
-        try:
-            yield stream
-        except BaseException:
-            said.seek(0)
-            os.write(stderr, said.read().encode())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def backend_name() -> str:

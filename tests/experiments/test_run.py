@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.checks import BACKEND, TINY, assert_same, on, state
-from support.commands import QUICK, call, files, process, wait_for
+from support.commands import QUICK, call, environment, files, process, wait_for
 
 import keras_disent
 from keras_disent import datasets, load_model, metrics, networks
@@ -789,3 +790,17 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_folder_is_made(
 def test_an_unknown_tracker_is_refused():
     with pytest.raises(ValueError, match=r"Unknown tracker 'mlfow'. Choose from: mlflow"):
         dataclasses.replace(TINY, track="mlfow")
+
+
+@pytest.mark.slow
+def test_python_prints_nothing_of_tensorflow(tmp_path):
+    code = (
+        "from keras_disent.experiments import Config, Run\n"
+        "config = Config(model='vae', subset={'shape': [0]}, image_size=32, network='mlp',\n"
+        "                width=0.02, steps=2, metrics=())\n"
+        f"Run.create(config, {str(tmp_path / 'run')!r}).train(verbose=0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert not [word for word in ("absl", "cuda", "oneDNN") if word in done.stderr]
