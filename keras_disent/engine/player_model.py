@@ -19,6 +19,7 @@ from keras import ops
 
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, faults, inputs
+from keras_disent.engine.keras_arguments import check_compile
 from keras_disent.engine.optimizer_options import (
     decay_exclusions,
     exclude_from_decay,
@@ -133,8 +134,14 @@ class PlayerModel(Trainer):
 
         Raises:
             ValueError: For `loss` or `loss_weights`, an optimizer of an unknown player or shared by
-                two, or a metric with the name of a term.
+                two, a metric with the name of a term, or an invalid argument.
         """
+        check_compile(
+            steps_per_execution,
+            jit_compile,
+            run_eagerly=run_eagerly,
+            auto_scale_loss=auto_scale_loss,
+        )
         if loss is not None:
             raise ValueError(
                 f"{type(self).__name__} defines its own objective and takes no `loss`: choose the "

@@ -19,7 +19,7 @@ from keras import ops
 from keras_disent._utils import checks
 from keras_disent._utils.memory import keep_freed_memory
 from keras_disent._utils.types import KerasOptions, Tensor
-from keras_disent.engine import backend, checkpoints, faults, feed, inputs
+from keras_disent.engine import backend, checkpoints, faults, feed, inputs, keras_arguments
 from keras_disent.engine.arguments import FrozenArguments, check_arguments
 from keras_disent.engine.fit_monitor import FitMonitor, NotFinite
 
@@ -160,6 +160,20 @@ class Trainer(FrozenArguments, keras.Model):
             FloatingPointError: If a term or a gradient is not finite. The model has the state
                 before that step. With `keras.callbacks.TerminateOnNaN` training ends without error.
         """
+        keras_arguments.check_numbers(
+            verbose,
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+        )
+        keras_arguments.check_shuffle(shuffle)
+        keras_arguments.check_validation(
+            validation_data is not None or bool(validation_split),
+            validation_steps,
+            validation_batch_size,
+            validation_freq,
+        )
         self._assert_compile_called("fit")
         self._check_trainable()
         pictures = getattr(x, "pictures", None) or self.pictures
@@ -274,6 +288,7 @@ class Trainer(FrozenArguments, keras.Model):
             ValueError: As `fit`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):
+            keras_arguments.check_numbers(verbose, batch_size=batch_size, steps=steps)
             self._assert_compile_called("evaluate")
             x, y, sample_weight = inputs.check_data(self, (x, y, sample_weight), batch_size)
             x, y, sample_weight, batch_size = feed.evaluation_feed(
@@ -301,6 +316,7 @@ class Trainer(FrozenArguments, keras.Model):
         callbacks: Any = None,
     ) -> Any:
         """Return the reconstructions of `x`, floats in [0, 1], as `keras.Model.predict`."""
+        keras_arguments.check_numbers(verbose, batch_size=batch_size, steps=steps)
         x = inputs.check_batches(self, x, batch_size, only_images=True)
         x, *_, batch_size = feed.evaluation_feed(self, (x, None, None), batch_size)
         with self.evaluation_seeds():

@@ -105,6 +105,65 @@ def test_what_cannot_take_effect_is_refused_before_a_weight_moves(what):
     assert_same(arrays(model.variables), before)
 
 
+INVALID = {
+    "compile": [
+        ("steps_per_execution", (0, -1, 1.5, True)),
+        ("run_eagerly", ("yes", None)),
+        ("jit_compile", ("maybe", 3)),
+        ("auto_scale_loss", ("no",)),
+    ],
+    "fit": [
+        ("batch_size", (0, -1, 2.5, "8", True)),
+        ("epochs", (-1, 1.5, None)),
+        ("initial_epoch", (-1,)),
+        ("steps_per_epoch", (0, -2, 1.5)),
+        ("validation_steps", (0, -1)),
+        ("validation_batch_size", (0, -3)),
+        ("validation_freq", (0, -1, "2", [], [0])),
+        ("shuffle", ("rows", 3)),
+        ("verbose", (7, "loud")),
+    ],
+    "evaluate": [("batch_size", (0, 2.5)), ("steps", (0,)), ("verbose", (7,))],
+    "predict": [("batch_size", (0, 2.5)), ("steps", (0,)), ("verbose", (7,))],
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "values"),
+    [(method, *argument) for method, arguments in INVALID.items() for argument in arguments],
+)
+def test_numbers_that_keras_would_take_as_they_come_are_refused(method, name, values):
+    x = images(16)
+    given = [] if method == "compile" else [x]
+    more = {"validation_data": x} if name.startswith("validation") else {}
+    model = compiled(small("vae"))
+    before = arrays(model.variables)
+    for value in values:
+        with pytest.raises(ValueError, match=f"^`{name}` (is|must)") as error:
+            getattr(model, method)(*given, **more, **{name: value})
+        assert "\n" not in str(error.value)
+    assert_same(arrays(model.variables), before)
+
+
+@pytest.mark.parametrize(
+    "argument", [{"validation_steps": 1}, {"validation_batch_size": 4}, {"validation_freq": 2}]
+)
+def test_arguments_of_validation_need_validation(argument):
+    model, x = compiled(small("vae")), images(16)
+    with pytest.raises(ValueError, match=f"Without validation, `{next(iter(argument))}` cannot"):
+        quiet(model, x, **argument)
+    assert model.steps_taken() == 0
+    history = quiet(model, x, validation_split=0.5, epochs=2, **argument)
+    assert len(history["val_loss"]) == (1 if "validation_freq" in argument else 2)
+
+
+def test_numbers_of_numpy_and_switches_of_0_and_1_are_taken():
+    model = compiled(small("vae"))
+    one = np.int64(1)
+    quiet(model, images(16), batch_size=np.int32(8), epochs=one, steps_per_epoch=one, shuffle=1)
+    assert model.steps_taken() == 1
+
+
 COMPARING = sorted(
     set(MODELS)
     - {"vae", "beta_vae", "autoencoder", "qlae", "ada_gvae", "ada_mlvae", "gvae", "mlvae"}
