@@ -82,7 +82,7 @@ class TraversalGrid(_Copyable):
         every: int = 1,
         unit: str = "epoch",
         log_dir: str | Path | None = None,
-        values: Iterable[float] = tuple(np.linspace(-2, 2, 9)),
+        values: Iterable[float] = tuple(np.linspace(-2, 2, 9).tolist()),
         at_most: int = 10,
     ):
         super().__init__()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent.metrics._predictors.logistic import fit_softmax
-from keras_disent.metrics.checks import check_at_least, check_labeled
+from keras_disent.metrics.checks import check_counts, check_labeled
 from keras_disent.metrics.encoding import CHUNK, POOL, Encoder, GroundTruth
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import encoded_groups, generator
@@ -86,8 +86,8 @@ def beta_vae_score(
         1.0
     """
     check_labeled(data, "beta_vae_score")
-    check_at_least(1, batch_size=batch_size, train_points=train_points, eval_points=eval_points)
-    check_at_least(0, pool=pool)
+    check_counts(1, batch_size=batch_size, train_points=train_points, eval_points=eval_points)
+    check_counts(0, pool=pool)
     if np.count_nonzero(np.asarray(data.factor_sizes) > 1) < 2:
         raise ValueError(
             "'beta_vae_score' classifies factors, so it needs two with more than one value. "

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.registry import lookup
-from keras_disent.metrics.checks import check_at_least
+from keras_disent.metrics.checks import check_counts
 from keras_disent.metrics.predictors import PROCESSES, shared_fits
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.tables import Cell, Table, Tabular
@@ -108,10 +108,10 @@ class Outcome(NamedTuple):
     interval: Interval | ValueError | None = None
 
 
-def check_level(level: float) -> None:
-    """Raise ValueError unless `level` lies between 0 and 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"`interval` is a confidence level between 0 and 1. Got {level}.")
+def check_level(level: Any) -> None:
+    """Raise ValueError unless `level` is a number between 0 and 1."""
+    if not (isinstance(level, (int, float, np.number)) and 0 < level < 1):
+        raise ValueError(f"`interval` is a confidence level between 0 and 1. Got {level!r}.")
 
 
 def bootstrap(
@@ -205,7 +205,7 @@ def compute(
     """
     if level is not None:
         check_level(level)
-        check_at_least(2, n_resamples=n_resamples)
+        check_counts(2, n_resamples=n_resamples)
     from joblib import Parallel, delayed
 
     picklable = n_jobs > 1 and _is_picklable(tasks)

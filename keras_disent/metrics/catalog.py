@@ -6,7 +6,13 @@ from typing import Any, Literal, NamedTuple
 
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.beta_vae import beta_vae_score
-from keras_disent.metrics.checks import check_grid, check_groups, check_labeled, has_groups
+from keras_disent.metrics.checks import (
+    check_counts,
+    check_grid,
+    check_groups,
+    check_labeled,
+    has_groups,
+)
 from keras_disent.metrics.correlation import mcc
 from keras_disent.metrics.dci import dci
 from keras_disent.metrics.dci_es import dci_es
@@ -255,6 +261,7 @@ def settings_of(
 
     With `reference` or `legacy_stream`, the defaults are those of the large studies.
     """
+    check_counts(0, seed=seed)
     options = metrics if isinstance(metrics, Mapping) else {name: {} for name in names(metrics)}
     if not options:
         raise ValueError(

@@ -157,7 +157,7 @@ def discrete_arrays(
     codes: ArrayLike, factors: ArrayLike, continuous: Continuous, bins: int
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Validate codes and factors, and sort continuous factors into bins of equal width."""
-    check_at_least(2, bins=bins)
+    check_counts(2, bins=bins)
     codes, factors, mask = check_arrays(codes, factors, continuous)
     return codes, in_bins(factors, mask, bins)
 
@@ -194,6 +194,14 @@ def check_at_least(least: float, **arguments: float) -> None:
     for name, value in arguments.items():
         if not value >= least:
             raise ValueError(f"`{name}` must be at least {least}. Got {value}.")
+
+
+def check_counts(least: int, **counts: Any) -> None:
+    """Raise ValueError for the first argument that is no integer of at least `least`."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise ValueError(f"`{name}` must be an integer. Got {value!r}.")
+    check_at_least(least, **counts)
 
 
 def check_labeled(data: Any, *names: str) -> None:

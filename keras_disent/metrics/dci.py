@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent.metrics.checks import (
     Continuous,
-    check_at_least,
+    check_counts,
     factors_that_vary,
     train_and_test,
 )
@@ -123,7 +123,7 @@ def dci(
         (1.0, 0.833333)
     """
     check_predictor(predictor, TREES)
-    check_at_least(1, n_jobs=n_jobs)
+    check_counts(1, n_jobs=n_jobs)
     arrays, used = prepare(codes, factors, test, seed, continuous, "DCI")
     models = fit_factors(predictor, arrays, seed, n_jobs)
     importance = np.stack([model.feature_importances_ for model in models], axis=1)

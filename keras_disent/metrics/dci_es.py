@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.arrays import ArrayLike
-from keras_disent.metrics.checks import Continuous, FactorError, check_at_least
+from keras_disent.metrics.checks import Continuous, FactorError, check_counts
 from keras_disent.metrics.dci import Matrix, completeness, disentanglement, fit_factors, prepare
 from keras_disent.metrics.mutual_information import present
 from keras_disent.metrics.predictors import relative_error
@@ -103,7 +103,7 @@ def dci_es(
         >>> float(result), result.size, result.capacities[[0, -1]]
         (1.0, 1.0, array([  1, 100]))
     """
-    check_at_least(1, n_jobs=n_jobs)
+    check_counts(1, n_jobs=n_jobs)
     arrays, used = prepare(codes, factors, test, seed, continuous, "DCI-ES")
     has_value = present(arrays.test_factors).T
     test_codes = [arrays.test_codes[mask] for mask in has_value]

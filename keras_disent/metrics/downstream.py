@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from keras_disent._utils.arrays import ArrayLike
 from keras_disent.metrics.checks import (
     Continuous,
-    check_at_least,
+    check_counts,
     factors_that_vary,
     train_and_test,
 )
@@ -121,7 +121,7 @@ def downstream(
         ((10, 40), 1.0)
     """
     check_predictor(predictor)
-    check_at_least(1, n_jobs=n_jobs)
+    check_counts(1, n_jobs=n_jobs)
     if not sizes or min(sizes) < 1:
         raise ValueError(f"`sizes` are numbers of samples, at least 1 each. Got {tuple(sizes)}.")
     codes, factors, test_codes, test_factors, mask = train_and_test(
@@ -238,7 +238,7 @@ def reduced_downstream(
         (array([[0, 1, 2]]), 1.0, 0.25)
     """
     check_predictor(predictor)
-    check_at_least(1, n_removed=n_removed, n_jobs=n_jobs)
+    check_counts(1, n_removed=n_removed, n_jobs=n_jobs)
     codes, factors, test_codes, test_factors, mask = train_and_test(
         codes, factors, test, seed, continuous
     )

@@ -13,7 +13,7 @@ from keras_disent._utils.registry import lookup
 from keras_disent._utils.spellings import also_called
 from keras_disent.metrics.bootstrap import Outcome, Task, accuracy_interval, check_level, compute
 from keras_disent.metrics.catalog import METRICS, Names, check_data, settings_of
-from keras_disent.metrics.checks import check_at_least, combinations
+from keras_disent.metrics.checks import check_counts, combinations
 from keras_disent.metrics.encoding import CodeCache, Encoder, GroundTruth, check_posterior
 from keras_disent.metrics.estimate import Plan, Work
 from keras_disent.metrics.record import collect, factors_used, message, versions
@@ -121,11 +121,11 @@ def evaluate(
         10
     """
     settings_by_name = settings_of(metrics, seed, legacy_stream, reference)
-    check_at_least(2, n_samples=n_samples, n_test_samples=n_test_samples)
+    check_counts(2, n_samples=n_samples, n_test_samples=n_test_samples)
     lookup(representation, {"mean": 0, "sample": 1}, "representation")
     if interval is not None:
         check_level(interval)
-        check_at_least(2, n_resamples=n_resamples)
+        check_counts(2, n_resamples=n_resamples)
     if representation == "sample":
         check_posterior(encoder)
     elif getattr(encoder, "discrete_codes", False):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.arrays import ArrayLike, to_numpy
-from keras_disent.metrics.checks import check_at_least, check_labeled
+from keras_disent.metrics.checks import check_counts, check_labeled
 from keras_disent.metrics.encoding import Encoder, GroundTruth, codes_by_index
 from keras_disent.metrics.predictors import Fit, check_predictor, fit_predictors
 from keras_disent.metrics.results import Result
@@ -112,7 +112,7 @@ def fairness(
     """
     check_labeled(data, "fairness")
     check_predictor(predictor)
-    check_at_least(1, train_samples=train_samples, test_samples=test_samples, n_jobs=n_jobs)
+    check_counts(1, train_samples=train_samples, test_samples=test_samples, n_jobs=n_jobs)
     sizes = np.asarray(data.factor_sizes)
     used = np.flatnonzero(sizes > 1)
     if used.size < 2:

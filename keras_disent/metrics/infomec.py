@@ -12,7 +12,7 @@ from keras_disent.metrics.checks import (
     Continuous,
     FactorError,
     check_arrays,
-    check_at_least,
+    check_counts,
     factors_that_vary,
     in_bins,
     train_and_test,
@@ -117,8 +117,8 @@ def infomec(
         codes, factors, test_codes, test_factors, mask = train_and_test(
             codes, factors, test, 0, continuous
         )
-    check_at_least(1, n_neighbors=n_neighbors)
-    check_at_least(2, bins=bins)
+    check_counts(1, n_neighbors=n_neighbors)
+    check_counts(2, bins=bins)
     if codes.shape[1] < 2:
         raise ValueError(
             f"InfoMEC compares latents, so `codes` needs at least 2. Got {codes.shape[1]}."

@@ -12,7 +12,7 @@ from keras_disent.metrics._predictors.logistic import fit_softmax
 from keras_disent.metrics.checks import (
     Continuous,
     FactorError,
-    check_at_least,
+    check_counts,
     check_values,
     discrete_arrays,
     factors_that_vary,
@@ -151,7 +151,7 @@ def explicitness(
         >>> float(explicitness(np.zeros((300, 1)), factors))
         0.5
     """
-    check_at_least(2, bins=bins)
+    check_counts(2, bins=bins)
     codes, values, test_codes, test_values, mask = train_and_test(
         codes, factors, test, seed, continuous
     )

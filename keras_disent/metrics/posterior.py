@@ -12,6 +12,7 @@ from keras_disent.metrics.checks import (
     Continuous,
     check_at_least,
     check_codes,
+    check_counts,
     discrete_arrays,
     factors_that_vary,
 )
@@ -237,9 +238,9 @@ def _posterior(
         check_codes(means, "`means`"),
         check_codes(log_variances, "`log_variances`"),
     )
-    check_at_least(2, bins=bins)
+    check_counts(2, bins=bins)
     factor_bins, continuous = factor_settings
-    check_at_least(2, factor_bins=factor_bins)
+    check_counts(2, factor_bins=factor_bins)
     means, factors = discrete_arrays(means, factors, continuous, factor_bins)
     if means.shape != log_variances.shape:
         raise ValueError(

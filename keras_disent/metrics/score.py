@@ -16,8 +16,8 @@ from keras_disent.metrics.catalog import METRICS, STANDARD, Names, settings_of
 from keras_disent.metrics.checks import (
     FactorError,
     check_arrays,
-    check_at_least,
     check_codes,
+    check_counts,
     split_rows,
     train_and_test,
     varying,
@@ -155,10 +155,10 @@ OPTIONS = ("interval", "n_resamples", "n_jobs")
 
 def check_options(interval: float | None, n_resamples: int, n_jobs: int | None) -> None:
     """Raise ValueError for an option of `score` that is out of range."""
-    check_at_least(1, n_jobs=1 if n_jobs is None else n_jobs)
+    check_counts(1, n_jobs=1 if n_jobs is None else n_jobs)
     if interval is not None:
         check_level(interval)
-        check_at_least(2, n_resamples=n_resamples)
+        check_counts(2, n_resamples=n_resamples)
 
 
 class _Data:

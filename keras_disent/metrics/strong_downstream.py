@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_disent.metrics.checks import check_at_least, check_labeled
+from keras_disent.metrics.checks import check_counts, check_labeled
 from keras_disent.metrics.encoding import Encoder, GroundTruth, codes_by_index
 from keras_disent.metrics.predictors import (
     Fit,
@@ -118,8 +118,8 @@ def strong_downstream(
     """
     check_labeled(data, "strong_downstream")
     check_predictor(predictor)
-    check_at_least(1, train_samples=train_samples, test_samples=test_samples, n_repeats=n_repeats)
-    check_at_least(1, n_jobs=n_jobs)
+    check_counts(1, train_samples=train_samples, test_samples=test_samples, n_repeats=n_repeats)
+    check_counts(1, n_jobs=n_jobs)
     used = np.flatnonzero(np.asarray(data.factor_sizes) > 1)
     if used.size < 2:
         raise ValueError(

@@ -11,7 +11,7 @@ from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import (
     Continuous,
-    check_at_least,
+    check_counts,
     factors_that_vary,
     in_bins,
     train_and_test,
@@ -144,8 +144,8 @@ def unified_scores(
     if not matrices:
         raise ValueError(f"`matrices` must name at least one. Choose from: {', '.join(MATRICES)}.")
     functions = {name: lookup(name, MATRICES, "matrix") for name in matrices}
-    check_at_least(2, bins=bins)
-    check_at_least(1, n_jobs=n_jobs)
+    check_counts(2, bins=bins)
+    check_counts(1, n_jobs=n_jobs)
     codes, factors, test_codes, test_factors, mask = train_and_test(
         codes, factors, test, seed, continuous
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.arrays import ArrayLike
-from keras_disent.metrics.checks import check_at_least, check_codes
+from keras_disent.metrics.checks import check_codes, check_counts
 from keras_disent.metrics.mutual_information import discretize, mutual_information
 from keras_disent.metrics.results import Result, keeps_names
 
@@ -76,7 +76,7 @@ def unsupervised_scores(codes: ArrayLike, *, bins: int = 20) -> UnsupervisedScor
         inf
     """
     codes = check_codes(codes)
-    check_at_least(2, bins=bins)
+    check_counts(2, bins=bins)
     if len(codes) < 2:
         raise ValueError(f"A score needs at least 2 samples. Got {len(codes)}.")
     latents = codes.shape[1]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_disent.metrics.checks import check_at_least, check_labeled
+from keras_disent.metrics.checks import check_at_least, check_counts, check_labeled
 from keras_disent.metrics.encoding import CHUNK, POOL, Codes, Encoder, GroundTruth, cached
 from keras_disent.metrics.results import Result
 from keras_disent.metrics.sampling import encoded_groups, generator, group_sampler
@@ -174,9 +174,10 @@ def _vote(
     pool: int,
     random: Any,
 ) -> VoteScore:
-    check_at_least(2, batch_size=batch_size, variance_samples=variance_samples)
-    check_at_least(1, train_votes=train_votes, eval_votes=eval_votes)
-    check_at_least(0, threshold=threshold, pool=pool)
+    check_counts(2, batch_size=batch_size, variance_samples=variance_samples)
+    check_counts(1, train_votes=train_votes, eval_votes=eval_votes)
+    check_counts(0, pool=pool)
+    check_at_least(0, threshold=threshold)
     width = len(data.factor_sizes)
     planned = variance_samples + batch_size * (train_votes + eval_votes)
     codes_of: Callable[[NDArray[np.int64]], Codes]

@@ -148,7 +148,7 @@ class ImageModel(Editing, PlayerModel):
                 `Image.fromarray(image.squeeze())`.
 
         Raises:
-            ValueError: If `codes` is not (n, D), or has no row.
+            ValueError: If `codes` is not (n, D), has no row, or is not finite.
         """
         check_dtype(dtype)
         if not hasattr(codes, "shape"):
@@ -158,6 +158,8 @@ class ImageModel(Editing, PlayerModel):
             raise ValueError(f"`codes` must be (n, {self.latent_dim}). Got shape {shape}.")
         if shape[0] == 0:
             raise ValueError("`codes` must hold at least one row. Got none.")
+        if not np.isfinite(to_numpy(codes)).all():
+            raise ValueError("`codes` must be finite. Got NaN or infinite values.")
         batch_size = bounded(batch_size, self.image_shape)
         return as_dtype(batched(self._decode, codes, batch_size)[0], dtype)
 

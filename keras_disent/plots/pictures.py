@@ -42,7 +42,7 @@ def traversals(
     images: np.ndarray,
     *,
     latents: Sequence[int | str] | None = None,
-    values: Sequence[float] = tuple(np.linspace(-2, 2, 9)),
+    values: Sequence[float] = tuple(np.linspace(-2, 2, 9).tolist()),
     start: int = 0,
     at_most: int = 10,
     title: str | None = None,

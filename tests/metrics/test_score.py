@@ -245,3 +245,20 @@ def test_bad_input_is_refused_before_any_work(monkeypatch, arguments, options, r
     monkeypatch.setattr(module, "compute", None)
     with pytest.raises(ValueError, match=re.escape(rule)):
         quiet(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "`seed` must be at least 0. Got -1"),
+        ({"seed": 0.5}, "`seed` must be an integer. Got 0.5"),
+        ({"n_jobs": 1.5}, "`n_jobs` must be an integer. Got 1.5"),
+        ({"interval": "95 %"}, "`interval` is a confidence level between 0 and 1. Got '95 %'"),
+        ({"interval": 0.9, "n_resamples": 9.5}, "`n_resamples` must be an integer. Got 9.5"),
+    ],
+)
+def test_counts_are_integers_and_levels_numbers(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        metrics.score(CODES, FACTORS, ["mig"], **options)
+    with pytest.raises(ValueError, match=r"`bins` must be an integer. Got 2.5"):
+        metrics.mig(CODES, FACTORS, bins=2.5)

@@ -16,7 +16,7 @@ from keras_disent.metrics._predictors.trees import (
     descend,
     grow,
 )
-from keras_disent.metrics.checks import check_at_least, check_codes
+from keras_disent.metrics.checks import check_codes, check_counts
 
 
 class _Boosting:
@@ -34,8 +34,8 @@ class _Boosting:
         bins: int = 255,
         refine: bool = True,
     ) -> None:
-        check_at_least(1, rounds=rounds)
-        check_at_least(2, bins=bins)
+        check_counts(1, rounds=rounds)
+        check_counts(2, bins=bins)
         self.rounds = rounds
         self.learning_rate = learning_rate
         self.bins = bins
