@@ -193,7 +193,8 @@ class DisentanglementMetrics(_Copyable):
         super().__init__()
         self.every = checks.check_integer("every", every, at_least=1)
         self.metrics = metrics_module.check(metrics, data)
-        self.data, self.n_samples, self.seed = data, n_samples, seed
+        self.n_samples = checks.check_integer("n_samples", n_samples, at_least=2)
+        self.data, self.seed = data, checks.check_integer("seed", seed, at_least=0)
         self.latest: metrics_module.Scores | None = None
         self._epoch: int | None = None  # the last one that `measure` was called for
         self._logged: dict[str, float] = {}

@@ -45,6 +45,17 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
     return int(value)
 
 
+def check_index(name: str, value: Any, size: int) -> int:
+    """Check that an argument is an index of one of `size` things.
+
+    Raises:
+        ValueError: The value is not an integer from 0 to `size` - 1.
+    """
+    if check_integer(name, value, 0) >= size:
+        raise ValueError(f"`{name}` is an index from 0 to {size - 1}. Got {value}.")
+    return int(value)
+
+
 def batch_form(images: Any, shape: tuple[int, int, int], name: str) -> None:
     """Check the shape and dtype of a batch of images.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_disent._utils.checks import check_integer
 from keras_disent._utils.texts import printable
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.source import ImageSource
@@ -38,6 +39,9 @@ def contact_sheet(data: ImageSource, *, seed: int = 0, rows: int = 3, columns: i
     """
     from keras_disent import plots
 
+    check_integer("seed", seed, 0)
+    check_integer("rows", rows, 1)
+    check_integer("columns", columns, 1)
     rng = np.random.default_rng(seed)
     captions, heading = None, "at random"
     if data.files:

@@ -26,6 +26,7 @@ from typing import Any
 
 import keras
 
+from keras_disent._utils import native
 from keras_disent._utils.files import atomic_folder, check_new_folder
 from keras_disent._utils.registry import lookup
 from keras_disent.artifact import CARD, read_card
@@ -120,6 +121,7 @@ def model(
         raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
     _check_packages(name, format_)
     check_new_folder(path, "An export")
+    native.import_tensorflow()
     model = in_single_precision(model)
     model_endpoints = endpoints(model, images, names)
     try:

@@ -16,8 +16,6 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
-from keras_disent._utils import native
-
 _GUARD = re.compile(r"""^if __name__ == ['"]__main__['"]:""", re.MULTILINE)
 
 
@@ -40,7 +38,6 @@ def write_elsewhere(
     script = _script(backend) if "__main__" in modules else None
     with tempfile.TemporaryDirectory() as exchange:
         file = Path(exchange) / "model.keras"
-        native.import_tensorflow()
         model.save(file)
         error_file = Path(exchange) / "error.txt"
         request = {

@@ -68,17 +68,17 @@ def write_page(
     ...
     ValueError: The model needs images (64, 64, 1), as it was trained on. Got (32, 32, 1).
     """
-    text = page_text(
-        model,
-        data,
-        other=other,
-        names=names,
-        title=title,
-        sources=sources,
-        runs=runs,
-        scores=scores,
-    )
     with atomic_write(path) as temporary:
+        text = page_text(
+            model,
+            data,
+            other=other,
+            names=names,
+            title=title,
+            sources=sources,
+            runs=runs,
+            scores=scores,
+        )
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent._utils import checks, html
+from keras_disent._utils import checks, html, native
 from keras_disent._utils.arrays import ArrayLike, to_numpy
 from keras_disent._utils.in_use import IN_USE
 from keras_disent._utils.latent_names import latent_indices
@@ -301,6 +301,7 @@ class ImageModel(Editing, PlayerModel):
                 f"to {Path(filepath).with_suffix('.keras').name!r}, or only the weights by "
                 f"`save_weights`. Got {str(filepath)!r}."
             )
+        native.import_tensorflow()
         super().save(filepath, overwrite, zipped, **kwargs)
 
     def export(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_disent._utils.checks import check_index, check_integer
 from keras_disent._utils.latent_names import latent_indices
 from keras_disent.plots.pictures import _floats, as_array, mosaic, text_room
 from keras_disent.plots.style import INK, QUIET, as_written, new_figure
@@ -52,6 +53,9 @@ def poster(
     ['z0', 'z1']
     """
     images = np.asarray(images)
+    check_index("start", start, len(images))
+    check_integer("columns", columns, 1)
+    check_integer("ends", ends, 1)
     importance, codes = model.latent_importance(images), model.encode(images)
     names = model.latent_names
     if latents is None:
@@ -126,6 +130,8 @@ def traversal_frames(
     4
     """
     images = np.asarray(images)
+    check_index("start", start, len(images))
+    check_integer("frames", frames, 1)
     codes, names = model.encode(images), model.latent_names
     if latents is None:
         latents = np.argsort(-model.latent_importance(images)).tolist()

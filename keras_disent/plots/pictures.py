@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from keras_disent._utils.checks import check_index, check_integer
 from keras_disent._utils.latent_names import latent_indices
 from keras_disent.plots.style import ACCENT, INK, QUIET, as_written, new_figure
 
@@ -66,7 +67,12 @@ def traversals(
 
     Returns:
         A matplotlib figure; `save(figure, path)` writes it.
+
+    Raises:
+        ValueError: If a latent is unknown, or a number or index is invalid.
     """
+    check_index("start", start, len(images))
+    check_integer("at_most", at_most, 1)
     importance = model.latent_importance(images)
     if latents is None:
         latents = np.argsort(-importance)[:at_most].tolist()
@@ -174,6 +180,7 @@ def contact_sheet(
     Returns:
         A matplotlib figure.
     """
+    check_integer("columns", columns, 1)
     factors = dict(factors or {})
     columns = min(columns, max(len(samples), *map(len, factors.values()), 1))
     height, width = samples.shape[1:3]

@@ -11,6 +11,7 @@ import h5py
 import keras
 import numpy as np
 
+from keras_disent._utils import native
 from keras_disent._utils.files import atomic_folder, check_new_folder
 from keras_disent.engine import schedules
 from keras_disent.presets.folder import CARD, WEIGHTS, card_text, read
@@ -42,6 +43,7 @@ def save(model: Any, folder: str | Path, card: Mapping[str, Any] | None = None) 
             f"A preset holds no code, so its class is registered with Keras: put "
             f"@keras.saving.register_keras_serializable() above it. Got {cls.__name__}."
         )
+    native.import_tensorflow()
     config = keras.saving.serialize_keras_object(model)
     config = {name: value for name, value in config.items() if name != "compile_config"}
     weights = {n: schedules.config(value) for n, value in schedules.weights(model).items()}
