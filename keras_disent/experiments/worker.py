@@ -103,10 +103,11 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        traceback.print_exc()
         kind = next(k.__name__ for k in (OSError, ValueError, Exception) if isinstance(error, k))
         json.dump({"type": kind, "message": " ".join(str(error).split())}, out)
         out.flush()
+        with contextlib.suppress(OSError):  # a full disk, which may be the error
+            traceback.print_exc()
         return 1
     return 0
 
