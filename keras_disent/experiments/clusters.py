@@ -59,7 +59,7 @@ def run_on_cluster(
                 # As a list: joblib 1.6 waits for ever for the generator of a pool that follows a
                 # broken one.
                 joblib.Parallel(batch_size=1, pre_dispatch="all")(
-                    [joblib.delayed(worker.work)(one) for one in specs]
+                    [joblib.delayed(_work)(one) for one in specs]
                 )
                 return
             except died as error:
@@ -69,6 +69,18 @@ def run_on_cluster(
                         f"Processes of {executor!r} ended {DEATHS} times before they had begun a "
                         f"run: {error}"
                     ) from error
+
+
+def _work(spec: dict[str, Any]) -> None:
+    """Work on a study in a task; what a run computes in parallel stays in its own process.
+
+    Scores would otherwise be tasks of the cluster, and a run would wait for one that was lost with
+    a killed worker.
+    """
+    import joblib
+
+    with joblib.parallel_config("threading"):
+        worker.work(spec)
 
 
 @contextlib.contextmanager
