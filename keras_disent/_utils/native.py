@@ -45,8 +45,9 @@ def needs_tensorflow() -> bool:
 def import_tensorflow() -> None:
     """Import TensorFlow where it is installed, before Keras does so to save a model.
 
-    It writes to stderr while it loads, which no setting prevents.
+    It writes to stderr while it loads, which no setting prevents. Where that cannot be held back
+    (no stderr, a full disk), Keras imports it later.
     """
     if needs_tensorflow():
-        with quiet_loading(), contextlib.suppress(ImportError):
+        with contextlib.suppress(OSError), quiet_loading(), contextlib.suppress(ImportError):
             importlib.import_module("tensorflow")

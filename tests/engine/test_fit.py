@@ -379,13 +379,13 @@ def test_adam_is_that_of_keras(adam, monkeypatch):
 def test_a_step_that_is_not_finite_leaves_the_bits_of_weights_and_moments(adam):
     x = images(32).astype("float32") / 255
     name = "factor_vae" if adam == "Adam" else "vae"
-    stopped, whole = (compiled(small(name), ADAMS[adam]) for _ in range(2))
-    whole.fit((batch for batch in [x[:16]] * 2), verbose=0)
+    stopped, unbroken = (compiled(small(name), ADAMS[adam]) for _ in range(2))
+    unbroken.fit((batch for batch in [x[:16]] * 2), verbose=0)
     with pytest.raises(ValueError, match="step 3"):
         stopped.fit((batch for batch in [x[:16], x[:16], np.full_like(x[:16], np.nan)]), verbose=0)
-    for model in (stopped, whole):
+    for model in (stopped, unbroken):
         assert model.steps_taken() == 2
-    variables = ([*m.trainable_variables, *m.optimizer.variables] for m in (stopped, whole))
+    variables = ([*m.trainable_variables, *m.optimizer.variables] for m in (stopped, unbroken))
     assert_same(*map(arrays, variables))
 
 

@@ -134,13 +134,13 @@ INVALID = {
 )
 def test_numbers_that_keras_would_take_as_they_come_are_refused(method, name, values):
     x = images(16)
-    given = [] if method == "compile" else [x]
+    data = [] if method == "compile" else [x]
     more = {"validation_data": x} if name.startswith("validation") else {}
     model = compiled(small("vae"))
     before = arrays(model.variables)
     for value in values:
         with pytest.raises(ValueError, match=f"^`{name}` (is|must)") as error:
-            getattr(model, method)(*given, **more, **{name: value})
+            getattr(model, method)(*data, **more, **{name: value})
         assert "\n" not in str(error.value)
     assert_same(arrays(model.variables), before)
 
