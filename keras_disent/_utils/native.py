@@ -1,15 +1,13 @@
-"""Keep quiet what native libraries write while they load."""
+"""Keep native libraries quiet while they load, and from loading where nothing needs them."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 
 @contextlib.contextmanager
@@ -37,17 +35,21 @@ def quiet_loading() -> Iterator[TextIO | None]:
             os.close(stderr)
 
 
-def needs_tensorflow() -> bool:
-    """Whether Keras will import TensorFlow when it saves a model, as it does on every backend."""
-    return "tensorflow" not in sys.modules and importlib.util.find_spec("tensorflow") is not None
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keep Keras from importing TensorFlow on another backend, only to save a model.
 
-
-def import_tensorflow() -> None:
-    """Import TensorFlow where it is installed, before Keras does so to save a model.
-
-    It writes to stderr while it loads, which no setting prevents. Where that cannot be held back
-    (no stderr, a full disk), Keras imports it later.
+    Keras asks of each object that it serializes whether it is one of TensorFlow's types. Where
+    TensorFlow has not been imported none is, and importing it takes seconds and writes to stderr.
     """
-    if needs_tensorflow():
-        with contextlib.suppress(OSError), quiet_loading(), contextlib.suppress(ImportError):
-            importlib.import_module("tensorflow")
+    from keras.src.utils import module_utils
+
+    module: Any = module_utils.tensorflow
+    if "tensorflow" in sys.modules or getattr(module, "_available", ()) is not None:
+        yield
+        return
+    module._available = False
+    try:
+        yield
+    finally:
+        module._available = None

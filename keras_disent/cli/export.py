@@ -9,7 +9,7 @@ import typer
 
 from keras_disent._utils.progress import progress_bar
 from keras_disent.cli.opening import opens_a_run
-from keras_disent.cli.start import import_tensorflow, say, show
+from keras_disent.cli.start import say, show
 
 
 @opens_a_run
@@ -28,7 +28,6 @@ def export(
     """Write the model of a finished run for serving, with named endpoints and a card."""
     from keras_disent.export import read_card
 
-    import_tensorflow()
     with progress_bar(f"Writing {format}"):
         folder = run.export(out, format, images=images)
     card = read_card(folder)

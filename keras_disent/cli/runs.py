@@ -17,7 +17,6 @@ from keras_disent.cli.start import (
     Threads,
     backend_name,
     computing_with,
-    import_tensorflow,
     say,
     show,
     start,
@@ -192,7 +191,6 @@ def train_shown(run: Any, again: str, devices: int | str = 1, track: str | None 
     where = computing_with() if devices == 1 else f"{backend_name()}, {devices} devices"
     tell(f"{run.config.model} on {run.config.data} -> {run.folder} ({where})")
     tell(run.fed())
-    import_tensorflow()
     try:
         run.train(devices=devices, track=track)
     except KeyboardInterrupt:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -125,13 +124,6 @@ def start(
         from keras_disent.experiments.custom import import_modules
 
         import_modules(imports)
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow where it is installed, before Keras does so to save a model."""
-    if native.needs_tensorflow():
-        with working("Starting TensorFlow, for checkpoints"), contextlib.suppress(ImportError):
-            importlib.import_module("tensorflow")
 
 
 @contextmanager

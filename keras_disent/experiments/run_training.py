@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_disent import callbacks, datasets
-from keras_disent._utils import native
 from keras_disent._utils.files import unfinished
 from keras_disent._utils.progress import Verbose, progress_bar
 from keras_disent.experiments import training
@@ -52,7 +51,6 @@ def train(
     on_steps(step, {})
     if step >= config.steps:
         return
-    native.import_tensorflow()
     with progress_bar("Training", "steps", verbose=verbose) as advance:
         compiles = keras.backend.backend() != "torch" or model.jit_compile is True
         advance(step, note="compiling" if compiles else "starting")

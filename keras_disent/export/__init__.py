@@ -121,12 +121,12 @@ def model(
         raise ValueError(f"`images` is {' or '.join(map(repr, IMAGES))}. Got {images!r}.")
     _check_packages(name, format_)
     check_new_folder(path, "An export")
-    native.import_tensorflow()
-    model = in_single_precision(model)
+    with native.without_tensorflow():
+        model = in_single_precision(model)
     model_endpoints = endpoints(model, images, names)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(path) as partial:
+        with native.without_tensorflow(), atomic_folder(path) as partial:
             if keras.backend.backend() == format_.backend:
                 model_card = card(model, model_endpoints, name, run, scores)
                 format_.write(model_endpoints, model, partial, model_card)

@@ -301,8 +301,8 @@ class ImageModel(Editing, PlayerModel):
                 f"to {Path(filepath).with_suffix('.keras').name!r}, or only the weights by "
                 f"`save_weights`. Got {str(filepath)!r}."
             )
-        native.import_tensorflow()
-        super().save(filepath, overwrite, zipped, **kwargs)
+        with native.without_tensorflow():
+            super().save(filepath, overwrite, zipped, **kwargs)
 
     def export(
         self,

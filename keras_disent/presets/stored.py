@@ -43,8 +43,8 @@ def save(model: Any, folder: str | Path, card: Mapping[str, Any] | None = None) 
             f"A preset holds no code, so its class is registered with Keras: put "
             f"@keras.saving.register_keras_serializable() above it. Got {cls.__name__}."
         )
-    native.import_tensorflow()
-    config = keras.saving.serialize_keras_object(model)
+    with native.without_tensorflow():
+        config = keras.saving.serialize_keras_object(model)
     config = {name: value for name, value in config.items() if name != "compile_config"}
     weights = {n: schedules.config(value) for n, value in schedules.weights(model).items()}
     about = {
