@@ -43,7 +43,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from keras_disent.artifact import read_card
+from keras_disent.serving import read_card
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.served import asking, free_port, npy_file, picture, picture_file

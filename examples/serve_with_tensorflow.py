@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_disent.artifact import CARD, read_card
 from keras_disent.datasets import Sprites
+from keras_disent.serving import read_card
 
 
 def write(args):
@@ -144,7 +144,7 @@ def main():
     parser.add_argument("--grpc", metavar="HOST:PORT", help="ask a server by gRPC")
     args = parser.parse_args()
     folder = args.out / "models" / args.name / "1"
-    if not (folder / CARD).exists():
+    if not (folder / "card.json").exists():
         write(args)
     card = read_card(folder)
     for address, client in ((args.rest, rest), (args.grpc, grpc)):

@@ -151,7 +151,10 @@ def clean_keras():
     """Give every test Keras as it is after its import."""
     import keras
 
-    keras.utils.set_random_seed(0)
+    from keras_disent._utils.native import without_tensorflow
+
+    with without_tensorflow():
+        keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
     keras.utils.clear_session(free_memory=False)

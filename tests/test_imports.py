@@ -80,9 +80,9 @@ def test_unknown_names_are_told():
         from keras_disent import BetaVae  # noqa: F401
     with pytest.raises(ImportError, match="cannot import name 'zzz'"):
         from keras_disent import zzz  # noqa: F401
-    from keras_disent import artifact
+    from keras_disent import trackers
 
-    assert artifact.CARD == "card.json"
+    assert trackers.TRACKERS
 
 
 @pytest.mark.parametrize("start", ["from keras_disent import BetaVae", "keras_disent.BetaVae"])
@@ -297,22 +297,25 @@ for path in {paths}:
     assert (status, out.split()) == (0, [layers[file] for file in files]), last
 
 
-@pytest.mark.parametrize("network", ["conv", "higgins", "burgess", "mlp"])
-def test_networks_in_a_file_need_nothing_but_keras(tmp_path, network):
-    model = small("vae", encoder=network, decoder=network, shape=(16, 16, 1))
-    parts = {"encoder": images(4, (16, 16, 1)) / np.float32(255), "decoder": np.ones((4, LATENTS))}
-    for part, inputs in parts.items():
-        getattr(model, part).save(tmp_path / f"{part}.keras")
-        outputs = getattr(model, part).predict(inputs.astype("float32"), verbose=0)
-        np.savez(tmp_path / f"{part}.npz", inputs=inputs.astype("float32"), outputs=outputs)
+def test_networks_in_a_file_need_nothing_but_keras(tmp_path):
+    parts = []
+    for network in ("conv", "higgins", "burgess", "mlp"):
+        model = small("vae", encoder=network, decoder=network, shape=(16, 16, 1))
+        image = images(4, (16, 16, 1)) / np.float32(255)
+        codes = np.ones((4, LATENTS), "float32")
+        for part, inputs in {"encoder": image, "decoder": codes}.items():
+            path = str(tmp_path / f"{network}_{part}")
+            getattr(model, part).save(f"{path}.keras")
+            outputs = getattr(model, part).predict(inputs, verbose=0)
+            np.savez(f"{path}.npz", inputs=inputs, outputs=outputs)
+            parts.append(path)
     code = f"""
 import keras
 import numpy as np
-for part in {list(parts)}:
-    arrays = np.load({str(tmp_path)!r} + "/" + part + ".npz")
-    network = keras.saving.load_model({str(tmp_path)!r} + "/" + part + ".keras")
-    outputs = network.predict(arrays["inputs"], verbose=0)
-    np.testing.assert_allclose(outputs, arrays["outputs"], atol=1e-5)
+for path in {parts}:
+    arrays = np.load(path + ".npz")
+    outputs = keras.saving.load_model(path + ".keras").predict(arrays["inputs"], verbose=0)
+    np.testing.assert_allclose(outputs, arrays["outputs"], atol=1e-5, err_msg=path)
 assert "keras_disent" not in sys.modules
 """
     status, _, last = python(code)

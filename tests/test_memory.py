@@ -12,7 +12,7 @@ from support.checks import BACKEND, elsewhere, on
 from keras_disent import VAE
 from keras_disent._utils import memory
 
-glibc = pytest.mark.skipif(memory._glibc() is None, reason="needs glibc")
+needs_glibc = pytest.mark.skipif(memory.glibc() is None, reason="needs glibc")
 ARRAY = 48 * memory.MIB  # bytes: glibc returns this much whenever it is freed
 
 
@@ -71,18 +71,18 @@ def look_at_a_thread():
 # In processes of their own: the memory that other tests freed would serve these arrays too.
 
 
-@glibc
+@needs_glibc
 def test_freed_memory_is_kept_inside_and_returned_on_exit():
     elsewhere(look_at_freed_memory)
 
 
-@glibc
+@needs_glibc
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="maps an array of this size all the same")
 def test_training_keeps_freed_memory():
     elsewhere(look_at_training)
 
 
-@glibc
+@needs_glibc
 @on("jax")
 def test_threads_share_the_memory_that_is_kept():
     elsewhere(look_at_a_thread)
@@ -90,9 +90,9 @@ def test_threads_share_the_memory_that_is_kept():
 
 def test_a_configured_allocator_is_left_alone(monkeypatch):
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
-    assert memory._glibc() is None
+    assert memory.glibc() is None
     with memory.keep_freed_memory():
         pass
     monkeypatch.delenv("MALLOC_ARENA_MAX")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert memory._glibc() is None
+    assert memory.glibc() is None

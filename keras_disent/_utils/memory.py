@@ -22,7 +22,7 @@ def keep_freed_memory() -> Iterator[None]:
     on TensorFlow, a sixth on PyTorch. On exit the memory is returned. Without glibc, or where the
     environment configures its allocator, this does nothing.
     """
-    libc = _glibc()
+    libc = glibc()
     if libc is None:
         yield
         return
@@ -44,12 +44,12 @@ def share_one_arena() -> None:
     JAX allocates in threads of its own. glibc gives each of them heaps of 64 MiB, which hold few
     tensors: the others are mapped anew in every step, whatever `keep_freed_memory` says.
     """
-    libc = _glibc()
+    libc = glibc()
     if libc is not None:
         libc.mallopt(ARENA_MAX, 1)
 
 
-def _glibc() -> Any:
+def glibc() -> Any:
     """Return glibc, or None where there is none or where the environment configures it."""
     configured = "GLIBC_TUNABLES" in os.environ or any(n.startswith("MALLOC_") for n in os.environ)
     if sys.platform != "linux" or configured:

@@ -89,7 +89,9 @@ def execute(
         raise
     results = table.write(study)
     if "search" in study.definition:
-        trials.finish(study)
+        from keras_disent.experiments import search_result  # imports Keras
+
+        search_result.finish(study)
     else:
         _check_failures(study, shard)
     return results

@@ -13,6 +13,8 @@ from typing import Any
 from keras_disent.experiments.planned import PlannedRun
 
 FILE = "events.jsonl"
+FAILURES = 3
+"""Trials in a row that may fail before a search gives up."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +115,12 @@ def under_way(events: list[Event]) -> Iterator[Started]:
     for event in events:
         if isinstance(event, Started) and event.trial not in ended:
             yield event
+
+
+def given_up(events: list[Event]) -> bool:
+    """Return whether so many trials in a row have failed that a search gives up."""
+    ended = [event for event in events if isinstance(event, Ended)]
+    return len(ended) >= FAILURES and all(event.error for event in ended[-FAILURES:])
 
 
 def _event(stored: dict[str, Any]) -> Event:

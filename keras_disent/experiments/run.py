@@ -22,20 +22,20 @@ from keras_disent.datasets.catalog import check_name
 from keras_disent.engine import backend, parallel
 from keras_disent.experiments import citations, describe, run_pictures, run_training
 from keras_disent.experiments.command import command
-from keras_disent.experiments.config import Config, custom_objects, inside_data, model_class
+from keras_disent.experiments.config import Config, model_class
 from keras_disent.experiments.html import run_as_html
 from keras_disent.experiments.progress import OnSteps, Progress
-from keras_disent.experiments.scores import SCORES, finite, read_scores, terms
+from keras_disent.experiments.run_folder import RunFolder
+from keras_disent.experiments.scores import SCORES, finite, terms
 from keras_disent.experiments.stamp import check_stamp, make_stamp, read_stamp
 from keras_disent.experiments.store import RUN, Store, read_json, write_json
 from keras_disent.experiments.tracking import run_ids, tracked
 from keras_disent.experiments.training import HISTORY, read_history
-from keras_disent.models.saving import FILE as MODEL
-from keras_disent.models.saving import load_model, write_latent_names
+from keras_disent.models.saving import write_latent_names
 from keras_disent.presets.folder import is_preset
 
 
-class Run:
+class Run(RunFolder):
     """One training with its folder; `Run.create` and `Run.open` make it.
 
     Attributes:
@@ -49,10 +49,6 @@ class Run:
     >>> run.train().steps_taken()
     2
     """
-
-    def __init__(self, store: Store, config: Config):
-        self.store, self.folder, self.config = store, store.folder, config
-        self._model: Any = None
 
     @classmethod
     def create(
@@ -120,21 +116,6 @@ class Run:
     def _repr_html_(self) -> str:
         """Return the scores and the traversals of the run, which notebooks show."""
         return run_as_html(repr(self)[1:-1], self.folder)
-
-    @functools.cached_property
-    def data(self) -> Any:
-        """The data set, loaded once."""
-        return self.config.load_data()
-
-    @property
-    def model(self) -> Any:
-        """The model, of the checkpoint if there is one, loaded once."""
-        if self._model is None:
-            if self._checkpoint.exists():
-                self._model = load_model(self._checkpoint, custom_objects(self.config))
-            else:
-                self._model = self.config.build(self.data)
-        return self._model
 
     def train(
         self,
@@ -222,7 +203,7 @@ class Run:
                 config.build(self.data)
         with self.store.lock():
             self._check()
-            stamp = read_stamp(self._checkpoint) if self._checkpoint.exists() else {}
+            stamp = read_stamp(self.checkpoint) if self.checkpoint.exists() else {}
             step = stamp.get("step", 0)
             if steps < step:
                 raise ValueError(
@@ -399,7 +380,7 @@ class Run:
         with self.store.lock():
             model = self.trained_model()
             model.latent_names = model.suggest_latent_names(self.data) if names is None else names
-            write_latent_names(self._checkpoint, model.latent_names)
+            write_latent_names(self.checkpoint, model.latent_names)
         return model.latent_names
 
     def export(
@@ -480,57 +461,15 @@ class Run:
         """Return the configuration with what it was made with, for the card of an export."""
         return read_json(self.store.path, "the configuration of a run")
 
-    @property
-    def source(self) -> str:
-        """Where `load_model` finds the model."""
-        return str(self.folder)
-
-    def scores(self) -> dict[str, Any] | None:
-        """Return what `scores.json` holds; None if there is none.
-
-        Raises:
-            ValueError: If the file is damaged; names it.
-        """
-        return read_scores(self.folder) if (self.folder / SCORES).exists() else None
-
-    @property
-    def _checkpoint(self) -> Path:
-        return self.folder / MODEL
-
-    def trained_model(self) -> Any:
-        """Return the model of the checkpoint as it is now.
-
-        Raises:
-            ValueError: If there is none.
-        """
-        if not self._checkpoint.exists():
-            raise ValueError(f"The run in {str(self.folder)!r} has no {MODEL} yet: train it first.")
-        if self._model is not None:
-            self._drop_stale()
-        return self.model
-
-    def _drop_stale(self) -> None:
-        """Forget a model that another process has trained further, or that was never saved."""
-        if read_stamp(self._checkpoint).get("step") != self._model.steps_taken():
-            self._model = None
-
     @functools.cached_property
     def _stamp(self) -> dict[str, Any]:
         return make_stamp(self.config, self.data)
 
     def _check(self) -> None:
         """Check that training can begin or be resumed; the folder must be locked."""
-        if self._checkpoint.exists():
-            check_stamp(self._checkpoint, self._stamp, self.config.data)
+        if self.checkpoint.exists():
+            check_stamp(self.checkpoint, self._stamp, self.config.data)
             if self._model is not None:
                 self._drop_stale()
         read_history(self.folder / HISTORY)
         Progress.read(self.folder)
-
-    def check_outside(self, path: Path) -> None:
-        """Raise a ValueError if a file to write lies among the images of the data."""
-        if inside_data(self.config, path):
-            raise ValueError(
-                f"{str(path)!r} lies in the folder {self.config.data!r}, whose pictures are the "
-                "data. Choose another place."
-            )

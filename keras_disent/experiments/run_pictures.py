@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from keras_disent import datasets, plots
-
-if TYPE_CHECKING:
-    from keras_disent.experiments.run import Run
+from keras_disent.experiments.run_folder import RunFolder
 
 
 def image(data: Any, which: int | str | Path) -> np.ndarray:
@@ -33,7 +31,9 @@ def _picture(data: Any, name: str | Path) -> np.ndarray:
     return datasets.read_image(name, like=data)
 
 
-def drawing(run: Run, draw: Callable[..., Any], which: int | str | Path) -> Callable[[Path], Path]:
+def drawing(
+    run: RunFolder, draw: Callable[..., Any], which: int | str | Path
+) -> Callable[[Path], Path]:
     """Draw the example images of a run's data, one of them changed.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -13,17 +13,15 @@ from keras_disent._utils.files import unfinished
 from keras_disent._utils.progress import Verbose, progress_bar
 from keras_disent.experiments import training
 from keras_disent.experiments.progress import OnSteps, ProgressWriter
+from keras_disent.experiments.run_folder import RunFolder
 from keras_disent.experiments.tracking import tracked
 from keras_disent.models.saving import FILE as MODEL
-
-if TYPE_CHECKING:
-    from keras_disent.experiments.run import Run
 
 PICTURES = "traversals"
 
 
 def train(
-    run: Run,
+    run: RunFolder,
     stamp: Mapping[str, Any],
     on_steps: OnSteps,
     *,
@@ -70,7 +68,7 @@ def train(
 
 
 def _fit(
-    run: Run,
+    run: RunFolder,
     report: ProgressWriter,
     savers: list[Any],
     tracking: contextlib.AbstractContextManager[callbacks.Tracking | None],
@@ -98,7 +96,7 @@ def _fit(
         raise KeyboardInterrupt
 
 
-def _draw_missing(run: Run, grid: callbacks.TraversalGrid) -> None:
+def _draw_missing(run: RunFolder, grid: callbacks.TraversalGrid) -> None:
     """Draw the picture of the checkpoint, if a kill came between the two."""
     path = run.folder / PICTURES / f"traversal_{run.model.steps_taken():08d}.png"
     if (run.folder / MODEL).exists() and not path.exists():
@@ -106,7 +104,7 @@ def _draw_missing(run: Run, grid: callbacks.TraversalGrid) -> None:
         grid.draw()
 
 
-def _clean(run: Run) -> None:
+def _clean(run: RunFolder) -> None:
     """Delete the leftovers of a process that was killed while it wrote."""
     run.store.clean()
     for path in unfinished(run.folder / PICTURES, r"traversal_\d{8,}\.png"):

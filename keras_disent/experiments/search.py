@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from keras_disent.experiments.study_folder import StudyFolder
 
 POLL = 0.5  # seconds
-FAILURES = 3
-"""Trials in a row that may fail before a search gives up."""
 TRIALS = "trials"
 """Folder of the locks of trials."""
 
@@ -218,12 +216,6 @@ def work(study: StudyFolder) -> None:
             lock.release()
 
 
-def given_up(events: list[log.Event]) -> bool:
-    """Return whether so many trials in a row have failed that a search gives up."""
-    ended = [event for event in events if isinstance(event, log.Ended)]
-    return len(ended) >= FAILURES and all(event.error for event in ended[-FAILURES:])
-
-
 def _claim(
     study: StudyFolder, search: Search, goal: Objective, oracle: Oracle
 ) -> tuple[log.Started, Any] | str | None:
@@ -237,7 +229,7 @@ def _claim(
                 return started, lock
         number = sum(isinstance(event, log.Started) for event in events)
         state, values = STOPPED, dict[str, Any]()
-        if number < search.trials and not given_up(events):
+        if number < search.trials and not log.given_up(events):
             state, values = oracle.choose(events)
         if state == RUNNING:
             started = search.started(number, values, goal)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 
 from keras_disent import callbacks
 from keras_disent._utils.version import __version__
+from keras_disent.experiments.run_folder import RunFolder
 from keras_disent.experiments.store import read_json, write_json
-
-if TYPE_CHECKING:
-    from keras_disent.experiments.run import Run
 
 FILE = "tracking.json"
 
@@ -26,7 +23,7 @@ def run_ids(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def tracked(run: Run, track: str, pictures: bool = False) -> Iterator[callbacks.Tracking]:
+def tracked(run: RunFolder, track: str, pictures: bool = False) -> Iterator[callbacks.Tracking]:
     """Give a callback that logs to a tracker, in the run there that this one began.
 
     Args:

@@ -27,9 +27,9 @@ from typing import Any
 import keras
 
 from keras_disent._utils import native
+from keras_disent._utils.artifact import CARD, read_card
 from keras_disent._utils.files import atomic_folder, check_new_folder
 from keras_disent._utils.registry import lookup
-from keras_disent.artifact import CARD, read_card
 from keras_disent.export import with_tensorflow, with_torch
 from keras_disent.export.card import card
 from keras_disent.export.elsewhere import write_elsewhere

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.artifact import read_card
 from keras_disent._utils.in_use import IN_USE
 from keras_disent._utils.latent_names import default_names
-from keras_disent.artifact import read_card
 from keras_disent.knobs import content
 from keras_disent.knobs.pages import engine_parts, network_parts, render
 

@@ -1,7 +1,7 @@
 """Disentanglement scores: pure functions of NumPy arrays, or of an encoder and a data set."""
 
 from keras_disent.metrics.beta_vae import BetaVAEScore, beta_vae_score
-from keras_disent.metrics.bootstrap import Interval, bootstrap
+from keras_disent.metrics.bootstrap import bootstrap
 from keras_disent.metrics.catalog import (
     LABEL_FREE,
     METRICS,
@@ -23,7 +23,7 @@ from keras_disent.metrics.mig import dcimig, mig, mig_sup
 from keras_disent.metrics.modularity import Explicitness, explicitness, modularity
 from keras_disent.metrics.mutual_information import discretize, entropy, mutual_information
 from keras_disent.metrics.posterior import JEMMIG, ActiveUnits, active_units, jemmig, rmig
-from keras_disent.metrics.results import Result
+from keras_disent.metrics.results import Interval, Result
 from keras_disent.metrics.sap import sap, sap_matrix
 from keras_disent.metrics.score import score
 from keras_disent.metrics.scorer import make_scorer

@@ -12,36 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent._utils.arrays import ArrayLike, to_numpy
-from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import check_counts
 from keras_disent.metrics.predictors import PROCESSES, shared_fits
-from keras_disent.metrics.results import Result
-from keras_disent.metrics.tables import Cell, Table, Tabular
-
-
-class _Ends(NamedTuple):
-    low: Any
-    high: Any
-
-
-class Interval(Tabular, _Ends):
-    """Lower and upper end of a confidence interval.
-
-    Both are floats; or, for a field that is an array, arrays of its shape.
-
-    >>> low, high = Interval(0.25, 0.75)
-    >>> low, Interval(0.25, 0.75)
-    (0.25, Interval(low=0.25, high=0.75))
-    """
-
-    __slots__ = ()
-
-    def _table(self, part: str | None) -> Table:
-        ends = self._asdict()
-        columns = tuple(ends) if part is None else (part,)
-        values = zip(*(np.ravel(lookup(c, ends, "end")).tolist() for c in columns), strict=True)
-        cells = tuple(tuple(map(Cell, row)) for row in values)
-        return Table(tuple(range(len(cells))), columns, cells)
+from keras_disent.metrics.results import Interval, Result
 
 
 class Task(NamedTuple):

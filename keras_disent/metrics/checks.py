@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.arrays import ArrayLike, to_numpy
+from keras_disent._utils.checks import check_integer
 from keras_disent.metrics.mutual_information import MISSING, discretize, present
 
 Continuous = bool | Sequence[int] | None
@@ -199,9 +200,7 @@ def check_at_least(least: float, **arguments: float) -> None:
 def check_counts(least: int, **counts: Any) -> None:
     """Raise ValueError for the first argument that is no integer of at least `least`."""
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise ValueError(f"`{name}` must be an integer. Got {value!r}.")
-    check_at_least(least, **counts)
+        check_integer(name, value, least)
 
 
 def check_labeled(data: Any, *names: str) -> None:

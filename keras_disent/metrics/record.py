@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_disent._utils.callers import outside
-from keras_disent.metrics.bootstrap import Interval, Outcome
+from keras_disent.metrics.bootstrap import Outcome
 from keras_disent.metrics.checks import FactorError
+from keras_disent.metrics.results import Interval
 from keras_disent.metrics.scores import Scores
 
 

@@ -1,4 +1,4 @@
-"""Base of what metrics return: fields by name, and names of latents and factors."""
+"""What metrics return: fields by name, names of latents and factors, and intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -16,14 +16,36 @@ from keras_disent._utils.registry import lookup
 from keras_disent.metrics.checks import FactorError
 from keras_disent.metrics.tables import Cell, Table, Tabular, with_intervals
 
-if TYPE_CHECKING:
-    from keras_disent.metrics.bootstrap import Interval
-
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 _LATENTS = ("latents", "active")  # axes that the names of latents are labels of
 _FACTORS = ("factors", "factors_used")
+
+
+class _Ends(NamedTuple):
+    low: Any
+    high: Any
+
+
+class Interval(Tabular, _Ends):
+    """Lower and upper end of a confidence interval.
+
+    Both are floats; or, for a field that is an array, arrays of its shape.
+
+    >>> low, high = Interval(0.25, 0.75)
+    >>> low, Interval(0.25, 0.75)
+    (0.25, Interval(low=0.25, high=0.75))
+    """
+
+    __slots__ = ()
+
+    def _table(self, part: str | None) -> Table:
+        ends = self._asdict()
+        columns = tuple(ends) if part is None else (part,)
+        values = zip(*(np.ravel(lookup(c, ends, "end")).tolist() for c in columns), strict=True)
+        cells = tuple(tuple(map(Cell, row)) for row in values)
+        return Table(tuple(range(len(cells))), columns, cells)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)

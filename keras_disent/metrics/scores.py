@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_disent._utils.registry import lookup
-from keras_disent.metrics.bootstrap import Interval
-from keras_disent.metrics.results import Result
+from keras_disent.metrics.results import Interval, Result
 from keras_disent.metrics.tables import Cell, Table, Tabular, in_columns, with_intervals
 
 

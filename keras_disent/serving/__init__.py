@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_disent.artifact import read_card
+from keras_disent._utils.artifact import read_card
 from keras_disent.serving.settings import Settings
 
 __all__ = ["Settings", "app", "read_card", "run"]

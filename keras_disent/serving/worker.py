@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import orjson
 
+from keras_disent._utils.artifact import read_card
 from keras_disent._utils.latent_names import default_names
-from keras_disent.artifact import read_card
 from keras_disent.serving import open_inference
 from keras_disent.serving.messages import Request, Response, pack, read_batch
 from keras_disent.serving.requests import (

@@ -51,16 +51,27 @@ def module(tmp_path, monkeypatch, request):
     sys.modules.pop(name, None)
 
 
-def command(*arguments):
-    """Call the command line in a process that knows nothing of the module."""
+COMMANDS = """
+import sys
+from keras_disent import cli
+
+for arguments in {commands}:
+    sys.argv = ["keras-disent", *arguments]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
+
+
+def succeed(*commands):
+    """Call commands, one after the other, in a process that knows nothing of the module."""
+    code = COMMANDS.format(commands=[[*map(str, arguments)] for arguments in commands])
     done = subprocess.run(
-        [sys.executable, "-m", "keras_disent.cli", *map(str, arguments)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=300
     )
-    return done.returncode, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("form", ["class", pytest.param("import", marks=pytest.mark.slow)])
@@ -68,13 +79,12 @@ def test_commands_take_a_custom_method(form, module):
     model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
     imports = () if form == "class" else ("--import", module)
     train = [*QUICK, "--model", model, "--set", "strength=2", "--out", "run", *imports]
-    code, said = command("train", *train)
-    assert code == 0, said
+    succeed(["train", *train])
+    succeed(
+        ["evaluate", "run", *imports], ["traverse", "run", *imports], ["train", "--resume", *train]
+    )
     import_modules([module])
     assert Run.open("run").model.strength == 2
-    for arguments in (["evaluate", "run"], ["traverse", "run"], ["train", "--resume", *train]):
-        code, said = command(*arguments, *(imports if arguments[0] != "train" else ()))
-        assert code == 0, said
 
 
 def test_a_class_need_not_be_registered(module):
@@ -89,20 +99,16 @@ def test_studies_take_a_custom_method(form, jobs, module, tmp_path):
     model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
     imports = () if form == "class" else ("--import", module)
     (tmp_path / "a.toml").write_text(TOP + SUBSET + METHOD.format(model=model))
-    code, said = command("study", "run", "a.toml", "--out", "study", "--jobs", jobs, *imports)
-    assert code == 0, said
+    succeed(["study", "run", "a.toml", "--out", "study", "--jobs", jobs, *imports])
     table = pandas.read_parquet(tmp_path / "study" / "results.parquet")
     assert set(table["model"]) == {model}
     assert set(table["strength"]) == {1, 2}
-    for arguments in (["status", "study"], ["report", "study", "--no-page"]):
-        code, said = command("study", *arguments)
-        assert code == 0, said
+    succeed(["study", "status", "study"], ["study", "report", "study", "--no-page"])
 
 
 def test_a_search_takes_a_custom_method(module):
     tune = [*QUICK, "--model", f"{module}:SparseVAE", "--range", "strength=1,2", "--trials", "2"]
-    code, said = command("tune", *tune, "--tuner", "grid", "--jobs", 2, "--out", "study")
-    assert code == 0, said
+    succeed(["tune", *tune, "--tuner", "grid", "--jobs", 2, "--out", "study"])
     assert [trial.values["strength"] for trial in Study.open("study").trials()] == [1, 2]
 
 

@@ -424,12 +424,9 @@ def test_a_search_has_status_table_and_report(done, tmp_path, capsys):
     assert call("study", "status", done.folder) == 0
     assert "4 done" in capsys.readouterr().out
     assert set(done.table()["run"]) == {run.name for t in done.trials() for run in t.runs}
-    made = done.report(tmp_path / "report", n_resamples=100, images=20)
+    made = done.report(tmp_path / "report", n_resamples=100, images=20, page=False)
     told = json.loads(made.json.read_text())
-    assert told["study"]["done"] == 4
-    best = max(zip(told["runs"]["mig"], told["runs"]["run"], strict=True))[1]
-    assert told["knobs"]["run"] == best
-    assert (told["knobs"]["page"] is not None) == (made.html.parent / "knobs.html").exists()
+    assert told["study"]["done"] == len(told["runs"]["mig"]) == 4
 
 
 @on("torch")

@@ -59,7 +59,7 @@ def test_chance_is_one_in_the_number_of_factors():
 
 @pytest.mark.parametrize("setting", ["batch_size", "train_points", "eval_points"])
 def test_settings_too_small(setting):
-    with pytest.raises(ValueError, match=f"`{setting}` must be at least 1. Got 0"):
+    with pytest.raises(ValueError, match=f"`{setting}` must be an integer of at least 1. Got 0"):
         beta_vae_score(standard, Toy(), **{setting: 0})
 
 

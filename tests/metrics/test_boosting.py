@@ -206,9 +206,9 @@ def test_bad_input():
         BoostedTrees().fit(codes, labels[:3])
     with pytest.raises(ValueError, match="finite"):
         BoostedTrees().fit(codes + np.nan, labels)
-    with pytest.raises(ValueError, match="`rounds` must be at least 1"):
+    with pytest.raises(ValueError, match="`rounds` must be an integer of at least 1"):
         BoostedTrees(rounds=0)
-    with pytest.raises(ValueError, match="`bins` must be at least 2"):
+    with pytest.raises(ValueError, match="`bins` must be an integer of at least 2"):
         BoostedTrees(bins=1)
     with pytest.raises(ValueError, match="must have 2 latents, as in training"):
         BoostedTrees(rounds=1).fit(codes, labels).predict(np.zeros((1, 3)))

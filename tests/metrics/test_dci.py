@@ -192,7 +192,7 @@ def test_bad_input(metric):
         metric(codes, factors[:-1])
     with pytest.raises(ValueError, match="finite"):
         metric(codes + np.inf, factors)
-    with pytest.raises(ValueError, match="`n_jobs` must be at least 1"):
+    with pytest.raises(ValueError, match="`n_jobs` must be an integer of at least 1"):
         metric(codes, factors, n_jobs=0)
     with pytest.raises(ValueError, match="needs 3 latents and 3 factors"):
         metric(codes, factors, test=(codes[:, :2], factors))

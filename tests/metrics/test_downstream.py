@@ -349,7 +349,7 @@ def test_malformed_downstream(settings, message):
     ("codes", "factors", "settings", "message"),
     [
         (CODES, FACTORS, {"predictor": "x"}, UNKNOWN),
-        (CODES, FACTORS, {"n_removed": 0}, "`n_removed` must be at least 1. Got 0"),
+        (CODES, FACTORS, {"n_removed": 0}, "`n_removed` must be an integer of at least 1. Got 0"),
         (CODES, FACTORS, {"n_removed": 3}, "`n_removed` must leave a latent. Got 3 to remove of 3"),
         (CODES, FACTORS[:, :1], {}, "at least 2 factors that vary. Got 1"),
         (CODES, 0 * FACTORS, {}, "factor with more than one value"),
@@ -364,9 +364,9 @@ def test_malformed_reduced_downstream(codes, factors, settings, message):
     ("data", "settings", "message"),
     [
         (Toy(), {"predictor": "x"}, UNKNOWN),
-        (Toy(), {"train_samples": 0}, "`train_samples` must be at least 1. Got 0"),
-        (Toy(), {"test_samples": 0}, "`test_samples` must be at least 1. Got 0"),
-        (Toy(), {"n_repeats": 0}, "`n_repeats` must be at least 1. Got 0"),
+        (Toy(), {"train_samples": 0}, "`train_samples` must be an integer of at least 1. Got 0"),
+        (Toy(), {"test_samples": 0}, "`test_samples` must be an integer of at least 1. Got 0"),
+        (Toy(), {"n_repeats": 0}, "`n_repeats` must be an integer of at least 1. Got 0"),
         (Toy((3, 1)), {}, r"two with more than one value. Got `factor_sizes` \(3, 1\)"),
         (object(), {}, "'strong_downstream' .* must be labeled"),
     ],

@@ -261,8 +261,8 @@ def test_names_are_checked_before_any_work(metrics, message):
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("n_samples", 1, "`n_samples` must be at least 2. Got 1"),
-        ("n_test_samples", 0, "`n_test_samples` must be at least 2. Got 0"),
+        ("n_samples", 1, "`n_samples` must be an integer of at least 2. Got 1"),
+        ("n_test_samples", 0, "`n_test_samples` must be an integer of at least 2. Got 0"),
         ("interval", 95, "between 0 and 1. Got 95"),
         ("representation", "means", "Unknown representation 'means'. Choose from: mean, sample"),
     ],

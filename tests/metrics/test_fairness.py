@@ -122,8 +122,8 @@ def test_malformed_counts(counts):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train_samples": 0}, "`train_samples` must be at least 1. Got 0"),
-        ({"test_samples": 0}, "`test_samples` must be at least 1. Got 0"),
+        ({"train_samples": 0}, "`train_samples` must be an integer of at least 1. Got 0"),
+        ({"test_samples": 0}, "`test_samples` must be an integer of at least 1. Got 0"),
         ({"predictor": "forest"}, "Unknown predictor 'forest'. Choose from: boosting"),
     ],
 )

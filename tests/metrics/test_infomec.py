@@ -181,7 +181,12 @@ def test_explicitness_can_be_tested_on_other_samples():
         (CODES[:, :1], FACTORS, {}, "InfoMEC compares latents.* Got 1"),
         (CODES, FACTORS[:, :1], {}, "InfoMEC compares factors.* Got 1"),
         (CODES, np.ones_like(FACTORS), {}, "InfoMEC needs a factor with more than one value"),
-        (CODES, FACTORS, {"n_neighbors": 0}, "`n_neighbors` must be at least 1. Got 0"),
+        (
+            CODES,
+            FACTORS,
+            {"n_neighbors": 0},
+            "`n_neighbors` must be an integer of at least 1. Got 0",
+        ),
         (CODES, FACTORS, {"test": (CODES, FACTORS + 9)}, "Got none of factor 0 in `test`"),
         (CODES, FACTORS, {"test": (CODES[:, :2], FACTORS)}, "`test` needs 4 latents"),
     ],

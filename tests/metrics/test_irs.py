@@ -95,7 +95,7 @@ def test_noise_has_the_score_of_its_outliers():
     [
         (CODES, FACTORS[:9], {}, "one row per code. Got 9 rows for 600"),
         (CODES, np.ones_like(FACTORS), {}, "IRS needs a factor with more than one value"),
-        (CODES, FACTORS, {"bins": 1}, "`bins` must be at least 2. Got 1"),
+        (CODES, FACTORS, {"bins": 1}, "`bins` must be an integer of at least 2. Got 1"),
         (CODES, FACTORS, {"quantile": 1.1}, "`quantile` must be from 0 to 1. Got 1.1"),
         (CODES, FACTORS, {"quantile": np.nan}, "`quantile` must be from 0 to 1. Got nan"),
     ],

@@ -98,7 +98,7 @@ def test_bad_input(metric, name):
         (CODES, FACTORS[:, :1], 20, f"{name} compares the two best factors .* Got 1"),
         (CODES, np.ones_like(FACTORS), 20, f"{name} needs a factor with more than one value"),
         (CODES[:, :0], FACTORS, 20, f"{name} needs a latent"),
-        (CODES, FACTORS, 1, "`bins` must be at least 2. Got 1"),
+        (CODES, FACTORS, 1, "`bins` must be an integer of at least 2. Got 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             metric(codes, factors, bins=bins)

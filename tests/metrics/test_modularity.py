@@ -152,7 +152,7 @@ def test_bad_input():
         modularity(codes, factors[:, [0]] * [1, 0])
     with pytest.raises(ValueError, match=r"Modularity needs a factor with more than one value"):
         modularity(codes, 0 * factors)
-    with pytest.raises(ValueError, match=r"`bins` must be at least 2. Got 1"):
+    with pytest.raises(ValueError, match=r"`bins` must be an integer of at least 2. Got 1"):
         modularity(codes, factors, bins=1)
     with pytest.raises(ValueError, match=r"Explicitness needs a factor with more than one value"):
         explicitness(codes, 0 * factors)

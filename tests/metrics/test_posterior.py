@@ -183,7 +183,7 @@ def test_bad_input(metric, name):
         ((MEANS, LOG_VARIANCES, FACTORS[:9]), {}, "one row per code. Got 9 rows for 60"),
         ((MEANS[:, :1], LOG_VARIANCES[:, :1], FACTORS), {}, f"{name} compares .* Got 1"),
         ((*good[:2], np.ones_like(FACTORS)), {}, f"{name} needs a factor"),
-        (good, {"bins": 1}, "`bins` must be at least 2. Got 1"),
+        (good, {"bins": 1}, "`bins` must be an integer of at least 2. Got 1"),
         (good, {"limits": (1, -1)}, r"`limits` must be .* Got \(1, -1\)"),
         (good, {"limits": (-np.inf, 1)}, "`limits` must be"),
     ]:

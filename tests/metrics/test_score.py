@@ -220,8 +220,12 @@ def test_an_estimate_comes_before_the_work(monkeypatch, capsys):
         ((CODES, None, ["mig"]), {}, "'mig' has no score: it compares codes with factors: pass"),
         ((CODES, None), {"continuous": True}, "`test` and `continuous` need `factors`. Got none."),
         ((CODES, FACTORS), {"interval": 95}, "between 0 and 1. Got 95"),
-        ((CODES, FACTORS), {"interval": 0.9, "n_resamples": 1}, "`n_resamples` must be at least 2"),
-        ((CODES, FACTORS), {"n_jobs": 0}, "`n_jobs` must be at least 1. Got 0."),
+        (
+            (CODES, FACTORS),
+            {"interval": 0.9, "n_resamples": 1},
+            "`n_resamples` must be an integer of at least 2",
+        ),
+        ((CODES, FACTORS), {"n_jobs": 0}, "`n_jobs` must be an integer of at least 1. Got 0."),
         ((CODES, FACTORS), {"continuous": ["y"]}, "names out of 0, 1, 2. Got ['y']."),
         (
             (CODES, FACTORS),
@@ -250,15 +254,18 @@ def test_bad_input_is_refused_before_any_work(monkeypatch, arguments, options, r
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": -1}, "`seed` must be at least 0. Got -1"),
-        ({"seed": 0.5}, "`seed` must be an integer. Got 0.5"),
-        ({"n_jobs": 1.5}, "`n_jobs` must be an integer. Got 1.5"),
+        ({"seed": -1}, "`seed` must be an integer of at least 0. Got -1"),
+        ({"seed": 0.5}, "`seed` must be an integer of at least 0. Got 0.5"),
+        ({"n_jobs": 1.5}, "`n_jobs` must be an integer of at least 1. Got 1.5"),
         ({"interval": "95 %"}, "`interval` is a confidence level between 0 and 1. Got '95 %'"),
-        ({"interval": 0.9, "n_resamples": 9.5}, "`n_resamples` must be an integer. Got 9.5"),
+        (
+            {"interval": 0.9, "n_resamples": 9.5},
+            "`n_resamples` must be an integer of at least 2. Got 9.5",
+        ),
     ],
 )
 def test_counts_are_integers_and_levels_numbers(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         metrics.score(CODES, FACTORS, ["mig"], **options)
-    with pytest.raises(ValueError, match=r"`bins` must be an integer. Got 2.5"):
+    with pytest.raises(ValueError, match=r"`bins` must be an integer of at least 2. Got 2.5"):
         metrics.mig(CODES, FACTORS, bins=2.5)

@@ -101,7 +101,11 @@ def test_a_batch_that_does_not_fit_is_not_added(batch, rule):
         ({"metrics": ["mgi"]}, ValueError, "Unknown metric 'mgi'"),
         ({"metrics": {"mig": {"bin": 2}}}, ValueError, "'mig' has no setting 'bin'"),
         ({"interval": 95}, ValueError, "between 0 and 1. Got 95"),
-        ({"interval": 0.9, "n_resamples": 1}, ValueError, "`n_resamples` must be at least 2"),
+        (
+            {"interval": 0.9, "n_resamples": 1},
+            ValueError,
+            "`n_resamples` must be an integer of at least 2",
+        ),
         ({"intervals": 0.9}, TypeError, "unexpected keyword argument 'intervals'"),
         ({"codes": CODES}, TypeError, "`codes` is an argument of `update`."),
     ],

@@ -171,7 +171,7 @@ FACTORS = np.random.default_rng(1).integers(4, size=(50, 2))
         (CODES[:, :1], FACTORS, {}, r"at least 2 latents and 2 factors .* Got shape \(1, 2\)"),
         (CODES, FACTORS[:, :1], {}, r"at least 2 latents and 2 factors .* Got shape \(3, 1\)"),
         (CODES, 0 * FACTORS, {}, "factor with more than one value"),
-        (CODES, FACTORS, {"bins": 1}, "`bins` must be at least 2. Got 1"),
+        (CODES, FACTORS, {"bins": 1}, "`bins` must be an integer of at least 2. Got 1"),
         (CODES, FACTORS, {"matrices": ["x"]}, "Unknown matrix 'x'. Choose from: accuracy"),
         (CODES, FACTORS, {"matrices": ()}, "at least one. Choose from: importance"),
     ],

@@ -113,7 +113,7 @@ def test_independent_latents_score_near_zero_and_dependence_raises_all():
         (CODES[:1], {}, "at least 2 samples. Got 1"),
         (CODES[0], {}, "two axes"),
         (np.full((5, 2), np.inf), {}, "finite. Got 10 NaN or infinite of 10"),
-        (CODES, {"bins": 1}, "`bins` must be at least 2. Got 1"),
+        (CODES, {"bins": 1}, "`bins` must be an integer of at least 2. Got 1"),
     ],
 )
 def test_bad_input(codes, options, message):

@@ -20,7 +20,7 @@ from support.checks import BACKEND
 from support.examples import ROOT, example
 
 from keras_disent import datasets, load_model
-from keras_disent.artifact import read_card
+from keras_disent.serving import read_card
 
 pytestmark = [
     pytest.mark.slow,

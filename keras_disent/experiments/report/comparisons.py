@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from keras_disent.experiments.report.frames import COST, Frame, higher
 from keras_disent.experiments.report.statistics import FEWEST, deviations, interval, resampled
-from keras_disent.metrics.bootstrap import Interval
+from keras_disent.metrics.results import Interval
 
 PERMUTED = 200
 """Maximum number of runs for the permutation test; for more, Welch's test agrees with it."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_disent.metrics.bootstrap import Interval
+from keras_disent.metrics.results import Interval
 
 LEVEL = 0.95
 FEWEST = 3
