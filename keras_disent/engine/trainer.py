@@ -358,6 +358,12 @@ class Trainer(FrozenArguments, keras.Model):
         with self.evaluation_seeds():
             return super().test_on_batch(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the reconstructions of one batch, as `keras.Model.predict_on_batch`."""
+        x = inputs.check_batches(self, x, _rows(x), only_images=True)
+        with self.evaluation_seeds():
+            return super().predict_on_batch(x)
+
     @contextlib.contextmanager
     def evaluation_seeds(self) -> Iterator[None]:
         """Use the seeds of evaluation, and restore those of training afterward."""

@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common import global_state
 
 from keras_disent._utils import checks, html, native
 from keras_disent._utils.arrays import ArrayLike, to_numpy
@@ -29,6 +30,11 @@ TRAVERSAL_VALUES = tuple(np.linspace(-2, 2, 9).tolist())  # standard deviations 
 
 
 DTYPES = ("float32", "float64", "bfloat16", "mixed_float16", "mixed_bfloat16")
+
+LEGACY = (
+    "Keras's legacy HDF5 format holds no model with a training step of its own: save to {name}, or "
+    "only the weights by `save_weights`. Got {given}."
+)
 
 
 class ImageModel(Editing, PlayerModel):
@@ -296,11 +302,8 @@ class ImageModel(Editing, PlayerModel):
                 a training step of their own.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
-            raise ValueError(
-                "Keras's legacy HDF5 format holds no model with a training step of its own: save "
-                f"to {Path(filepath).with_suffix('.keras').name!r}, or only the weights by "
-                f"`save_weights`. Got {str(filepath)!r}."
-            )
+            name = Path(filepath).with_suffix(".keras").name
+            raise ValueError(LEGACY.format(name=repr(name), given=repr(str(filepath))))
         with native.without_tensorflow():
             super().save(filepath, overwrite, zipped, **kwargs)
 
@@ -410,6 +413,9 @@ class ImageModel(Editing, PlayerModel):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor: here the weights of the objective."""
+        # `keras.saving.save_model` asks for it before it drops the optimizer from the model.
+        if global_state.get_global_attribute("use_legacy_config", False):
+            raise ValueError(LEGACY.format(name="a file NAME.keras", given="an HDF5 file"))
         return {
             **super().get_config(),
             **{name: schedules.config(value) for name, value in schedules.weights(self).items()},

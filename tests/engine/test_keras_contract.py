@@ -38,7 +38,10 @@ def quiet(model, x, *args, **kwargs):
 
 # -- arguments ------------------------------------------------------------------------------------
 
-METHODS = ("compile", "fit", "evaluate", "predict", "train_on_batch", "test_on_batch")
+METHODS = (
+    *("compile", "fit", "evaluate", "predict"),
+    *("train_on_batch", "test_on_batch", "predict_on_batch"),
+)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -77,6 +80,10 @@ REFUSED = {
         "`sample_weight` must hold one number of at least 0 for each of 16 images. Got values from",
     ),
     "no batch": (lambda m, x: m.train_on_batch(None), "`x` must hold images. Got None"),
+    "floats up to 255": (
+        lambda m, x: m.predict_on_batch(x.astype("float32")),
+        r"`x` as floats must lie in \[0, 1\]",
+    ),
     "weights of another length": (
         lambda m, x: quiet(m, x, sample_weight=np.ones(3)),
         r"`sample_weight` must hold one number .* Got shape \(3,\)",
@@ -467,6 +474,15 @@ def test_the_legacy_format_of_files_is_refused(name, tmp_path):
     with pytest.raises(ValueError, match=r"legacy HDF5 .* save to 'model.keras'"):
         compiled(small("vae")).save(tmp_path / name)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_function_of_keras_that_refuses_the_legacy_format_leaves_the_model_whole(tmp_path):
+    model = compiled(small("vae"))
+    with pytest.raises(ValueError, match=r"legacy HDF5 .* save to a file NAME.keras"):
+        keras.saving.save_model(model, tmp_path / "model.h5")
+    keras.saving.save_model(model, tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same(state(again), state(model))
 
 
 # -- layers of one's own --------------------------------------------------------------------------
