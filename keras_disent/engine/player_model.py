@@ -267,7 +267,12 @@ class PlayerModel(Trainer):
             return self.optimizer.by_player[player]
         return self.optimizer
 
-    def _check_trainable(self) -> None:
+    def _check_compiled(self) -> None:
+        if self.optimizer is not self._compile_config.config.get("optimizer"):
+            raise ValueError(
+                "`optimizer` was replaced, but it is set by `compile`, which prepares it and "
+                f"stores it with the model: call `compile(optimizer)`. Got {self.optimizer!r}."
+            )
         for player in self.players:
             if [id(v) for v in self.player_variables(player)] != [
                 id(v) for v in self._player_variables[player]

@@ -175,7 +175,7 @@ class Trainer(FrozenArguments, keras.Model):
             validation_freq,
         )
         self._assert_compile_called("fit")
-        self._check_trainable()
+        self._check_compiled()
         pictures = getattr(x, "pictures", None) or self.pictures
         validation_batch_size = validation_batch_size or batch_size
         if validation_data is not None:
@@ -338,7 +338,7 @@ class Trainer(FrozenArguments, keras.Model):
             ValueError, FloatingPointError: As `fit`.
         """
         self._assert_compile_called("train_on_batch")
-        self._check_trainable()
+        self._check_compiled()
         x, y, sample_weight = inputs.check_data(
             self, (x, y, sample_weight), _rows(x), training=True, class_weight=class_weight
         )
@@ -384,8 +384,8 @@ class Trainer(FrozenArguments, keras.Model):
     def _seeds(self) -> list[keras.Variable]:
         return [v for v in self.non_trainable_variables if v.name == SEED_STATE]
 
-    def _check_trainable(self) -> None:
-        """Raise a ValueError if the trainable variables have changed since `compile`."""
+    def _check_compiled(self) -> None:
+        """Raise a ValueError if optimizer or trainable variables have changed since `compile`."""
 
     # -- files: Keras does not store the state of seeds, and resuming must be exact ---------------
 

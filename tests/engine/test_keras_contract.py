@@ -469,6 +469,16 @@ def test_a_player_may_be_frozen_whole():
     assert (trained(model) != before).any()
 
 
+@pytest.mark.parametrize("name", ["vae", "factor_vae"])
+def test_an_optimizer_is_replaced_by_compile_alone(name):
+    model = compiled(small(name))
+    model.optimizer = keras.optimizers.SGD(0.0)
+    before = trained(model)
+    with pytest.raises(ValueError, match=r"`optimizer` was replaced.*call `compile\(optimizer\)`"):
+        quiet(model, images(16))
+    assert (trained(model) == before).all()
+
+
 @pytest.mark.parametrize("name", ["model.h5", "model.hdf5"])
 def test_the_legacy_format_of_files_is_refused(name, tmp_path):
     with pytest.raises(ValueError, match=r"legacy HDF5 .* save to 'model.keras'"):
