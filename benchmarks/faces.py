@@ -1,0 +1,137 @@
+"""Which factors of Faces are found by which method, over several seeds, with scores and pictures.
+
+    python benchmarks/faces.py --backend jax --out faces.json --pictures posters
+
+Trains each method on the images of one person and of all, in run folders that an interrupted call
+goes on with. A factor counts as found where its mutual information gap is at least .5: one latent
+then says much more about it than any other. (A hue is a circle, which no single latent can hold.)
+Prints a line for each run and a table at the end; JSON goes to `--out`, a poster of each run to
+`--pictures`.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+FOUND = 0.5
+RECIPES = {
+    # The set: its steps, latents and options, and the strength of each method.
+    "person": (2400, 6, {"person": 261}, {"beta_vae": 4.0, "factor_vae": 40.0, "beta_tcvae": 40.0}),
+    "all": (5000, 12, {}, {"beta_vae": 4.0, "factor_vae": 20.0, "beta_tcvae": 20.0}),
+}
+SAMPLES = 10_000
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), required=True)
+    parser.add_argument("--sets", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--methods", nargs="+", choices=RECIPES["all"][3], default=None)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--runs", type=Path, default=Path("runs/faces"), help="folder of the runs")
+    parser.add_argument("--pictures", type=Path, help="draw a poster of each run there")
+    parser.add_argument("--out", type=Path, help="write the JSON there")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, measure, print."""
+    args = arguments()
+    os.environ["KERAS_BACKEND"] = args.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    results = []
+    for which in args.sets:
+        for method in args.methods or RECIPES[which][3]:
+            for seed in args.seeds:
+                results.append(measure(which, method, seed, args))
+                print(line(results[-1]), flush=True)
+                if args.out:
+                    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
+
+
+def measure(which: str, method: str, seed: int, args: argparse.Namespace) -> dict:
+    """Train one run, or go on with it; return the gap of each factor, and its scores."""
+    import numpy as np
+
+    from keras_disent import metrics, plots
+    from keras_disent.experiments import Config, Run
+
+    steps, latents, options, strengths = RECIPES[which]
+    strength = {"gamma" if method == "factor_vae" else "beta": strengths[method]}
+    warmup = steps // 12
+    config = Config(
+        model=method,
+        data="faces",
+        data_options=options,
+        image_size=32,
+        network="silu_mlp",
+        width=0.4,
+        likelihood="gaussian_learned_scale(scale=0.2)",
+        learning_rate=f"CosineDecay(0, {steps - warmup}, warmup_target=0.002, "
+        f"warmup_steps={warmup})",
+        latent_dim=latents,
+        player_batch=128,
+        steps=steps,
+        epoch_steps=steps // 4,
+        seed=seed,
+        metrics=("mig",),
+        options=strength,
+    )
+    folder = args.runs / f"{which}_{method}_{seed}"
+    run = Run.open(folder) if (folder / "config.json").exists() else Run.create(config, folder)
+    start = time.perf_counter()
+    model = run.train(pictures=False, verbose=0)
+    seconds = time.perf_counter() - start
+
+    data = run.data
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(data), min(SAMPLES, len(data)), replace=False)
+    codes, factors = model.encode(data.images(rows)), data.factors(rows)
+    varied = [i for i, size in enumerate(data.factor_sizes) if size > 1]
+    gaps = {data.factor_names[i]: round(metrics.mig(codes, factors[:, [i]]), 3) for i in varied}
+    images = data.images(rows[:64])
+    importance = model.latent_importance(images)
+    scores = metrics.score(codes, factors[:, varied], ["mig", "dci", "sap"])
+    if args.pictures:
+        args.pictures.mkdir(parents=True, exist_ok=True)
+        used = [int(i) for i in np.argsort(-importance) if importance[i] >= model.in_use]
+        poster = plots.poster(model, images, latents=used, ends=2)
+        plots.save(poster, args.pictures / f"{folder.name}.png")
+    return {
+        "set": which,
+        "method": method,
+        "seed": seed,
+        **strength,
+        "steps": steps,
+        "gaps": gaps,
+        "found": [name for name, gap in gaps.items() if gap >= FOUND],
+        "scores": {name: round(float(scores[name]), 3) for name in scores},
+        "latents_in_use": int((importance >= model.in_use).sum()),
+        "seconds": round(seconds, 1),
+    }
+
+
+def line(result: dict) -> str:
+    gaps = ", ".join(f"{name} {gap:.2f}" for name, gap in result["gaps"].items())
+    return f"{result['set']} {result['method']} seed {result['seed']}: {gaps}"
+
+
+def table(results: list[dict]) -> str:
+    """Return a Markdown table: in how many seeds each factor was found, and the scores."""
+    rows = []
+    for which, method in dict.fromkeys((r["set"], r["method"]) for r in results):
+        runs = [r for r in results if (r["set"], r["method"]) == (which, method)]
+        names = list(runs[0]["gaps"])
+        if not rows or rows[-1][0] != which:
+            rows += [("", "", *names, "MIG"), (which,)]
+        found = [f"{sum(n in r['found'] for r in runs)} of {len(runs)}" for n in names]
+        scores = ", ".join(f"{r['scores']['mig']:.2f}" for r in runs)
+        rows.append((which, method, *found, scores))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows if len(row) > 1)
+
+
+if __name__ == "__main__":
+    main()
