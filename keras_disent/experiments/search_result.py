@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from keras_disent import plots
 from keras_disent.experiments import log
 from keras_disent.experiments.config import model_class
+from keras_disent.experiments.objectives import Objective
 from keras_disent.experiments.search import Search
 from keras_disent.experiments.store import write_json
 from keras_disent.experiments.study_folder import StudyFolder
@@ -47,7 +47,7 @@ def finish(study: StudyFolder) -> Trial:
     return winner
 
 
-def _draw(search: Any, all_trials: list[Trial], goal: Any, path: Path) -> None:
+def _draw(search: Search, all_trials: list[Trial], goal: Objective, path: Path) -> None:
     """Draw score against reconstruction, colored by the first hyperparameter that is a number."""
     done = [trial for trial in all_trials if trial.score is not None]
     numeric = [n for n, v in done[0].values.items() if isinstance(v, int | float)]

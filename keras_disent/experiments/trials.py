@@ -1,4 +1,4 @@
-"""Trials of a search: a table, a picture, the best run."""
+"""Trials of a search, the best of them, and their table. Nothing here imports Keras."""
 
 from __future__ import annotations
 
