@@ -4,8 +4,8 @@
 
 Trains each method on the images of one person and of all, in run folders that an interrupted call
 goes on with. A factor counts as found where its mutual information gap is at least .5: one latent
-then says much more about it than any other. (A hue is a circle, which no single latent can hold.)
-Prints a line for each run and a table at the end; JSON goes to `--out`, a poster of each run to
+then says much more about it than any other. (A hue is a circle, of which one latent holds a part.)
+Prints a line for each run and tables at the end; JSON goes to `--out`, a poster of each run to
 `--pictures`.
 """
 
@@ -49,7 +49,8 @@ def main() -> None:
                 print(line(results[-1]), flush=True)
                 if args.out:
                     args.out.write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results))
+    for which in args.sets:
+        print(table([result for result in results if result["set"] == which]))
 
 
 def measure(which: str, method: str, seed: int, args: argparse.Namespace) -> dict:
@@ -82,6 +83,8 @@ def measure(which: str, method: str, seed: int, args: argparse.Namespace) -> dic
     )
     folder = args.runs / f"{which}_{method}_{seed}"
     run = Run.open(folder) if (folder / "config.json").exists() else Run.create(config, folder)
+    if run.config != config.absolute():
+        raise SystemExit(f"{str(folder)!r} holds another run. Choose other --runs.")
     start = time.perf_counter()
     model = run.train(pictures=False, verbose=0)
     seconds = time.perf_counter() - start
@@ -120,17 +123,18 @@ def line(result: dict) -> str:
 
 
 def table(results: list[dict]) -> str:
-    """Return a Markdown table: in how many seeds each factor was found, and the scores."""
-    rows = []
-    for which, method in dict.fromkeys((r["set"], r["method"]) for r in results):
-        runs = [r for r in results if (r["set"], r["method"]) == (which, method)]
-        names = list(runs[0]["gaps"])
-        if not rows or rows[-1][0] != which:
-            rows += [("", "", *names, "MIG"), (which,)]
-        found = [f"{sum(n in r['found'] for r in runs)} of {len(runs)}" for n in names]
-        scores = ", ".join(f"{r['scores']['mig']:.2f}" for r in runs)
-        rows.append((which, method, *found, scores))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows if len(row) > 1)
+    """Return a Markdown table of the runs of a set: how many seeds have each factor, and MIG."""
+    methods = list(dict.fromkeys(result["method"] for result in results))
+    runs = {method: [r for r in results if r["method"] == method] for method in methods}
+    rows = [(results[0]["set"], *methods), ("---",) * (1 + len(methods))]
+    for name in results[0]["gaps"]:
+        counts = [sum(name in r["found"] for r in runs[method]) for method in methods]
+        largest = [max(r["gaps"][name] for r in runs[method]) for method in methods]
+        cells = zip(counts, largest, methods, strict=True)
+        rows.append((name, *(f"{n} of {len(runs[m])} ({gap:.2f})" for n, gap, m in cells)))
+    migs = (", ".join(f"{r['scores']['mig']:.2f}" for r in runs[method]) for method in methods)
+    rows.append(("MIG of each seed", *migs))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -564,6 +564,15 @@ def test_weights_of_the_objective_are_said_to_be_weights(run, capsys):
     assert units["kl"] == "nats"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow is what it runs on")
+def test_training_prints_nothing_of_tensorflow(tmp_path):
+    training = process("train", *QUICK, "--out", tmp_path / "run", TF_CPP_MIN_LOG_LEVEL="0")
+    said, _ = training.communicate(timeout=240)
+    assert training.returncode == 0
+    assert not [word for word in ("absl", "cuda", "oneDNN") if word in said]
+
+
 def test_verbose_tells_where_an_error_comes_from(tmp_path, capsys, refused):
     assert call("evaluate", tmp_path, "--verbose") == 2
     first, *_, last = capsys.readouterr().err.splitlines()

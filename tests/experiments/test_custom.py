@@ -80,9 +80,9 @@ def test_commands_take_a_custom_method(form, module):
     imports = () if form == "class" else ("--import", module)
     train = [*QUICK, "--model", model, "--set", "strength=2", "--out", "run", *imports]
     succeed(["train", *train])
-    succeed(
-        ["evaluate", "run", *imports], ["traverse", "run", *imports], ["train", "--resume", *train]
-    )
+    succeed(["evaluate", "run", *imports])
+    succeed(["traverse", "run", *imports])
+    succeed(["train", "--resume", *train])
     import_modules([module])
     assert Run.open("run").model.strength == 2
 

@@ -429,6 +429,15 @@ def test_a_search_has_status_table_and_report(done, tmp_path, capsys):
     assert told["study"]["done"] == len(told["runs"]["mig"]) == 4
 
 
+@pytest.mark.slow
+def test_the_report_of_a_search_has_a_page_of_its_best_run(done, tmp_path):
+    made = done.report(tmp_path / "report", n_resamples=100, images=20)
+    told = json.loads(made.json.read_text())
+    best = max(zip(told["runs"]["mig"], told["runs"]["run"], strict=True))[1]
+    assert told["knobs"]["run"] == best
+    assert (told["knobs"]["page"] is not None) == (made.html.parent / "knobs.html").exists()
+
+
 @on("torch")
 def test_a_trial_is_the_same_as_a_run(done, tmp_path):
     trial = done.trials()[0]

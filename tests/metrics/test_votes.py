@@ -153,7 +153,8 @@ def test_a_factor_spread_over_latents_costs_only_where_it_should():
     ],
 )
 def test_settings_too_small(score, setting, value, least):
-    with pytest.raises(ValueError, match=f"`{setting}` must be .*at least {least}. Got {value}"):
+    rule = "at least" if setting == "threshold" else "an integer of at least"
+    with pytest.raises(ValueError, match=f"`{setting}` must be {rule} {least}. Got {value}"):
         score(standard, Toy(), **{setting: value})
 
 
