@@ -21,7 +21,6 @@ from keras_disent._utils.checks import check_integer
 from keras_disent._utils.registry import lookup
 from keras_disent.engine import backend, schedules
 from keras_disent.engine.inputs import check_batches
-from keras_disent.engine.keras_arguments import check_compile
 from keras_disent.experiments.custom import find_class
 from keras_disent.layers import networks
 from keras_disent.models.image_model import ImageModel
@@ -118,8 +117,9 @@ class Config:
             raise ValueError(
                 f"`precision` is one of: {', '.join(PRECISIONS)}. Got {self.precision!r}."
             )
-        check_compile(self.steps_per_execution, self.jit_compile)
-        for name in ("steps", "epoch_steps", "player_batch", "latent_dim"):
+        if self.jit_compile not in (True, False, "auto"):
+            raise ValueError(f"`jit_compile` is true, false or 'auto'. Got {self.jit_compile!r}.")
+        for name in ("steps", "epoch_steps", "player_batch", "latent_dim", "steps_per_execution"):
             check_integer(name, getattr(self, name), at_least=1)
         if self.steps_per_execution > 1 and not backend.STEPS_AT_ONCE:
             raise ValueError(

@@ -524,7 +524,8 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"changed": 0}, r"`changed` must be an integer of at least 1\. Got 0\."),
         ({"width": float("nan")}, r"`width` is a number above 0\. Got nan\."),
         ({"precision": "float16"}, r"`precision` is one of: float32, .* Got 'float16'\."),
-        ({"jit_compile": "yes"}, r"`jit_compile` is True, False or 'auto'\. Got 'yes'\."),
+        ({"jit_compile": "yes"}, r"`jit_compile` is true, false or 'auto'\. Got 'yes'\."),
+        ({"jit_compile": None}, r"`jit_compile` is true, false or 'auto'\. Got None\."),
         ({"steps_per_execution": 3, "steps": 9}, "`steps_per_execution` (divides|is 1 on PyTorch)"),
     ],
 )
