@@ -2,9 +2,10 @@
 
     python benchmarks/faces.py --backend jax --out faces.json --pictures posters
 
-Trains each method on the images of one person and of all, in run folders that an interrupted call
-goes on with. A factor counts as found where its mutual information gap is at least .5: one latent
-then says much more about it than any other. (A hue is a circle, of which one latent holds a part.)
+Trains each method with the settings of the ready models of one person and of all, in run folders
+that an interrupted call goes on with. A factor counts as found where its mutual information gap is
+at least .5: one latent then says much more about it than any other. (A hue is a circle, of which
+one latent holds a part.)
 Prints a line for each run and tables at the end; JSON goes to `--out`, a poster of each run to
 `--pictures`.
 """
@@ -16,10 +17,10 @@ import time
 from pathlib import Path
 
 FOUND = 0.5
-RECIPES = {
-    # The set: its steps, latents and options, and the strength of each method.
-    "person": (2400, 6, {"person": 261}, {"beta_vae": 4.0, "factor_vae": 40.0, "beta_tcvae": 40.0}),
-    "all": (5000, 12, {}, {"beta_vae": 4.0, "factor_vae": 20.0, "beta_tcvae": 20.0}),
+SETS = {
+    # The ready model whose settings are taken, and the strength of each method.
+    "person": ("faces_person", {"beta_vae": 4.0, "factor_vae": 40.0, "beta_tcvae": 40.0}),
+    "all": ("faces", {"beta_vae": 4.0, "factor_vae": 20.0, "beta_tcvae": 20.0}),
 }
 SAMPLES = 10_000
 
@@ -27,8 +28,8 @@ SAMPLES = 10_000
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), required=True)
-    parser.add_argument("--sets", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--methods", nargs="+", choices=RECIPES["all"][3], default=None)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--methods", nargs="+", choices=SETS["all"][1], default=None)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--runs", type=Path, default=Path("runs/faces"), help="folder of the runs")
     parser.add_argument("--pictures", type=Path, help="draw a poster of each run there")
@@ -43,7 +44,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     results = []
     for which in args.sets:
-        for method in args.methods or RECIPES[which][3]:
+        for method in args.methods or SETS[which][1]:
             for seed in args.seeds:
                 results.append(measure(which, method, seed, args))
                 print(line(results[-1]), flush=True)
@@ -59,28 +60,12 @@ def measure(which: str, method: str, seed: int, args: argparse.Namespace) -> dic
 
     from keras_disent import metrics, plots
     from keras_disent.experiments import Config, Run
+    from keras_disent.presets.recipes import recipe
 
-    steps, latents, options, strengths = RECIPES[which]
+    ready, strengths = SETS[which]
     strength = {"gamma" if method == "factor_vae" else "beta": strengths[method]}
-    warmup = steps // 12
-    config = Config(
-        model=method,
-        data="faces",
-        data_options=options,
-        image_size=32,
-        network="silu_mlp",
-        width=0.4,
-        likelihood="gaussian_learned_scale(scale=0.2)",
-        learning_rate=f"CosineDecay(0, {steps - warmup}, warmup_target=0.002, "
-        f"warmup_steps={warmup})",
-        latent_dim=latents,
-        player_batch=128,
-        steps=steps,
-        epoch_steps=steps // 4,
-        seed=seed,
-        metrics=("mig",),
-        options=strength,
-    )
+    changed = {"model": method, "options": strength, "seed": seed, "metrics": ["mig"]}
+    config = Config.from_dict({**recipe(ready), **changed})
     folder = args.runs / f"{which}_{method}_{seed}"
     run = Run.open(folder) if (folder / "config.json").exists() else Run.create(config, folder)
     if run.config != config.absolute():
@@ -108,7 +93,7 @@ def measure(which: str, method: str, seed: int, args: argparse.Namespace) -> dic
         "method": method,
         "seed": seed,
         **strength,
-        "steps": steps,
+        "steps": config.steps,
         "gaps": gaps,
         "found": [name for name, gap in gaps.items() if gap >= FOUND],
         "scores": {name: round(float(scores[name]), 3) for name in scores},

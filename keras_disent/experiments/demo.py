@@ -8,35 +8,30 @@ from typing import Any
 from keras_disent import datasets, metrics, plots
 from keras_disent.experiments.config import Config, model_class
 from keras_disent.experiments.run import Run
+from keras_disent.presets.recipes import recipe
 
 METHODS: dict[str, dict[str, float]] = {"beta_tcvae": {"beta": 40.0}, "vae": {}}
 READY = "faces_person"
 
 
 def configs(out: str | Path, steps: int, seed: int) -> dict[Path, Config]:
-    """Return the configurations of the two runs by folder: they differ in the method alone."""
-    warmup = max(steps // 10, 1)
+    """Return the configurations of the two runs by folder: they differ in the method alone.
+
+    They are that of the ready model, with other steps and seeds.
+    """
+    warmup = max(steps // 12, 1)
+    shared = {
+        **recipe(READY),
+        "learning_rate": (
+            f"CosineDecay(0, {max(steps - warmup, 1)}, warmup_target=0.002, warmup_steps={warmup})"
+        ),
+        "steps": steps,
+        "epoch_steps": max(steps // 4, 1),
+        "seed": seed,
+        "metrics": ("mig",),
+    }
     return {
-        Path(out) / model: Config(
-            model=model,
-            data="faces",
-            data_options={"person": 261},
-            image_size=32,
-            network="silu_mlp",
-            width=0.4,
-            likelihood="gaussian_learned_scale(scale=0.2)",
-            learning_rate=(
-                f"CosineDecay(0, {max(steps - warmup, 1)}, "
-                f"warmup_target=0.002, warmup_steps={warmup})"
-            ),
-            latent_dim=6,
-            player_batch=128,
-            steps=steps,
-            epoch_steps=max(steps // 4, 1),
-            seed=seed,
-            metrics=("mig",),
-            options=options,
-        )
+        Path(out) / model: Config(**{**shared, "model": model, "options": options})
         for model, options in METHODS.items()
     }
 

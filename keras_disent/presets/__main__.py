@@ -9,26 +9,23 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_disent._utils.latent_names import default_names
-from keras_disent._utils.registry import lookup
 from keras_disent.presets.folder import PACKAGED
+from keras_disent.presets.recipes import recipe, recipes
 
 MOST = 8
 """Most latents that are drawn."""
-RECIPES = Path(__file__).with_name("presets.toml")
 
 
-def make(name: str, recipe: dict[str, Any], runs: Path) -> Path:
+def make(name: str, runs: Path) -> Path:
     """Train one model, write it as a preset, and return the preset's folder."""
     from keras_disent.experiments import Config, Run
 
-    config = Config.from_dict({k: v for k, v in recipe.items() if k != "description"}, name)
+    config = Config.from_dict(recipe(name), name)
     folder = runs / name
     run = Run.open(folder) if (folder / "config.json").exists() else Run.create(config, folder)
     if run.config != config.absolute():
@@ -40,7 +37,7 @@ def make(name: str, recipe: dict[str, Any], runs: Path) -> Path:
     PACKAGED.mkdir(exist_ok=True)
     target = PACKAGED / name
     with tempfile.TemporaryDirectory(prefix=".", dir=PACKAGED.parent) as temporary:
-        preset = run.save_to_preset(Path(temporary) / name, recipe["description"])
+        preset = run.save_to_preset(Path(temporary) / name, recipes()[name]["description"])
         if target.exists():
             target.replace(Path(temporary) / "old")
         preset.replace(target)
@@ -79,13 +76,12 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder to draw a poster of each into")
     parser.add_argument("--again", action="store_true", help="delete the runs that are there")
     args = parser.parse_args()
-    recipes = tomllib.loads(RECIPES.read_text(encoding="utf-8"))
-    for name in args.names or recipes:
-        recipe = lookup(name, recipes, "preset")
+    for name in args.names or recipes():
+        recipe(name)  # before anything is deleted
         if args.again:
             shutil.rmtree(args.runs / name, ignore_errors=True)
         print(f"Training {name}", flush=True)
-        folder = make(name, recipe, args.runs)
+        folder = make(name, args.runs)
         print(f"Wrote {folder}", flush=True)
         if args.pictures:
             draw(folder, args.pictures / f"{name}.png")
