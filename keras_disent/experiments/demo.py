@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_disent import datasets, metrics, plots
 from keras_disent.experiments.config import Config, model_class
+from keras_disent.experiments.preset_run import PresetRun
 from keras_disent.experiments.run import Run
 from keras_disent.presets.recipes import recipe
 
@@ -36,14 +37,15 @@ def configs(out: str | Path, steps: int, seed: int) -> dict[Path, Config]:
     }
 
 
-def runs(out: str | Path, steps: int, seed: int) -> list[Run]:
+def runs(out: str | Path, steps: int, seed: int) -> list[Run | PresetRun]:
     """Return the two runs, new ones or those that are there.
 
     Raises:
         ValueError: If one of the folders holds another run.
     """
-    opened = []
+    opened: list[Run | PresetRun] = []
     for folder, config in configs(out, steps, seed).items():
+        run: Run | PresetRun
         try:
             run = Run.open(folder)
         except ValueError:

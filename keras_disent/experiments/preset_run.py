@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 from keras_disent import presets
 from keras_disent.experiments.config import Config
-from keras_disent.experiments.run import Run
 from keras_disent.experiments.store import RUN, Store
+from keras_disent.experiments.trained_run import TrainedRun
 
 
-class PresetRun(Run):
+class PresetRun(TrainedRun):
     """The model of a preset with its data and scores; files go to a folder of its name.
 
     Args:

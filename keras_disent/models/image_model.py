@@ -129,6 +129,17 @@ class ImageModel(Editing, PlayerModel):
         """Decode codes (n, D) to expected images: (n, h, w, c) in [0, 1]."""
         raise NotImplementedError(f"{type(self).__name__} does not define `decode_tensors`.")
 
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the reconstructions of images, as `call`; values of NumPy arrays are checked.
+
+        Raises:
+            ValueError: If `images` is a NumPy array of invalid images. Values of tensors are not
+                looked at, which would be a wait for the device.
+        """
+        if isinstance(images, np.ndarray):
+            self.check_images(images, check_values=True)
+        return super().__call__(images, *args, **kwargs)
+
     def call(self, images: Tensor, training: bool = False) -> Tensor:
         return self.decode_tensors(self.encode_tensors(images, training)[0], training)
 

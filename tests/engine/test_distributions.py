@@ -176,20 +176,6 @@ def test_layers_give_distributions_of_events():
     assert tuple(posterior.log_prob(zeros).shape) == (2,)
 
 
-def test_training_does_not_import_probability():
-    code = """
-import numpy as np
-from keras_disent import VAE
-model = VAE((16, 16, 1), latent_dim=2, encoder="mlp", decoder="mlp")
-model.compile()
-model.fit(np.zeros((8, 16, 16, 1), "uint8") + 9, batch_size=8, verbose=0)
-assert "tensorflow_probability" not in sys.modules
-model.prior.distribution().log_prob(np.zeros((1, 2), "float32"))
-"""
-    status, _, last = python(code)
-    assert status == 0, last
-
-
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no use for it")
 def test_without_probability_our_own_take_its_place():
     code = """

@@ -1,15 +1,16 @@
 """Custom methods: by "module:Class" and by `--import`, in every command and every worker."""
 
 import json
-import subprocess
 import sys
 
+import keras
 import pytest
-from support.commands import QUICK, call, environment
+from support.commands import QUICK, call
 from support.studies import POLE, SUBSET, TOP
 
 from keras_disent.experiments import Config, Plan, Run, RunsFailedError, Study
 from keras_disent.experiments.custom import find_class, import_modules
+from keras_disent.models import MODELS
 
 pandas = pytest.importorskip("pandas")
 
@@ -45,33 +46,21 @@ def module(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     (tmp_path / f"{name}.py").write_text(MODULE.replace("NAME", name))
     yield name
-    from keras_disent.models import MODELS
-
-    MODELS.pop(f"{name}_sparse", None)
-    sys.modules.pop(name, None)
+    forget()
 
 
-COMMANDS = """
-import sys
-from keras_disent import cli
-
-for arguments in {commands}:
-    sys.argv = ["keras-disent", *arguments]
-    try:
-        cli.main()
-    except SystemExit as stop:
-        if stop.code:
-            raise
-"""
+def forget():
+    """Undo the import of such modules: this process knows nothing of them, like a new one."""
+    for name in [name for name in sys.modules if name.startswith("methods_")]:
+        MODELS.pop(f"{name}_sparse", None)
+        keras.saving.get_custom_objects().pop("custom>SparseVAE", None)
+        del sys.modules[name]
 
 
-def succeed(*commands):
-    """Call commands, one after the other, in a process that knows nothing of the module."""
-    code = COMMANDS.format(commands=[[*map(str, arguments)] for arguments in commands])
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def succeed(*arguments):
+    """Call a command that has to import the module itself."""
+    forget()
+    assert call(*arguments) == 0
 
 
 @pytest.mark.parametrize("form", ["class", pytest.param("import", marks=pytest.mark.slow)])
@@ -79,10 +68,10 @@ def test_commands_take_a_custom_method(form, module):
     model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
     imports = () if form == "class" else ("--import", module)
     train = [*QUICK, "--model", model, "--set", "strength=2", "--out", "run", *imports]
-    succeed(["train", *train])
-    succeed(["evaluate", "run", *imports])
-    succeed(["traverse", "run", *imports])
-    succeed(["train", "--resume", *train])
+    succeed("train", *train)
+    succeed("evaluate", "run", *imports)
+    succeed("traverse", "run", *imports)
+    succeed("train", "--resume", *train)
     import_modules([module])
     assert Run.open("run").model.strength == 2
 
@@ -99,16 +88,17 @@ def test_studies_take_a_custom_method(form, jobs, module, tmp_path):
     model = f"{module}:SparseVAE" if form == "class" else f"{module}_sparse"
     imports = () if form == "class" else ("--import", module)
     (tmp_path / "a.toml").write_text(TOP + SUBSET + METHOD.format(model=model))
-    succeed(["study", "run", "a.toml", "--out", "study", "--jobs", jobs, *imports])
+    succeed("study", "run", "a.toml", "--out", "study", "--jobs", jobs, *imports)
     table = pandas.read_parquet(tmp_path / "study" / "results.parquet")
     assert set(table["model"]) == {model}
     assert set(table["strength"]) == {1, 2}
-    succeed(["study", "status", "study"], ["study", "report", "study", "--no-page"])
+    succeed("study", "status", "study")
+    succeed("study", "report", "study", "--no-page")
 
 
 def test_a_search_takes_a_custom_method(module):
     tune = [*QUICK, "--model", f"{module}:SparseVAE", "--range", "strength=1,2", "--trials", "2"]
-    succeed(["tune", *tune, "--tuner", "grid", "--jobs", 2, "--out", "study"])
+    succeed("tune", *tune, "--tuner", "grid", "--jobs", 2, "--out", "study")
     assert [trial.values["strength"] for trial in Study.open("study").trials()] == [1, 2]
 
 

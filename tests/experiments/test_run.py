@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.checks import BACKEND, TINY, assert_same, on, state
-from support.commands import QUICK, call, files, process, python, wait_for
+from support.commands import QUICK, call, files, process, wait_for
 
 import keras_disent
 from keras_disent import datasets, load_model, metrics, networks
@@ -790,18 +790,3 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_folder_is_made(
 def test_an_unknown_tracker_is_refused():
     with pytest.raises(ValueError, match=r"Unknown tracker 'mlfow'. Choose from: mlflow"):
         dataclasses.replace(TINY, track="mlfow")
-
-
-@pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow is what it runs on")
-def test_training_and_saving_import_no_tensorflow(tmp_path):
-    """Keras would, to ask of each object it saves whether it is one of TensorFlow's types."""
-    code = f"""
-from keras_disent.experiments import Config, Run
-config = Config(**{dataclasses.asdict(TINY)!r})
-run = Run.create(config, {str(tmp_path / "run")!r})
-run.train(verbose=0)
-run.save_to_preset({str(tmp_path / "preset")!r})
-assert Run.open({str(tmp_path / "run")!r}).model.steps_taken() == config.steps
-assert not [name for name in sys.modules if name.partition(".")[0] == "tensorflow"]
-"""
-    assert python(code) == (0, "", "")

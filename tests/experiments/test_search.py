@@ -5,13 +5,14 @@ import dataclasses
 import json
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from support import checks
 from support.checks import BACKEND, assert_same, on, state
-from support.commands import call, files, process, python, wait_for
+from support.commands import call, files, process, wait_for
 
 import keras_disent
 from keras_disent import load_model, metrics, models, schedules
@@ -464,13 +465,14 @@ def test_longer_trials_of_hyperband_go_on_from_shorter_ones(tmp_path):
 
 @on("torch")
 def test_agreement_of_seeds_and_models_without_a_likelihood(tmp_path):
-    study = do(search(2, executions=2, objective="udr"), tmp_path / "udr")
+    study = do(search(1, executions=2, objective="udr"), tmp_path / "udr")
+    assert len(study.trials()[0].scores) == 2
     assert all(0 <= score <= 1 for trial in study.trials() for score in trial.scores)
     gan = change(model="info_gan", latent_dim=3, options={"noise_dim": 2}, metrics=("mig",))
     space = {"mutual_information_weight": None}
-    made = search(2, objective="+mutual_information", config=gan, space=space)
-    trials = do(made, tmp_path / "gan").trials()
-    assert all(trial.reconstruction > 0 for trial in trials)
+    made = search(1, objective="+mutual_information", config=gan, space=space)
+    (trial,) = do(made, tmp_path / "gan").trials()
+    assert trial.reconstruction > 0
 
 
 # -- the command line -----------------------------------------------------------------------------
@@ -620,22 +622,11 @@ def test_two_commands_share_a_search_and_one_may_die(tmp_path):
 
 
 @on("torch")
-def test_without_kerastuner_it_says_what_to_install():
-    code = "from keras_disent.experiments import Search"
-    status, _, last = python(code, hidden=("keras_tuner",))
-    assert status == 1
-    assert "Search needs KerasTuner: pip install 'keras-disent[tune]'" in last
-
-
-@pytest.mark.skipif(BACKEND == "tensorflow", reason="about the other backends")
-def test_searching_needs_no_tensorflow(tmp_path):
-    code = f"""
-from keras_disent.experiments import Config, Search, Study
-config = Config(**{dataclasses.asdict(TINY)!r})
-study = Study.create(Search(config, "mig", {{"beta": [2.0]}}, trials=1), {str(tmp_path / "s")!r})
-study.run(n_jobs=1)
-assert study.trials()[0].values == {{"beta": 2.0}}
-assert "tensorflow" not in sys.modules
-"""
-    status, out, last = python(code, hidden=("tensorflow",))
-    assert (status, out) == (0, ""), last
+def test_without_kerastuner_it_says_what_to_install(monkeypatch):
+    for name in ("search", "oracle"):
+        monkeypatch.delitem(sys.modules, f"keras_disent.experiments.{name}")
+    monkeypatch.setitem(sys.modules, "keras_tuner", None)  # as if it were not there
+    with pytest.raises(
+        ImportError, match=r"Search needs KerasTuner: pip install 'keras-disent\[tune"
+    ):
+        from keras_disent.experiments import Search  # noqa: F401

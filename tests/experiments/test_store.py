@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from support.commands import environment, files
+from support.creating import create
 
 from keras_disent._utils.files import atomic_write, unfinished
 from keras_disent.experiments.store import LOCK, RUN, STUDY, LockedError, Store, read_json
@@ -57,14 +58,6 @@ def test_one_of_many_creates_a_folder(tmp_path):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         made = pool.map(create, [str(tmp_path / "run")] * 8)
     assert sorted(made) == [False] * 7 + [True]
-
-
-def create(folder):
-    try:
-        Store(RUN, folder).create({"pid": os.getpid()}, "jax")
-    except (ValueError, LockedError):
-        return False
-    return True
 
 
 def test_a_killed_create_leaves_a_folder_for_the_same(tmp_path):

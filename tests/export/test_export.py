@@ -72,28 +72,59 @@ def check(folder, formats, *models):
 here = pytest.mark.skipif(not OWN, reason="every format is written by another backend")
 
 
-@here
-def test_exported_models_give_the_models_numbers(tmp_path):
-    quick = [format for format in OWN if format in ("saved_model", "litert", "torch")]
-    check(tmp_path, quick, trained("factor_vae"))
-
-
-@here
-def test_rounded_codes_and_classes_are_exported(tmp_path):
-    format = "onnx" if BACKEND == "tensorflow" else "torch"
-    check(tmp_path, [format], trained("qlae"), trained("info_gan", categorical=(3,)))
-
-
-@here
-def test_half_precision_is_exported_in_single(tmp_path):
+def of_half_precision():
+    """Return a model of mixed precision, and one of single precision with the same weights."""
     with policy("mixed_bfloat16"):
-        model = small("vae")
+        half = small("vae")
     single = small("vae")
-    for variable, given in zip(single.variables, model.variables, strict=True):
-        variable.assign(given)
-    format, asked = ("onnx" if BACKEND == "tensorflow" else "torch"), questions(single)
-    (found,) = ask(tmp_path, [(format, export.model(model, tmp_path / "a", format), asked)])
-    assert_answers(found, answers(single, asked))
+    for variable, value in zip(single.variables, half.variables, strict=True):
+        variable.assign(value)
+    return half, single
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return, for each case, pairs of what exported models answer and what the models do."""
+    format = "onnx" if BACKEND == "tensorflow" else "torch"
+    quick = [format for format in OWN if format in ("saved_model", "litert", "torch")]
+    factor_vae, (half, single), vae = trained("factor_vae"), of_half_precision(), trained("vae")
+    cases = [
+        *(("numbers", form, factor_vae, factor_vae, "float32") for form in quick),
+        *(
+            ("rounded", format, model, model, "float32")
+            for model in (trained("qlae"), trained("info_gan", categorical=(3,)))
+        ),
+        ("half", format, half, single, "float32"),
+        ("bytes", OWN[0], vae, vae, "uint8"),
+    ]
+    folder, requests, expected = tmp_path_factory.mktemp("exported"), [], []
+    for i, (_, form, model, same, images) in enumerate(cases):
+        asked = questions(same)
+        artifact = export.model(model, folder / str(i), form, images=images)
+        requests.append((form, artifact, asked))
+        expected.append(answers(same, asked))
+    pairs = {}
+    for (case, *_), found, right in zip(cases, ask(folder, requests), expected, strict=True):
+        pairs.setdefault(case, []).append((found, right))
+    return pairs
+
+
+@here
+@pytest.mark.parametrize("case", ["numbers", "rounded", "half"])
+def test_exported_models_give_the_models_numbers(case, exported):
+    for found, expected in exported[case]:
+        assert_answers(found, expected)
+
+
+@here
+def test_images_come_out_as_bytes_if_asked_for(exported):
+    ((found, expected),) = exported["bytes"]
+    for name, array in expected.items():
+        if "/mean" in name or "/log_variance" in name:
+            np.testing.assert_allclose(found[name], array, atol=1e-5)
+        else:
+            assert found[name].dtype == np.uint8
+            assert np.abs(found[name] - 255 * array).max() <= 0.5 + 1e-3
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="it writes all formats but one")
@@ -167,22 +198,6 @@ def write_table(rows):
     lines += [[f"`{name}`", *(row.get(f, "?") for f in formats)] for name, row in rows.items()]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines).replace(" --- ", "---")
     PAGE.write_text(TABLE.sub(text, PAGE.read_text()))
-
-
-@here
-def test_images_come_out_as_bytes_if_asked_for(tmp_path):
-    format = OWN[0]
-    model = trained("vae")
-    asked = questions(model)
-    (found,) = ask(
-        tmp_path, [(format, export.model(model, tmp_path / "a", format, images="uint8"), asked)]
-    )
-    for name, expected in answers(model, asked).items():
-        if "/mean" in name or "/log_variance" in name:
-            np.testing.assert_allclose(found[name], expected, atol=1e-5)
-        else:
-            assert found[name].dtype == np.uint8
-            assert np.abs(found[name] - 255 * expected).max() <= 0.5 + 1e-3
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="writes a SavedModel by itself")

@@ -133,7 +133,7 @@ def go_on(names, folder):
 )
 def test_training_resumes_exactly_in_a_new_process(tmp_path):
     names = ["vae", "annealed_vae", "factor_vae"]
-    elsewhere(train, names, str(tmp_path))
+    train(names, tmp_path)
     elsewhere(go_on, names, str(tmp_path))
     for name in names:
         model = with_everything(name)

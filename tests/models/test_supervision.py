@@ -83,7 +83,7 @@ def test_the_weighted_term_is_in_the_loss_of_every_vae(name):
     assert logs["loss"] - without["loss"] == pytest.approx(2.5 * logs["supervision"], rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["vae", "factor_vae"])
+@pytest.mark.parametrize("name", ["vae", pytest.param("factor_vae", marks=pytest.mark.slow)])
 def test_labels_move_their_own_latents(name):
     x = images(32)
     labels = np.column_stack([x.mean((1, 2, 3)) > np.median(x.mean((1, 2, 3)))]).astype("float32")
