@@ -20,7 +20,12 @@ from keras_disent.experiments.tracking import run_ids, tracked
 
 
 class TrainedRun(RunFolder):
-    """What a run and a preset have in common: a model that is used and not changed."""
+    """What a run and a preset have in common: a trained model that is scored, drawn and exported.
+
+    Attributes:
+        folder: Path of the folder that files are written to.
+        config: `Config` of its training.
+    """
 
     def _repr_html_(self) -> str:
         """Return the scores and the traversals of the run, which notebooks show."""
