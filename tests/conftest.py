@@ -69,6 +69,7 @@ QUICK_ON_EVERY_BACKEND = {
     "test_arrays.py": (),
     "test_charts.py": (),
     "test_citations.py": (),
+    "test_doctests.py": (),
     "test_examples.py": (),
     "test_home.py": (),
     "test_kinds.py": (),
@@ -78,7 +79,7 @@ QUICK_ON_EVERY_BACKEND = {
     "test_packaging.py": (),
     "test_page.py": (),
     "test_plots.py": (),
-    "test_presets.py": ("test_every_model_comes_back_from_its_preset",),
+    "test_presets.py": (),
     "test_progress.py": (),
     "test_threads.py": (),
     # Callbacks of Keras are in engine/test_keras_callbacks.py.

@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from support.checks import BACKEND, arrays, assert_same, images, small
+from support.checks import BACKEND, SLOW_TO_COMPILE, arrays, assert_same, images, small
 
 from keras_disent.engine.optimizers import PlayerOptimizers
 
@@ -344,7 +344,10 @@ def test_reducelronplateau(model):
     assert rates(model) == pytest.approx([rate * 1e-3 for rate in first_rates(model)])
 
 
-@pytest.mark.parametrize("averaging", ["vae", "factor_vae", "factor_vae, one of two"])
+@pytest.mark.parametrize(
+    "averaging",
+    ["vae", pytest.param("factor_vae", marks=SLOW_TO_COMPILE), "factor_vae, one of two"],
+)
 def test_swapemaweights(averaging):
     model = small(averaging.partition(",")[0])
     ema = {"use_ema": True, "ema_momentum": 0.5}

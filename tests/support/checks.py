@@ -28,6 +28,10 @@ BACKENDS = ("tensorflow", "jax", "torch")
 SHAPE, LATENTS = (8, 8, 1), 3
 
 
+SLOW_TO_COMPILE = () if BACKEND == "torch" else (pytest.mark.slow,)
+"""Marks of a case that takes many seconds on the backends that compile."""
+
+
 def quick_on_torch(test):
     """Mark a test slow on the backends that compile, where it takes many seconds."""
     return test if BACKEND == "torch" else pytest.mark.slow(test)
