@@ -96,9 +96,10 @@ def test_studies_take_a_custom_method(form, jobs, module, tmp_path):
     succeed("study", "report", "study", "--no-page")
 
 
-def test_a_search_takes_a_custom_method(module):
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_search_takes_a_custom_method(jobs, module):
     tune = [*QUICK, "--model", f"{module}:SparseVAE", "--range", "strength=1,2", "--trials", "2"]
-    succeed("tune", *tune, "--tuner", "grid", "--jobs", 2, "--out", "study")
+    succeed("tune", *tune, "--tuner", "grid", "--jobs", jobs, "--out", "study")
     assert [trial.values["strength"] for trial in Study.open("study").trials()] == [1, 2]
 
 
