@@ -166,23 +166,31 @@ def preview(
         typer.Option(help="Picture to write. Default: NAME.png in the current folder."),
     ] = None,
     data_dir: DataDir = None,
-    image_size: Annotated[int | None, typer.Option(help="Height and width in pixels.")] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Height and width in pixels. Default: the data set's; of a folder, 32 as `train`."
+        ),
+    ] = None,
     channels: Annotated[int | None, typer.Option(help="1 gray, 3 color.")] = None,
     data_option: DataOption = None,
     seed: Annotated[int, typer.Option(help="Random seed of the images.")] = 0,
 ) -> None:
     """Draw a contact sheet: random images, and a traversal of each factor."""
     from keras_disent import datasets, plots
+    from keras_disent.datasets.catalog import training_size
 
     data = datasets.load(
         name,
         data_dir=data_dir,
-        image_size=image_size,
+        image_size=training_size(name) if image_size is None else image_size,
         channels=channels,
         **named_values(data_option, "--data-option"),
     )
     path = plots.save(datasets.contact_sheet(data, seed=seed), out or Path(f"{data.name}.png"))
     _factors(data)
+    height, width, channels = data.image_shape
+    say(f"Images of {height} x {width} pixels, in {'gray' if channels == 1 else 'color'}.")
     say(f"Wrote {path}")
 
 

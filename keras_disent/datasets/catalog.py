@@ -151,3 +151,13 @@ def load(
     if subset:
         data = data.subgrid(subset)
     return data.correlated(correlate) if correlate else data
+
+
+def training_size(name: str | Path) -> int | None:
+    """Return the side at which `train` and `data preview` take the pictures of a folder: 32.
+
+    It is None for what is no folder: other data sets keep their own size.
+
+    >>> training_size("sprites")
+    """
+    return 32 if Path(name).is_dir() and str(name) not in DATASETS else None

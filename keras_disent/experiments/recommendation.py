@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent import datasets
+from keras_disent.datasets.catalog import training_size
 from keras_disent.experiments.config import Config
 
 SAMPLE = 500
@@ -85,8 +86,8 @@ def statistics(data: Any) -> Statistics:
     )
 
 
-SIDE, DENSE = 32, 64
-"""Side of the images of a folder; largest side for which dense networks are chosen."""
+DENSE = 64
+"""Largest side of images for which dense networks are chosen."""
 
 STEPS, WARM_UP, SHORT = 3_000, 200, 20
 """Training steps; those in which the learning rate rises; least number that has such a rise."""
@@ -207,11 +208,10 @@ def recommend(data: Any, **given: Any) -> Recommendation:
     20
     """
     is_path = isinstance(data, str | Path)
-    is_folder = is_path and Path(data).is_dir() and str(data) not in datasets.DATASETS
+    size = training_size(data) if is_path else None
     if is_path:
         given = {**given, "data": str(data)}
-        size = {"image_size": SIDE} if is_folder else {}
-        loaded = Config(**{**size, **given}).load_data()
+        loaded = Config(**{"image_size": size, **given}).load_data()
     else:
         loaded = data if hasattr(data, "batches") else datasets.Images(data)
         given = {**given, "data": loaded.name}
@@ -241,8 +241,8 @@ def recommend(data: Any, **given: Any) -> Recommendation:
         "steps": steps,
         "epoch_steps": min(500, steps),
     }
-    if is_folder:
-        values["image_size"] = SIDE
+    if size is not None:
+        values["image_size"] = size
     if seen.channels < loaded.image_shape[2]:
         values["channels"] = seen.channels
     choices = {n: value for n, value in values.items() if n == "options" or n not in given}

@@ -238,7 +238,10 @@ def test_preview_shows_what_the_options_do(call, cache, tmp_path, monkeypatch):
     code, out, _ = call("preview", "pictures", *options, "--image-size", 16, "--channels", 1)
     assert code == 0
     assert "dark, light" in out
+    assert "Images of 16 x 16 pixels, in gray." in out
     assert (tmp_path / "pictures.png").is_file()
+    assert "Images of 32 x 32 pixels, in color." in call("preview", "pictures")[1]  # as `train`
+    assert "image_size" in call("preview", "pictures", "--image-size", 0)[2]
     assert "dark, light" in call("info", "pictures", *options[:2])[1]
     code, _, err = call("preview", "pictures", "--data-option", "fit=fill")
     assert (code, "Unknown fit 'fill'. Choose from: crop, pad, stretch" in err) == (2, True)
