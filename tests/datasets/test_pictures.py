@@ -198,7 +198,8 @@ def test_errors_of_libtiff_do_not_reach_stderr(capfd):
     with pytest.raises(UnreadablePicture):
         decode(bytes(content), SAME, "a.tif")
     assert capfd.readouterr() == ("", "")
-    with Image.open(io.BytesIO(content)) as image, pytest.raises(OSError, match="decoder error"):
+    words = r"decoder error|-2"  # of new and old releases of Pillow
+    with Image.open(io.BytesIO(content)) as image, pytest.raises(OSError, match=words):
         image.load()
     assert "ZIPDecode" in capfd.readouterr().err  # as it was before
 
