@@ -19,7 +19,15 @@ from keras import ops
 from keras_disent._utils import checks
 from keras_disent._utils.memory import keep_freed_memory
 from keras_disent._utils.types import KerasOptions, Tensor
-from keras_disent.engine import backend, checkpoints, faults, feed, inputs, keras_arguments
+from keras_disent.engine import (
+    backend,
+    checkpoints,
+    dead_layers,
+    faults,
+    feed,
+    inputs,
+    keras_arguments,
+)
 from keras_disent.engine.arguments import FrozenArguments, check_arguments
 from keras_disent.engine.fit_monitor import FitMonitor, NotFinite
 
@@ -193,7 +201,7 @@ class Trainer(FrozenArguments, keras.Model):
             arrays_only=validation_data is None,
         )
         self.pictures = pictures  # now that the data are right
-        arrays = checks.is_array(x)
+        arrays, given = checks.is_array(x), x
         if arrays and validation_split:
             (x, y, sample_weight), validation_data = feed.split(
                 (x, y, sample_weight), validation_split
@@ -251,6 +259,7 @@ class Trainer(FrozenArguments, keras.Model):
                 x.close()
         if not monitor.tolerant:
             faults.raise_fault(self, self._fault)
+        dead_layers.warn_of_dead_encoder(self, given)
         return self.history
 
     def _position(self, epoch_steps: int) -> tuple[int, int]:

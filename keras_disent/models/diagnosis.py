@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent.engine.dead_layers import EXAMPLES, dead_layer
+
 GRAY = 0.05  # share of the variance of the images, below which reconstructions are all the same
 WASTED = 1.0  # nats of one latent
 
@@ -59,7 +61,14 @@ def diagnose(model: Any, images: np.ndarray) -> Diagnosis:
     summary += f": {', '.join(used)} {unit}." if used else "."
     warnings = []
     explained = _explained(images, model.reconstruct(images))
-    if explained < GRAY:
+    encoder = getattr(model, "encoder", None)
+    dead = dead_layer(encoder, model.preprocess(images[:EXAMPLES])) if explained < GRAY else None
+    if dead is not None:
+        warnings.append(
+            f"The layer `{dead.name}` of the encoder outputs 0 for all images: its units have died "
+            "and cannot learn any more. Train anew with a lower learning rate."
+        )
+    elif explained < GRAY:
         warnings.append(
             f"Reconstructions are the same gray for all images: they have {explained:.0%} of "
             "their variance. Train for more steps, with a higher learning rate, or with a smaller "

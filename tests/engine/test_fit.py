@@ -1,5 +1,6 @@
 """Training through Keras's own `fit`: every way to feed, compile and steer it, and bad input."""
 
+import warnings
 from functools import partial
 
 import keras
@@ -291,6 +292,27 @@ def test_regularizers_of_own_layers_shrink_their_weights():
     np.testing.assert_allclose(free - bound, 0.01 * 2 * 5.0 * 0.01, rtol=1e-2)
     added = 5.0 * 64 * 6 * 0.01**2  # as in Keras, `loss` is all that is minimized
     assert bound_loss[0] == pytest.approx(free_loss[0] + added, rel=1e-5)
+
+
+def test_an_activity_regularizer_on_a_dead_layer_is_said():
+    """As after large steps: all units of a ReLU are 0 for every image, and so is what it adds."""
+
+    def model(bias):
+        dense = layers.Dense(6, "relu", bias_initializer=keras.initializers.Constant(bias))
+        dense.activity_regularizer = keras.regularizers.L2(0.1)
+        model = small("vae", encoder=own_encoder(dense))
+        model.compile(SGD(0.0))
+        return model
+
+    alive, dead, x = model(0.0), model(-1e3), images(16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        quiet(alive, x)
+        alive.diagnose(x)
+    for data, batch_size in ((x, 8), (Items(x), None)):
+        with pytest.warns(UserWarning, match=r"`dense.*` of the encoder outputs 0 for all images"):
+            quiet(dead, data, batch_size=batch_size)
+    assert "have died" in dead.diagnose(x).warnings[0]
 
 
 # -- compiling ------------------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+"""Find layers that output 0 whatever comes in: nothing passes through them, and they cannot learn.
+
+Units of ReLU die in large steps: where every input makes them 0, their gradients are 0 too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_disent._utils.arrays import to_numpy
+from keras_disent._utils.checks import is_array
+
+EXAMPLES = 64
+"""Number of images on which an encoder is tried after `fit`."""
+
+
+def dead_layer(network: Any, x: Any) -> Any:
+    """Return the first layer of a network that outputs 0 for all inputs, or None.
+
+    It counts where the network ends in the same outputs for all inputs: a branch beside others may
+    be 0. A network whose layers Keras does not know (a subclass with a `call` of its own) has none.
+
+    Example:
+
+    >>> import numpy as np
+    >>> low = keras.initializers.Constant(-9.0)
+    >>> layer = keras.layers.Dense(3, "relu", bias_initializer=low)
+    >>> network = keras.Sequential([keras.layers.Input((2,)), layer, keras.layers.Dense(1)])
+    >>> dead_layer(network, np.eye(2)) is layer
+    True
+    """
+    if len(getattr(network, "inputs", None) or ()) != 1:
+        return None
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    try:
+        parts = keras.Model(network.inputs, [[x.output for x in layers], network.outputs])
+    except (AttributeError, ValueError):  # a layer that was called elsewhere first
+        return None
+    hidden, last = parts(x, training=False)
+    if any(ops.any(out != out[:1]) for out in last):
+        return None
+    dead = (not any(ops.any(out) for out in keras.tree.flatten(outs)) for outs in hidden)
+    return next((layer for layer, is_dead in zip(layers, dead, strict=True) if is_dead), None)
+
+
+def warn_of_dead_encoder(model: Any, x: Any) -> None:
+    """Warn if a dead layer of an own encoder hides what its activity regularizers should do.
+
+    Args:
+        model: Model that was trained.
+        x: Its images: an array, or anything whose item 0 is a batch. Other streams are not read.
+    """
+    encoder = getattr(model, "encoder", None)
+    layers = encoder._flatten_layers() if isinstance(encoder, keras.Layer) else ()
+    names = [layer.name for layer in layers if getattr(layer, "activity_regularizer", None)]
+    if not names or not hasattr(x, "__getitem__"):
+        return
+    batch = x[:EXAMPLES] if is_array(x) else x[0]
+    images = to_numpy(keras.tree.flatten(batch)[0])[:EXAMPLES]
+    images = images.reshape(-1, *images.shape[-3:])  # pairs of images, one after another
+    dead = dead_layer(encoder, model.preprocess(images))
+    if dead is not None:
+        warnings.warn(
+            f"The layer `{dead.name}` of the encoder outputs 0 for all images and cannot learn any "
+            f"more, so activity regularizers ({', '.join(names)}) have nothing to act on. Train "
+            "anew with a lower learning rate, or a weaker regularizer.",
+            stacklevel=3,
+        )
