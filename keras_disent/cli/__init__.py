@@ -106,4 +106,4 @@ def _fail(message: str) -> None:
     if start.level.verbose and sys.exc_info()[0] is not None:
         traceback.print_exc()
     line = " ".join(message.split())
-    start.errors.print(f"Error: {line}", style="red", soft_wrap=True)
+    start.warn(f"Error: {line}", "red")

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from keras_disent._utils.progress import progress_bar
 from keras_disent.cli.options import DataOption, named_values
-from keras_disent.cli.start import Commands, console, say, takes_a_level
+from keras_disent.cli.start import Commands, say, show, takes_a_level
 
 app = Commands(help="List, check, convert and preview data sets.")
 
@@ -27,14 +26,9 @@ def list_() -> None:
     """List all data sets."""
     from keras_disent.datasets import DATASETS
 
-    table = Table(title="Data sets", title_justify="left", box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    for heading in ("title", "download", "license"):
-        table.add_column(heading)
-    for name, make in DATASETS.items():
-        card = make.card
-        table.add_row(name, card.title, card.download or "none: rendered", card.license)
-    console.print(table)
+    cards = [(name, make.card) for name, make in DATASETS.items()]
+    rows = [(name, c.title, c.download or "none: rendered", c.license) for name, c in cards]
+    show([("name", "title", "download", "license"), *rows], "Data sets", right=False, boxed=False)
     say("A folder of images is a data set too, with or without a labels.csv.")
     say("For details and download instructions: keras-disent data info NAME")
 
@@ -135,13 +129,9 @@ def show_cache(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     paths = stored.entries()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("entry")
-    table.add_column("megabytes", justify="right")
-    for path in paths:
-        table.add_row(path.name, f"{path.stat().st_size / 1e6:,.1f}")
     if paths:
-        console.print(table)
+        rows = [(path.name, f"{path.stat().st_size / 1e6:,.1f}") for path in paths]
+        show([("entry", "megabytes"), *rows], boxed=False)
     total = sum(path.stat().st_size for path in paths)
     say(
         f"{len(paths)} entries in {stored.cache_folder()}, {total / 1e9:.2f} of at most "
@@ -198,16 +188,11 @@ def _factors(data: Any) -> None:
     if not data.factor_names:
         say("No labels.")
         return
-    table = Table(title=f"Factors of {data.name}", title_justify="left")
-    for heading in ("factor", "steps", "kind", "values"):
-        table.add_column(heading, justify="right" if heading == "steps" else "left")
     from keras_disent.datasets.preview import format_values
 
-    for name, size, kind in zip(
-        data.factor_names, data.factor_sizes, data.factor_kinds, strict=True
-    ):
-        table.add_row(name, str(size), kind, format_values(data, name))
-    console.print(table)
+    factors = zip(data.factor_names, data.factor_sizes, data.factor_kinds, strict=True)
+    rows = [(name, str(size), kind, format_values(data, name)) for name, size, kind in factors]
+    show([("factor", "steps", "kind", "values"), *rows], f"Factors of {data.name}", right="steps")
 
 
 def _file(file: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from keras_disent.cli.start import console, say, start
+from keras_disent.cli.start import say, start
 
 
 def serve(
@@ -77,6 +77,7 @@ def _exported(folder: Path) -> Iterator[Path]:
         yield folder
         return
     start(None)
+    from keras_disent.cli.terminal import console
     from keras_disent.experiments import Run
 
     with tempfile.TemporaryDirectory() as temporary:

@@ -16,16 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from keras_disent._utils import backends, native, progress
 from keras_disent._utils.progress import progress_bar
 from keras_disent._utils.progress import tell as tell
 from keras_disent.cli.signatures import signed
 
-console = Console(markup=False, emoji=False, highlight=False)  # names print as they are
-errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 BACKENDS = ("tensorflow", "jax", "torch")
 
 RunFolder = Annotated[
@@ -163,22 +159,20 @@ def computing_with() -> str:
 
 def say(text: str, style: str | None = None) -> None:
     """Print one line as it is."""
+    from keras_disent.cli.terminal import console
+
     console.print(text, style=style, soft_wrap=True)
 
 
-def warn(text: str) -> None:
+def warn(text: str, style: str = "yellow") -> None:
     """Print one line of warning on the standard error stream."""
-    errors.print(text, style="yellow", soft_wrap=True)
+    from keras_disent.cli.terminal import errors
+
+    errors.print(text, style=style, soft_wrap=True)
 
 
-def show(rows: Any, title: str, right: bool = True) -> None:
-    """Print a table: the first row is its heading, the first column its names.
+def show(rows: Any, title: str | None = None, **options: Any) -> None:
+    """Print a table, as `terminal.show`."""
+    from keras_disent.cli import terminal
 
-    The other columns stand to the right, as numbers do, unless `right` is False.
-    """
-    table = Table(title=title, title_justify="left")
-    for i, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if i and right else "left")
-    for row in rows[1:]:
-        table.add_row(*row)
-    console.print(table)
+    terminal.show(rows, title, **options)

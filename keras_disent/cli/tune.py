@@ -6,18 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from keras_disent.cli.options import takes_a_run, value
 from keras_disent.cli.start import (
     Backend,
     Imports,
     computing_with,
-    console,
-    errors,
     level,
     say,
     start,
@@ -64,6 +58,8 @@ def tune(
     backend: Backend = None,
 ) -> None:
     """Search for good hyperparameters: a study with a table and a picture of its trials."""
+    from keras_disent.cli import terminal
+
     start(backend, imports, threads if executor == "local" else None, 1 if jobs > 1 else None)
     with working("Starting KerasTuner"):
         from keras_disent.experiments import Config, Search, Study
@@ -81,9 +77,9 @@ def tune(
     tell(f"{run['model']} on {run['data']} -> {out} ({computing_with()})")
     how: dict[str, Any] = {"n_jobs": jobs, "executor": executor, "threads": threads}
     try:
-        if errors.is_terminal and not level.quiet:
-            with Live(console=errors, refresh_per_second=4, transient=True) as live:
-                study.run(**how, on_status=_Shown(study, search, live).update, verbose=0)
+        if terminal.errors.is_terminal and not level.quiet:
+            with terminal.LiveSearch(study, search) as live:
+                study.run(**how, on_status=live.update, verbose=0)
         else:
             study.run(**how)
     except KeyboardInterrupt:
@@ -92,11 +88,12 @@ def tune(
     from keras_disent.experiments import trials as of_search
 
     all_trials, goal = study.trials(), search.goal
-    console.print(table(all_trials, search.objective))
+    terminal.console.print(terminal.trials_table(all_trials, search.objective))
     best = of_search.best(all_trials, goal.higher)
     if best is not None:
-        values = ", ".join(f"{name} {_text(v)}" for name, v in best.values.items())
-        say(f"Best: trial {best.number}, {values}: {search.objective} {_text(best.score)}")
+        values = ", ".join(f"{name} {terminal.as_text(v)}" for name, v in best.values.items())
+        score = terminal.as_text(best.score)
+        say(f"Best: trial {best.number}, {values}: {search.objective} {score}")
         ahead = max if goal.higher else min
         run_of = best.runs[best.scores.index(ahead(best.scores))]
         say(f"Look at {out / of_search.PICTURE}; its model is in {study.place(run_of)}")
@@ -124,49 +121,3 @@ def ranges(texts: list[str] | None) -> dict[str, Any] | None:
         else:
             space[name] = [value(part) for part in spec.split(",")]
     return space
-
-
-def table(trials: list[Any], score: str) -> Table:
-    """Return one row for each trial; the columns are those that `trials.csv` has."""
-    shown = Table(title="Trials", title_justify="left")
-    names = list(dict.fromkeys(name for trial in trials for name in trial.values))
-    for heading in ("trial", *names, score, "reconstruction", "time"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("", max_width=60)
-    for trial in trials:
-        cells = [str(trial.number), *(_text(trial.values.get(name)) for name in names)]
-        time = "" if trial.seconds is None else f"{trial.seconds:.0f} s"
-        cells += [_text(trial.score), _text(trial.reconstruction), time]
-        shown.add_row(*cells, trial.error or (trial.status if trial.status != "done" else ""))
-    return shown
-
-
-class _Shown:
-    """The live table with a bar below it that says how much time remains."""
-
-    def __init__(self, study: Any, search: Any, live: Live):
-        self.study, self.search, self.live = study, search, live
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            console=errors,
-        )
-        self.bar = self.progress.add_task("Searching", total=search.trials)
-
-    def update(self, status: Any) -> None:
-        trials = self.study.trials()
-        ended = sum(trial.status != "running" for trial in trials)
-        done = status.share * len(trials)
-        description = f"{ended} of {self.search.trials} trials"
-        self.progress.update(self.bar, description=description, completed=done)
-        self.live.update(Group(table(trials, self.search.objective), self.progress))
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

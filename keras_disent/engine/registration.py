@@ -9,7 +9,6 @@ Keras has been imported, else as soon as it is.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import sys
 from typing import Any
 
@@ -87,7 +86,7 @@ def register_with_keras() -> None:
         sys.meta_path.insert(0, _AfterKeras())
 
 
-class _AfterKeras(importlib.abc.MetaPathFinder):
+class _AfterKeras:
     """Find Keras by the other finders, and register the classes after it has been imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:

@@ -469,19 +469,18 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path, capsys):
 # -- how it starts and stops ----------------------------------------------------------------------
 
 HELP = """
-import contextlib, io, sys, time
-from keras_disent import cli
+import contextlib, io, runpy, sys, time
 for command in ([], ["train"], ["evaluate"], ["traverse"], ["tune"], ["demo"]):
     sys.argv = ["keras-disent", *command, "--help"]
     text = io.StringIO()
     try:
         with contextlib.redirect_stdout(text):
-            cli.main()
+            runpy.run_module("keras_disent", run_name="__main__")
     except SystemExit as stop:
         assert not stop.code
     assert "Usage: keras-disent" in text.getvalue()
     assert "--resume" in text.getvalue() or command != ["train"]
-heavy = {"keras", "tensorflow", "jax", "torch", "numpy", "matplotlib"} & set(sys.modules)
+heavy = {"keras", "tensorflow", "jax", "torch", "numpy", "rich.console"} & set(sys.modules)
 assert not heavy, heavy
 print(time.process_time())
 """

@@ -1,0 +1,5 @@
+"""`python -m keras_disent`, the same as the command `keras-disent`."""
+
+from keras_disent.cli import main
+
+main()
