@@ -158,34 +158,42 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """A client whose kernel has started; a notebook begins where the one before has ended."""
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    nbformat = pytest.importorskip("nbformat")
+    client = nbclient.NotebookClient(nbformat.v4.new_notebook(), timeout=900)
+    with client.setup_kernel():
+        yield client
+
+
 @on("torch")
-def test_the_quick_start_runs_as_a_notebook(tmp_path):
-    outputs = executed("quickstart", tmp_path)
+def test_the_quick_start_runs_as_a_notebook(kernel, tmp_path):
+    outputs = executed(kernel, "quickstart", tmp_path)
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert any("mig" in output.get("text", "") for output in outputs)
 
 
 @on("torch")
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OPTIONS)
-def test_examples_run_as_notebooks(name, tmp_path):
-    executed(name, tmp_path, *OPTIONS[name])
-
-
-@on("torch")
-@pytest.mark.slow
-def test_the_lesson_runs_and_shows_pictures_and_tables(tmp_path):
-    outputs = executed("lesson", tmp_path)
+def test_the_lesson_runs_and_shows_pictures_and_tables(kernel, tmp_path):
+    outputs = executed(kernel, "lesson", tmp_path)
     kinds = [kind for output in outputs for kind in output.get("data", {})]
     assert kinds.count("image/png") >= 4
     assert kinds.count("text/html") >= 4
     assert (tmp_path / "knobs.html").exists()
 
 
-def executed(name, folder, *options):
+@on("torch")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIONS)
+def test_examples_run_as_notebooks(kernel, name, tmp_path):
+    executed(kernel, name, tmp_path, *OPTIONS[name])
+
+
+def executed(kernel, name, folder, *options):
     """Run a notebook, short, in a folder; return the outputs of its cells."""
-    nbclient = pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
     nbformat = pytest.importorskip("nbformat")
     text = NOTEBOOKS[ROOT / "examples" / "notebooks" / f"{name}.ipynb"]
     notebook = nbformat.reads(text, as_version=4)
@@ -195,6 +203,9 @@ def executed(name, folder, *options):
         cell.source = cell.source.replace(f'sys.argv = ["{name}"]', f"sys.argv = [{argv}]")
         cell.source = re.sub(r"steps=\d[\d_]+", "steps=2", cell.source)
         cell.source = re.sub(r"n_samples=\d[\d_]+", "n_samples=200", cell.source)
-    where = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=900, resources=where).execute()
+    move = nbformat.v4.new_code_cell(f"import os; os.chdir({str(folder)!r})")
+    notebook.cells.insert(0, move)
+    kernel.nb = notebook
+    for index, cell in enumerate(notebook.cells):
+        kernel.execute_cell(cell, index)
     return [output for cell in notebook.cells for output in cell.get("outputs", ())]
