@@ -1,19 +1,17 @@
-"""Notebooks: what objects show at the end of a cell, and the examples as notebooks."""
+"""Notebooks: what objects show at the end of a cell, and that the stored ones are up to date."""
 
 import re
-import runpy
 
 import numpy as np
 import pytest
 from support.checks import BACKEND, images, on, small
-from support.examples import ROOT
+from support.examples import NOTEBOOKS, ROOT
 from support.studies import SUBSET, TOP
 
-from keras_disent import datasets, metrics, plots
+from keras_disent import datasets, experiments, metrics, plots
 from keras_disent.experiments import Config, Plan, Run, Search, Status, Study
 from keras_disent.plots import charts
 
-NOTEBOOKS = runpy.run_path(str(ROOT / "docs" / "make_notebooks.py"))["notebooks"]()
 DATA = datasets.Sprites(32).subgrid({"shape": [0], "orientation": [0]})
 PNG = b"\x89PNG"
 
@@ -123,6 +121,7 @@ def test_training_reports_from_python(trained, capsys, monkeypatch):
     begin = "starting" if BACKEND == "torch" else "compiling"
     assert re.match(rf"Training: ({begin}, |\d of \d steps)", said)
     assert re.search(r"^Training: 4 steps, loss [\d.]+, .*took \d+ s$", said, re.M)
+    monkeypatch.setattr(experiments.config, "EVALUATION_BATCHES", 64)
     trained.evaluate(["mig"], n_samples=100)
     assert "Evaluating the objective: " in capsys.readouterr().err
     with pytest.raises(ValueError, match="`verbose` is"):
@@ -144,68 +143,3 @@ def test_the_notebooks_are_those_of_the_scripts_and_the_page():
 def test_the_lesson_has_ten_cells():
     text = NOTEBOOKS[ROOT / "examples" / "notebooks" / "lesson.ipynb"]
     assert text.count('"cell_type": "code"') == 10
-
-
-OPTIONS = {
-    "baselines": ("--seeds", "1", "--samples", "300"),
-    "causal_pendulum": (),
-    "info_gan": ("--seeds", "1", "--models", "info_gan", "vae_profiles"),
-    "own_images": (),
-    "own_method": ("--format", "torch"),
-    "own_networks": (),
-    "tune_beta": ("--trials", "2"),
-    "weak_supervision": ("--seeds", "1", "--betas", "4", "--samples", "300"),
-}
-
-
-@pytest.fixture(scope="module")
-def kernel():
-    """A client whose kernel has started; a notebook begins where the one before has ended."""
-    nbclient = pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
-    nbformat = pytest.importorskip("nbformat")
-    client = nbclient.NotebookClient(nbformat.v4.new_notebook(), timeout=900)
-    with client.setup_kernel():
-        yield client
-
-
-@on("torch")
-def test_the_quick_start_runs_as_a_notebook(kernel, tmp_path):
-    outputs = executed(kernel, "quickstart", tmp_path)
-    assert any("image/png" in output.get("data", {}) for output in outputs)
-    assert any("mig" in output.get("text", "") for output in outputs)
-
-
-@on("torch")
-def test_the_lesson_runs_and_shows_pictures_and_tables(kernel, tmp_path):
-    outputs = executed(kernel, "lesson", tmp_path)
-    kinds = [kind for output in outputs for kind in output.get("data", {})]
-    assert kinds.count("image/png") >= 4
-    assert kinds.count("text/html") >= 4
-    assert (tmp_path / "knobs.html").exists()
-
-
-@on("torch")
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OPTIONS)
-def test_examples_run_as_notebooks(kernel, name, tmp_path):
-    executed(kernel, name, tmp_path, *OPTIONS[name])
-
-
-def executed(kernel, name, folder, *options):
-    """Run a notebook, short, in a folder; return the outputs of its cells."""
-    nbformat = pytest.importorskip("nbformat")
-    text = NOTEBOOKS[ROOT / "examples" / "notebooks" / f"{name}.ipynb"]
-    notebook = nbformat.reads(text, as_version=4)
-    nbformat.validate(notebook)
-    argv = ", ".join(f'"{text}"' for text in (name, "--steps", "3", *options))
-    for cell in notebook.cells:
-        cell.source = cell.source.replace(f'sys.argv = ["{name}"]', f"sys.argv = [{argv}]")
-        cell.source = re.sub(r"steps=\d[\d_]+", "steps=2", cell.source)
-        cell.source = re.sub(r"n_samples=\d[\d_]+", "n_samples=200", cell.source)
-    move = nbformat.v4.new_code_cell(f"import os; os.chdir({str(folder)!r})")
-    notebook.cells.insert(0, move)
-    kernel.nb = notebook
-    for index, cell in enumerate(notebook.cells):
-        kernel.execute_cell(cell, index)
-    return [output for cell in notebook.cells for output in cell.get("outputs", ())]

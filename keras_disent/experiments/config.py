@@ -26,6 +26,8 @@ from keras_disent.layers import networks
 from keras_disent.models.image_model import ImageModel
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float64")
+EVALUATION_BATCHES = 64
+"""Number of batches on which the terms of the objective are evaluated."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -200,9 +202,11 @@ class Config:
         return model
 
     def batches(self, model: Any, data: Any, evaluation: bool = False) -> Any:
-        """Return the stream of training batches, or 64 other draws for `evaluation`."""
+        """Return the stream of training batches, or other draws of the data for `evaluation`."""
         size = self.player_batch * (1 if evaluation else len(model.players))
-        seed, steps = (self.seed + 1_000_003, 64) if evaluation else (self.seed, self.epoch_steps)
+        seed, steps = self.seed, self.epoch_steps
+        if evaluation:
+            seed, steps = seed + 1_000_003, EVALUATION_BATCHES
         if model.pairs:
             changed = None if self.changed == "random" else int(self.changed)
             pairs = datasets.ChangedPairs(data, changed, labels=model.labeled)

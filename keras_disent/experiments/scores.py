@@ -24,13 +24,13 @@ UNITS = {"discriminator_accuracy": "share right"}
 
 
 def terms(model: Any, config: Config, data: Any) -> dict[str, Any]:
-    """Return the terms of the objective on 64 batches drawn with a seed of their own.
+    """Return the terms of the objective on batches drawn with a seed of their own.
 
     Returns:
         `{term: {"value": float, "settings": {...}}}`.
     """
     batches = config.batches(model, data, evaluation=True)
-    images = 64 * batches.batch_size * (2 if model.pairs else 1)
+    images = len(batches) * batches.batch_size * (2 if model.pairs else 1)
     values = model.evaluate(batches, verbose=0, return_dict=True)
     settings = {"images": images, "seed": batches.seed, "step": model.steps_taken()}
     return {name: {"value": float(value), "settings": settings} for name, value in values.items()}

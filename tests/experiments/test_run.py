@@ -19,7 +19,7 @@ from support.checks import BACKEND, TINY, assert_same, on, state
 from support.commands import QUICK, call, files, process, wait_for
 
 import keras_disent
-from keras_disent import datasets, load_model, metrics, networks
+from keras_disent import datasets, experiments, load_model, metrics, networks
 from keras_disent.experiments import Config, LockedError, Run, training
 from keras_disent.experiments.scores import SCORES
 from keras_disent.experiments.stamp import STAMP, read_stamp
@@ -632,9 +632,10 @@ def test_scores_are_kept_with_what_they_were_made_from(whole, tmp_path):
         "factors_used": ["scale", "position_x", "position_y"],
     }
     assert result["factor_vae_score"]["settings"]["train_votes"] == 60
+    images = experiments.config.EVALUATION_BATCHES * 8
     for term in model.terms:
         assert np.isfinite(result[term]["value"])
-        assert result[term]["settings"] == {"images": 64 * 8, "seed": 1_000_004, "step": 22}
+        assert result[term]["settings"] == {"images": images, "seed": 1_000_004, "step": 22}
     repeated = Run.open(folder).evaluate({"mig": {"bins": 7}}, n_samples=300, seed=2)
     assert repeated == {name: result[name] for name in (*model.terms, "mig")}
 
@@ -687,7 +688,7 @@ def test_models_of_pairs_get_pairs_and_what_differs(tmp_path):
         change(model="gvae", changed=4, latent_dim=5).build(data)
     folder = trained(change(model="gvae", latent_dim=5, steps=3), tmp_path / "run")
     result = Run.open(folder).evaluate(n_samples=50)
-    assert result["loss"]["settings"]["images"] == 2 * 64 * 8
+    assert result["loss"]["settings"]["images"] == 2 * experiments.config.EVALUATION_BATCHES * 8
     (tmp_path / "images").mkdir()
     Image.new("L", (16, 16)).save(tmp_path / "images" / "a.png")
     own = change(model="ada_gvae", data=str(tmp_path / "images"), subset=None, metrics=())
@@ -715,7 +716,7 @@ def test_images_of_ones_own(tmp_path):
     assert set(result) == {*model.terms, "unsupervised"}  # what needs no labels
     with pytest.raises(ValueError, match=r"'mig' compare codes with ground-truth factors"):
         Run.open(folder).evaluate("mig")
-    assert result["loss"]["settings"]["images"] == 64 * 8
+    assert result["loss"]["settings"]["images"] == experiments.config.EVALUATION_BATCHES * 8
     assert Run.open(folder).traverse().is_file()
 
 
