@@ -38,11 +38,14 @@ def cells_of_script(name: str, text: str) -> Iterator[Cell]:
         yield "code", "\n".join(paragraph).strip("\n")
     out = re.search(r'"--out", type=Path, default=Path\("(.*?)"\)', text)
     if out:
+        has_args = re.search(r"^args = ", text, re.M)  # a script with a `main` has none
+        imports = "from IPython.display import Image, display\n\n"
+        imports = imports if has_args else f"from pathlib import Path\n\n{imports}"
+        folder = "args.out" if has_args else f'Path("{out[1]}")'
         yield "markdown", "What it drew:"
         yield (
             "code",
-            "from pathlib import Path\n\nfrom IPython.display import Image, display\n\n"
-            f'for path in sorted(Path("{out[1]}").rglob("*.png"))[-3:]:\n'
+            f'{imports}for path in sorted({folder}.rglob("*.png"))[-3:]:\n'
             "    display(Image(filename=path, width=800))",
         )
 
