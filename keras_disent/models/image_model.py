@@ -130,13 +130,13 @@ class ImageModel(Editing, PlayerModel):
         raise NotImplementedError(f"{type(self).__name__} does not define `decode_tensors`.")
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the reconstructions of images, as `call`; values of NumPy arrays are checked.
+        """Return the reconstructions of images, as `call`, after a look at their values.
 
         Raises:
-            ValueError: If `images` is a NumPy array of invalid images. Values of tensors are not
-                looked at, which would be a wait for the device.
+            ValueError: If the images are invalid. Values of a tensor on a GPU, or inside of a
+                compiled function, are not looked at: that would be a wait for the device.
         """
-        if isinstance(images, np.ndarray):
+        if backend.at_hand(images):
             self.check_images(images, check_values=True)
         return super().__call__(images, *args, **kwargs)
 

@@ -122,6 +122,15 @@ def test_predict_gives_the_reconstructions():
     np.testing.assert_allclose(ops.convert_to_numpy(model(x)), model.reconstruct(x), atol=1e-6)
 
 
+def test_a_call_has_gradients_to_the_images():
+    """A look at the values of tensors must not keep a transformed function from its work."""
+    model, x = small("vae"), ops.convert_to_tensor(images(4).astype("float32") / 255)
+    slopes = backend.input_gradient(lambda given: ops.sum(model(given)), x)
+    slopes = ops.convert_to_numpy(slopes)
+    assert slopes.shape == (4, *SHAPE)
+    assert (slopes != 0).any()
+
+
 def test_odd_batches_are_shared_out_too():
     model = compiled(small("factor_vae"))
     history = quiet(model, images(19), batch_size=7, epochs=2)

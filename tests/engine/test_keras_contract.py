@@ -88,6 +88,10 @@ REFUSED = {
         lambda m, x: m(x.astype("float32")),
         r"`images` as floats must lie in \[0, 1\]",
     ),
+    "a tensor up to 255 in a call": (
+        lambda m, x: m(ops.convert_to_tensor(x.astype("float32"))),
+        r"`images` as floats must lie in \[0, 1\]",
+    ),
     "weights of another length": (
         lambda m, x: quiet(m, x, sample_weight=np.ones(3)),
         r"`sample_weight` must hold one number .* Got shape \(3,\)",

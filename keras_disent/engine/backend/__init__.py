@@ -10,6 +10,7 @@ from keras_disent.engine.backend.choice import BACKEND as BACKEND
 from keras_disent.engine.backend.choice import PREFETCHES as PREFETCHES
 from keras_disent.engine.backend.choice import STEPS_AT_ONCE as STEPS_AT_ONCE
 from keras_disent.engine.backend.devices import all_gather as all_gather
+from keras_disent.engine.backend.devices import at_hand as at_hand
 from keras_disent.engine.backend.devices import devices as devices
 from keras_disent.engine.backend.devices import devices_of as devices_of
 from keras_disent.engine.backend.devices import local_shard as local_shard

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_disent._utils.threads import processors, thread_count
 from keras_disent._utils.types import Tensor
@@ -51,6 +52,23 @@ def seed_device() -> contextlib.AbstractContextManager[Any]:
     the GPU still has to do.
     """
     return keras.device("cpu") if BACKEND == "torch" else contextlib.nullcontext()
+
+
+def at_hand(x: Any) -> bool:
+    """Return whether values of an array or tensor can be read without a wait for a device.
+
+    Those of a tensor that stands for others while a function is traced or transformed cannot.
+    """
+    if BACKEND == "torch" and type(x) is torch.Tensor and x.device.type == "cpu":
+        try:
+            return x.data_ptr() != 0
+        except RuntimeError:  # inside of `torch.func`
+            return False
+    if BACKEND == "jax" and isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer):
+        return x.is_fully_addressable and all(d.platform == "cpu" for d in x.devices())
+    if BACKEND == "tensorflow" and tf.is_tensor(x) and not tf.is_symbolic_tensor(x):
+        return "CPU" in getattr(x, "device", "")
+    return isinstance(x, np.ndarray)
 
 
 def _hash(number: int) -> int:
