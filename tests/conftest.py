@@ -36,6 +36,12 @@ def brief_evaluation():
         yield
 
 
+@pytest.fixture
+def evaluation_of_other_processes(monkeypatch):
+    """Evaluate objectives as a process does that knows nothing of these tests."""
+    monkeypatch.setattr("keras_disent.experiments.config.EVALUATION_BATCHES", 64)
+
+
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:::keras_disent")
 

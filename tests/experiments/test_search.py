@@ -553,6 +553,7 @@ LONGER = [*TUNE, "--trials", "3", "--steps", "40", "--epoch-steps", "20"]
 
 
 @on("torch")
+@pytest.mark.usefixtures("evaluation_of_other_processes")
 def test_a_search_that_was_killed_is_the_same_in_the_end(tmp_path):
     assert call(*LONGER, "--out", tmp_path / "whole") == 0
     folder = tmp_path / "killed"
@@ -584,6 +585,7 @@ def test_ctrl_c_keeps_what_there_is(tmp_path):
 
 @pytest.mark.slow
 @on("torch")
+@pytest.mark.usefixtures("evaluation_of_other_processes")
 @pytest.mark.parametrize("tuner", ORACLES)
 def test_several_workers_do_trials_at_once(tuner, tmp_path):
     trials, folder = 4, tmp_path / "search"
@@ -603,6 +605,7 @@ def test_several_workers_do_trials_at_once(tuner, tmp_path):
 
 @pytest.mark.slow
 @on("torch")
+@pytest.mark.usefixtures("evaluation_of_other_processes")
 def test_two_commands_share_a_search_and_one_may_die(tmp_path):
     folder = tmp_path / "search"
     command = [*LONGER, "--trials", "4", "--steps", "200", "--out", folder]
