@@ -14,7 +14,6 @@ from keras_disent._utils.callers import outside
 from keras_disent._utils.latent_names import check_names, default_names, latent_index
 from keras_disent._utils.types import Tensor
 from keras_disent.models.batching import check_dtype
-from keras_disent.models.latent_suggestions import suggest_names
 from keras_disent.models.picture_codes import code_of, codes_of, encoded, images_of
 
 RANGES, INFORMATION = "latent_ranges", "latent_information"
@@ -134,6 +133,8 @@ class Editing:
         >>> VAE((32, 32, 1), 2, "mlp", "mlp").suggest_latent_names(Sprites(32), n_samples=50)
         ('z0', 'z1')
         """
+        from keras_disent.models.latent_suggestions import suggest_names  # imports all scores
+
         return suggest_names(self, data, n_samples, bins, seed)
 
     # -- pictures in, images out ------------------------------------------------------------------

@@ -8,7 +8,6 @@ import numpy as np
 
 from keras_disent._utils import checks
 from keras_disent._utils.arrays import to_numpy
-from keras_disent.metrics.encoding import codes_by_index
 
 
 def images_of(model: Any, pictures: Any) -> tuple[np.ndarray, bool]:
@@ -77,4 +76,6 @@ def encoded(
     indices = np.arange(total)
     if total > n_samples:
         indices = np.sort(rng.choice(total, n_samples, replace=False))
+    from keras_disent.metrics.encoding import codes_by_index  # imports all scores
+
     return indices, codes_by_index(model, images, len(indices))(indices)
