@@ -37,7 +37,8 @@ def dead_layer(network: Any, x: Any) -> Any:
         return None
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
     try:
-        parts = keras.Model(network.inputs, [[x.output for x in layers], network.outputs])
+        outputs = [layer.output for layer in layers]
+        parts = keras.Model(network.inputs, [outputs, network.outputs])
     except (AttributeError, ValueError):  # a layer that was called elsewhere first
         return None
     hidden, last = parts(x, training=False)
