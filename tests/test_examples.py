@@ -1,6 +1,6 @@
 """Every example runs, as a script or as the notebook that is made from it, and so do the docs.
 
-The notebooks run on PyTorch alone, one after another in one kernel.
+The notebooks run on PyTorch, one after another in one kernel.
 """
 
 import json
@@ -33,6 +33,13 @@ def kernel():
         yield client
 
 
+def printed(request, name, folder, options=""):
+    """Return what an example prints: the notebook on PyTorch, elsewhere the script."""
+    if BACKEND == "torch":
+        return said(notebook(request.getfixturevalue("kernel"), name, folder, options))
+    return example(f"{name}.py", folder, *options.split())
+
+
 def test_quickstart(tmp_path):
     text = example("quickstart.py", tmp_path)
     assert_is_a_picture(tmp_path / "out" / "traversal_00000003.png")
@@ -58,14 +65,13 @@ def test_own_images_makes_a_folder_if_there_is_none(kernel, tmp_path):
     assert load_model(tmp_path / "out" / "model.keras").image_shape == (32, 32, 3)
 
 
-@on("torch")
-def test_own_images_takes_a_folder(kernel, tmp_path):
+def test_own_images_takes_a_folder(request, tmp_path):
     from PIL import Image
 
     (tmp_path / "mine").mkdir()
     for i in range(5):
         Image.new("RGB", (40, 50), (50 * i, 0, 90)).save(tmp_path / "mine" / f"{i}.png")
-    text = said(notebook(kernel, "own_images", tmp_path, "--folder mine"))
+    text = printed(request, "own_images", tmp_path, "--folder mine")
     assert "5 images of (32, 32, 3)" in text
     assert_is_a_picture(tmp_path / "out" / "traversal_00000003.png")
     assert not (tmp_path / "out" / "images").exists()
@@ -137,9 +143,8 @@ def test_tune_beta(kernel, tmp_path):
     assert [load_model(path).steps_taken() for path in models] == [3, 3, 3]
 
 
-@on("torch")
-def test_causal_pendulum(kernel, tmp_path):
-    text = said(notebook(kernel, "causal_pendulum", tmp_path))
+def test_causal_pendulum(request, tmp_path):
+    text = printed(request, "causal_pendulum", tmp_path)
     assert "structural Hamming distance to the true graph: 4" in text  # no edge after three steps
     for picture in ("graph", "interventions"):
         assert_is_a_picture(tmp_path / "out" / f"{picture}.png")

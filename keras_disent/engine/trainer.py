@@ -201,7 +201,7 @@ class Trainer(FrozenArguments, keras.Model):
             arrays_only=validation_data is None,
         )
         self.pictures = pictures  # now that the data are right
-        arrays, given = checks.is_array(x), x
+        arrays, data = checks.is_array(x), x
         if arrays and validation_split:
             (x, y, sample_weight), validation_data = feed.split(
                 (x, y, sample_weight), validation_split
@@ -259,7 +259,7 @@ class Trainer(FrozenArguments, keras.Model):
                 x.close()
         if not monitor.tolerant:
             faults.raise_fault(self, self._fault)
-        dead_layers.warn_of_dead_encoder(self, given)
+        dead_layers.warn_of_dead_encoder(self, data)
         return self.history
 
     def _position(self, epoch_steps: int) -> tuple[int, int]:

@@ -480,7 +480,8 @@ for command in ([], ["train"], ["evaluate"], ["traverse"], ["tune"], ["demo"]):
         assert not stop.code
     assert "Usage: keras-disent" in text.getvalue()
     assert "--resume" in text.getvalue() or command != ["train"]
-heavy = {"keras", "tensorflow", "jax", "torch", "numpy", "rich.console"} & set(sys.modules)
+heavy = {"keras", "tensorflow", "jax", "torch", "numpy", "matplotlib", "rich.console"}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 print(time.process_time())
 """

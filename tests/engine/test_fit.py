@@ -125,7 +125,7 @@ def test_predict_gives_the_reconstructions():
 def test_a_call_has_gradients_to_the_images():
     """A look at the values of tensors must not keep a transformed function from its work."""
     model, x = small("vae"), ops.convert_to_tensor(images(4).astype("float32") / 255)
-    slopes = backend.input_gradient(lambda given: ops.sum(model(given)), x)
+    slopes = backend.input_gradient(lambda pixels: ops.sum(model(pixels)), x)
     slopes = ops.convert_to_numpy(slopes)
     assert slopes.shape == (4, *SHAPE)
     assert (slopes != 0).any()
