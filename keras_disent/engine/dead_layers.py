@@ -49,7 +49,7 @@ def dead_layer(network: Any, x: Any) -> Any:
 
 
 def warn_of_dead_encoder(model: Any, x: Any) -> None:
-    """Warn if a dead layer of an own encoder hides what its activity regularizers should do.
+    """Warn if a dead layer of an own encoder hides what its layers should add to the loss.
 
     Args:
         model: Model that was trained.
@@ -57,17 +57,26 @@ def warn_of_dead_encoder(model: Any, x: Any) -> None:
     """
     encoder = getattr(model, "encoder", None)
     layers = encoder._flatten_layers() if isinstance(encoder, keras.Layer) else ()
-    names = [layer.name for layer in layers if getattr(layer, "activity_regularizer", None)]
-    if not names or not hasattr(x, "__getitem__"):
+    layers = [layer for layer in layers if _may_add_loss(layer)]
+    if not layers or not hasattr(x, "__getitem__"):
         return
     batch = x[:EXAMPLES] if is_array(x) else x[0]
     images = to_numpy(keras.tree.flatten(batch)[0])[:EXAMPLES]
     images = images.reshape(-1, *images.shape[-3:])  # pairs of images, one after another
     dead = dead_layer(encoder, model.preprocess(images))
-    if dead is not None:
+    if dead is None:
+        return
+    names = [layer.name for layer in layers if layer.losses]  # those of the call just made
+    if names:
         warnings.warn(
             f"The layer `{dead.name}` of the encoder outputs 0 for all images and cannot learn any "
-            f"more, so activity regularizers ({', '.join(names)}) have nothing to act on. Train "
-            "anew with a lower learning rate, or a weaker regularizer.",
+            f"more, so activity regularizers and `add_loss` ({', '.join(names)}) have nothing to "
+            "act on. Train anew with a lower learning rate, or a weaker regularizer.",
             stacklevel=3,
         )
+
+
+def _may_add_loss(layer: Any) -> bool:
+    """Return whether a layer has an activity regularizer, or is of a class of the user's own."""
+    own = type(layer).__module__.partition(".")[0] not in ("keras", "keras_disent")
+    return own or getattr(layer, "activity_regularizer", None) is not None

@@ -303,13 +303,22 @@ def test_regularizers_of_own_layers_shrink_their_weights():
     assert bound_loss[0] == pytest.approx(free_loss[0] + added, rel=1e-5)
 
 
-def test_an_activity_regularizer_on_a_dead_layer_is_said():
+class Penalty(layers.Layer):
+    def call(self, x):
+        self.add_loss(0.1 * ops.sum(ops.square(x)))
+        return x
+
+
+@pytest.mark.parametrize("added", ["activity_regularizer", "add_loss"])
+def test_what_a_dead_layer_keeps_from_the_loss_is_said(added):
     """As after large steps: all units of a ReLU are 0 for every image, and so is what it adds."""
 
     def model(bias):
         dense = layers.Dense(6, "relu", bias_initializer=keras.initializers.Constant(bias))
-        dense.activity_regularizer = keras.regularizers.L2(0.1)
-        model = small("vae", encoder=own_encoder(dense))
+        if added == "activity_regularizer":
+            dense.activity_regularizer = keras.regularizers.L2(0.1)
+        penalties = [Penalty()] if added == "add_loss" else []
+        model = small("vae", encoder=own_encoder(dense, *penalties))
         model.compile(SGD(0.0))
         return model
 
