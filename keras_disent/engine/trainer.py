@@ -259,7 +259,8 @@ class Trainer(FrozenArguments, keras.Model):
                 x.close()
         if not monitor.tolerant:
             faults.raise_fault(self, self._fault)
-        dead_layers.warn_of_dead_encoder(self, data)
+        with self.evaluation_seeds():
+            dead_layers.warn_of_dead_encoder(self, data)
         return self.history
 
     def _position(self, epoch_steps: int) -> tuple[int, int]:

@@ -62,7 +62,10 @@ def diagnose(model: Any, images: np.ndarray) -> Diagnosis:
     warnings = []
     explained = _explained(images, model.reconstruct(images))
     encoder = getattr(model, "encoder", None)
-    dead = dead_layer(encoder, model.preprocess(images[:EXAMPLES])) if explained < GRAY else None
+    dead = None
+    if explained < GRAY:
+        with model.evaluation_seeds():
+            dead = dead_layer(encoder, model.preprocess(images[:EXAMPLES]))
     if dead is not None:
         warnings.append(
             f"The layer `{dead.name}` of the encoder outputs 0 for all images: its units have died "

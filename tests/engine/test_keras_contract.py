@@ -715,7 +715,7 @@ def test_random_layers_are_left_as_they_are():
     quiet(watched, x, epochs=1, validation_data=x)
     first, second = (watched.evaluate(x, batch_size=8, verbose=0) for _ in range(2))
     assert first == second
-    watched.encode(x), watched.predict(x, verbose=0), watched.reconstruct(x)
+    watched.encode(x), watched.predict(x, verbose=0), watched.reconstruct(x), watched.diagnose(x)
     quiet(watched, x, epochs=1)
     assert_same(state(watched), state(plain))
 
