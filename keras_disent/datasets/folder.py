@@ -7,7 +7,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,12 @@ from keras_disent._utils.registry import lookup
 from keras_disent._utils.texts import printable
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.pictures import decode
-from keras_disent.datasets.pictures.opening import SUFFIXES, UnreadablePicture, count_pages
+from keras_disent.datasets.pictures.opening import (
+    SUFFIXES,
+    UnreadablePicture,
+    count_pages,
+    without_warnings,
+)
 from keras_disent.datasets.pictures.settings import PictureSettings
 from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
@@ -29,7 +35,7 @@ from keras_disent.datasets.stored.rows import SelectedRows
 from keras_disent.datasets.tables import NAMES, find_tables, is_table, labels_of_files, read_table
 from keras_disent.datasets.values import AS_THEY_ARE, Range
 
-_BATCH = 512  # decoded pictures in memory
+_PART = 16  # pictures that a thread decodes at once
 _DARK = 18  # bytes below this are nearly black, as 12 bits in 16 are
 _SYSTEM = {"__macosx", "thumbs.db", "desktop.ini"}
 
@@ -65,7 +71,7 @@ def open_folder(
     """Open a folder of PNG, JPEG, BMP, WebP, GIF and TIFF files as a data set.
 
     Images are sorted by path, rotated upright (EXIF orientation), converted to sRGB, cropped to
-    their central square and resized (Lanczos). Hidden files are left out; links are followed, each
+    their central square and resized (antialiased). Hidden files are left out; links are followed, each
     folder once. The result is cached until a file is added, removed or changed. A line on stderr
     counts the pictures and what was left out.
 
@@ -129,7 +135,8 @@ def open_folder(
             f"Got none in '{folder}'."
         )
     table, source = _table(folder, labels)
-    pictures = _pages(folder, files, pages == "all")
+    paths = {name: folder / name for name in files}
+    pictures = _pages(paths, pages == "all")
     columns: dict[str, list[Any]] | None = None
     names_of = [picture.name for picture in pictures]
     if table is not None:
@@ -141,7 +148,7 @@ def open_folder(
     elif labels == "folders":
         columns = {"folder": _folders(folder, names_of)}
     used = {picture.source for picture in pictures}
-    identity = [(name, *identity_of(folder / name)) for name in files if folder / name in used]
+    identity = [(name, *identity_of(path)) for name, path in paths.items() if path in used]
     key = f"folder-{_short_hash(str(folder.resolve()))}"
     rows, broken = decode_pictures(key, pictures, (identity, names_of), settings, skip)
     indices = [i for i in range(len(pictures)) if i not in broken]
@@ -234,6 +241,8 @@ def decode_pictures(
     key = f"{key}-{_short_hash(repr((settings, skip)))}"
     name = f"{key}-{_short_hash(repr(identity))}"
     failures: dict[int, str] = {}
+    numbers = range(len(pictures))
+    parts = [numbers[start : start + _PART] for start in range(0, len(numbers), _PART)]
 
     def decoded(number: int) -> np.ndarray | None:
         picture = pictures[number]
@@ -253,18 +262,23 @@ def decode_pictures(
             )
         return None
 
+    def write_part(rows: np.ndarray, part: range) -> None:
+        for number in part:
+            image = decoded(number)
+            if image is not None:
+                rows[number] = image.reshape(-1)
+
     def write(rows: np.ndarray) -> None:
         # The row after the last one tells which pictures are left out.
         with (
+            without_warnings(),  # once, not for each picture
             ThreadPoolExecutor(os.cpu_count()) as pool,
             progress_bar("Reading pictures") as advance,
         ):
-            for start in range(0, len(pictures), _BATCH):
-                part = range(start, min(start + _BATCH, len(pictures)))
-                for number, image in zip(part, pool.map(decoded, part), strict=True):
-                    if image is not None:
-                        rows[number] = image.reshape(-1)
-                advance(part.stop, len(pictures))
+            results: Any = pool.map(partial(write_part, rows), parts)
+            with closing(results):  # an interrupt cancels those that wait
+                for part, _ in zip(parts, results, strict=True):
+                    advance(part.stop, len(pictures))
         if failures and not (skip and len(failures) < len(pictures)):
             raise ValueError(_unreadable(pictures, failures))
         for number in failures:
@@ -332,16 +346,16 @@ def _folders(folder: Path, files: Iterable[str]) -> list[str]:
     return names
 
 
-def _pages(folder: Path, files: Sequence[str], every: bool) -> list[Picture]:
+def _pages(paths: Mapping[str, Path], every: bool) -> list[Picture]:
     """Return the pictures: the first page of each file, or every page of TIFF files."""
     pictures = []
-    for name in files:
+    for name, path in paths.items():
         count = 1
         if every and name.lower().endswith((".tif", ".tiff")):
             with suppress(ValueError):  # decoding it tells what is wrong
-                count = count_pages(folder / name)
+                count = count_pages(path)
         names = [f"{name}#{page}" for page in range(count)] if count > 1 else [name]
-        pictures += [Picture(folder / name, label, page) for page, label in enumerate(names)]
+        pictures += [Picture(path, label, page) for page, label in enumerate(names)]
     return pictures
 
 

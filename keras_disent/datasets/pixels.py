@@ -23,7 +23,7 @@ Shape = tuple[int, int, int]
 
 
 class Resized:
-    """Crop images to their center and resize it (Lanczos).
+    """Crop images to their center and resize it (antialiased: Hamming).
 
     Args:
         size: Side of a square image in pixels, or `(height, width)`.

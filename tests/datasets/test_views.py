@@ -314,7 +314,7 @@ def test_resized_and_channels():
     assert Sprites(32).resized((16, 24)).images([0, 5]).shape == (2, 16, 24, 1)
     big = Sprites().resized(32)
     mean = Sprites().images([99_999])[0, ..., 0].reshape(32, 2, 32, 2).mean((1, 3))
-    assert abs(big.images([99_999])[0, ..., 0] - mean).mean() < 4  # Lanczos against block means
+    assert abs(big.images([99_999])[0, ..., 0] - mean).mean() < 4  # Hamming against block means
     with pytest.raises(ValueError, match="`size` must be an integer"):
         bright.resized(0)
     with pytest.raises(ValueError, match="`channels` is 1"):

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -144,13 +145,19 @@ def without_warnings() -> Iterator[None]:
 
 def _set_libtiff_handler(handler: int | None) -> int | None:
     """Set the function that prints errors of libtiff to stderr; return the one before."""
+    setter = _libtiff_setter()
+    previous: int | None = setter(handler) if setter else None
+    return previous
+
+
+@cache
+def _libtiff_setter() -> Any:
     try:
         function = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
     except (AttributeError, OSError):  # Pillow without libtiff, or one that hides it
         return None
     function.restype, function.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    previous: int | None = function(handler)
-    return previous
+    return function
 
 
 def name_of(source: Source) -> str:

@@ -10,14 +10,14 @@ from PIL import Image
 from keras_disent.datasets.pictures.opening import UnreadablePicture
 from keras_disent.datasets.pictures.settings import PictureSettings, color_bytes
 
-_LANCZOS = Image.Resampling.LANCZOS
+_HAMMING = Image.Resampling.HAMMING  # antialiased, without halos at edges, half the time of Lanczos
 _GAP = 3.0  # pictures are averaged to this many times the size before they are resampled
 
 
 def resize(
     image: Image.Image, size: tuple[int, int], fit: str = "crop", color: Any = 0
 ) -> Image.Image:
-    """Resize an image to a height and a width (Lanczos).
+    """Resize an image to a height and a width (antialiased: Hamming).
 
     Args:
         image: Any Pillow image.
@@ -32,14 +32,14 @@ def resize(
         wide, tall = (max(1, round(side * scale)) for side in image.size)
         canvas = Image.new(image.mode, (width, height), color)
         place = round((width - wide) / 2), round((height - tall) / 2)
-        canvas.paste(image.resize((wide, tall), _LANCZOS), place)
+        canvas.paste(image.resize((wide, tall), _HAMMING), place)
         return canvas
     if fit == "crop":
         # Crop first: a resize with a crop box would also use pixels outside the box.
         tall = min(image.height, max(1, round(image.width * height / width)))
         wide = min(image.width, max(1, round(image.height * width / height)))
         image = _center(image, tall, wide)
-    return image.resize((width, height), _LANCZOS, reducing_gap=_GAP)
+    return image.resize((width, height), _HAMMING, reducing_gap=_GAP)
 
 
 def fitted(name: str, picture: Image.Image, settings: PictureSettings) -> np.ndarray:

@@ -44,7 +44,7 @@ class Cars3D(ImageGrid):
         data_dir: Folder of `nips2015-analogy-data.tar.gz`, which need not be unpacked, or of the
             unpacked folder `cars` or `data/cars`. They may also be in its subfolder `cars3d`. By
             default KERAS_DISENT_DATA.
-        image_size: Height and width in pixels, resized from 128 (Lanczos). Resized images are
+        image_size: Height and width in pixels, resized from 128 (antialiased). Resized images are
             cached.
         verify: Whether to check the archive's checksum and the number of cars.
 

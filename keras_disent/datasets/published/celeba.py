@@ -47,7 +47,7 @@ class CelebA(LabeledImages):
         data_dir: Folder of `img_align_celeba.zip` or of the unpacked folder `img_align_celeba`,
             and of `list_attr_celeba.txt` or `.csv`. They may also be in its subfolder `celeba`.
             By default KERAS_DISENT_DATA.
-        image_size: Height and width in pixels (Lanczos). Resized images are cached.
+        image_size: Height and width in pixels (antialiased). Resized images are cached.
         crop: Side of the central square of the 178 x 218 pixels.
         part: `"train"`, `"validation"` or `"test"`, as in `list_eval_partition.txt` or `.csv`.
             By default all images, which does not need this file.

@@ -59,7 +59,7 @@ class SmallNORB(ImageGrid):
     Args:
         data_dir: Folder of the six files, `.mat.gz` or `.mat`, which may also be in its subfolder
             `small_norb`. By default KERAS_DISENT_DATA.
-        image_size: Height and width in pixels, resized from 96 (Lanczos). Resized images are
+        image_size: Height and width in pixels, resized from 96 (antialiased). Resized images are
             cached.
         verify: Whether to check the checksums of the `.mat.gz` files.
 

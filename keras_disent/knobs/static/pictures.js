@@ -80,7 +80,7 @@ function inChannels(rgba, channels) {
   return result;
 }
 
-// Lanczos, as wide as the pixels of the result: first the rows, then the columns.
+// Hamming, as wide as the pixels of the result: first the rows, then the columns.
 function resampled(pixels, w, h, width, height, channels) {
   const rows = along(pixels, h, w, width, channels, w * channels, channels);
   const columns = along(rows, width, h, height, channels, channels, width * channels);
@@ -98,17 +98,17 @@ function resampled(pixels, w, h, width, height, channels) {
 // Resample each of n lines from `from` to `to` pixels; a line begins every `line` numbers, a pixel every `pixel`.
 function along(values, n, from, to, channels, line, pixel) {
   const result = new Uint8ClampedArray(n * to * channels), scale = from / to;
-  const support = 3 * Math.max(scale, 1);
-  const lanczos = (x) => {
+  const support = Math.max(scale, 1);
+  const hamming = (x) => {
     if (x === 0) return 1;
-    return Math.abs(x) >= 3 ? 0 : (3 * Math.sin(Math.PI * x) * Math.sin((Math.PI * x) / 3)) / (Math.PI * x) ** 2;
+    return Math.abs(x) >= 1 ? 0 : (Math.sin(Math.PI * x) / (Math.PI * x)) * (0.54 + 0.46 * Math.cos(Math.PI * x));
   };
   for (let t = 0; t < to; t++) {
     const center = (t + 0.5) * scale;
     const first = Math.max(0, Math.floor(center - support + 0.5));
     const last = Math.min(from, Math.floor(center + support + 0.5));
     const weights = [];
-    for (let s = first; s < last; s++) weights.push(lanczos((s + 0.5 - center) / Math.max(scale, 1)));
+    for (let s = first; s < last; s++) weights.push(hamming((s + 0.5 - center) / Math.max(scale, 1)));
     const total = weights.reduce((a, b) => a + b);
     for (let i = 0; i < n; i++) {
       for (let k = 0; k < channels; k++) {
