@@ -54,16 +54,27 @@ test-trackio: $(VENV)-trackio/ready
 
 # Metrics, charts and data sets work on arrays: their tests run once.
 ARRAYS := tests/metrics tests/datasets
+# Half of the time of PyTorch's tests, which alone run all of them: a suite of their own.
+RUNS := tests/experiments tests/cli tests/export
 
 test: lint tests
 
+# Suites of one process each, two at a time and the longest first; each is shown when it has ended.
+SUITES := $(filter-out torch,$(BACKENDS)) $(if $(filter torch,$(BACKENDS)),torch-runs torch) $(ARRAYS)
+
 tests:
-	@echo "== arrays"; OMP_NUM_THREADS=1 KERAS_BACKEND=$(lastword $(BACKENDS)) \
-		$(BIN)/python -m pytest -n 2 -m "not slow" $(ARRAYS)
-	@set -e; for backend in $(BACKENDS); do \
-		echo "== $$backend"; KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-			-m "not slow" $(ARRAYS:%=--ignore %); \
-	done
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(SUITES:%=suite/%)
+
+suite/%:
+	@echo "== $*"; KERAS_BACKEND=$(SUITE_BACKEND) $(BIN)/python -m pytest -m "not slow" $(SUITE_TESTS)
+
+suite/%: SUITE_BACKEND = $*
+suite/%: SUITE_TESTS = $(ARRAYS:%=--ignore %)
+suite/torch: SUITE_TESTS = $(ARRAYS:%=--ignore %) $(RUNS:%=--ignore %)
+suite/torch-runs: SUITE_BACKEND = torch
+suite/torch-runs: SUITE_TESTS = $(RUNS)
+suite/tests/%: SUITE_BACKEND = $(lastword $(BACKENDS))
+suite/tests/%: SUITE_TESTS = $*
 
 test-slow: $(VENV)/clusters
 	@echo "== arrays"; KERAS_BACKEND=$(lastword $(BACKENDS)) $(BIN)/python -m pytest -m slow $(ARRAYS)
