@@ -71,9 +71,9 @@ def open_folder(
     """Open a folder of PNG, JPEG, BMP, WebP, GIF and TIFF files as a data set.
 
     Images are sorted by path, rotated upright (EXIF orientation), converted to sRGB, cropped to
-    their central square and resized (antialiased). Hidden files are left out; links are followed, each
-    folder once. The result is cached until a file is added, removed or changed. A line on stderr
-    counts the pictures and what was left out.
+    their central square and resized (antialiased). Hidden files are left out; links are followed,
+    each folder once. The result is cached until a file is added, removed or changed. A line on
+    stderr counts the pictures and what was left out.
 
     Labels are the rows of a table with a column of names of pictures (`file`, `image_id`, `path`
     and the like): paths relative to the folder, or file names alone, with or without suffix, if
