@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_disent._utils.checks import check_integer
@@ -55,6 +56,26 @@ def check_compile(steps_per_execution: Any, jit_compile: Any, **switches: Any) -
             raise ValueError(f"`{name}` is True or False. Got {value!r}.")
     if not (isinstance(jit_compile, (bool, np.bool_)) or jit_compile in (None, "auto")):
         raise ValueError(f"`jit_compile` is True, False or 'auto'. Got {jit_compile!r}.")
+
+
+UNCALLED = {
+    "compute_loss": "override `objective` (of a VAE: `penalty`), or let a layer call `add_loss`",
+    "compute_metrics": "pass `metrics` to `compile`, or log another term by `objective`",
+}
+
+
+def check_overrides(model: keras.Model) -> None:
+    """Check that no method of Keras is overridden that `fit` and `evaluate` do not call here.
+
+    Raises:
+        ValueError: If one is.
+    """
+    for name, cure in UNCALLED.items():
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            raise ValueError(
+                f"{type(model).__name__} overrides `{name}`, which its training does not call: "
+                f"{cure}."
+            )
 
 
 def check_shuffle(shuffle: Any) -> None:

@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, faults, inputs
-from keras_disent.engine.keras_arguments import check_compile
+from keras_disent.engine.keras_arguments import check_compile, check_overrides
 from keras_disent.engine.optimizer_options import (
     decay_exclusions,
     exclude_from_decay,
@@ -134,8 +134,10 @@ class PlayerModel(Trainer):
 
         Raises:
             ValueError: For `loss` or `loss_weights`, an optimizer of an unknown player or shared by
-                two, a metric with the name of a term, or an invalid argument.
+                two, a metric with the name of a term, an invalid argument, or a class that
+                overrides `compute_loss` or `compute_metrics`, which are not called.
         """
+        check_overrides(self)
         check_compile(
             steps_per_execution,
             jit_compile,
@@ -362,7 +364,17 @@ class PlayerModel(Trainer):
             self._sample_weight = None
 
     def _complete(self, terms: dict[str, Any], player: str) -> dict[str, Any]:
-        """Add the losses of a player's layers and weight regularizers to its term, each once."""
+        """Add the losses of a player's layers and weight regularizers to its term, each once.
+
+        Raises:
+            ValueError: A term is not declared.
+        """
+        undeclared = sorted(terms.keys() - set(self.terms))
+        if undeclared:
+            raise ValueError(
+                f"The objective of {type(self).__name__} returns {', '.join(undeclared)}, which "
+                "its `terms` lack: name what is logged in `terms` of the class."
+            )
         added: dict[int, Any] = {}
         for part in self._parts_of(player):
             regularized = sum(v.regularizer is not None for v in part.trainable_variables)

@@ -52,6 +52,50 @@ def test_every_argument_is_in_the_documentation(method):
     assert listed == [name for name in own if name not in ("self", "kwargs")]
 
 
+@pytest.mark.parametrize("name", ["compute_loss", "compute_metrics"])
+def test_overrides_that_would_be_dropped_are_refused(name):
+    own = type("Own", (MODELS["vae"],), {name: lambda self, *args, **kwargs: {}})
+    with pytest.raises(ValueError, match=f"Own overrides `{name}`, which its training"):
+        own(SHAPE, LATENTS, encoder="mlp", decoder="mlp").compile("adam")
+
+
+def test_terms_that_would_not_be_logged_are_refused():
+    class Forgetful(MODELS["vae"]):
+        def penalty(self, codes, mean, log_variance, kl):
+            return kl, {"sparsity": ops.mean(mean)}
+
+    with pytest.raises(ValueError, match="Forgetful returns sparsity, which its `terms` lack"):
+        quiet(compiled(Forgetful(SHAPE, LATENTS, encoder="mlp", decoder="mlp", seed=0)), images(16))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_in_the_first_step_leaves_the_model_as_it_was(error):
+    class Interrupted(MODELS["vae"]):
+        error = None
+
+        def penalty(self, codes, mean, log_variance, kl):
+            if self.error:
+                raise self.error
+            return kl, {}
+
+        def call(self, images, training=False):
+            if self.error:
+                raise self.error
+            return super().call(images, training=training)
+
+    x = images(16)
+    model = compiled(Interrupted(SHAPE, LATENTS, encoder="mlp", decoder="mlp", seed=0))
+    before = arrays(model.trainable_variables)
+    model.error = error
+    for use in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(error):
+            use(x, batch_size=8, verbose=0)
+        assert_same(arrays(model.trainable_variables), before)
+    model.error = None
+    quiet(model, x)
+    assert model.steps_taken() == 2
+
+
 @quick_on_torch
 def test_arguments_may_be_positional():
     x = images(16)
