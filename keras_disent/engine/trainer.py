@@ -32,15 +32,9 @@ from keras_disent.engine.arguments import FrozenArguments, check_arguments
 from keras_disent.engine.fit_monitor import FitMonitor, NotFinite
 
 SEED_STATE = "seed_generator_state"
-JAX_STATE = (
-    "trainable_variables",
-    "non_trainable_variables",
-    "optimizer_variables",
-    "metrics_variables",
-)
 
 
-class Trainer(FrozenArguments, keras.Model):
+class Trainer(FrozenArguments, backend.Synced):
     """Train, evaluate and predict with a custom training step, as a `keras.Model` does.
 
     Class attributes:
@@ -121,23 +115,6 @@ class Trainer(FrozenArguments, keras.Model):
         for name in ("train", "test"):
             if getattr(self, f"{name}_function", None) is not None:
                 getattr(self, f"make_{name}_function")(force=True)
-
-    def sync(self) -> None:
-        """Copy the training state of JAX back to the variables, also during `fit`."""
-        if hasattr(self, "jax_state_sync"):
-            self.jax_state_sync()
-
-    def _get_jax_state(self, **parts: bool) -> tuple[Any, ...]:
-        """Take the state out of the variables, and note it, so that `sync` can put it back.
-
-        Keras notes the state after a step only: an error or Ctrl-C in the first one, where JAX
-        compiles, would leave a model without weights.
-        """
-        state: tuple[Any, ...] = super()._get_jax_state(**parts)
-        if parts.get("purge_model_variables"):
-            taken = [part for part in JAX_STATE if parts.get(part)]
-            self._jax_state = dict(zip(taken, state, strict=True))
-        return state
 
     # -- fit --------------------------------------------------------------------------------------
 
