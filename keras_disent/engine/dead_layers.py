@@ -6,6 +6,7 @@ Units of ReLU die in large steps: where every input makes them 0, their gradient
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -53,14 +54,17 @@ def warn_of_dead_encoder(model: Any, x: Any) -> None:
 
     Args:
         model: Model that was trained.
-        x: Its images: an array, or anything whose item 0 is a batch. Other streams are not read.
+        x: Its images: an array, or a stream of batches, but for a generator, which is used up.
     """
     encoder = getattr(model, "encoder", None)
     layers = encoder._flatten_layers() if isinstance(encoder, keras.Layer) else ()
     layers = [layer for layer in layers if _may_add_loss(layer)]
-    if not layers or not hasattr(x, "__getitem__"):
+    if not layers or isinstance(x, Iterator):
         return
-    batch = x[:EXAMPLES] if is_array(x) else x[0]
+    if is_array(x):
+        batch = x[:EXAMPLES]
+    else:
+        batch = x[0] if hasattr(x, "__getitem__") else next(iter(x))
     images = to_numpy(keras.tree.flatten(batch)[0])[:EXAMPLES]
     images = images.reshape(-1, *images.shape[-3:])  # pairs of images, one after another
     dead = dead_layer(encoder, model.preprocess(images))

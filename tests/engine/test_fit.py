@@ -327,7 +327,8 @@ def test_what_a_dead_layer_keeps_from_the_loss_is_said(added):
         warnings.simplefilter("error", UserWarning)
         quiet(alive, x)
         alive.diagnose(x)
-    for data, batch_size in ((x, 8), (Items(x), None)):
+    stream = data_loader(x) if BACKEND == "torch" else tf_data(x)
+    for data, batch_size in ((x, 8), (Items(x), None), (stream, None)):
         with pytest.warns(UserWarning, match=r"`dense.*` of the encoder outputs 0 for all images"):
             quiet(dead, data, batch_size=batch_size)
     assert "have died" in dead.diagnose(x).warnings[0]
