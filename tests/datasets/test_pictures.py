@@ -218,8 +218,10 @@ def test_transparent_parts_show_the_background(mode, background):
     np.testing.assert_allclose(found, rgba[..., :3] * alpha + color * (1 - alpha), atol=1.5)
 
 
-def test_a_large_jpeg_is_nearly_its_pixels():
-    waves = np.sin(np.arange(640)[:, None] / 40) * np.cos(np.arange(800) / 60)
+@pytest.mark.parametrize("width", [800, 640, 256, 128, 64])
+def test_a_large_jpeg_is_nearly_its_pixels(width):
+    height = min(width, 640)
+    waves = np.sin(np.arange(height)[:, None] / 40) * np.cos(np.arange(width) / 60)
     image = Image.fromarray(np.uint8(np.clip(128 + 100 * waves, 0, 255)))
     content = stored(image, "JPEG", quality=95)
     found = read_image(content, image_size=32, channels=1).astype(int)

@@ -10,9 +10,9 @@ that it was trained on. The rules:
 - Transparent parts show the `background`.
 - The EXIF orientation is applied. Color profiles, CMYK and Lab are converted to sRGB
   (perceptually); a broken profile counts as sRGB.
-- A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is at least twice the size of the
-  image, as thumbnails of Pillow are, which takes half the time. A Pillow image whose pixels have
-  been read is larger, so that its result differs a little.
+- A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is the size of the image, or at least
+  twice as large, as thumbnails of Pillow are, which takes half the time. A Pillow image whose
+  pixels have been read is larger, so that its result differs a little.
 - Animations show their first frame. A truncated picture is refused, and a PNG whose checksums
   differ. The other formats have none.
 """
@@ -73,7 +73,9 @@ def decode(
             if page:
                 opened.seek(page)
             if settings.size and settings.crop is None:
-                opened.draft(None, (2 * settings.size[1], 2 * settings.size[0]))
+                height, width = settings.size
+                exact = opened.size in [(n * width, n * height) for n in (2, 4, 8)]
+                opened.draft(None, (width, height) if exact else (2 * width, 2 * height))
             numbers = deep_color(opened, page)
             opened.load()
             if numbers is not None:
