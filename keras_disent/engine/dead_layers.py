@@ -61,10 +61,8 @@ def warn_of_dead_encoder(model: Any, x: Any) -> None:
     layers = [layer for layer in layers if _may_add_loss(layer)]
     if not layers or isinstance(x, Iterator):
         return
-    if is_array(x):
-        batch = x[:EXAMPLES]
-    else:
-        batch = x[0] if hasattr(x, "__getitem__") else next(iter(x))
+    batches = [x[:EXAMPLES]] if is_array(x) else x
+    batch = batches[0] if hasattr(batches, "__getitem__") else next(iter(batches))
     images = to_numpy(keras.tree.flatten(batch)[0])[:EXAMPLES]
     images = images.reshape(-1, *images.shape[-3:])  # pairs of images, one after another
     dead = dead_layer(encoder, model.preprocess(images))
