@@ -62,7 +62,9 @@ def warn_of_dead_encoder(model: Any, x: Any) -> None:
     if not layers or isinstance(x, Iterator):
         return
     batches = [x[:EXAMPLES]] if is_array(x) else x
-    batch = batches[0] if hasattr(batches, "__getitem__") else next(iter(batches))
+    batch = batches[0] if hasattr(batches, "__getitem__") else next(iter(batches), None)
+    if batch is None:  # a stream that can be read once, and was
+        return
     images = to_numpy(keras.tree.flatten(batch)[0])[:EXAMPLES]
     images = images.reshape(-1, *images.shape[-3:])  # pairs of images, one after another
     dead = dead_layer(encoder, model.preprocess(images))

@@ -334,6 +334,17 @@ def test_what_a_dead_layer_keeps_from_the_loss_is_said(added):
     assert "have died" in dead.diagnose(x).warnings[0]
 
 
+def test_a_stream_that_is_used_up_does_not_end_a_training_with_an_error():
+    tf = pytest.importorskip("tensorflow")
+    parts = iter(batches(images(24), 8))
+    signature = tf.TensorSpec((None, *SHAPE), tf.uint8)
+    once = tf.data.Dataset.from_generator(lambda: parts, output_signature=signature)
+    dense = layers.Dense(6, "relu", activity_regularizer=keras.regularizers.L2(0.1))
+    model = compiled(small("vae", encoder=own_encoder(dense)))
+    quiet(model, once, batch_size=None)
+    assert model.steps_taken() >= 1
+
+
 # -- compiling ------------------------------------------------------------------------------------
 
 
