@@ -579,24 +579,24 @@ def test_cached_rows_are_computed_once(folder, dtype):
         assert_rows(result, np.full((5, 2), 7, dtype))
     assert write.count == 1
     np.testing.assert_array_equal(
-        np.load(folder / "some-rows_1.0.cached.npy"), np.full((5, 2), 7, dtype)
+        np.load(folder / "some-rows_1.0.2.cached.npy"), np.full((5, 2), 7, dtype)
     )
-    assert [file.name for file in folder.iterdir()] == ["some-rows_1.0.cached.npy"]
+    assert [file.name for file in folder.iterdir()] == ["some-rows_1.0.2.cached.npy"]
 
 
 def test_incomplete_cache_files_are_written_again(folder):
     write = Sevens()
     cached_rows("a", (5, 2), "u1", write)
-    complete = (folder / "a.cached.npy").read_bytes()
+    complete = (folder / "a.2.cached.npy").read_bytes()
     np.save(folder / "other", np.zeros((5, 3), "u1"))
     np.save(folder / "bytes", np.zeros((5, 2), "i1"))
     broken = [b"", complete[:-1], complete + b"a", b"\1" + complete[1:]]
     broken += [(folder / f"{name}.npy").read_bytes() for name in ("other", "bytes")]
     for count, data in enumerate(broken, 2):
-        write_file(folder / "a.cached.npy", data)
+        write_file(folder / "a.2.cached.npy", data)
         assert_rows(cached_rows("a", (5, 2), "u1", write), np.full((5, 2), 7, "u1"))
         assert write.count == count
-    (folder / "a.cached.npy").unlink()
+    (folder / "a.2.cached.npy").unlink()
     cached_rows("a", (5, 2), "u1", write)
     assert write.count == len(broken) + 2
 
@@ -632,7 +632,7 @@ def test_two_threads_at_once(folder):
     assert len(result) == 2
     for one in result:
         assert_rows(one, np.full((50, 2), 7, "u1"))
-    assert [file.name for file in folder.iterdir()] == ["a.cached.npy"]
+    assert [file.name for file in folder.iterdir()] == ["a.2.cached.npy"]
 
 
 def assert_write_error(folder, match, shape=(5, 2)):
@@ -655,9 +655,9 @@ def test_folders_that_cannot_be_written(folder, monkeypatch, tmp_path):
         patch.setattr(os, "posix_fallocate", full, raising=False)
         assert assert_write_error(folder, "No space left").errno == errno.ENOSPC
     assert list(folder.iterdir()) == []
-    (folder / "a.cached.npy").mkdir()
+    (folder / "a.2.cached.npy").mkdir()
     assert_write_error(folder, "cannot be written to")
-    assert [file.name for file in folder.iterdir()] == ["a.cached.npy"]
+    assert [file.name for file in folder.iterdir()] == ["a.2.cached.npy"]
     file = write_file(tmp_path / "file", b"")
     monkeypatch.setenv("KERAS_DISENT_CACHE", str(file))
     assert_write_error(file, "cannot be written to")
@@ -696,16 +696,16 @@ def test_the_cache_has_a_limit(folder, monkeypatch):
     monkeypatch.setattr("keras_disent.datasets.stored.cache._in_use", set())
     for number in range(3):
         entry(number)
-        os.utime(folder / f"data-{number:012x}.cached.npy", ns=(10**9 * number, 10**9 * number))
+        os.utime(folder / f"data-{number:012x}.2.cached.npy", ns=(10**9 * number, 10**9 * number))
     monkeypatch.setattr("keras_disent.datasets.stored.cache._in_use", set())
     entry(0)  # used again
     monkeypatch.setattr("keras_disent.datasets.stored.cache._in_use", set())
     entry(3)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == [*(f"data-{n:012x}.cached.npy" for n in (0, 2, 3)), "foreign.npy"]
+    assert names == [*(f"data-{n:012x}.2.cached.npy" for n in (0, 2, 3)), "foreign.npy"]
     entry(4)
     entry(5)  # 3 to 5 are in use by this process
-    assert {f"data-{n:012x}.cached.npy" for n in (3, 4, 5)} <= {
+    assert {f"data-{n:012x}.2.cached.npy" for n in (3, 4, 5)} <= {
         path.name for path in folder.iterdir()
     }
     monkeypatch.setenv("KERAS_DISENT_CACHE_SIZE", "much")

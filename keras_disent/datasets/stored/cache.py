@@ -19,7 +19,8 @@ from keras_disent.datasets.stored.npy import map_npy
 
 _VARIABLE = "KERAS_DISENT_CACHE"
 _SIZE = "KERAS_DISENT_CACHE_SIZE"
-ENDING = ".cached.npy"
+ENDING = ".2.cached.npy"
+"""The number is that of the rules by which pictures become rows: entries of others are not read."""
 _ENTRY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.cached\.npy")
 _PART = re.compile(r"\.[A-Za-z0-9_][A-Za-z0-9._-]*\.[0-9a-f]{16}\.part")
 _ABANDONED = 3600  # seconds without a write after which an unfinished entry is nobody's
