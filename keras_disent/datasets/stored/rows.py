@@ -78,9 +78,9 @@ class SlicedRows:
 
     def __getitem__(self, indices: ArrayLike) -> np.ndarray:
         checked = check_indices(indices, len(self))
+        if len(checked) and (np.diff(checked) == 1).all():  # as for reading everything
+            return self._read(int(checked[0]), int(checked[-1]) + 1)
         rows, inverse = np.unique(checked, return_inverse=True)
-        if len(rows) and np.array_equal(checked, np.arange(rows[0], rows[0] + len(rows))):
-            return self._read(int(rows[0]), int(rows[-1]) + 1)  # as for reading everything
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         together = rows // self.depth if self.depth > 1 else rows - np.arange(len(rows))
         starts = np.unique(together, return_index=True)[1]
