@@ -49,6 +49,8 @@ def pytest_configure(config):
 # All of these files is quick on PyTorch, where nothing is compiled and processes start soonest. On
 # the other backends the tests that are named here are quick, and the others slow.
 QUICK_ON_EVERY_BACKEND = {
+    # Chains of layers are shortened on PyTorch alone.
+    "test_acceleration.py": ("test_low_rank_weights_act",),
     # What a method computes is compared with closed forms on PyTorch, and the other backends with
     # PyTorch in engine/test_backends_agree.py.
     "test_autoencoders.py": (),

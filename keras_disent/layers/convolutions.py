@@ -1,41 +1,20 @@
-"""Compute Keras's strided convolutions quickly on every backend.
+"""Strided convolutions that are fast on every backend.
 
 Two backends are slow at them on a CPU. XLA runs the gradient of a strided convolution, and a
 transposed one, several times slower than the same sum written as one matrix product over blocks of
-pixels; on PyTorch, Keras copies every tensor to another layout and back. The layers stay Keras's
-own, so a file holds nothing but Keras and goes from one backend to any other. Arguments and inputs
-that the faster ways do not cover are computed as Keras does.
+pixels; on PyTorch, Keras copies every tensor to another layout and back. Arguments and inputs that
+the faster ways do not cover are computed as Keras does: they are padding "same", channels last, one
+group, a bias, square kernels and strides, kernels of a whole number of strides and less one of an
+even number of pixels, and sides of whole strides.
 """
 
 from __future__ import annotations
-
-import types
-from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
-
-
-def accelerate(network: Any) -> Any:
-    """Compute the strided convolutions of a network or layer faster, and return it.
-
-    That is: `keras.layers.Conv2D` and `Conv2DTranspose` with padding "same", channels last, one
-    group, a bias, square kernels and strides, kernels of a whole number of strides and less one of
-    an even number of pixels, and sides of whole strides. All other layers are left alone, as are
-    classes derived from these two. The results are the same but for rounding.
-
-    >>> encoder = accelerate(keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 4, 2)]))
-    >>> type(encoder.layers[0]).__name__
-    'Conv2D'
-    """
-    for layer in network._flatten_layers():
-        call = _CALLS.get(type(layer))
-        if call is not None:
-            layer.call = types.MethodType(call, layer)
-    return network
 
 
 def _implementation(layer: keras.Layer, inputs: Tensor) -> str:
@@ -58,7 +37,8 @@ def _implementation(layer: keras.Layer, inputs: Tensor) -> str:
     return backend.strided_convolutions() if fits else "keras"
 
 
-def _convolve(layer: keras.Layer, inputs: Tensor) -> Tensor:
+def convolve(layer: keras.Layer, inputs: Tensor) -> Tensor:
+    """Compute what a `keras.layers.Conv2D` does, but for rounding."""
     k, s = layer.kernel_size[0], layer.strides[0]
     implementation = _implementation(layer, inputs)
     if implementation == "keras" or inputs.shape[1] % s or inputs.shape[2] % s:
@@ -84,8 +64,8 @@ def _convolve(layer: keras.Layer, inputs: Tensor) -> Tensor:
     return layer.activation(ops.reshape(x, (-1, rows, columns, layer.filters)) + layer.bias)
 
 
-def _convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
-    """Compute one matrix product and an overlap-add."""
+def convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
+    """Compute what a `keras.layers.Conv2DTranspose` does, but for rounding."""
     k, s = layer.kernel_size[0], layer.strides[0]
     implementation = _implementation(layer, inputs)
     if implementation == "keras":
@@ -93,6 +73,7 @@ def _convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
     if implementation == "native":
         x = backend.transposed_convolution(inputs, layer.kernel, layer.bias, s)
         return layer.activation(x)
+    # One matrix product and an overlap-add.
     low, blocks = (k - s) // 2, k // s
     _, rows, columns, channels = inputs.shape
     kernel = ops.reshape(ops.transpose(layer.kernel, (3, 0, 1, 2)), (channels, -1))
@@ -109,6 +90,3 @@ def _convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
     full = ops.reshape(full, (-1, rows * s, columns * s, layer.filters))
     last_row, last_column = rows * s - (k - s) + low, columns * s - (k - s) + low
     return layer.activation(full[:, low:last_row, low:last_column] + layer.bias)
-
-
-_CALLS = {layers.Conv2D: _convolve, layers.Conv2DTranspose: _convolve_transposed}

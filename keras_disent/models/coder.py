@@ -12,7 +12,7 @@ from keras_disent._utils import checks
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.layers import latents, networks
-from keras_disent.layers.convolutions import accelerate
+from keras_disent.layers.acceleration import accelerate
 from keras_disent.layers.custom_networks import check_decoder, check_encoder
 from keras_disent.models.image_model import ImageModel
 

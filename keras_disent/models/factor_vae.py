@@ -11,6 +11,7 @@ from keras_disent._utils import checks
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
+from keras_disent.layers.acceleration import accelerate
 from keras_disent.layers.custom_networks import check_discriminator
 from keras_disent.models.hyperparameters import Range
 from keras_disent.models.options import VAEOptions
@@ -75,7 +76,7 @@ class FactorVAE(VAE):
             with networks.precision(self.dtype_policy):
                 discriminator = networks.discriminator(latent_dim, units=units, seed=seed)
         check_discriminator(discriminator, latent_dim)
-        self.discriminator: keras.Model = discriminator
+        self.discriminator: keras.Model = accelerate(discriminator)
 
     @classmethod
     def network_options(

@@ -17,7 +17,7 @@ from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
 from keras_disent.layers import networks
-from keras_disent.layers.convolutions import accelerate
+from keras_disent.layers.acceleration import accelerate
 from keras_disent.layers.custom_networks import check_decoder, check_encoder
 from keras_disent.models.batching import as_dtype, batched, bounded, check_dtype
 from keras_disent.models.codes import CodeNoise, Codes

@@ -10,7 +10,7 @@ from support.checks import BACKEND, arrays, assert_same, quick_on_torch
 
 from keras_disent import networks
 from keras_disent.layers import convolutions
-from keras_disent.layers.convolutions import accelerate
+from keras_disent.layers.acceleration import accelerate
 from keras_disent.models import MODELS, VAE, gan_networks
 
 WAYS = ["keras", "matmul", *(["native"] if BACKEND == "torch" else [])]

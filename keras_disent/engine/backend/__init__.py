@@ -39,7 +39,10 @@ from keras_disent.engine.backend.functions import (
     preserve_global_generators as preserve_global_generators,
 )
 from keras_disent.engine.backend.functions import without_autotuning as without_autotuning
+from keras_disent.engine.backend.kernels import affine as affine
+from keras_disent.engine.backend.kernels import calls_layers_eagerly as calls_layers_eagerly
 from keras_disent.engine.backend.kernels import convolution as convolution
+from keras_disent.engine.backend.kernels import is_hooked as is_hooked
 from keras_disent.engine.backend.kernels import strided_convolutions as strided_convolutions
 from keras_disent.engine.backend.kernels import transposed_convolution as transposed_convolution
 from keras_disent.engine.backend.optimizers import accelerate as accelerate

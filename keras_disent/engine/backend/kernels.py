@@ -1,4 +1,4 @@
-"""Strided convolutions by kernels of the backend."""
+"""Layers by kernels of the backend."""
 
 from __future__ import annotations
 
@@ -34,6 +34,27 @@ def transposed_convolution(
 ) -> Tensor:
     """Transpose `convolution`; the kernel is (k, k, filters, c)."""
     return _native(torch.conv_transpose2d, inputs, kernel, bias, stride)
+
+
+def calls_layers_eagerly() -> bool:
+    """Return whether every step calls the layers, which elsewhere are compiled away."""
+    return BACKEND == "torch"
+
+
+def affine(inputs: Any, kernel: keras.Variable, bias: keras.Variable) -> Tensor:
+    """Multiply (n, d) by (d, units) and add (units,): PyTorch, in one operation."""
+    return torch.addmm(bias.value, inputs, kernel.value)
+
+
+def is_hooked(layer: Any) -> bool:
+    """Return whether a user's PyTorch hooks want to see the calls of a layer."""
+    any_layer = torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    return any_layer or bool(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+    )
 
 
 def _native(
