@@ -103,19 +103,16 @@ def test_a_search_takes_a_custom_method(jobs, module):
     assert [trial.values["strength"] for trial in Study.open("study").trials()] == [1, 2]
 
 
-def test_python_takes_a_custom_method_with_two_workers(module, tmp_path):
+def test_python_takes_a_custom_method_with_two_workers_and_raises_what_failed(module, tmp_path):
     import_modules([module])
-    plan = Plan.parse(TOP + SUBSET + METHOD.format(model=f"{module}_sparse"))
-    table = Study.create(plan, tmp_path / "study").run(n_jobs=2)
-    assert set(table["strength"]) == {1, 2}
-
-
-def test_runs_that_failed_in_workers_raise(tmp_path):
-    text = f"[[methods]]\nmodel = 'beta_vae'\nbeta = [4, {POLE}]\n"
-    study = Study.create(Plan.parse(TOP + SUBSET + text), tmp_path / "study")
-    with pytest.raises(RunsFailedError, match="1 of 2 runs failed"):
+    fails = f"[[methods]]\nmodel = 'beta_vae'\nbeta = {POLE}\n"
+    text = TOP + SUBSET + METHOD.format(model=f"{module}_sparse") + fails
+    study = Study.create(Plan.parse(text), tmp_path / "study")
+    with pytest.raises(RunsFailedError, match="1 of 3 runs failed"):
         study.run(n_jobs=2)
-    assert len(study.table()["run"].unique()) == 1
+    table = study.table()
+    assert len(table["run"].unique()) == 2
+    assert set(table["strength"]) == {1, 2}
 
 
 def test_a_class_of_the_main_script_is_told(module, tmp_path, monkeypatch):
