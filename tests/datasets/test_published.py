@@ -289,12 +289,11 @@ def digits(count=300):
     return images, (number * 7 % 10).astype(np.uint8)
 
 
-def write_digits(folder, stem="train", mark="-", suffix="", **arrays):
-    images, labels = digits()
-    files = {"images": ("idx3", images), "labels": ("idx1", labels)}
-    for kind, (form, array) in files.items():
-        data = arrays.get(kind, idx_bytes(array))
-        path = folder / f"{stem}-{kind}{mark}{form}-ubyte{suffix}"
+def write_digits(folder, stem="train", mark="-", suffix="", images=None, labels=None):
+    arrays = digits()
+    for kind, axes, array in (("images", 3, images), ("labels", 1, labels)):
+        data = idx_bytes(arrays[axes == 1] if array is None else array)
+        path = folder / f"{stem}-{kind}{mark}idx{axes}-ubyte{suffix}"
         path.write_bytes(gzip.compress(data, 1) if suffix else data)
 
 
@@ -615,40 +614,21 @@ def test_wrong_arguments(make, message):
 # -- wrong arrays in files that NumPy and h5py read ------------------------------------------------
 
 OBJECTS = np.array({}, dtype=object)
+CLASSES = "integers 'latents_classes' of shape (737280, 6). Got "
 WRONG_SPRITES = [
     (lambda i, c: {"latents_classes": c}, "a member 'imgs'"),
     (lambda i, c: {"imgs": OBJECTS}, "numbers or texts. Got Python objects, which are never"),
-    (
-        lambda i, c: {"imgs": i[:10]},
-        "uint8 'imgs' of shape (737280, height, width). Got uint8 (10,",
-    ),
-    (
-        lambda i, c: {"imgs": i.reshape(-1, 20)},
-        "uint8 'imgs' of shape (737280, height, width). Got uint8 (737280, 20)",
-    ),
-    (
-        lambda i, c: {"imgs": i.view(np.int8)},
-        "uint8 'imgs' of shape (737280, height, width). Got int8",
-    ),
-    (
-        lambda i, c: {"imgs": changed(i, (400_000, 2, 2), 255), "latents_classes": c},
-        "'imgs' of 0 and 1. Got 255 in image 400000",
-    ),
-    (
-        lambda i, c: {"imgs": i, "latents_classes": c[:, 1:]},
-        "integers 'latents_classes' of shape (737280, 6). Got int64 (737280, 5)",
-    ),
-    (
-        lambda i, c: {"imgs": i, "latents_classes": c.astype(np.float32)},
-        "integers 'latents_classes' of shape (737280, 6). Got float32",
-    ),
+    (lambda i, c: {"imgs": i[:10]}, "of shape (737280, height, width). Got uint8 (10, 5, 4)"),
+    (lambda i, c: {"imgs": i.view(np.int8)}, "uint8 'imgs' of shape (737280, height"),
+    (lambda i, c: {"imgs": i * np.uint8(255), "latents_classes": c}, "Got 255 in image 1."),
+    (lambda i, c: {"imgs": i, "latents_classes": c[:, 1:]}, CLASSES + "int64 (737280, 5)"),
+    (lambda i, c: {"imgs": i, "latents_classes": c / 2}, CLASSES + "float64"),
     (
         lambda i, c: {"imgs": i, "latents_classes": changed(c, 300_000, c[300_001])},
         "[0, 1, 1, 12, 31, 0] in row 300000 of 'latents_classes'. Got [0, 1, 1, 12, 31, 1]",
     ),
 ]
 WRONG_ROOMS = [
-    (lambda i, v: {"images": i}, "a data set 'labels'"),
     (lambda i, v: {"images": i[:, :, 0], "labels": v}, "uint8 'images' of shape (480000, height"),
     (lambda i, v: {"images": i[1:], "labels": v}, "Got uint8 (479999, 2, 1, 3)"),
     (lambda i, v: {"images": i.view(np.int8), "labels": v}, "Got int8 (480000, 2, 1, 3)"),
@@ -658,12 +638,9 @@ WRONG_ROOMS = [
     (lambda i, v: {"labels": changed(v, 7, v[8])}, "each combination of (10, 10, 10, 8, 4, 15)"),
 ]
 WRONG_ARMS = [
-    (lambda i: {"labels": i[:5]}, "a member 'images'"),
-    (lambda i: {"images": OBJECTS}, "numbers or texts. Got Python objects, which are never"),
     (lambda i: {"images": i[1:]}, "where n is 1036800 or 460800 or the sizes of the factors"),
     (lambda i: {"images": i.view(np.int8)}, "uint8 'images' of shape (n, height, width, 3)"),
     (lambda i: {"images": i.reshape(-1, 1, 3, 2)}, "Got uint8 (1036800, 1, 3, 2)"),
-    (lambda i: {"images": i.reshape(-1, 3)}, "Got uint8 (2073600, 3)"),
     (lambda i: {"images": i.reshape(6, 6, 3, 2, 3, 40, 40, 2, 1, 3)}, "Got uint8 (6, 6, 3, 2, 3,"),
 ]
 
@@ -671,7 +648,7 @@ WRONG_ARMS = [
 @pytest.mark.parametrize(("members", "message"), WRONG_SPRITES)
 def test_wrong_dsprites(members, message, data_dir):
     np.savez(data_dir / f"{DSPRITES}.npz", **members(*sprites()))
-    assert_error(DSprites, f"{DSPRITES}.npz' needs {message}")
+    assert_error(DSprites, f"{DSPRITES}.npz' needs ", message)
 
 
 @pytest.mark.parametrize(("members", "message"), WRONG_ROOMS)
@@ -684,7 +661,7 @@ def test_wrong_shapes3d(members, message, data_dir):
 @pytest.mark.parametrize(("members", "message"), WRONG_ARMS)
 def test_wrong_mpi3d(members, message, data_dir):
     np.savez(data_dir / "mpi3d_real.npz", **members(colors_of(1_036_800)))
-    assert_error(lambda: MPI3D("real"), "mpi3d_real.npz' needs ", message)
+    assert_error(REAL, "mpi3d_real.npz' needs ", message)
 
 
 @pytest.mark.parametrize(
@@ -706,14 +683,6 @@ def test_slow_chunks_of_shapes3d(published, data_dir):
 # -- smallNORB -------------------------------------------------------------------------------------
 
 
-def test_norb_halves(published, data_dir):
-    published("smallNORB", data_dir)
-    train, test = TINY_NORB(verify=False).hold_out({"instance": [0, 1, 2, 3, 5]})
-    for part, half in ((train, TRAINING), (test, TESTING)):
-        images = {image.tobytes() for image in part.images(np.arange(len(part)))}
-        assert images == {image.tobytes() for image in norb()[half, "dat"][:, 0]}
-
-
 def test_norb_is_resized(data_dir):
     ramp = np.arange(6)[:, None] * 20 + np.arange(8) * 5
 
@@ -733,11 +702,9 @@ def test_norb_is_resized(data_dir):
         ("cat", lambda a: changed(a, 3, 5), "each combination of category, instance"),
         ("cat", lambda a: changed(a, 3, -1), "a step out of range"),
         ("cat", lambda a: a.astype(np.int16), "Got int16"),
-        ("cat", lambda a: a[:-1], "labels of int32 of the shape (24300,)"),
         ("info", lambda a: changed(a, 3, a[4]), "a combination twice"),
         ("info", lambda a: a[:, :3], "labels of int32 of the shape (24300, 4)"),
         ("dat", lambda a: a[:, :1], "bytes of the shape (24300, 2, height, width)"),
-        ("dat", lambda a: a[..., 0], "bytes of the shape (24300, 2, height, width)"),
         ("dat", lambda a: a.astype(np.int16), "Got int16"),
     ],
 )
@@ -782,10 +749,8 @@ def car_of_type(kind):
         (b"\x89HDF" * 40, "MATLAB file of version 5"),
         (mat(False, im=car(0))[:-9], "MATLAB file of version 5"),
         (mat(im=car(0))[:128], "'im' of uint8"),
-        (mat(mask=car(0)), "'im' of uint8"),
         (mat(im=car(0) / 255), "(3, 3, 3, 24, 4) in 20736 bytes of type 9"),
         (mat(im=car(0)[:, :, :, :23]), "Got (3, 3, 3, 23, 4)"),
-        (mat(im=car(0)[:, :, 0]), "Got (3, 3, 24, 4)"),
         (car_of_type(65535), "2592 bytes of type 65535"),
         (mat(im=car(0, 4, 3)), "the shape (4, 24, 3, 3, 3). Got (4, 24, 4, 3, 3)"),
     ],
@@ -875,39 +840,27 @@ def test_celeba_is_cropped_and_changes_with_a_picture(published, data_dir):
         path.write_bytes(jpeg(4))
 
 
-@pytest.mark.parametrize(
-    ("options", "pictures", "prefix", "messages"),
-    [
-        ({}, {PICTURES[2]: b""}, "img_align_celeba/", [PICTURES[2], "as a picture: "]),
-        ({"crop": 25}, {}, "img_align_celeba/", [".jpg", "`crop` cuts 25 pixels out of it"]),
-        (
-            {},
-            {"000009.jpg": b""},
-            "img_align_celeba/",
-            ["celeba.zip' needs the pictures of 'list_attr", "Got '000009.jpg' in only one"],
-        ),
-        ({}, {}, "../img_align_celeba/", ["Got '000001.jpg' in only one of them"]),
-    ],
-)
-def test_wrong_faces(data_dir, options, pictures, prefix, messages):
-    write_celeba(data_dir)
-    write_zip(data_dir, faces() | pictures, prefix)
-    assert_error(p(small_celeba, **options), *messages)
-
-
-def test_changed_picture_in_a_zip(published, data_dir):
+def test_wrong_faces(published, data_dir):
     published("CelebA", data_dir)
     path = data_dir / "img_align_celeba.zip"
     data = path.read_bytes()
     place = data.index(b"\xff\xd8") + 100
     path.write_bytes(data[:place] + b"xx" + data[place + 2 :])
-    assert_error(small_celeba, "CRC")
+    assert_error(small_celeba, "img_align_celeba.zip/000001.jpg' needs to be readable", "CRC")
+    write_zip(data_dir, faces() | {PICTURES[2]: b""})
+    assert_error(small_celeba, PICTURES[2], "as a picture: ")
+    write_zip(data_dir)
+    assert_error(p(small_celeba, crop=25), ".jpg", "`crop` cuts 25 pixels out of it")
+    write_zip(data_dir, faces() | {"000009.jpg": b""})
+    message = "img_align_celeba.zip' needs the pictures of 'list_attr_celeba.txt'. Got "
+    assert_error(small_celeba, message + "'000009.jpg' in only one of them")
+    write_zip(data_dir, prefix="../img_align_celeba/")
+    assert_error(small_celeba, message + "'000001.jpg' in only one of them")
 
 
 TEXT, CSV = attribute_text(), attribute_csv()
 ONE_ROW = "one row for each picture: a name such as 000001.jpg, and "
 WRONG_LISTS = [
-    ("list_attr_celeba.txt", "", "different names of attributes"),
     ("list_attr_celeba.txt", "5\nA B A\n", "different names of attributes"),
     ("list_attr_celeba.txt", "0\nA B C\n", "rows of pictures. Got none"),
     ("list_attr_celeba.txt", TEXT + "é", "plain text"),
@@ -931,21 +884,22 @@ def test_wrong_lists_of_faces(data_dir, file, text, message):
 # -- MNIST and Fashion-MNIST -----------------------------------------------------------------------
 
 IMAGES, LABELS = digits()
-WRONG_DIGITS = [
-    ("images", idx_bytes(IMAGES[0]), "images of bytes"),
-    ("images", idx_bytes(IMAGES[:0]), "Got uint8 (0, 3, 4)"),
-    ("images", idx_bytes(IMAGES.view(np.int8)), "Got int8"),
-    ("images", idx_bytes(IMAGES)[:4] + struct.pack(">3I", 2**31, 28, 28), "needs"),
-    ("labels", idx_bytes(LABELS[:-1]), "300 labels of bytes. Got uint8 (299,)"),
-    ("labels", idx_bytes(LABELS + np.uint8(1)), "labels from 0 to 9. Got 10"),
-    ("labels", idx_bytes(LABELS.astype(">i4")), "Got >i4 (300,)"),
-]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-@pytest.mark.parametrize(("kind", "data", "message"), WRONG_DIGITS)
-def test_wrong_digits(data_dir, kind, data, message, suffix):
-    write_digits(data_dir, suffix=suffix, **{kind: data})
+@pytest.mark.parametrize(
+    ("kind", "array", "message"),
+    [
+        ("images", IMAGES[0], "images of bytes. Got uint8 (3, 4)"),
+        ("images", IMAGES[:0], "Got uint8 (0, 3, 4)"),
+        ("images", IMAGES.view(np.int8), "Got int8"),
+        ("labels", LABELS[:-1], "300 labels of bytes. Got uint8 (299,)"),
+        ("labels", LABELS + np.uint8(1), "labels from 0 to 9. Got 10"),
+        ("labels", LABELS.astype(">i4"), "Got >i4 (300,)"),
+    ],
+)
+def test_wrong_digits(data_dir, kind, array, message, suffix):
+    write_digits(data_dir, suffix=suffix, **{kind: array})
     with pytest.raises(ValueError, match=f"train-{kind}") as caught:
         MNIST(verify=False)
     assert message in str(caught.value)
@@ -967,7 +921,7 @@ def test_installed_articles(data_dir, tmp_path, monkeypatch):
     assert len(FashionMNIST("train", share)) == 300
     with pytest.raises(FileNotFoundError, match="KERAS_DISENT_DATA"):
         MNIST()
-    write_digits(data_dir, images=idx_bytes(IMAGES[:5]), labels=idx_bytes(LABELS[:5]))
+    write_digits(data_dir, images=IMAGES[:5], labels=LABELS[:5])
     assert len(FashionMNIST("train", data_dir, verify=False)) == 5
     (data_dir / "train-labels-idx1-ubyte").unlink()
     assert len(FashionMNIST("train", data_dir)) == 300  # both files are from the same folder
@@ -982,7 +936,5 @@ def test_fashion_mnist_of_debian(monkeypatch):
     labels = data.factors(indices)[:, 0]
     assert (np.bincount(labels) == 1000).all()
     images = data.images(indices)[..., 0]
-    # Trousers fill the middle columns and not the sides; bags fill more than sandals.
-    trouser, sandal, bag = (images[labels == k].mean(axis=0) for k in (1, 5, 8))
+    trouser = images[labels == 1].mean(axis=0)  # in the middle columns and not the sides
     assert trouser[:, 10:18].mean() > 5 * trouser[:, :6].mean()
-    assert bag.mean() > 1.5 * sandal.mean()

@@ -295,25 +295,25 @@ def test_slow_chunks_raise_a_warning(tmp_path, shape, chunks, slow):
 def test_hdf5_of_any_layout_and_type(tmp_path):
     """What cannot be mapped is read by h5py: links, views of other files, odd numbers."""
     path, other = tmp_path / "a.h5", hdf5_of(tmp_path / "other.h5", np.arange(3))
+    three = h5py.h5s.create_simple((3,))
+    narrow = h5py.h5t.STD_I16LE.copy()
+    narrow.set_precision(12)
+    compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    compact.set_layout(h5py.h5d.COMPACT)
+    layout = h5py.VirtualLayout((3,), "i8")
+    layout[:] = h5py.VirtualSource(str(other), "a", (3,))
+    raw = [(str(tmp_path / "raw.bin"), 0, 24)]
+    named = h5py.enum_dtype({"x": 0, "y": 1, "z": 2})
     with h5py.File(path, "w") as file:
-        file["b"] = np.arange(3)
-        file["soft"] = h5py.SoftLink("/b")
         file["external"] = h5py.ExternalLink("other.h5", "/a")
-        layout = h5py.VirtualLayout((3,), "i8")
-        layout[:] = h5py.VirtualSource(str(other), "a", (3,))
         file.create_virtual_dataset("virtual", layout)
-        outside = [(str(tmp_path / "raw.bin"), 0, 24)]
-        file.create_dataset("elsewhere", data=np.arange(3), external=outside)
-        narrow = h5py.h5t.STD_I16LE.copy()
-        narrow.set_precision(12)
-        h5py.h5d.create(file.id, b"narrow", narrow, h5py.h5s.create_simple((3,)))
-        file["narrow"][:] = np.arange(3)
-        compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        compact.set_layout(h5py.h5d.COMPACT)
-        space, kind = h5py.h5s.create_simple((3,)), h5py.h5t.NATIVE_INT64
-        h5py.h5d.create(file.id, b"compact", kind, space, compact)
-        file["compact"][:] = np.arange(3)
-        file["named"] = np.arange(3, dtype="u1").astype(h5py.enum_dtype({"x": 0, "y": 1, "z": 2}))
+        file.create_dataset("elsewhere", data=np.arange(3), external=raw)
+        h5py.h5d.create(file.id, b"narrow", narrow, three)
+        h5py.h5d.create(file.id, b"compact", h5py.h5t.NATIVE_INT64, three, compact)
+        file.create_dataset("named", (3,), named)
+        for name in ("narrow", "compact", "named"):
+            file[name][:] = np.arange(3)
+        file["soft"] = h5py.SoftLink("/named")
     for name in ("soft", "external", "virtual", "elsewhere", "narrow", "compact", "named"):
         assert open_hdf5(path, name)[np.arange(3)].tolist() == [0, 1, 2], name
 
@@ -502,18 +502,17 @@ def test_check_file(tmp_path):
     path = write_file(tmp_path / "a", b"abc")
     sha256, md5 = hashlib.sha256(b"abc").hexdigest(), hashlib.md5(b"abc").hexdigest()
 
-    def check(path, name="a", **published):
-        check_file(path, Card("A", files=(File(name, **published),)))
+    def check(path, **published):
+        check_file(path, Card("A", files=(File(**{"name": "a"} | published),)))
 
-    check(path, "b", size=4)  # another file
-    check(path)
-    check(path, size=3, sha256=sha256, md5=md5)
-    assert_malformed(path, "4 bytes. Got 3", lambda path: check(path, size=4))
-    for name, digits in (("sha256", sha256), ("md5", md5)):
-        wrong = {name: "0" * len(digits)}
-        assert_malformed(
-            path, f"the {name} 0+. Got {digits}", lambda path, wrong=wrong: check(path, **wrong)
-        )
+    for published in ({}, {"name": "b", "size": 4}, {"size": 3, "sha256": sha256, "md5": md5}):
+        check(path, **published)
+    for published, message in (
+        ({"size": 4}, "4 bytes. Got 3"),
+        ({"sha256": "0" * 64, "md5": md5}, f"the sha256 0+. Got {sha256}"),
+        ({"md5": "0" * 32}, f"the md5 0+. Got {md5}"),
+    ):
+        assert_malformed(path, message, lambda path, published=published: check(path, **published))
 
 
 # --- cache ---------------------------------------------------------------------------------
