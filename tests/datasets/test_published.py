@@ -674,6 +674,13 @@ def test_preferred_files(name, other, published, data_dir):
     assert len(LAYOUTS[name].make())
 
 
+def test_dsprites_have_one_bit_per_pixel(published, data_dir):
+    published("dSprites npz", data_dir)
+    DSprites()
+    (entry,) = Path(os.environ["KERAS_DISENT_CACHE"]).iterdir()
+    assert entry.stat().st_size == 737_280 * 3 + 128
+
+
 def test_slow_chunks_of_shapes3d(published, data_dir):
     published("3D Shapes", data_dir)
     with pytest.warns(UserWarning, match=r"slow to read: .* keras-disent data convert"):
@@ -904,6 +911,13 @@ def test_wrong_digits(data_dir, kind, array, message, suffix):
         MNIST(verify=False)
     assert message in str(caught.value)
     assert len(cached()) == (1 if suffix and kind == "labels" else 0)  # valid images are cached
+
+
+def test_a_claim_of_too_many_digits(data_dir):
+    write_digits(data_dir, suffix=".gz")
+    path = data_dir / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx_bytes(IMAGES)[:4] + struct.pack(">3I", 2**31, 28, 28)))
+    assert_error(p(MNIST, verify=False), path.name, "a claim of")  # before it is unpacked
 
 
 def test_installed_articles(data_dir, tmp_path, monkeypatch):

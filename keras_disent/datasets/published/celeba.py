@@ -185,13 +185,16 @@ def _table(
     rows = bytearray()
     files: dict[str, None] = {}
     for file, *texts in lines:
-        is_row = _PICTURE.fullmatch(file) and len(texts) == len(names) and steps.keys() >= {*texts}
-        if not is_row or file in files:
+        try:
+            row = bytes(map(steps.__getitem__, texts))
+        except KeyError:
+            row = b""
+        if len(row) != len(names) or file in files or not _PICTURE.fullmatch(file):
             values = f"{len(names)} values of {', '.join(steps)}"
             rule = f"one row for each picture: a name such as 000001.jpg, and {values}"
             raise malformed(path, rule, repr(" ".join([file, *texts])))
         files[file] = None
-        rows += bytes(map(steps.__getitem__, texts))
+        rows += row
     if not files:
         raise malformed(path, "rows of pictures", "none")
     return _Table(list(files), names, np.frombuffer(bytes(rows), np.uint8).reshape(len(files), -1))
