@@ -619,6 +619,7 @@ WRONG_SPRITES = [
     (lambda i, c: {"latents_classes": c}, "a member 'imgs'"),
     (lambda i, c: {"imgs": OBJECTS}, "numbers or texts. Got Python objects, which are never"),
     (lambda i, c: {"imgs": i[:10]}, "of shape (737280, height, width). Got uint8 (10, 5, 4)"),
+    (lambda i, c: {"imgs": i.reshape(-1, 20)}, "height, width). Got uint8 (737280, 20)"),
     (lambda i, c: {"imgs": i.view(np.int8)}, "uint8 'imgs' of shape (737280, height"),
     (lambda i, c: {"imgs": i * np.uint8(255), "latents_classes": c}, "Got 255 in image 1."),
     (lambda i, c: {"imgs": i, "latents_classes": c[:, 1:]}, CLASSES + "int64 (737280, 5)"),
@@ -635,6 +636,7 @@ WRONG_ROOMS = [
     (lambda i, v: {"labels": v[:, 1:]}, "floats 'labels' of shape (480000, 6)"),
     (lambda i, v: {"labels": v.astype(int)}, "Got int64 (480000, 6)"),
     (lambda i, v: {"labels": changed(v, (7, 0), np.nan)}, "'labels' once. Got (11, 10, 10, 8,"),
+    (lambda i, v: {"labels": v[:, ::-1]}, "'labels' once. Got (15, 4, 8, 10, 10, 10) values"),
     (lambda i, v: {"labels": changed(v, 7, v[8])}, "each combination of (10, 10, 10, 8, 4, 15)"),
 ]
 WRONG_ARMS = [
@@ -707,11 +709,12 @@ def test_norb_is_resized(data_dir):
     ("kind", "change", "message"),
     [
         ("cat", lambda a: changed(a, 3, 5), "each combination of category, instance"),
-        ("cat", lambda a: changed(a, 3, -1), "a step out of range"),
+        ("cat", lambda a: changed(a, 3, -2), "a step out of range"),
         ("cat", lambda a: a.astype(np.int16), "Got int16"),
         ("info", lambda a: changed(a, 3, a[4]), "a combination twice"),
         ("info", lambda a: a[:, :3], "labels of int32 of the shape (24300, 4)"),
         ("dat", lambda a: a[:, :1], "bytes of the shape (24300, 2, height, width)"),
+        ("dat", lambda a: a[..., 0], "bytes of the shape (24300, 2, height, width)"),
         ("dat", lambda a: a.astype(np.int16), "Got int16"),
     ],
 )
