@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.binary_files import IDX, NORB, idx_bytes, norb_bytes
 
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.published.files import check_file, digest
@@ -32,19 +33,6 @@ SHAPES = [(7,), (5, 4, 2, 3), (0, 3)]
 
 def numbers(shape, dtype):
     return np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
-
-
-def norb_bytes(array):
-    sizes = array.shape + (1,) * (3 - array.ndim)
-    types = {"u1": 0x55, "i4": 0x54, "i2": 0x56, "f4": 0x51, "f8": 0x53}
-    code = 0x1E3D4C00 + types[array.dtype.str[1:]]
-    return struct.pack(f"<Ii{len(sizes)}i", code, array.ndim, *sizes) + array.tobytes()
-
-
-def idx_bytes(array):
-    codes = {"u1": 8, "i1": 9, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
-    code = codes[array.dtype.str[1:]]
-    return struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape) + array.tobytes()
 
 
 def assert_rows(result, array):
@@ -219,11 +207,10 @@ def test_a_compressed_member_is_read_in_blocks(tmp_path):
 @pytest.mark.parametrize("shape", [(7,), (5, 4, 2, 3)])
 @pytest.mark.parametrize(
     ("encode", "dtype"),
-    [(idx_bytes, code) for code in ("u1", "i1", ">i2", ">i4", ">f4", ">f8")]
-    + [(norb_bytes, code) for code in ("u1", "<i4", "<i2", "<f4", "<f8")],
+    [(idx_bytes, f">{code}") for code in IDX] + [(norb_bytes, f"<{code}") for code in NORB],
 )
 def test_binary_files(tmp_path, encode, dtype, shape):
-    array = numbers(shape, dtype)
+    array = numbers(shape, np.dtype(dtype))
     data = encode(array)
     raw = write_file(tmp_path / "a", data)
     packed = gzip.compress(data)
@@ -308,25 +295,25 @@ def test_slow_chunks_raise_a_warning(tmp_path, shape, chunks, slow):
 def test_hdf5_of_any_layout_and_type(tmp_path):
     """What cannot be mapped is read by h5py: links, views of other files, odd numbers."""
     path, other = tmp_path / "a.h5", hdf5_of(tmp_path / "other.h5", np.arange(3))
+    three = h5py.h5s.create_simple((3,))
+    narrow = h5py.h5t.STD_I16LE.copy()
+    narrow.set_precision(12)
+    compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    compact.set_layout(h5py.h5d.COMPACT)
+    layout = h5py.VirtualLayout((3,), "i8")
+    layout[:] = h5py.VirtualSource(str(other), "a", (3,))
+    raw = [(str(tmp_path / "raw.bin"), 0, 24)]
+    named = h5py.enum_dtype({"x": 0, "y": 1, "z": 2})
     with h5py.File(path, "w") as file:
-        file["b"] = np.arange(3)
-        file["soft"] = h5py.SoftLink("/b")
         file["external"] = h5py.ExternalLink("other.h5", "/a")
-        layout = h5py.VirtualLayout((3,), "i8")
-        layout[:] = h5py.VirtualSource(str(other), "a", (3,))
         file.create_virtual_dataset("virtual", layout)
-        outside = [(str(tmp_path / "raw.bin"), 0, 24)]
-        file.create_dataset("elsewhere", data=np.arange(3), external=outside)
-        narrow = h5py.h5t.STD_I16LE.copy()
-        narrow.set_precision(12)
-        h5py.h5d.create(file.id, b"narrow", narrow, h5py.h5s.create_simple((3,)))
-        file["narrow"][:] = np.arange(3)
-        compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        compact.set_layout(h5py.h5d.COMPACT)
-        space, kind = h5py.h5s.create_simple((3,)), h5py.h5t.NATIVE_INT64
-        h5py.h5d.create(file.id, b"compact", kind, space, compact)
-        file["compact"][:] = np.arange(3)
-        file["named"] = np.arange(3, dtype="u1").astype(h5py.enum_dtype({"x": 0, "y": 1, "z": 2}))
+        file.create_dataset("elsewhere", data=np.arange(3), external=raw)
+        h5py.h5d.create(file.id, b"narrow", narrow, three)
+        h5py.h5d.create(file.id, b"compact", h5py.h5t.NATIVE_INT64, three, compact)
+        file.create_dataset("named", (3,), named)
+        for name in ("narrow", "compact", "named"):
+            file[name][:] = np.arange(3)
+        file["soft"] = h5py.SoftLink("/named")
     for name in ("soft", "external", "virtual", "elsewhere", "narrow", "compact", "named"):
         assert open_hdf5(path, name)[np.arange(3)].tolist() == [0, 1, 2], name
 
@@ -515,18 +502,17 @@ def test_check_file(tmp_path):
     path = write_file(tmp_path / "a", b"abc")
     sha256, md5 = hashlib.sha256(b"abc").hexdigest(), hashlib.md5(b"abc").hexdigest()
 
-    def check(path, name="a", **published):
-        check_file(path, Card("A", files=(File(name, **published),)))
+    def check(path, **published):
+        check_file(path, Card("A", files=(File(**{"name": "a"} | published),)))
 
-    check(path, "b", size=4)  # another file
-    check(path)
-    check(path, size=3, sha256=sha256, md5=md5)
-    assert_malformed(path, "4 bytes. Got 3", lambda path: check(path, size=4))
-    for name, digits in (("sha256", sha256), ("md5", md5)):
-        wrong = {name: "0" * len(digits)}
-        assert_malformed(
-            path, f"the {name} 0+. Got {digits}", lambda path, wrong=wrong: check(path, **wrong)
-        )
+    for published in ({}, {"name": "b", "size": 4}, {"size": 3, "sha256": sha256, "md5": md5}):
+        check(path, **published)
+    for published, message in (
+        ({"size": 4}, "4 bytes. Got 3"),
+        ({"sha256": "0" * 64, "md5": md5}, f"the sha256 0+. Got {sha256}"),
+        ({"md5": "0" * 32}, f"the md5 0+. Got {md5}"),
+    ):
+        assert_malformed(path, message, lambda path, published=published: check(path, **published))
 
 
 # --- cache ---------------------------------------------------------------------------------
@@ -550,23 +536,26 @@ class Sevens:
         target[:] = 7
 
 
-def test_cache_folder(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("cache", "xdg", "expected"),
+    [
+        (None, None, ".cache/keras-disent"),
+        (None, "relative", ".cache/keras-disent"),
+        ("", "{home}/xdg", "xdg/keras-disent"),
+        ("~/mine", "{home}/xdg", "mine"),
+    ],
+)
+def test_cache_folder(monkeypatch, tmp_path, cache, xdg, expected):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("KERAS_DISENT_CACHE", raising=False)
-    assert cache_folder() == tmp_path / ".cache" / "keras-disent"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache_folder() == tmp_path / ".cache" / "keras-disent"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "keras-disent"
-    monkeypatch.setenv("KERAS_DISENT_CACHE", "")
-    assert cache_folder() == tmp_path / "xdg" / "keras-disent"
-    monkeypatch.setenv("KERAS_DISENT_CACHE", "~/mine")
-    assert cache_folder() == tmp_path / "mine"
+    for name, value in (("KERAS_DISENT_CACHE", cache), ("XDG_CACHE_HOME", xdg)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value.format(home=tmp_path))
+    assert cache_folder() == tmp_path / expected
+    assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("KERAS_DISENT_CACHE", "~nobody-of-this-name/mine")
     with pytest.raises(ValueError, match="set KERAS_DISENT_CACHE"):
         cache_folder()
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
@@ -670,16 +659,19 @@ def test_folders_that_cannot_be_written(folder, monkeypatch, tmp_path):
         folder.chmod(0o700)
 
 
-def test_arguments_of_cached_rows(folder):
-    for key in ("", "../a", "a/b", ".a", "a b", "a\n", "x" * 300):
-        with pytest.raises(ValueError, match="`key` needs"):
-            cached_rows(key, (2,), "u1", Sevens())
-    for shape in ((), (0,), (3, 0), (-1,)):
-        with pytest.raises(ValueError, match="`shape` needs"):
-            cached_rows("a", shape, "u1", Sevens())
-    for dtype in ("O", "U3", "M8[s]"):
-        with pytest.raises(ValueError, match="`dtype` needs"):
-            cached_rows("a", (2,), dtype, Sevens())
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("key", ["", "../a", "a/b", ".a", "a b", "a\n", "x" * 300]),
+        ("shape", [(), (0,), (3, 0), (-1,)]),
+        ("dtype", ["O", "U3", "M8[s]"]),
+    ],
+)
+def test_arguments_of_cached_rows(folder, name, values):
+    for value in values:
+        options = {"key": "a", "shape": (2,), "dtype": "u1", name: value}
+        with pytest.raises(ValueError, match=f"`{name}` needs"):
+            cached_rows(**options, write=Sevens())
     assert not folder.exists()
 
 

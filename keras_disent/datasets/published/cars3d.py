@@ -84,14 +84,13 @@ class Cars3D(ImageGrid):
             if verify:
                 check_file(path, self.card)
             ((_, data),) = _members(source, [_LIST])
-            if len(data) > _MAX_LIST:
-                raise malformed(_path_of(source, _LIST), f"at most {_MAX_LIST} bytes", len(data))
+            _check_list(_path_of(source, _LIST), data)
             text[: len(data)] = np.frombuffer(data, np.uint8)
 
         # Finding the list in the archive reads everything before it, so the list is cached too.
-        key = cache_key("cars3d-list", path, verify=verify)
+        key = cache_key("cars3d-names", path, verify=verify)
         text = cached_rows(key, (_MAX_LIST,), np.uint8, write_list).tobytes().rstrip(b"\0")
-        cars = _car_names(_path_of(source, _LIST), text)
+        cars = text.decode("ascii").split()
         if verify and len(cars) != _CARS:
             raise malformed(_path_of(source, _LIST), f"{_CARS} cars", len(cars))
 
@@ -121,26 +120,18 @@ def _write(rows: np.memmap, source: Path, cars: list[str]) -> None:
             views = _views(_path_of(source, file), data)
             shape = shape or views.shape
             if views.shape != shape:
-                rule = f"images of {shape[3]} x {shape[2]} pixels, as the others"
-                raise malformed(
-                    _path_of(source, file), rule, f"{views.shape[3]} x {views.shape[2]}"
-                )
+                raise malformed(_path_of(source, file), f"the shape {shape}", views.shape)
             flat = resized(views.reshape(-1, *views.shape[2:]), None)
             grid[:, :, columns[file]] = flat.reshape(_ELEVATIONS, _AZIMUTHS, *flat.shape[1:])
             advance(done, len(cars))
 
 
-def _car_names(path: Path, data: bytes) -> list[str]:
+def _check_list(path: Path, data: bytes) -> None:
     cars = data.decode("ascii", errors="replace").split()
-    wrong = [car for car in cars if not _CAR.fullmatch(car)]
-    if wrong:
-        raise malformed(path, "names of cars such as car_001_mesh", repr(wrong[0]))
-    if not cars:
-        raise malformed(path, "names of cars", "none")
-    if len(set(cars)) < len(cars):
-        duplicate = next(car for car in cars if cars.count(car) > 1)
-        raise malformed(path, "each car once", f"{duplicate} twice")
-    return cars
+    are_names = cars and all(map(_CAR.fullmatch, cars)) and len(set(cars)) == len(cars)
+    if not are_names or len(data) > _MAX_LIST:
+        rule = f"at most {_MAX_LIST} bytes of different names of cars such as car_001_mesh"
+        raise malformed(path, rule, f"{len(data)} bytes that begin with {cars[:3]}")
 
 
 # -- archive or folder ----------------------------------------------------------------------------
@@ -163,7 +154,9 @@ def _members(source: Path, files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """
     if source.name != _ARCHIVE:
         for file in files:
-            yield file, (source / file).read_bytes()
+            with wrap_errors(source / file, "to be readable"):
+                data = (source / file).read_bytes()
+            yield file, data
         return
     missing = {_INSIDE + file: file for file in files}
     rule = "to be a gzipped tar archive"

@@ -28,7 +28,6 @@ from keras_disent.datasets.stored.rows import SelectedRows
 _FOLDER = "img_align_celeba"
 _PICTURE = re.compile(r"\d{6}\.jpg")
 _MEMBER = re.compile(rf"{_FOLDER}/(\d{{6}}\.jpg)")
-_ATTRIBUTE = re.compile(r"\w[\w-]{0,63}", re.ASCII)
 _COUNT = 202_599
 _ATTRIBUTES = 40
 _PARTS = {"train": 0, "validation": 1, "test": 2}
@@ -156,21 +155,14 @@ class _Table(NamedTuple):
 
 def _attributes(path: Path) -> _Table:
     lines = _lines(path)
-    count = None
     if path.suffix == ".csv":
         names = next(lines, [])[1:]
     else:
-        count = next(lines, [])
+        next(lines, None)  # the number of pictures
         names = next(lines, [])
-    wrong = [name for name in names if not _ATTRIBUTE.fullmatch(name)]
-    if wrong or not names or len(set(names)) < len(names):
-        rule = "different names of attributes in its header"
-        raise malformed(path, rule, repr(wrong[0]) if wrong else names)
-    table = _table(path, lines, names, {"-1": 0, "1": 1})
-    if count is not None and count != [str(len(table.files))]:
-        rule = f"its number of rows, {len(table.files)}, in its first line"
-        raise malformed(path, rule, " ".join(count))
-    return table
+    if not names or len(set(names)) < len(names):
+        raise malformed(path, "different names of attributes in its header", names)
+    return _table(path, lines, names, {"-1": 0, "1": 1})
 
 
 def _part_rows(path: Path, files: list[str], labels: Path, part: str) -> np.ndarray:
@@ -180,14 +172,7 @@ def _part_rows(path: Path, files: list[str], labels: Path, part: str) -> np.ndar
         next(lines, None)
     table = _table(path, lines, ["partition"], {str(i): i for i in _PARTS.values()})
     parts = dict(zip(table.files, table.steps[:, 0], strict=True))
-    for listed, available, incomplete, complete in (
-        (files, parts, path, labels),
-        (table.files, set(files), labels, path),
-    ):
-        missing = next((file for file in listed if file not in available), None)
-        if missing:
-            rule = f"a row for '{missing}', as in '{complete.name}'"
-            raise malformed(incomplete, rule, "none")
+    _check_same(path, set(parts), files, labels)
     rows = np.flatnonzero(np.array([parts[file] for file in files]) == _PARTS[part])
     if not rows.size:
         raise malformed(path, f"images of the part '{part}' ({_PARTS[part]})", "none")
@@ -200,21 +185,26 @@ def _table(
     rows = bytearray()
     files: dict[str, None] = {}
     for file, *texts in lines:
-        if not _PICTURE.fullmatch(file):
-            raise malformed(path, "rows that begin with a name such as 000001.jpg", repr(file))
-        if file in files:
-            raise malformed(path, "each picture once", f"{file} twice")
-        if len(texts) != len(names):
-            raise malformed(path, f"{len(names)} values for {file}", len(texts))
-        files[file] = None
         try:
-            rows += bytes(map(steps.__getitem__, texts))
-        except KeyError as error:
-            rule = f"the values {', '.join(steps)} for {file}"
-            raise malformed(path, rule, error) from None
+            row = bytes(map(steps.__getitem__, texts))
+        except KeyError:
+            row = b""
+        if len(row) != len(names) or file in files or not _PICTURE.fullmatch(file):
+            values = f"{len(names)} values of {', '.join(steps)}"
+            rule = f"one row for each picture: a name such as 000001.jpg, and {values}"
+            raise malformed(path, rule, repr(" ".join([file, *texts])))
+        files[file] = None
+        rows += row
     if not files:
         raise malformed(path, "rows of pictures", "none")
     return _Table(list(files), names, np.frombuffer(bytes(rows), np.uint8).reshape(len(files), -1))
+
+
+def _check_same(path: Path, pictures: set[str], files: list[str], labels: Path) -> None:
+    different = pictures.symmetric_difference(files)
+    if different:
+        rule = f"the pictures of '{labels.name}'"
+        raise malformed(path, rule, f"'{min(different)}' in only one of them")
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
@@ -230,13 +220,7 @@ def _lines(path: Path) -> Iterator[list[str]]:
 
 def _write(rows: np.memmap, source: Path, files: list[str], labels: Path, crop: int) -> None:
     with _opened(source) as (names, read), ThreadPoolExecutor(_THREADS) as pool:
-        missing = next((file for file in files if file not in names), None)
-        if missing:
-            raise malformed(source, f"the picture '{missing}', as in '{labels.name}'", "none")
-        extra = names.difference(files)
-        if extra:
-            rule = f"only pictures that are listed in '{labels.name}'"
-            raise malformed(source, rule, f"'{min(extra)}'")
+        _check_same(source, names, files, labels)
         settings = PictureSettings(rows.shape[1], 3, crop)
 
         def paint(row: int) -> None:

@@ -58,9 +58,7 @@ class _Idx(LabeledImages):
         rows = _images(images, self.name, card, verify)
         if verify and len(rows) != _PARTS[part][1]:
             raise malformed(images, f"{_PARTS[part][1]} images", len(rows))
-        steps = _labels(labels, card)
-        if len(steps) != len(rows):
-            raise malformed(labels, f"{len(rows)} labels, as '{images.name}' images", len(steps))
+        steps = _labels(labels, len(rows), card)
         super().__init__(rows, steps[:, None], self.values, self.name)
 
     def _find(self, part: str, data_dir: str | PathLike[str] | None) -> tuple[Path, Path]:
@@ -184,7 +182,7 @@ def _names(part: str, kind: str, axes: int) -> tuple[str, ...]:
 def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarray:
     """Map images from the file or from the cache, uint8 `(n, height, width)`."""
     images = open_matrix(path)
-    if images.dtype != np.uint8 or len(images.shape) != 3 or images.shape[0] < 1:
+    if images.dtype != np.uint8 or len(images.shape) != 3 or not images.shape[0]:
         raise malformed(path, "images of bytes", f"{images.dtype} {images.shape}")
     if not isinstance(images, Stream):
         return images
@@ -197,14 +195,14 @@ def _images(path: Path, name: str, card: Card | None, verify: bool) -> np.ndarra
     return cached_rows(cache_key(name, path, verify=verify), images.shape, np.uint8, write)
 
 
-def _labels(path: Path, card: Card | None) -> np.ndarray:
-    """Read the steps of the classes, uint8 `(n,)`."""
+def _labels(path: Path, count: int, card: Card | None) -> np.ndarray:
+    """Read the steps of the classes, uint8 `(count,)`."""
     if card is not None:
         check_file(path, card)
     rows = open_matrix(path)
-    if rows.dtype != np.uint8 or len(rows.shape) != 1 or rows.shape[0] < 1:
-        raise malformed(path, "labels of bytes", f"{rows.dtype} {rows.shape}")
+    if rows.dtype != np.uint8 or rows.shape != (count,):
+        raise malformed(path, f"{count} labels of bytes", f"{rows.dtype} {rows.shape}")
     labels = read_rows(rows)
-    if labels.max() > 9:
+    if labels.max() > 9:  # unpacked files have no checksum
         raise malformed(path, "labels from 0 to 9", labels.max())
     return labels

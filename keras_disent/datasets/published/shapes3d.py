@@ -97,17 +97,13 @@ def _grid(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     if source.shape != (_COUNT, len(_SIZES)) or source.dtype.kind != "f":
         rule = f"floats 'labels' of shape {(_COUNT, len(_SIZES))}"
         raise malformed(path, rule, f"{source.dtype} {source.shape}")
-    labels = source[np.arange(_COUNT)]
-    if not np.isfinite(labels).all():
-        raise malformed(path, "finite 'labels'", "NaN or infinity")
-    values, steps = {}, []
-    for (name, size), column in zip(_SIZES.items(), labels.T, strict=True):
-        values[name], ranks = np.unique(column, return_inverse=True)
-        if len(values[name]) != size:
-            rule = f"{size} different values of {name} in 'labels'"
-            raise malformed(path, rule, len(values[name]))
-        steps.append(ranks)
-    rows = grid_rows(np.stack(steps, axis=1), tuple(_SIZES.values()))
-    if rows is None:
-        raise malformed(path, "each combination of 'labels' once", "one twice, another never")
+    columns = source[np.arange(_COUNT)].T
+    unique = [np.unique(column, return_inverse=True) for column in columns]
+    values = {name: levels for name, (levels, _) in zip(_SIZES, unique, strict=True)}
+    # The converted file has no checksum.
+    sizes = tuple(map(len, values.values()))
+    rows = grid_rows(np.stack([ranks for _, ranks in unique], axis=1), sizes)
+    if sizes != tuple(_SIZES.values()) or rows is None:
+        rule = f"each combination of {tuple(_SIZES.values())} values in 'labels' once"
+        raise malformed(path, rule, f"{sizes} values")
     return values | {"shape": _SHAPES}, rows

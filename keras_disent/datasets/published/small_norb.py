@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from operator import itemgetter
 from os import PathLike
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from keras_disent._utils.checks import check_integer
 from keras_disent._utils.progress import progress_bar
-from keras_disent.datasets.arrays import ImageGrid
+from keras_disent.datasets.arrays import ImageGrid, grid_rows
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.layout import blocks_of
 from keras_disent.datasets.pixels import Resized
@@ -29,6 +30,7 @@ _VALUES = {
 }
 _SIZES = tuple(len(values) for values in _VALUES.values())
 _COUNT = int(np.prod(_SIZES))
+_HALF = _COUNT // 2
 _HALVES = (
     "smallnorb-5x46789x9x18x6x2x96x96-training",
     "smallnorb-5x01235x9x18x6x2x96x96-testing",
@@ -121,65 +123,46 @@ class SmallNORB(ImageGrid):
 
 def _write(rows: np.memmap, halves: list[list[Path]]) -> None:
     """Write the images in the order of the grid, which differs from that of the files."""
-    grid_indices = [_grid_indices(cat, info) for _, cat, info in halves]
     streams = []
-    for (dat, _, _), indices in zip(halves, grid_indices, strict=True):
+    for dat, _, _ in halves:
         images = open_matrix(dat)
-        fits = len(images.shape) == 4 and images.shape[:2] == (len(indices), 2)
-        if images.dtype != np.uint8 or not fits:
-            rule = f"bytes of the shape ({len(indices)}, 2, height, width)"
+        if images.dtype != np.uint8 or images.shape[:2] != (_HALF, 2) or len(images.shape) != 4:
+            rule = f"bytes of the shape ({_HALF}, 2, height, width)"
             raise malformed(dat, rule, f"{images.dtype} {images.shape}")
         streams.append(
             images.blocks if isinstance(images, Stream) else map(itemgetter(1), blocks_of(images))
         )
-    _check_complete(halves, np.concatenate(grid_indices))
+    indices = _grid_indices(halves)
     resized = Resized(rows.shape[1])
     done = 0
     with progress_bar("Resizing smallNORB") as advance:
-        for stream, indices in zip(streams, grid_indices, strict=True):
-            start = 0
-            for block in stream:
-                stop = start + len(block)
-                rows[indices[start:stop]] = resized(block[:, 0, :, :, None], None)
-                done += len(block)
-                advance(done, _COUNT)
-                start = stop
+        for block in itertools.chain.from_iterable(streams):
+            stop = done + len(block)
+            rows[indices[done:stop]] = resized(block[:, 0, :, :, None], None)
+            done = stop
+            advance(done, _COUNT)
 
 
-def _grid_indices(cat: Path, info: Path) -> np.ndarray:
-    """Return the index in the grid of each image of a half, int64 `(n,)`."""
-    category = _labels(cat, ())
-    others = _labels(info, (4,))
-    if len(others) != len(category):
-        raise malformed(info, f"{len(category)} rows, as '{cat.name}'", len(others))
-    odd = others[others[:, 2] % 2 > 0]
-    if len(odd):
-        raise malformed(info, "even azimuths, in steps of ten degrees", odd[0])
-    others[:, 2] //= 2
-    for path, name, column in zip((cat, *[info] * 4), _VALUES, (category, *others.T), strict=True):
-        highest = len(_VALUES[name]) - 1
-        wrong = column[(column < 0) | (column > highest)]
-        if wrong.size:
-            raise malformed(path, f"steps from 0 to {highest} for the {name}", wrong[0])
-    return np.ravel_multi_index((category, *others.T), _SIZES)
-
-
-def _labels(path: Path, row: tuple[int, ...]) -> np.ndarray:
-    rows = open_matrix(path)
-    if rows.dtype != np.int32 or rows.shape[1:] != row or not rows.shape[0]:
-        rule = f"labels of int32 of the shape {('n', *row)}".replace("'", "")
-        raise malformed(path, rule, f"{rows.dtype} {rows.shape}")
-    return read_rows(rows).astype(np.int64)
-
-
-def _check_complete(halves: list[list[Path]], indices: np.ndarray) -> None:
-    """Check that each combination of factors has exactly one image."""
-    counts = np.bincount(indices, minlength=_COUNT)
-    wrong = np.flatnonzero(counts != 1)
-    if wrong.size:
-        steps = [int(step) for step in np.unravel_index(wrong[0], _SIZES)]
-        names = " and ".join(f"'{info.name}'" for _, _, info in halves)
-        raise ValueError(
-            f"{names} in '{halves[0][2].parent}' need every combination of {', '.join(_VALUES)} "
-            f"exactly once. Got {steps} {counts[wrong[0]]} times."
+def _grid_indices(halves: list[list[Path]]) -> np.ndarray:
+    """Return the index in the grid of each image, int64 `(n,)`, the training data first."""
+    category = np.concatenate([_labels(cat, (_HALF,)) for _, cat, _ in halves])
+    others = np.concatenate([_labels(info, (_HALF, 4)) for _, _, info in halves])
+    others[:, 2] //= 2  # azimuths are even, in steps of ten degrees
+    steps = np.column_stack([category, others])
+    in_range = ((steps >= 0) & (steps < _SIZES)).all()
+    rows = grid_rows(steps, _SIZES) if in_range else None
+    if rows is None:
+        raise malformed(
+            halves[0][2].parent,
+            "each combination of category, instance, elevation, azimuth and lighting once in "
+            + ", ".join(f"'{path.name}'" for half in halves for path in half[1:]),
+            "a combination twice, or a step out of range",
         )
+    return np.argsort(rows)
+
+
+def _labels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    rows = open_matrix(path)
+    if rows.dtype != np.int32 or rows.shape != shape:
+        raise malformed(path, f"labels of int32 of the shape {shape}", f"{rows.dtype} {rows.shape}")
+    return read_rows(rows).astype(np.int64)

@@ -84,7 +84,8 @@ def open_hdf5(path: Path, name: str, *, warn: bool = True) -> np.ndarray | HDF5R
         data.id.get_type()
     ):
         with wrap_errors(path, _HDF5):
-            return np.memmap(path, rows.dtype, "r", offset, rows.shape)
+            # An external link leads to another file.
+            return np.memmap(data.file.filename, rows.dtype, "r", offset, rows.shape)
     if warn and data.chunks:
         chunks_per_row = math.prod(map(_steps, data.shape[1:], data.chunks[1:]))
         rows_per_chunk = min(data.chunks[0], len(rows))
