@@ -520,6 +520,7 @@ def test_truncated_and_missing_files(name, file, published, data_dir):
         ("Cars3D", cars3d._ARCHIVE),
         ("cars", f"{CARS[1]}.mat"),
         ("CelebA", "img_align_celeba.zip"),
+        ("CelebA folder", "img_align_celeba/000001.jpg"),
         ("MNIST", "train-images-idx3-ubyte.gz"),
     ],
 )

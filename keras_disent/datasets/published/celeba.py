@@ -20,7 +20,7 @@ from keras_disent.datasets.arrays import LabeledImages
 from keras_disent.datasets.card import Card, File
 from keras_disent.datasets.pictures import decode
 from keras_disent.datasets.pictures.settings import PictureSettings
-from keras_disent.datasets.published.files import cache_key, check_file, find_file
+from keras_disent.datasets.published.files import cache_key, check_file, find_file, identity_of
 from keras_disent.datasets.stored.cache import cached_rows
 from keras_disent.datasets.stored.checks import malformed, wrap_errors
 from keras_disent.datasets.stored.rows import SelectedRows
@@ -237,19 +237,19 @@ def _write(rows: np.memmap, source: Path, files: list[str], labels: Path, crop: 
                 advance(stop, len(files))
 
 
-def _listing(folder: Path) -> list[tuple[str, int, int]]:
-    """Return name, size and modification time of the pictures in a folder, sorted."""
+def _listing(folder: Path) -> list[tuple[str | int, ...]]:
+    """Return the pictures in a folder and what changes with their contents, sorted by name."""
     with os.scandir(folder) as entries:
         files = [e for e in entries if _PICTURE.fullmatch(e.name) and e.is_file()]
-        stats = [(e.name, e.stat()) for e in files]
-    return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+        return sorted((e.name, *identity_of(e)) for e in files)
 
 
 @contextmanager
 def _opened(source: Path) -> Iterator[tuple[set[str], Callable[[str], bytes]]]:
     """Open a folder or an archive: return the names of its pictures and a function to read one."""
     if source.is_dir():
-        yield {name for name, _, _ in _listing(source)}, lambda file: (source / file).read_bytes()
+        names = {str(name) for name, *_ in _listing(source)}
+        yield names, lambda file: (source / file).read_bytes()
         return
 
     with wrap_errors(source, "to be a zip archive"):

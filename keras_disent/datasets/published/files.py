@@ -103,7 +103,7 @@ def digest(path: Path, algorithm: str, progress: Progress) -> str:
     return state.hexdigest()
 
 
-def identity_of(path: Path) -> tuple[int, int, int, int]:
+def identity_of(path: Path | os.DirEntry[str]) -> tuple[int, int, int, int]:
     """Return numbers that change with the contents of a file.
 
     Programs that restore the modification time do not restore the change time of the inode.
