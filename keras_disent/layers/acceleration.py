@@ -45,7 +45,13 @@ def accelerate(network: Any) -> Any:
 
 
 def _dense(layer: layers.Dense, inputs: Tensor, training: bool | None = None) -> Tensor:
-    if layer.bias is None or layer.lora_enabled or len(inputs.shape) != 2:
+    fits = (
+        None not in (layer.bias, layer.activation)
+        and not layer.lora_enabled
+        and len(inputs.shape) == 2
+        and keras.backend.standardize_dtype(inputs.dtype) == layer.compute_dtype
+    )
+    if not fits:
         return layers.Dense.call(layer, inputs)
     return layer.activation(backend.affine(inputs, layer.kernel, layer.bias))
 
@@ -57,6 +63,7 @@ def _is_chain(network: Any) -> bool:
     steps = network.layers
     return (
         len(network.inputs) == len(network.outputs) == 1
+        and network._outputs_struct is network.outputs[0]  # which may be in a dictionary
         and all(len(layer._inbound_nodes) == 1 for layer in steps)
         and network.inputs[0] is steps[0].output
         and network.outputs[0] is steps[-1].output
@@ -68,13 +75,14 @@ def _call_chain(
     network: Any, inputs: Tensor, training: bool | None = None, mask: Any = None
 ) -> Tensor:
     steps = [layer for layer in network.layers if type(layer) is not layers.InputLayer]
+    expected = getattr(network, "_functional", network)  # of a Sequential: once it is built
     fits = (
-        network.built
+        expected is not None
         and mask is None
         and ops.is_tensor(inputs)
-        and keras.backend.standardize_dtype(inputs.dtype) == network.compute_dtype
-        and len(inputs.shape) == len(network.input_shape)
-        and network.compute_dtype == network.variable_dtype
+        and len(inputs.shape) == len(expected.inputs[0].shape)
+        and keras.backend.standardize_dtype(inputs.dtype) == expected.inputs[0].dtype
+        and expected.inputs[0].dtype == network.compute_dtype == network.variable_dtype
         and all(type(step) in _SIMPLE and _is_plain(step, network) for step in steps)
     )
     if not fits:

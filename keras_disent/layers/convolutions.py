@@ -24,6 +24,7 @@ def _implementation(layer: keras.Layer, inputs: Tensor) -> str:
         layer.padding == "same"
         and layer.data_format == "channels_last"
         and layer.use_bias
+        and layer.activation is not None
         and layer.dilation_rate == (1, 1)
         and getattr(layer, "groups", 1) == 1
         and getattr(layer, "output_padding", None) is None

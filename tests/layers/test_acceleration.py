@@ -43,6 +43,8 @@ def images(n=3):
 
 def assert_same_as_keras(network, x=None):
     x = ops.convert_to_tensor(images() if x is None else x)
+    for layer in network._flatten_layers():
+        vars(layer).pop("call", None)
     expected = ops.convert_to_numpy(network(x))
     found = ops.convert_to_numpy(accelerate(network)(x))
     assert found.dtype == expected.dtype
@@ -129,6 +131,25 @@ def test_other_networks_give_what_keras_gives(make):
     )
 
 
+@pytest.mark.parametrize("place", [lambda x: [x], lambda x: (x,), lambda x: {"y": x}])
+def test_outputs_stay_where_they_are(place):
+    inputs = keras.Input((4,))
+    network = keras.Model(inputs, place(layers.Dense(3)(inputs)))
+    x = ops.convert_to_tensor(images(2).reshape(-1, 4))
+    expected, found = network(x), accelerate(network)(x)
+    assert type(found) is type(expected)
+    keras.tree.assert_same_structure(found, expected)
+
+
+@pytest.mark.parametrize(
+    "build", [keras.Model, lambda i, o: keras.Sequential([i, layers.Dense(3)])]
+)
+def test_inputs_of_another_dtype_are_cast(build):
+    inputs = keras.Input((4,), dtype="int32")
+    network = build(inputs, layers.Dense(3)(inputs))
+    assert_same_as_keras(network, 9 * images(2).reshape(-1, 4))
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_precisions_give_what_keras_gives(policy):
     dense = [layers.Dense(6, dtype=policy), layers.Dense(2, dtype="float32")]
@@ -143,6 +164,14 @@ def test_layers_that_are_built_later_give_what_keras_gives():
     assert network(images()).shape == (3, 3)
     network.add(layers.Dense(2))
     assert network(images()).shape == (3, 2)
+    assert_same_as_keras(network)
+
+
+def test_activations_may_be_taken_away():
+    network = accelerate(functional(*steps()))
+    for layer in network.layers:
+        if isinstance(layer, (layers.Dense, layers.Conv2D, layers.Conv2DTranspose)):
+            layer.activation = None
     assert_same_as_keras(network)
 
 
