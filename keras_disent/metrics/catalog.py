@@ -108,13 +108,13 @@ METRICS: dict[str, Metric] = {
     ),
     "dcimig": Metric(dcimig, takes="arrays", continuous=_BINS),
     "downstream": Metric(
-        downstream, takes="arrays", continuous="regression, R²", seconds=15, trees=True
+        downstream, takes="arrays", continuous="regression, R²", seconds=20, trees=True
     ),
     "explicitness": Metric(explicitness, takes="arrays", continuous=_BINS, seconds=0.4),
     "factor_vae_score": Metric(
         factor_vae_score, takes="encoder", groups=True, reference={**_VOTES, "pool": 0}
     ),
-    "fairness": Metric(fairness, takes="encoder", grid=True, higher=False, seconds=7),
+    "fairness": Metric(fairness, takes="encoder", grid=True, higher=False, seconds=11),
     "infomec": Metric(
         infomec,
         takes="arrays",
@@ -142,7 +142,7 @@ METRICS: dict[str, Metric] = {
         rmig, takes="posterior", latents=2, continuous="{factor_bins} bins of equal width"
     ),
     "sap": Metric(sap, takes="arrays", latents=2, continuous="squared correlation"),
-    "strong_downstream": Metric(strong_downstream, takes="encoder", grid=True, seconds=30),
+    "strong_downstream": Metric(strong_downstream, takes="encoder", grid=True, seconds=70),
     "unified": Metric(
         unified_scores,
         takes="arrays",
