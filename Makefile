@@ -1,5 +1,5 @@
 # make demo          train, measure and look: one person's face, in minutes
-# make test          lint, then the tests on TensorFlow, JAX and PyTorch
+# make test          lint, and the tests on TensorFlow, JAX and PyTorch
 # make test-slow     those that take long, or that the other backends leave to PyTorch in `make test`
 # make docs          the documentation, into site/
 # make test-oldest   the tests with the oldest releases that pyproject.toml allows
@@ -57,13 +57,15 @@ ARRAYS := tests/metrics tests/datasets
 # Half of the time of PyTorch's tests, which alone run all of them: a suite of their own.
 RUNS := tests/experiments tests/cli tests/export
 
-test: lint tests
-
 # Suites of one process each, two at a time and the longest first; each is shown when it has ended.
 SUITES := $(filter-out torch,$(BACKENDS)) $(if $(filter torch,$(BACKENDS)),torch-runs torch) $(ARRAYS)
+TWO_AT_A_TIME := $(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going
+
+test: setup
+	@$(TWO_AT_A_TIME) lint $(SUITES:%=suite/%)
 
 tests:
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(SUITES:%=suite/%)
+	@$(TWO_AT_A_TIME) $(SUITES:%=suite/%)
 
 suite/%:
 	@echo "== $*"; KERAS_BACKEND=$(SUITE_BACKEND) $(BIN)/python -m pytest -m "not slow" $(SUITE_TESTS)
