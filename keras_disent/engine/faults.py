@@ -1,6 +1,7 @@
 """Faults: why a training step changed nothing, as a number that a compiled step can store.
 
-1 and 2 are of the batch; then come the terms of the model, and the gradients of its players.
+1 and 2 are of the batch; then come the terms of the model, the gradients of its players, and the
+weights that their optimizers would give them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def of_gradient(model: Any, player: str) -> int:
     return BAD_IMAGES + 1 + len(model.terms) + list(model.players).index(player)
 
 
+def of_update(model: Any, player: str) -> int:
+    """Return the number of a player's new weights that are not finite."""
+    return of_gradient(model, player) + len(model.players)
+
+
 def raise_fault(model: Any, fault: Any) -> None:
     """Raise the error of the first step that was skipped, if any.
 
@@ -33,7 +39,7 @@ def raise_fault(model: Any, fault: Any) -> None:
 
     Raises:
         ValueError: If its batch was too small, or not of images.
-        FloatingPointError: If a term or a gradient was not finite.
+        FloatingPointError: If a term, a gradient or a new weight was not finite.
     """
     step, reason = ops.convert_to_numpy(fault).tolist()
     if not reason:
@@ -48,6 +54,7 @@ def raise_fault(model: Any, fault: Any) -> None:
         )
     names = [f"`{term}`" for term in model.terms]
     names += [f"the gradient of `{player}`" for player in model.players]
+    names += [f"what the optimizer of `{player}` makes of the weights" for player in model.players]
     raise FloatingPointError(
         f"{prefix}{names[reason - BAD_IMAGES - 1]} is not finite. A lower learning rate, "
         "`clipnorm` in the optimizer, or a smaller weight may help."

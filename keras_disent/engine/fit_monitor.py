@@ -50,6 +50,12 @@ class FitMonitor(keras.callbacks.Callback):
         if isinstance(self.callbacks, keras.callbacks.CallbackList):
             self.callbacks.callbacks.remove(self)
 
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._trained._check_compiled()
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._trained._check_not_frozen()
+
     def on_train_batch_end(self, batch: Any, logs: Logs | None = None) -> None:
         self._check(logs)
         if self._contention is not None:

@@ -95,9 +95,14 @@ class PlayerModel(Trainer):
         return tuple(backend.all_gather(shard) for shard in shards)
 
     @property
-    def metrics(self) -> list[keras.Variable]:
+    def metrics(self) -> list[Any]:
+        """Metrics in the order of the logs: terms, those of `compile`, of a subclass, of layers."""
         compiled = getattr(self, "_compile_metrics", None)
-        return self._trackers if compiled is None else [*self._trackers, compiled]
+        first = self._trackers if compiled is None else [*self._trackers, compiled]
+        layers = self._flatten_layers(include_self=False)
+        others = [*self._metrics, *(m for layer in layers for m in layer._metrics)]
+        keys = {id(m) for m in first}
+        return [*first, *({id(m): m for m in others if id(m) not in keys}.values())]
 
     def player_variables(self, player: str) -> list[keras.Variable]:
         """Return the trainable variables of one player, in the model's order."""
@@ -181,6 +186,7 @@ class PlayerModel(Trainer):
         self._compile_arguments = {"jit_compile": jit_compile, "auto_scale_loss": auto_scale_loss}
         self._build_metrics()
         player_variables = {player: self.player_variables(player) for player in self.players}
+        self._check_owned(player_variables)
         # Past Keras's tracking, which would count the variables twice.
         object.__setattr__(self, "_player_variables", player_variables)
         counters = [self.steps, self._epoch_start, self._fault]
@@ -196,6 +202,7 @@ class PlayerModel(Trainer):
                     exclude_from_decay(player_optimizer, variables, names)
                 player_optimizer.build(variables)
             backend.accelerate(player_optimizer)
+        self.retrace()
 
     def default_optimizer(
         self, learning_rate: float | None = None, player: str | None = None
@@ -210,6 +217,16 @@ class PlayerModel(Trainer):
             player: Term of the player that the optimizer is for. Default: the leading one.
         """
         return keras.optimizers.Adam(1e-4 if learning_rate is None else learning_rate)
+
+    def _check_owned(self, player_variables: dict[str, list[keras.Variable]]) -> None:
+        owned = {id(v) for variables in player_variables.values() for v in variables}
+        free = [v.path for v in self.trainable_variables if id(v) not in owned]
+        if free:
+            raise ValueError(
+                f"No player of {type(self).__name__} trains {', '.join(free[:3])}"
+                f"{f' and {len(free) - 3} more' if len(free) > 3 else ''}: name the attribute that "
+                "holds it among the parts in `players` of the class, or set `trainable=False`."
+            )
 
     def _check_optimizers(self, optimizers: dict[str, Any]) -> None:
         unknown = [str(player) for player in optimizers if player not in self.players]
@@ -284,6 +301,13 @@ class PlayerModel(Trainer):
                     f"since `compile`. Call `compile` again, with a new optimizer."
                 )
 
+    def _check_not_frozen(self) -> None:
+        if not all(v.trainable for own in self._player_variables.values() for v in own):
+            raise ValueError(
+                "`trainable` was set in the middle of `fit`, whose step is traced already: end "
+                "this `fit`, and call `compile` again before the next one."
+            )
+
     # -- steps ------------------------------------------------------------------------------------
 
     def _train(self, data: Any) -> dict[str, Any]:
@@ -313,7 +337,7 @@ class PlayerModel(Trainer):
                 optimizer: keras.optimizers.Optimizer = optimizer,
             ) -> Any:
                 with self._with_sample_weight(weights):
-                    terms = self._complete(self.objective(player, rows, training=True), player)
+                    terms = self._terms(player, rows, training=True)
                 return optimizer.scale_loss(terms[player]), terms
 
             terms, gradients = backend.gradients(self, objective, variables)
@@ -324,7 +348,15 @@ class PlayerModel(Trainer):
                 reasons.append(faults.of_gradient(self, player))
                 scalars.append(gradient_check(optimizer, gradients))
             reason = backend.not_finite(reason, scalars, reasons)
-            backend.apply(reason, optimizer, gradients, variables, self._step_state, previous)
+            reason = backend.apply(
+                reason,
+                optimizer,
+                gradients,
+                variables,
+                self._step_state,
+                previous,
+                faults.of_update(self, player),
+            )
             terms = {**weight_terms, **backend.nan_if(reason, terms)}
             self._track(terms, rows)
             weight_terms = {}
@@ -337,7 +369,7 @@ class PlayerModel(Trainer):
         weight_terms = {name: self.current(name) for name in self.weight_states}
         for player in self.players:
             with self._with_sample_weight(weights):
-                terms = self._complete(self.objective(player, batch, training=False), player)
+                terms = self._terms(player, batch, training=False)
             self._track({**weight_terms, **terms}, batch)
             weight_terms = {}
         return self.get_metrics_result()
@@ -363,19 +395,26 @@ class PlayerModel(Trainer):
         finally:
             self._sample_weight = None
 
-    def _complete(self, terms: dict[str, Any], player: str) -> dict[str, Any]:
-        """Add the losses of a player's layers and weight regularizers to its term, each once.
+    def _terms(self, player: str, batch: Any, training: bool) -> dict[str, Any]:
+        """Return the terms of a player's objective, with all losses that are added.
+
+        These are those of its layers, its weight regularizers, and what `add_loss` of the model
+        itself adds in the objective, each once.
 
         Raises:
             ValueError: A term is not declared.
         """
+        before = {id(x) for x in self._get_own_losses()}
+        terms = self.objective(player, batch, training=training)
+        own = [x for x in self._get_own_losses() if id(x) not in before]
+        self._losses.clear()  # only a call of the model would
         undeclared = sorted(terms.keys() - set(self.terms))
         if undeclared:
             raise ValueError(
                 f"The objective of {type(self).__name__} returns {', '.join(undeclared)}, which "
                 "its `terms` lack: name what is logged in `terms` of the class."
             )
-        added: dict[int, Any] = {}
+        added = {id(x): x for x in own}
         for part in self._parts_of(player):
             regularized = sum(v.regularizer is not None for v in part.trainable_variables)
             added |= {id(x): x for x in part.losses[: len(part.losses) - regularized]}

@@ -111,8 +111,8 @@ class Trainer(FrozenArguments, backend.Synced):
         """Raise a ValueError if a player cannot learn from player batches of `size` images."""
 
     def retrace(self) -> None:
-        """Retrace the compiled steps, also in the middle of `fit`."""
-        for name in ("train", "test"):
+        """Retrace the compiled functions, also in the middle of `fit`."""
+        for name in ("train", "test", "predict"):
             if getattr(self, f"{name}_function", None) is not None:
                 getattr(self, f"make_{name}_function")(force=True)
 
@@ -392,6 +392,9 @@ class Trainer(FrozenArguments, backend.Synced):
     def _check_compiled(self) -> None:
         """Raise a ValueError if optimizer or trainable variables have changed since `compile`."""
 
+    def _check_not_frozen(self) -> None:
+        """Raise a ValueError if a trainable variable was frozen since `compile`."""
+
     # -- files: Keras does not store the state of seeds, and resuming must be exact ---------------
 
     def save_own_variables(self, store: Any) -> None:
@@ -411,7 +414,8 @@ class Trainer(FrozenArguments, backend.Synced):
         for state in self.weight_states.values():
             state.clear()
         for i, seed in enumerate(self._seeds()):
-            seed.assign(store[f"seed_{i}"])
+            if f"seed_{i}" in store:  # else a random layer is new
+                seed.assign(store[f"seed_{i}"])
 
 
 def _rows(x: Any) -> int | None:

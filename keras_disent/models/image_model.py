@@ -143,6 +143,23 @@ class ImageModel(Editing, PlayerModel):
     def call(self, images: Tensor, training: bool = False) -> Tensor:
         return self.decode_tensors(self.encode_tensors(images, training)[0], training)
 
+    def retrace(self) -> None:
+        for name in ("_encode", "_decode"):
+            self.__dict__.pop(name, None)
+        super().retrace()
+
+    def quantize(self, mode: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Quantize the networks, as `keras.Model.quantize`.
+
+        The layers that make codes of features stay in float32, as under mixed precision.
+
+        Args: As Keras's.
+        """
+        for layer in self.layers:
+            if isinstance(layer, keras.Model):
+                layer.quantize(mode, *args, **kwargs)
+        self.retrace()
+
     @cached_property
     def _encode(self) -> Callable[..., Any]:
         return backend.compiled(self, self.encode_tensors)

@@ -68,6 +68,151 @@ def test_terms_that_would_not_be_logged_are_refused():
         quiet(compiled(Forgetful(SHAPE, LATENTS, encoder="mlp", decoder="mlp", seed=0)), images(16))
 
 
+def own_class(**methods):
+    return type("Own", (MODELS["vae"],), methods)
+
+
+def own_model(cls, **options):
+    return cls(SHAPE, LATENTS, encoder="mlp", decoder="mlp", seed=0, **options)
+
+
+def test_losses_that_the_model_adds_count_once():
+    def penalty(self, codes, mean, log_variance, kl):
+        self.add_loss(1000.0 * ops.mean(ops.square(mean)))
+        return kl, {}
+
+    classes = (VAE, own_class(penalty=penalty))
+    plain, adding = (compiled(own_model(c), lambda: SGD(1e-4)) for c in classes)
+    x = images(8)
+    mean = adding.encode(x)
+    more = adding.evaluate(x, return_dict=True, verbose=0)["loss"]
+    less = plain.evaluate(x, return_dict=True, verbose=0)["loss"]
+    assert more - less == pytest.approx(1000 * np.mean(mean**2), rel=1e-3)
+    first, second = (quiet(adding, x)["loss"][0] for _ in range(2))
+    assert first == pytest.approx(more, rel=0.05)
+    assert second < first
+    assert not adding.losses
+
+
+class Watching(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seen = keras.metrics.Sum(name="seen")
+
+    def call(self, inputs):
+        self.seen.update_state(ops.shape(inputs)[0])
+        return inputs
+
+
+def test_metrics_of_a_subclass_and_of_layers_are_logged_and_reset():
+    def init(self, *args, **kwargs):
+        VAE.__init__(self, *args, **kwargs)
+        self.size = keras.metrics.Sum(name="size")
+
+    def penalty(self, codes, mean, log_variance, kl):
+        self.size.update_state(ops.shape(mean)[0])
+        return kl, {}
+
+    cls = own_class(__init__=init, penalty=penalty)
+    encoder = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(4), Watching()])
+    model = compiled(cls(SHAPE, LATENTS, encoder=encoder, decoder="mlp", seed=0))
+    logs = quiet(model, images(16), epochs=2)
+    assert logs["size"] == logs["seen"] == [16, 16]
+    logs = model.evaluate(images(8), verbose=0, return_dict=True)
+    assert logs["size"] == logs["seen"] == 8
+    assert len(model.metrics_names) == len(set(model.metrics_names))
+
+
+def test_weights_that_no_player_trains_are_refused():
+    def init(self, *args, **kwargs):
+        VAE.__init__(self, *args, **kwargs)
+        self.scale = self.add_weight(name="scale")
+
+    model = own_model(own_class(__init__=init))
+    with pytest.raises(ValueError, match=r"No player of Own trains own/scale: name the attribute"):
+        model.compile("adam")
+    model.scale.trainable = False
+    model.compile("adam")
+
+
+class Breaking(keras.optimizers.Optimizer):
+    """An optimizer whose second step makes weights NaN."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        broken = ops.where(self.iterations > 0, float("nan"), 1.0)
+        self.assign_sub(variable, learning_rate * gradient * ops.cast(broken, gradient.dtype))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "taken"),
+    [
+        (lambda: Breaking(1e-3), 1),
+        (lambda: keras.optimizers.Adam(1e-3, epsilon=0.0), 0),
+        (lambda: keras.optimizers.Adafactor(1e-3), 0),
+        (lambda: SGD(1e38), 0),
+    ],
+)
+def test_an_optimizer_that_breaks_weights_leaves_the_last_finite_ones(optimizer, taken):
+    x = images(24)
+    x[:, 0] = 0  # gradients of 0
+    model = compiled(small("vae"), optimizer)
+    if taken:
+        quiet(model, x[:8], shuffle=False)
+    before = arrays([*model.trainable_variables, *model.optimizer.variables])
+    with pytest.raises(FloatingPointError, match="with the model as before that step: "):
+        quiet(model, x[8:], shuffle=False)
+    assert model.steps_taken() == taken
+    assert_same(arrays([*model.trainable_variables, *model.optimizer.variables]), before)
+
+
+def test_weights_without_the_seed_of_a_new_random_layer_load(tmp_path):
+    def model(*more):
+        encoder = [keras.Input(SHAPE), layers.Flatten(), layers.Dense(4), *more]
+        return VAE(SHAPE, LATENTS, encoder=keras.Sequential(encoder), decoder="mlp", seed=0)
+
+    before, after = model(), model(layers.Dropout(0.5, seed=1))
+    before.save_weights(tmp_path / "a.weights.h5")
+    after.load_weights(tmp_path / "a.weights.h5")
+    assert_same(trained(after), trained(before))
+
+
+@pytest.mark.parametrize("frozen", ["encoder", "layer"])
+def test_freezing_in_the_middle_of_fit_is_refused(frozen):
+    model = compiled(small("vae"))
+
+    def freeze(batch, logs):
+        part = model.encoder if frozen == "encoder" else model.decoder.layers[1]
+        part.trainable = False
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=freeze)
+    with pytest.raises(ValueError, match="`trainable` was set in the middle of `fit`"):
+        quiet(model, images(24), callbacks=[callback])
+    model.compile("adam")
+    kept = model.encoder.layers[-1] if frozen == "encoder" else model.decoder.layers[1]
+    before = arrays(kept.variables)
+    quiet(model, images(24))
+    assert_same(arrays(kept.variables), before)
+
+
+def test_codes_follow_a_layer_that_is_changed_before_compile():
+    model, x = compiled(small("vae")), images(4)
+    before = model.encode(x)
+    for layer in model.encoder.layers:
+        if getattr(layer, "activation", None) is not None:
+            layer.activation = keras.activations.tanh
+    model.compile("adam")
+    assert np.abs(model.encode(x) - before).max() > 1e-4
+
+
+def test_a_quantized_model_comes_back_from_its_file(tmp_path):
+    model, x = small("factor_vae"), images(8)
+    before = model.encode(x)
+    model.quantize("int8")
+    model.save(tmp_path / "a.keras")
+    assert np.abs(model.encode(x) - before).max() > 1e-6
+    assert_same([keras.saving.load_model(tmp_path / "a.keras").encode(x)], [model.encode(x)])
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_error_in_the_first_step_leaves_the_model_as_it_was(error):
     class Interrupted(MODELS["vae"]):

@@ -24,21 +24,40 @@ else:
 
 
 def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
-    """Return a scalar that is finite if all gradients, their squares and the learning rate are.
+    """Return a scalar that is finite if gradients times learning rate and their squares are.
 
     Adam squares gradients. A square may overflow where the gradient does not, and makes weights
     NaN.
     """
     gradients = [g for g in gradients if g is not None]
     learning_rate = keras.ops.cast(learning_rate, "float32")
+    at_least = keras.ops.maximum(learning_rate, 1.0)
     if BACKEND == "torch":
-        return torch.nn.utils.get_total_norm(gradients) + 0.0 * learning_rate
+        return torch.nn.utils.get_total_norm(gradients) * at_least + 0.0 * learning_rate
     if BACKEND == "tensorflow":  # in one pass over each; some are rows of an embedding
         sums = [tf.nn.l2_loss(tf.convert_to_tensor(g)) for g in gradients]
-        return sum((tf.cast(one, "float32") for one in sums), 0.0 * learning_rate)
+        return sum(tf.cast(one, "float32") for one in sums) * at_least + 0.0 * learning_rate
     # Without a sum over 4 million squares, which the processor does in order.
-    finite = [jax.numpy.isfinite(g * g).all() for g in [*gradients, learning_rate]]
+    finite = [jax.numpy.isfinite(g * g * at_least).all() for g in [*gradients, learning_rate]]
     return jax.numpy.where(jax.numpy.stack(finite).all(), 0.0, jax.numpy.nan)
+
+
+# Optimizers of Keras whose updates are finite where `finite_check` is and epsilon is above 0.
+_STAY_FINITE = {"Adam", "AdamW", "Adamax", "Adagrad", "Adadelta", "Lion", "Nadam", "RMSprop", "SGD"}
+
+
+def stays_finite(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Return whether `finite_check` is enough; the updates of other optimizers are looked at."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    kind = type(inner)
+    of_keras = kind.__module__.startswith("keras.") and kind.__name__ in _STAY_FINITE
+    return of_keras and getattr(inner, "epsilon", 1.0) > 0
+
+
+def all_finite(values: list[Any]) -> Tensor:
+    """Return whether all elements of tensors are finite: a boolean scalar."""
+    ops = keras.ops
+    return ops.all(ops.stack([ops.all(ops.isfinite(value)) for value in values]))
 
 
 def accelerate(optimizer: keras.optimizers.Optimizer) -> None:

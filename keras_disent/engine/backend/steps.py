@@ -10,7 +10,7 @@ import keras
 from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 from keras_disent.engine.backend.devices import all_gather, replica_count
-from keras_disent.engine.backend.optimizers import applying, decides
+from keras_disent.engine.backend.optimizers import all_finite, applying, decides, stays_finite
 
 if BACKEND == "tensorflow":
     import tensorflow as tf
@@ -56,8 +56,9 @@ def gradients(
         return {name: term.detach() for name, term in terms.items()}, list(grads)
 
     # A scope does not see the values of the scope around it, so the inner one gets every variable.
-    everything = [(v, v.value) for v in [*model.variables, *model.optimizer.variables]]
-    assignable = model.non_trainable_variables
+    assignable = [*model.non_trainable_variables, *model.metrics_variables]
+    others = [*model.trainable_variables, *model.optimizer.variables]
+    everything = [(v, v.value) for v in [*assignable, *others]]
 
     def pure(values: list[Any]) -> Any:
         mapping = [*everything, *zip(variables, values, strict=True)]
@@ -78,7 +79,8 @@ def apply(
     variables: list[keras.Variable],
     state: list[Any],
     previous: list[Any],
-) -> None:
+    not_finite: int,
+) -> Reason:
     """Apply one optimizer step to `variables`, unless there is a reason to skip it.
 
     Args:
@@ -88,47 +90,75 @@ def apply(
         variables: Variables of the player.
         state: Other variables that the objective has changed.
         previous: Values of `state` before the step, restored if it is skipped.
+        not_finite: Number of the reason that the new weights are not finite.
+
+    Returns:
+        `reason`, or `not_finite`. Under `tf.distribute` new weights are not looked at.
     """
+    looks = bool(variables) and not stays_finite(optimizer)
     if BACKEND == "torch":
         with torch.no_grad():
             if bool(reason != 0):  # the only value of a step that the host waits for
                 _assign(state, previous)
             elif variables:
+                touched = [*variables, *optimizer.variables] if looks else []
+                before = [v.value.clone() for v in touched]
                 optimizer.apply(grads, variables)
-    elif BACKEND == "tensorflow" and replica_count() > 1:
+                if looks and not bool(all_finite([v.value for v in variables])):
+                    _assign([*state, *touched], [*previous, *before])
+                    return reason + not_finite
+        return reason
+    if BACKEND == "tensorflow" and replica_count() > 1:
         # A strategy merges replicas, which a branch of a graph cannot do: use gradients of 0.
         grads = [g if g is None else tf.where(reason == 0, g, tf.zeros_like(g)) for g in grads]
         optimizer.apply(grads, variables)
-    elif BACKEND == "tensorflow":
+        return reason
+    if BACKEND == "tensorflow":
 
-        def update() -> int:
-            if variables:
+        def update() -> Any:
+            if not variables:
+                return reason
+            touched = [*variables, *optimizer.variables] if looks else []
+            before = [tf.identity(v.value) for v in touched]
+            with tf.control_dependencies(before):
                 optimizer.apply(grads, variables)
-            return 0
+            if not looks:
+                return reason
 
-        def restore() -> int:
+            def take_back() -> Any:
+                _assign([*state, *touched], [*previous, *before])
+                return tf.constant(not_finite, reason.dtype)
+
+            return tf.cond(all_finite([v.value for v in variables]), lambda: reason, take_back)
+
+        def restore() -> Any:
             _assign(state, previous)
-            return 0
+            return reason
 
-        tf.cond(reason == 0, update, restore)
-    else:
-        applied = reason == 0
-        if variables:
-            with applying(applied):
-                new_values, new_optimizer_values = optimizer.stateless_apply(
-                    [v.value for v in optimizer.variables], grads, [v.value for v in variables]
-                )
-            decided = decides(optimizer, variables)
-            for variable, value in zip(
-                [*variables, *optimizer.variables],
-                [*new_values, *new_optimizer_values],
-                strict=True,
-            ):
-                if not decided or variable is optimizer.iterations:
-                    value = jax.numpy.where(applied, value, variable.value)
-                variable.assign(value)
-        for variable, value in zip(state, previous, strict=True):
-            variable.assign(jax.numpy.where(applied, variable.value, value))
+        return tf.cond(reason == 0, update, restore)
+
+    applied = reason == 0
+    if variables:
+        with applying(applied):
+            new_values, new_optimizer_values = optimizer.stateless_apply(
+                [v.value for v in optimizer.variables], grads, [v.value for v in variables]
+            )
+        if looks:
+            stays = keras.ops.logical_or(reason != 0, all_finite(new_values))
+            reason = keras.ops.where(stays, reason, not_finite)
+            applied = reason == 0
+        decided = decides(optimizer, variables) and not looks
+        for variable, value in zip(
+            [*variables, *optimizer.variables],
+            [*new_values, *new_optimizer_values],
+            strict=True,
+        ):
+            if not decided or variable is optimizer.iterations:
+                value = jax.numpy.where(applied, value, variable.value)
+            variable.assign(value)
+    for variable, value in zip(state, previous, strict=True):
+        variable.assign(jax.numpy.where(applied, variable.value, value))
+    return reason
 
 
 def _assign(variables: list[keras.Variable], values: list[keras.Variable]) -> None:
