@@ -184,7 +184,7 @@ def test_tiff_of_16_bits(bands, photometric, order, deflate):
     numbers = numbers_of(bands)
     content = odd_pictures.tiff(numbers, photometric, order, deflate)
     if photometric == 0 and order == ">":
-        with pytest.raises(UnreadablePicture, match="its content is none of"):  # of Pillow
+        with pytest.raises(UnreadablePicture, match="1 band of integers of 16 bits, 0 is white"):
             decode(content, SAME)
         return
     expected = expected_of(numbers)
@@ -194,7 +194,7 @@ def test_tiff_of_16_bits(bands, photometric, order, deflate):
 
 def test_errors_of_libtiff_do_not_reach_stderr(capfd):
     content = bytearray(odd_pictures.tiff(numbers_of(3), 2, deflate=True))
-    content[-90:-40] = bytes(50)
+    content[40:90] = bytes(50)
     with pytest.raises(UnreadablePicture):
         decode(bytes(content), SAME, "a.tif")
     assert capfd.readouterr() == ("", "")
@@ -239,9 +239,9 @@ def test_transparent_colors_of_palettes_and_keys():
     assert found[0].tolist() == [[200, 0, 0], [0, 200, 0], [0, 0, 0], [9, 9, 9]]
     gray = Image.fromarray(np.array([[5, 6, 7]], np.uint8))
     assert decode(stored(gray, transparency=6), GRAY)[0, :, 0].tolist() == [5, 255, 7]
-    deep = Image.fromarray(np.array([[257, 514]], np.uint16))
-    deep.info["transparency"] = 514
-    assert decode(deep, GRAY)[0, :, 0].tolist() == [1, 255]
+    deep = Image.fromarray(np.array([[25700, 51400]], np.uint16))
+    deep.info["transparency"] = 51400
+    assert decode(deep, GRAY)[0, :, 0].tolist() == [100, 255]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
