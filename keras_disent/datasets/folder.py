@@ -89,9 +89,9 @@ def open_folder(
         crop: Side of the central square in pixels; by default the shorter side of the image.
         fit: How pictures that are not square become squares: "crop", "pad" or "stretch".
         background: Color behind transparent parts and around padded pictures: a name such as
-            "white", "#rrggbb", or three bytes.
-        pixel_range: Values of black and of white of gray pictures, such as `(0, 4095)`. By default
-            16 bits are divided by 257, and floats go from 0 to 1.
+            "white", "#rrggbb", or three integers from 0 to 255.
+        pixel_range: Values of black and of white, such as `(0, 4095)`; see `PictureSettings`. By
+            default 16 bits are divided by 257, and floats go from 0 to 1.
         pages: "first", or "all" to take each page of a TIFF file as an image.
         labels: A table, or the path of one (CSV, TSV or Parquet), or "folders" for the names of
             the subfolders as the factor `folder`. By default `labels.csv`, `labels.tsv` or
@@ -106,8 +106,9 @@ def open_folder(
 
     Raises:
         NotADirectoryError: The path is not a folder.
-        ValueError: The folder has no images; images cannot be read or have different sizes; the
-            table is malformed; or a setting is invalid.
+        ValueError: The folder has no images; images cannot be read, have different sizes or, with
+            16 bits, only values that would be black; the table is malformed; or a setting is
+            invalid.
         OSError: The cache cannot be written to.
 
     Warns:

@@ -4,7 +4,7 @@
 |---|---|
 | uint8 | as they are; 0 and 1 only are refused |
 | bool | 0 and 255 |
-| uint16 | divided by 257, so that 65,535 is 255 |
+| uint16 | divided by 257, so that 65,535 is 255; refused if nothing is above 385 |
 | floats from 0 to 1 | times 255 |
 | any numbers, with `pixel_range=(low, high)` | low is 0, high is 255, values outside are clipped |
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageSequence
-from support.odd_pictures import gray_png, png_of_16_bits, tiff
+from support.odd_pictures import gray_png, linear_gray_profile, png_of_16_bits, tiff
 
 from keras_disent.datasets import Images, UnreadablePicture, from_examples, open_folder, read_image
 
@@ -308,3 +308,32 @@ def test_options_of_pillow_do_not_change_pixels(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(UnreadablePicture, match="more than 20 pixels, twice PIL"):
         read_image(file.getvalue())
+
+
+@pytest.mark.parametrize("format_", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["bytes", "bytes with a range", "16 bits", "floats", "alpha"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_profiles_of_gray(kind, format_, channels):
+    grays = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    images = {
+        "16 bits": Image.fromarray(grays.astype("uint16") * 257),
+        "floats": Image.fromarray(grays / np.float32(255)),
+        "alpha": Image.merge("LA", [Image.fromarray(grays), Image.new("L", (16, 16), 255)]),
+    }
+    image = images.get(kind, Image.fromarray(grays))
+    if kind == "floats" and format_ == "PNG":
+        return
+    file = io.BytesIO()
+    image.save(file, format_, icc_profile=linear_gray_profile())
+    light = grays / 255
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    pixel_range = (0, 255) if kind == "bytes with a range" else None
+    found = read_image(file.getvalue(), image_size=None, channels=channels, pixel_range=pixel_range)
+    np.testing.assert_allclose(found, np.rint(255 * curve)[..., None].repeat(channels, 2), atol=1)
+
+
+def test_gray_with_alpha_in_it():
+    gray, alpha = np.array([[0, 40, 100]], np.uint8), np.array([[0, 100, 255]], np.uint8)
+    content = tiff(np.stack([gray, alpha], axis=2), 1, extra=1)
+    found = read_image(content, image_size=None, channels=1, background="black")
+    np.testing.assert_allclose(found[..., 0], gray, atol=1)

@@ -232,6 +232,19 @@ def test_a_large_jpeg_is_nearly_its_pixels(width):
     assert np.abs(found - read_image(image, image_size=32, channels=1)).max() <= 4
 
 
+@pytest.mark.parametrize("size", [(32, 128), (128, 32)])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+def test_a_rotated_jpeg_of_a_long_shape_is_nearly_its_pixels(orientation, size):
+    rows, columns = np.mgrid[0:256, 0:1024]
+    image = Image.fromarray(np.uint8(127 + 60 * (np.sin(columns / 9) + np.sin(rows / 7))))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = stored(image, "JPEG", quality=98, exif=exif)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    found = read_image(content, image_size=size).astype(int)
+    assert np.abs(found - read_image(turned, image_size=size)).mean() < 1.2
+
+
 def test_transparent_colors_of_palettes_and_keys():
     palette = Image.fromarray(np.arange(4, dtype=np.uint8)[None]).convert("P")
     palette.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200, 9, 9, 9])
@@ -337,6 +350,13 @@ def test_like_a_data_set_or_a_model(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"channels": 4}, r"`channels` is 1 \(gray\) or 3 \(color\). Got 4"),
+        ({"channels": 3.0}, "`channels` is 1 .* Got 3.0"),
+        ({"channels": True}, "`channels` is 1 .* Got True"),
+        ({"background": (1.0, 1.0, 1.0)}, r"three integers from 0 to 255.* Got \(1.0, 1.0, 1.0"),
+        ({"background": [True] * 3}, "three integers from 0 to 255"),
+        ({"background": ("1", "2", "3")}, "three integers from 0 to 255"),
+        ({"background": (0, 0, 256)}, "three integers from 0 to 255"),
+        ({"background": "#ff000080"}, "without transparency. Got '#ff000080'"),
         ({"image_size": 0}, "`image_size` must be an integer of at least 1. Got 0"),
         ({"image_size": (8, 0)}, "`image_size` must be an integer of at least 1. Got 0"),
         ({"image_size": (8, 8, 3)}, r"`image_size` must be an integer .* Got \(8, 8, 3\)"),

@@ -220,3 +220,25 @@ def gray_png(rows: list[bytes], width: int, bits: int, key: int) -> bytes:
     head = struct.pack(">IIBBBBB", width, len(rows), bits, 0, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     return _png(b"IHDR" + head, data, b"tRNS" + struct.pack(">H", key))
+
+
+def linear_gray_profile() -> bytes:
+    """Return an ICC profile of gray that is proportional to light."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65_536)) for value in values)
+
+    white = fixed(0.9642, 1, 0.8249)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(79),
+        b"wtpt": b"XYZ " + bytes(4) + white,
+        b"cprt": b"text" + bytes(4) + b"none" + bytes(4),
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IHH", 1, 256, 0),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
+        body += content
+    head = struct.pack(">I4xI", 132 + 12 * len(tags) + len(body), 0x02100000)
+    head += b"mntrGRAYXYZ " + struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + white
+    return head.ljust(128, b"\0") + table + body

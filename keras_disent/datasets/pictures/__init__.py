@@ -5,16 +5,16 @@ that it was trained on. The rules:
 
 - PNG, JPEG, BMP, WebP, GIF and TIFF are recognized by their content. No other format is opened.
 - Deep pictures follow the rule of `values`: 16 bits are divided by 257, gray floats are 0 to 1, and
-  `pixel_range` sets other values of black and white, as integers of 32 bits need. A TIFF file may
-  say that its 0 is white.
+  `pixel_range` sets other values of black and white, as integers with a sign or of 32 bits need. A
+  TIFF file may say that its 0 is white. One of a kind that Pillow misreads is repaired or refused.
 - Transparent parts show the `background`.
 - The EXIF orientation is applied. Color profiles, CMYK and Lab are converted to sRGB
   (perceptually); a broken profile counts as sRGB.
 - A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is the size of the image, or at least
   twice as large, as thumbnails of Pillow are, which takes half the time. A Pillow image whose
   pixels have been read is larger, so that its result differs a little.
-- Animations show their first frame. A truncated picture is refused, and a PNG whose checksums
-  differ. The other formats have none.
+- Animations show their first frame; a Pillow image shows the frame that it is at.
+- A truncated picture is refused, and a PNG whose checksums differ. The other formats have none.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def read_image(
 
     Args:
         source: Path, bytes of a picture file, open binary file, Pillow image, or array (height,
-            width), if there are channels with 1, 3 or 4 of them last; or a list of these.
+            width), if there are channels with 1 to 4 of them last; or a list of these.
         like: Model or data set that gives the size, the channels and what else is not set: its
             `image_shape`, and its `pictures`, if it was made from picture files.
         image_size: See `PictureSettings`; by default that of `like`, or 64.
@@ -183,8 +183,11 @@ def read_image(
     Raises:
         FileNotFoundError: There is no such file.
         TypeError: `source` is no picture, or `like` has no shape of images.
-        ValueError: A setting is invalid; the list is empty; or a picture cannot be decoded
-            (`UnreadablePicture`).
+        ValueError: A setting is invalid; the list is empty; a picture cannot be decoded
+            (`UnreadablePicture`); or the pictures have 16 bits, and all bytes would be 0 or 1.
+
+    Warns:
+        UserWarning: Pictures of 16 bits have no value above 4,095, so that they are nearly black.
 
     >>> from PIL import Image
     >>> from keras_disent.datasets import Sprites

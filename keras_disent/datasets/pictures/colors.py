@@ -27,6 +27,8 @@ def flat(
     """
     profile, pixel_range = picture.info.get("icc_profile"), settings.pixel_range
     ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode == "La":  # gray, with alpha in it, which nothing else can be made of
+        picture = picture.convert("LA")
     if needs_scale(picture, settings):
         picture = shallow(name, picture, settings, highest)
     elif pixel_range and picture.mode in ("RGB", "RGBA") and _are_bytes(pixel_range):
@@ -82,4 +84,7 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
 def _transform(profile: bytes | None, mode: str) -> Any:
     """Return the conversion of a profile, or of Lab, to sRGB."""
     source: Any = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    # A table of 33 grays is far off in the dark, if the profile is linear.
+    flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+    srgb = ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(source, srgb, mode, "RGB", flags=flags)

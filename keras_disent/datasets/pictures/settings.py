@@ -27,10 +27,12 @@ class PictureSettings:
         fit: How pictures get another shape: "crop" to their center, "pad" with the background, or
             "stretch".
         background: Color behind transparent parts and around padded pictures: a name, "#rrggbb",
-            or three bytes.
+            or three integers from 0 to 255.
         pixel_range: Values of black and of white of gray pictures and of color of 16 bits, such as
-            `(0, 4095)` for 12 bits in 16, with or without an alpha channel. Color of 8 bits,
-            palettes and pictures of one bit have their own colors.
+            `(0, 4095)` for 12 bits in 16, with or without an alpha channel; of color of 8 bits, if
+            the range lies within 0 to 255; and of all channels of arrays. Palettes, pictures of one
+            bit, CMYK and Lab have their own colors. Of gray PNG files with 2 or 4 bits, white is
+            255.
 
     Raises:
         ValueError: A setting is invalid.
