@@ -53,6 +53,7 @@ FILES = {
     "infrared of 12 bits": (TWELVE, {"extra": 0}, (0, 4095), None),
     "multiplied alpha": (premultiplied(DEEP), {"extra": 1}, None, over_white(DEEP)),
     "0 is white": (GRAY, {"photometric": 0}, None, 255 - scaled(GRAY)),
+    "12 bits, 0 is white": (TWELVE[..., :1], {"photometric": 0}, (0, 4095), None),
     "bytes, 0 is white": (WHITE_IS_ZERO, {"photometric": 0}, None, 255 - WHITE_IS_ZERO),
     "bytes, 0 is white, range": (WHITE_IS_ZERO, {"photometric": 0}, (0, 85), None),
     "int8": (INT8, {"photometric": 1}, (-128, 127), None),
