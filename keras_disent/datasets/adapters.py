@@ -16,14 +16,17 @@ from keras_disent._utils.callers import outside
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.layout import channels_last, is_tensor
-from keras_disent.datasets.pictures import decode
+from keras_disent.datasets.pictures import channels_of, decode
+from keras_disent.datasets.pictures.opening import UnreadablePicture
 from keras_disent.datasets.pictures.settings import PictureSettings
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import cache_folder
 from keras_disent.datasets.values import (
     AS_THEY_ARE,
     Range,
+    check_dark,
     check_range,
+    note_dark,
     to_bytes,
 )
 
@@ -64,7 +67,8 @@ def from_examples(
         image_size: Side of a square image in pixels, or `(height, width)`; by default that of the
             images, which must be equal.
         channels: 1 for gray, 3 for color; by default that of the first image.
-        crop, fit, background: See `PictureSettings`.
+        crop, fit, background: See `PictureSettings`. Arrays with alpha keep it, unless
+            `image_size`, `channels`, `crop` or `background` is set.
         data_format: `"channels_first"` for arrays `(channels, height, width)`.
         pixel_range: See `Images`.
         kinds: Kinds of some factors; see `labeled`.
@@ -79,7 +83,8 @@ def from_examples(
             different shapes, or values have no rule; see `Images`.
 
     Warns:
-        UserWarning: Without `labels`, something beside the images is no number or text.
+        UserWarning: Images of 16 bits are nearly black, as in `Images`. Without `labels`, something
+            beside the images is no number or text.
 
     >>> examples = [(Image.new("L", (8, 8), 40 * i), i % 2) for i in range(4)]
     >>> data = from_examples(examples)
@@ -92,6 +97,8 @@ def from_examples(
     )
     examples, count, names_of = _examples(source, image)
     settings = PictureSettings(image_size, channels or 3, crop, fit, background, pixel_range)
+    keep = channels is None and settings.background == (255, 255, 255)
+    highest: list[float] = []
     columns: dict[str, list[Any]] = {}
     non_labels: dict[str, str] = {}
     shape: tuple[int, ...] | None = None
@@ -105,9 +112,9 @@ def from_examples(
             raw_image, fields = _parts(example, image, number)
             if not _is_picture(raw_image):
                 raw_image = _array(raw_image, data_format, number)
-            if channels is None and number == 0 and _channels(raw_image) in (1, 3):
+            if channels is None and number == 0:
                 settings = dataclasses.replace(settings, channels=_channels(raw_image))
-            pixels = _pixels(raw_image, settings, pixel_range, number)
+            pixels = _pixels(raw_image, settings, number, highest, keep)
             shape = shape or pixels.shape
             if pixels.shape != shape:
                 raise ValueError(
@@ -121,6 +128,7 @@ def from_examples(
                 advance(number, count)
         if shape is None:
             raise ValueError("`source` needs at least one example. Got none.")
+        check_dark(highest)
         file.flush()
         rows = np.memmap(file, np.uint8, "r", 0, (number, *shape))
     for column, texts in names_of.items():
@@ -276,10 +284,9 @@ def _picture(image: Any) -> Any:
 
 
 def _channels(image: Any) -> int:
-    """Return the number of channels: 1 for a gray picture, 3 for other pictures."""
-    if isinstance(image, Image.Image):
-        return 1 if image.mode in ("1", "L", "LA", "I", "F", "I;16") else 3
-    return 3 if _is_picture(image) else image.shape[-1]
+    """Return the number of channels: 1 for gray, with or without alpha, 3 for other pictures."""
+    is_file = _is_picture(image) and not isinstance(image, Image.Image)
+    return 3 if is_file else channels_of(image)
 
 
 def _array(image: Any, data_format: str | None, number: int) -> np.ndarray:
@@ -300,20 +307,29 @@ def _array(image: Any, data_format: str | None, number: int) -> np.ndarray:
 def _pixels(
     image: Any,
     settings: PictureSettings,
-    pixel_range: Range | None,
     number: int,
+    highest: list[float],
+    keep: bool,
 ) -> np.ndarray:
-    """Return an image as uint8 `(height, width, channels)`."""
+    """Return an image as uint8 `(height, width, channels)`.
+
+    Args:
+        image: Picture, or array.
+        settings: How to convert it.
+        number: Number of the example.
+        highest: List for `check_dark`.
+        keep: Whether arrays keep their channels, also those of transparency.
+    """
     if _is_picture(image):
-        return decode(_picture(image), settings, f"example {number}")
+        return decode(_picture(image), settings, f"example {number}", highest=highest)
     try:
-        pixels = to_bytes(image, pixel_range)
+        note_dark(image, settings.pixel_range, highest)
+        pixels = to_bytes(image, settings.pixel_range)
+        same = pixels.shape[2] == settings.channels
+        if settings.size is None and (same or keep):
+            return pixels
+        return decode(pixels, dataclasses.replace(settings, pixel_range=None))
+    except UnreadablePicture as error:
+        raise ValueError(f"Example {number}: {error.reason}.") from None
     except (TypeError, ValueError) as error:
         raise type(error)(f"Example {number}: {error}") from None
-    same = pixels.shape[2] == settings.channels
-    if (settings.image_size is None and settings.crop is None and same) or pixels.shape[2] not in (
-        1,
-        3,
-    ):
-        return pixels
-    return decode(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), settings)

@@ -23,7 +23,8 @@ class Images(ImageSource):
         images: `(n, height, width, channels)` or `(n, height, width)`: uint8; bool; uint16, which
             is divided by 257; or floats from 0 to 1. An array or tensor of any library, or an
             object with a shape and dtype that returns rows for an array of indices. Memory maps,
-            and arrays of h5py and Zarr, stay on the disk; their values are checked once.
+            and arrays of h5py and Zarr, stay on the disk; their values are checked once. A list of
+            Pillow images is decoded as `read_image` does, in gray if the first one is gray.
         name: Name of the data set in messages and tables.
         data_format: `"channels_first"` for images `(n, channels, height, width)`, as PyTorch has
             them.
@@ -38,7 +39,7 @@ class Images(ImageSource):
 
     Warns:
         UserWarning: 16-bit images have no value above 4,095, so that they are nearly black. Without
-            one above 255, they are refused.
+            one above 385, all bytes would be 0 or 1, and they are refused.
 
     >>> data = Images(np.zeros((10, 8, 8)))
     >>> len(data), data.image_shape, data.images([3, 4]).dtype

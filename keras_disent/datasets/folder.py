@@ -33,9 +33,10 @@ from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import ENDING, cache_folder, cached_rows
 from keras_disent.datasets.stored.rows import SelectedRows
 from keras_disent.datasets.tables import NAMES, find_tables, is_table, labels_of_files, read_table
-from keras_disent.datasets.values import AS_THEY_ARE, Range
+from keras_disent.datasets.values import AS_THEY_ARE, BLACK, Range, check_dark
 
 _PART = 16  # pictures that a thread decodes at once
+_RULES = 2  # version of the rules of decoding: pictures cached under others are decoded again
 _DARK = 18  # bytes below this are nearly black, as 12 bits in 16 are
 _SYSTEM = {"__macosx", "thumbs.db", "desktop.ini"}
 
@@ -88,9 +89,9 @@ def open_folder(
         crop: Side of the central square in pixels; by default the shorter side of the image.
         fit: How pictures that are not square become squares: "crop", "pad" or "stretch".
         background: Color behind transparent parts and around padded pictures: a name such as
-            "white", "#rrggbb", or three bytes.
-        pixel_range: Values of black and of white of gray pictures, such as `(0, 4095)`. By default
-            16 bits are divided by 257, and floats go from 0 to 1.
+            "white", "#rrggbb", or three integers from 0 to 255.
+        pixel_range: Values of black and of white, such as `(0, 4095)`; see `PictureSettings`. By
+            default 16 bits are divided by 257, and floats go from 0 to 1.
         pages: "first", or "all" to take each page of a TIFF file as an image.
         labels: A table, or the path of one (CSV, TSV or Parquet), or "folders" for the names of
             the subfolders as the factor `folder`. By default `labels.csv`, `labels.tsv` or
@@ -105,8 +106,9 @@ def open_folder(
 
     Raises:
         NotADirectoryError: The path is not a folder.
-        ValueError: The folder has no images; images cannot be read or have different sizes; the
-            table is malformed; or a setting is invalid.
+        ValueError: The folder has no images; images cannot be read, have different sizes or, with
+            16 bits, only values that would be black; the table is malformed; or a setting is
+            invalid.
         OSError: The cache cannot be written to.
 
     Warns:
@@ -150,7 +152,7 @@ def open_folder(
     used = {picture.source for picture in pictures}
     identity = [(name, *identity_of(path)) for name, path in paths.items() if path in used]
     key = f"folder-{_short_hash(str(folder.resolve()))}"
-    rows, broken = decode_pictures(key, pictures, (identity, names_of), settings, skip)
+    rows, broken, highest = decode_pictures(key, pictures, (identity, names_of), settings, skip)
     indices = [i for i in range(len(pictures)) if i not in broken]
     if broken:
         skip_counts["unreadable"] += len(broken)
@@ -158,8 +160,9 @@ def open_folder(
     if columns is not None:
         columns = {name: [column[i] for i in indices] for name, column in columns.items()}
     _say(len(names), skip_counts)
-    _warn_if_dark(rows, folder)
-    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if settings.pixel_range else None}
+    _warn_if_dark(rows, folder, highest)
+    is_right = settings.pixel_range or highest  # judged by the numbers in the files
+    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
     data: Any = with_labels(rows, columns, folder.resolve().name, kinds, **options)
     order = getattr(data, "order", None)  # of a grid
     data.files = names if order is None else tuple(names[row] for row in order)
@@ -219,7 +222,7 @@ def decode_pictures(
     identity: Any,
     settings: PictureSettings,
     skip: bool = False,
-) -> tuple[Any, set[int]]:
+) -> tuple[Any, set[int], int]:
     """Decode pictures into the cache, in several threads, with a progress bar.
 
     Args:
@@ -230,8 +233,8 @@ def decode_pictures(
         skip: Whether to leave out pictures that cannot be read.
 
     Returns:
-        uint8 rows `(n, height, width, channels)`, read from a memory map; and the numbers of the
-        pictures that were left out.
+        uint8 rows `(n, height, width, channels)`, read from a memory map; the numbers of the
+        pictures that were left out; and the highest number of 16 bits, 0 if there is none.
 
     Raises:
         ValueError: Pictures cannot be read, are too small for `crop`, or have different sizes. The
@@ -239,21 +242,25 @@ def decode_pictures(
     """
     shape = _shape(pictures, settings)
     key = f"{key}-{_short_hash(repr((settings, skip)))}"
-    name = f"{key}-{_short_hash(repr(identity))}"
+    name = f"{key}-{_short_hash(repr((_RULES, identity)))}"
     failures: dict[int, str] = {}
+    deep: dict[int, float] = {}  # highest number of pictures of 16 bits
     numbers = range(len(pictures))
     parts = [numbers[start : start + _PART] for start in range(0, len(numbers), _PART)]
 
     def decoded(number: int) -> np.ndarray | None:
         picture = pictures[number]
         source = picture.source if isinstance(picture.source, Path) else picture.source()
+        highest: list[float] = []
         try:
-            image = decode(source, settings, picture.name, picture.page)
+            image = decode(source, settings, picture.name, picture.page, highest=highest)
         except UnreadablePicture as error:
             failures[number] = error.reason
         except OSError as error:
             failures[number] = error.strerror or str(error)
         else:
+            if highest:
+                deep[number] = highest[0]
             if image.shape == shape:
                 return image
             failures[number] = (
@@ -269,7 +276,8 @@ def decode_pictures(
                 rows[number] = image.reshape(-1)
 
     def write(rows: np.ndarray) -> None:
-        # The row after the last one tells which pictures are left out.
+        # Behind the last row are a byte for each picture, 1 for those that are left out, and the
+        # highest number of 16 bits.
         with (
             without_warnings(),  # once, not for each picture
             ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -281,20 +289,28 @@ def decode_pictures(
                     advance(part.stop, len(pictures))
         if failures and not (skip and len(failures) < len(pictures)):
             raise ValueError(_unreadable(pictures, failures))
-        for number in failures:
-            rows[len(pictures) + number // size, number % size] = 1
+        highest = int(max(deep.values(), default=0))
+        if highest <= BLACK and deep:  # others are only warned about
+            first = printable(pictures[min(deep)].name)
+            check_dark([highest], f"Pictures of 16 bits, such as '{first}', have")
+        marks = np.zeros((len(rows) - len(pictures)) * size, np.uint8)
+        marks[list(failures)] = 1
+        marks[len(pictures) : len(pictures) + 2] = divmod(highest, 256)
+        rows[len(pictures) :] = marks.reshape(-1, size)
 
     size = int(np.prod(shape))
-    marks = -(-len(pictures) // size)
-    rows = cached_rows(name, (len(pictures) + marks, size), "uint8", write)
+    extra = -(-(len(pictures) + 2) // size)
+    rows = cached_rows(name, (len(pictures) + extra, size), "uint8", write)
     for old in cache_folder().glob(f"{key}-*{ENDING}"):  # of these pictures as they were
         if old.name != f"{name}{ENDING}":
             old.unlink(missing_ok=True)
-    broken = np.flatnonzero(rows[len(pictures) :].reshape(-1)[: len(pictures)])
+    marks = np.asarray(rows[len(pictures) :]).reshape(-1)
+    broken = np.flatnonzero(marks[: len(pictures)])
     images: Any = rows[: len(pictures)].reshape(-1, *shape)
     if broken.size:
         images = SelectedRows(images, np.setdiff1d(np.arange(len(pictures)), broken))
-    return images, set(broken.tolist())
+    high, low = marks[len(pictures) : len(pictures) + 2].tolist()
+    return images, set(broken.tolist()), 256 * high + low
 
 
 def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int, int, int]:
@@ -304,7 +320,7 @@ def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int,
     for picture in pictures:
         source = picture.source if isinstance(picture.source, Path) else picture.source()
         try:
-            shape = decode(source, settings, picture.name, picture.page).shape
+            shape = decode(source, settings, picture.name, picture.page, highest=[]).shape
         except (UnreadablePicture, OSError):
             continue
         return shape[0], shape[1], shape[2]
@@ -351,8 +367,8 @@ def _pages(paths: Mapping[str, Path], every: bool) -> list[Picture]:
     pictures = []
     for name, path in paths.items():
         count = 1
-        if every and name.lower().endswith((".tif", ".tiff")):
-            with suppress(ValueError):  # decoding it tells what is wrong
+        if every:
+            with suppress(ValueError, OSError):  # decoding it tells what is wrong
                 count = count_pages(path)
         names = [f"{name}#{page}" for page in range(count)] if count > 1 else [name]
         pictures += [Picture(path, label, page) for page, label in enumerate(names)]
@@ -371,9 +387,12 @@ def _say(count: int, skip_counts: Mapping[str, int]) -> None:
     tell(text)
 
 
-def _warn_if_dark(rows: Any, folder: Path) -> None:
+def _warn_if_dark(rows: Any, folder: Path, highest: int) -> None:
+    """Warn of 16 bits by their highest number, which bytes do not tell, and of others by bytes."""
     import warnings
 
+    if 0 < highest < 4096:
+        return check_dark([highest], f"Pictures of 16 bits in '{folder}' have")
     first = np.asarray(rows[np.arange(min(100, rows.shape[0]))])
     if 0 < first.max() < _DARK:
         warnings.warn(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from keras_disent._utils.arrays import to_numpy
 from keras_disent.datasets.stored.rows import SlicedRows
@@ -114,6 +115,16 @@ def _as_rows(images: Any) -> Any:
             "with `open_folder`."
         )
     return array
+
+
+def holds_pictures(images: Any) -> bool:
+    """Return whether `images` is a list or column with Pillow images."""
+    package = type(images).__module__.partition(".")[0]
+    is_objects = isinstance(images, np.ndarray) and images.dtype == object and images.ndim == 1
+    is_column = package in ("pandas", "polars") or is_objects
+    if not isinstance(images, (list, tuple)) and not (is_column and len(images)):
+        return False
+    return any(isinstance(image, Image.Image) for image in images)
 
 
 class ChannelsFirst:

@@ -4,7 +4,7 @@
 |---|---|
 | uint8 | as they are; 0 and 1 only are refused |
 | bool | 0 and 255 |
-| uint16 | divided by 257, so that 65,535 is 255 |
+| uint16 | divided by 257, so that 65,535 is 255; refused if nothing is above 385 |
 | floats from 0 to 1 | times 255 |
 | any numbers, with `pixel_range=(low, high)` | low is 0, high is 255, values outside are clipped |
 
@@ -23,11 +23,13 @@ import numpy as np
 from keras_disent._utils.callers import outside
 from keras_disent._utils.checks import ROUNDING
 from keras_disent._utils.progress import progress_bar
-from keras_disent.datasets.layout import blocks_of, channels_last, numbered
+from keras_disent.datasets.layout import blocks_of, channels_last, holds_pictures, numbered
 from keras_disent.datasets.stored.rows import Stream
 
 AS_THEY_ARE = (0, 255)
 """`pixel_range` of bytes that stay as they are, even if they are nearly black."""
+BLACK = 385
+"""Highest number of 16 bits that becomes 0 or 1."""
 _FIRST = 1000  # images in which bytes are looked at
 
 Range = tuple[float, float]
@@ -86,7 +88,8 @@ def rows_of_bytes(
 
     Args:
         images: An array or tensor of any library, `(n, height, width, channels)` or
-            `(n, height, width)`, or an object with a shape and dtype that returns rows for slices.
+            `(n, height, width)`, an object with a shape and dtype that returns rows for slices, or
+            a list of Pillow images.
         data_format: `"channels_first"` for `(n, channels, height, width)`.
         pixel_range: Values of black and of white.
 
@@ -99,6 +102,11 @@ def rows_of_bytes(
         ValueError: The layout is wrong, or there are no pixels; values are NaN or out of range.
     """
     pixel_range = check_range(pixel_range)
+    if holds_pictures(images):
+        from keras_disent.datasets.pictures import decode_list  # it needs this module
+
+        images, data_format = decode_list(list(images), pixel_range), "channels_last"
+        pixel_range = AS_THEY_ARE if pixel_range else None
     rows = channels_last(images, data_format)
     scale = _scale_of(rows, pixel_range)
     if scale is None:
@@ -267,15 +275,38 @@ def _cure(lowest: float, highest: float) -> str:
 
 
 def _check_dark(dtype: np.dtype | None, highest: float, pixel_range: Range | None) -> None:
-    """Refuse 16-bit images that hold 8 bits, and warn of 10 or 12 bits."""
-    is_deep = dtype is not None and dtype.newbyteorder("=") == np.uint16
-    if pixel_range is not None or not is_deep or not 0 < highest < 4096:
+    """Check the highest number of images of 16 bits; see `check_dark`."""
+    if pixel_range is None and dtype is not None and dtype.newbyteorder("=") == np.uint16:
+        check_dark([highest])
+
+
+def check_dark(highest: list[float], what: str = "`images` of 16 bits have") -> None:
+    """Refuse 16-bit images whose bytes would be 0 and 1 only, and warn of 10 or 12 bits.
+
+    Args:
+        highest: Highest numbers of images of 16 bits.
+        what: Subject of the message, with its verb.
+
+    Raises:
+        ValueError: Their bytes are 0 and 1 only; images of zeros alone are accepted.
+
+    Warns:
+        UserWarning: There is no number above 4,095.
+    """
+    white = max(highest, default=0)
+    if not 0 < white < 4096:
         return
-    bits = next(white for white in (255, 1023, 4095) if highest <= white)
+    end = next(end for end in (1, 255, 1023, 4095) if white <= end)
     text = (
-        f"`images` of 16 bits have no value above {highest:.0f} of 65,535, so they are nearly "
-        f"black: pass pixel_range=(0, {bits}) if that is white"
+        f"{what} no value above {white:.0f} of 65,535, which is nearly black: pass "
+        f"pixel_range=(0, {end}) if that is white"
     )
-    if bits == 255:
-        raise ValueError(f"{text}, or (0, 65535) if they are right.")
+    if white <= BLACK:
+        raise ValueError(f"{text}, or (0, 65535) if it is right.")
     warnings.warn(f"{text}.", UserWarning, stacklevel=outside())
+
+
+def note_dark(values: np.ndarray, pixel_range: Range | None, highest: list[float]) -> None:
+    """Add the highest number of an image of 16 bits to a list, for `check_dark`."""
+    if pixel_range is None and values.dtype.newbyteorder("=") == np.uint16:
+        highest.append(float(values.max()))

@@ -155,7 +155,13 @@ def read_picture(
     from keras_disent.datasets.pictures import read_image
 
     like = SimpleNamespace(image_shape=tuple(shape), pictures=pictures)
-    return read_image(content, like=like, max_pixels=MAX_PIXELS)
+    try:
+        return read_image(content, like=like, max_pixels=MAX_PIXELS)
+    except ValueError as error:
+        text, option, _ = str(error).partition(": pass pixel_range")
+        if not option:
+            raise
+        raise ValueError(f"{text}. Send it with 8 bits, from 0 to 255.") from error
 
 
 def read_npy(content: bytes, array: dict[str, Any]) -> np.ndarray:

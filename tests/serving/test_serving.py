@@ -156,6 +156,16 @@ WRONG = {
         [{"b64": base64.b64encode(BOMB).decode()}],
         "Cannot read this as a picture: it claims more than",
     ),
+    "picture_of_integers": (
+        ENCODE,
+        [picture(np.array([[-5, 70_000]], "int32"), "TIFF")],
+        "its integers of 32 bits go from -5 to 70000. Send it with 8 bits, from 0 to 255.",
+    ),
+    "dark_picture": (
+        ENCODE,
+        [picture(np.array([[0, 100]], "uint16"))],
+        "no value above 100 of 65,535, which is nearly black. Send it with 8 bits, from 0 to 255.",
+    ),
     "picture_and_size": (ENCODE, [picture(images(1)[0, ..., 0]), [[0]]], "of equal lengths."),
 }
 WHOLE = ("not_a_dict", "nothing", "empty", "rows_of_another_form", "bare", "missing", "unknown")

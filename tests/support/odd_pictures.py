@@ -46,7 +46,7 @@ def image_of(mode: str, size: tuple[int, int], rng: np.random.Generator) -> Imag
     if mode == "F":
         return Image.fromarray(rng.random((height, width)).astype("float32"))
     if mode == "I;16":
-        return Image.fromarray(rng.integers(0, 65_536, (height, width)).astype("uint16"))
+        return Image.fromarray(rng.integers(4096, 65_536, (height, width)).astype("uint16"))
     bands = {"L": 1, "1": 1, "P": 3, "LA": 2, "RGB": 3, "LAB": 3}.get(mode, 4)
     pixels = rng.integers(0, 256, (height, width, bands), dtype=np.uint8)
     if mode in ("1", "P"):
@@ -166,33 +166,79 @@ def png_of_16_bits(numbers: np.ndarray, key: tuple[int, ...] = ()) -> bytes:
     return _png(b"IHDR" + head, zlib.compress(rows), *marks)
 
 
-def tiff(numbers: np.ndarray, photometric: int, order: str = "<", deflate: bool = False) -> bytes:
-    """Return a TIFF file of one strip.
+def tiff(
+    numbers: np.ndarray,
+    photometric: int,
+    order: str = "<",
+    deflate: bool = False,
+    planes: bool = False,
+    extra: int = 2,
+) -> bytes:
+    """Return a TIFF file of one strip, or of one for each band.
 
     Args:
-        numbers: uint8 or uint16 `(height, width, bands)`.
+        numbers: Integers or floats `(height, width, bands)`.
         photometric: 0 if 0 is white, 1 if 0 is black, 2 for color.
         order: "<" or ">", the order of bytes.
         deflate: Whether libtiff is needed.
+        planes: Whether the bands follow each other.
+        extra: Meaning of a fourth band: 0 for none, 1 and 2 for alpha, which is multiplied into the
+            colors with 1.
     """
     height, width, bands = numbers.shape
-    bits = 8 * numbers.dtype.itemsize
-    data = numbers.astype(numbers.dtype.newbyteorder(order)).tobytes()
-    data = zlib.compress(data) if deflate else data
-    entries = 10 + (bands == 4)
-    many = struct.pack(f"{order}{bands}H", *[bits] * bands) if bands > 2 else b""
-    at = 8 + 2 + 12 * entries + 4
-    tags = {256: width, 257: height, 258: bits, 259: 8 if deflate else 1, 262: photometric}
-    tags |= {273: at + len(many), 277: bands, 278: height, 279: len(data), 339: 1}
-    tags |= {338: 2} if bands == 4 else {}
-    ifd = b""
-    for tag, value in sorted(tags.items()):
-        if tag == 258 and many:
-            ifd += struct.pack(f"{order}HHII", tag, 3, bands, at)
-        elif tag in (273, 279):
-            ifd += struct.pack(f"{order}HHII", tag, 4, 1, value)
-        else:
-            ifd += struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0)
+    kind = {"u": 1, "i": 2, "f": 3}[numbers.dtype.kind]
+    stored = numbers.astype(numbers.dtype.newbyteorder(order))
+    parts = list(np.moveaxis(stored, 2, 0)) if planes else [stored]
+    strips = [zlib.compress(p.tobytes()) if deflate else p.tobytes() for p in parts]
+    starts = 8 + np.cumsum([0, *map(len, strips)])
+    data = b"".join(strips) + bytes(starts[-1] % 2)
+    tags = {256: ("I", [width]), 257: ("I", [height]), 278: ("I", [height])}
+    tags |= {273: ("I", starts[:-1].tolist()), 279: ("I", [len(strip) for strip in strips])}
+    words = {
+        259: [8 if deflate else 1],
+        262: [photometric],
+        277: [bands],
+        284: [2 if planes else 1],
+    }
+    words |= {258: [8 * numbers.dtype.itemsize] * bands, 339: [kind] * bands}
+    words |= {338: [extra]} if bands in (2, 4) else {}
+    tags |= {tag: ("H", values) for tag, values in words.items()}
+    place = 8 + len(data) + 2 + 12 * len(tags) + 4
+    ifd, later = struct.pack(f"{order}H", len(tags)), b""
+    for tag, (letter, values) in sorted(tags.items()):
+        value = struct.pack(f"{order}{len(values)}{letter}", *values)
+        if len(value) > 4:
+            later, value = later + value, struct.pack(f"{order}I", place + len(later))
+        head = struct.pack(f"{order}HHI", tag, {"H": 3, "I": 4}[letter], len(values))
+        ifd += head + value.ljust(4, b"\0")
     mark = {"<": b"II", ">": b"MM"}[order]
-    head = struct.pack(f"{order}2sHIH", mark, 42, 8, entries)
-    return head + ifd + bytes(4) + many + data
+    return struct.pack(f"{order}2sHI", mark, 42, 8 + len(data)) + data + ifd + bytes(4) + later
+
+
+def gray_png(rows: list[bytes], width: int, bits: int, key: int) -> bytes:
+    """Return a gray PNG of packed rows with a transparent value."""
+    head = struct.pack(">IIBBBBB", width, len(rows), bits, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return _png(b"IHDR" + head, data, b"tRNS" + struct.pack(">H", key))
+
+
+def linear_gray_profile() -> bytes:
+    """Return an ICC profile of gray that is proportional to light."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65_536)) for value in values)
+
+    white = fixed(0.9642, 1, 0.8249)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(79),
+        b"wtpt": b"XYZ " + bytes(4) + white,
+        b"cprt": b"text" + bytes(4) + b"none" + bytes(4),
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IHH", 1, 256, 0),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
+        body += content
+    head = struct.pack(">I4xI", 132 + 12 * len(tags) + len(body), 0x02100000)
+    head += b"mntrGRAYXYZ " + struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + white
+    return head.ljust(128, b"\0") + table + body

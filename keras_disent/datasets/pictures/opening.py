@@ -17,12 +17,13 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError, _imaging
 
 from keras_disent._utils.texts import printable
-from keras_disent.datasets.values import to_bytes
+from keras_disent.datasets.pictures.tiff import is_tiff, kind_of_tiff, repair, tags_of
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 178_956_970
 """Largest picture that is unpacked, width x height; Pillow's own limit."""
+DECODED = "Pillow has decoded it, and changed its numbers: pass its path or bytes instead"
 Source = str | PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray
 
 
@@ -40,12 +41,16 @@ class UnreadablePicture(ValueError):
 
 
 def count_pages(source: Source, name: str | None = None) -> int:
-    """Return the number of pages of a TIFF file; 1 for other pictures.
+    """Return the number of pages of a TIFF file, by its content; 1 for other pictures.
 
     Raises:
         FileNotFoundError: There is no such file.
         UnreadablePicture: It is no picture.
     """
+    if isinstance(source, (str, PathLike)):
+        with open(source, "rb") as file:
+            if not is_tiff(file.read(4)):
+                return 1
     try:
         with without_warnings(), open_picture(source, "", MAX_PIXELS) as picture:
             return getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1
@@ -55,20 +60,29 @@ def count_pages(source: Source, name: str | None = None) -> int:
         raise UnreadablePicture(name or name_of(source), reason_of(error)) from error
 
 
-def open_picture(source: Any, name: str, max_pixels: int) -> Image.Image:
-    """Open a picture without decoding it; a Pillow image is copied, so that it stays open."""
+def open_picture(source: Any, name: str, max_pixels: int, page: int = 0) -> Image.Image:
+    """Open a page of a picture without decoding it; a Pillow image is copied, and stays open.
+
+    Args:
+        source: Path, bytes of a picture file, open binary file, or Pillow image, of which the
+            frame is taken that it shows.
+        name: Name for messages.
+        max_pixels: Largest picture that is unpacked, width x height.
+        page: Number of the page of a TIFF file.
+    """
     if isinstance(source, ImageFile.ImageFile) and source.tile and source.fp is not None:
         place = source.fp.tell()  # nothing has been decoded yet: begin from the file
         source.fp.seek(0)
         content = source.fp.read()
         source.fp.seek(place)
-        return open_picture(content, name, max_pixels)
-    if isinstance(source, np.ndarray):
-        source = _from_array(source)
+        return open_picture(content, name, max_pixels, source.tell())
     if isinstance(source, Image.Image):
         check_size(name, source, max_pixels)
-        copy = source.copy()
+        copy: Any = source.copy()
         copy.format = source.format
+        copy.tags = tags_of(source)  # how its numbers were stored
+        if copy.tags.is_misread:
+            raise UnreadablePicture(name, DECODED)
         return copy
     if isinstance(source, (str, PathLike)):
         source = Path(source).read_bytes()  # from a path, Pillow maps some files, and not upright
@@ -81,28 +95,35 @@ def open_picture(source: Any, name: str, max_pixels: int) -> Image.Image:
             "A picture is a path, bytes of a file, an open binary file, a Pillow image or an "
             f"array. Got {type(source).__name__}."
         )
-    file = io.BytesIO(source)
-    picture = Image.open(file, formats=FORMATS)
+    content = bytes(source)
+    picture = _open(content, name)
     check_size(name, picture, max_pixels)
-    if picture.format != "PNG":
-        return picture
-    # Pillow decodes a PNG with broken data as far as it goes, so checksums are compared first.
-    picture.verify()
-    return Image.open(file, formats=FORMATS)
+    if picture.format == "PNG":
+        # Pillow decodes a PNG with broken data as far as it goes, so checksums are compared first.
+        picture.verify()
+        picture = _open(content, name)
+        _scale_key(picture)
+    if page:
+        picture.seek(page)
+    repair(picture)
+    return picture
 
 
-def _from_array(pixels: np.ndarray) -> Image.Image:
-    """Return an array as a Pillow image; gray values stay as they are until `pixel_range`."""
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise TypeError(
-            "A picture as an array is (height, width), or has 1, 3 or 4 channels last. "
-            f"Got shape {pixels.shape}."
-        )
-    if pixels.ndim == 2 and pixels.dtype.kind == "f":
-        return Image.fromarray(pixels.astype(np.float32))
-    return Image.fromarray(to_bytes(pixels) if pixels.ndim == 3 else pixels)
+def _open(content: bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        if not is_tiff(content):
+            raise
+        raise UnreadablePicture(name, kind_of_tiff(content)) from error
+
+
+def _scale_key(picture: Any) -> None:
+    """Scale the transparent gray value of 2 or 4 bits as Pillow scales the pixels."""
+    raw = str(picture.tile[0][3]) if picture.tile else ""
+    factor = {"L;2": 85, "L;4": 17}.get(raw)
+    if factor and isinstance(picture.info.get("transparency"), int):
+        picture.info["transparency"] *= factor
 
 
 def check_size(name: str, picture: Image.Image, max_pixels: int) -> None:
@@ -115,10 +136,11 @@ def check_size(name: str, picture: Image.Image, max_pixels: int) -> None:
 
 
 class _Quiet:
-    """Silence Pillow while any thread decodes: warnings and libtiff belong to the whole process."""
+    """Options of the whole process while any thread decodes: silent, and whole pictures only."""
 
     lock = threading.Lock()
     users = 0
+    truncated = False
     saved: Any = None
     handler: Any = None
 
@@ -129,6 +151,8 @@ def without_warnings() -> Iterator[None]:
     with _Quiet.lock:
         _Quiet.users += 1
         if _Quiet.users == 1:
+            _Quiet.truncated = ImageFile.LOAD_TRUNCATED_IMAGES
+            ImageFile.LOAD_TRUNCATED_IMAGES = False  # half a picture is none
             _Quiet.saved = warnings.catch_warnings()
             _Quiet.saved.__enter__()
             warnings.filterwarnings("ignore", module=r"PIL\.|keras_disent\.datasets\.pictures")
@@ -139,6 +163,7 @@ def without_warnings() -> Iterator[None]:
         with _Quiet.lock:
             _Quiet.users -= 1
             if not _Quiet.users:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _Quiet.truncated
                 _Quiet.saved.__exit__(None, None, None)
                 _set_libtiff_handler(_Quiet.handler)
 
@@ -174,6 +199,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"its content is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
-        return f"it claims more than {MAX_PIXELS:,} pixels"
+        limit = min(2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS), MAX_PIXELS)
+        return f"it claims more than {limit:,} pixels, twice PIL.Image.MAX_IMAGE_PIXELS"
     text = " ".join(str(error).split()) or type(error).__name__
     return text.rstrip(".")[:200]

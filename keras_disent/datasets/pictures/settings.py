@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 from PIL import ImageColor
 
 from keras_disent._utils.checks import check_integer
@@ -26,10 +27,12 @@ class PictureSettings:
         fit: How pictures get another shape: "crop" to their center, "pad" with the background, or
             "stretch".
         background: Color behind transparent parts and around padded pictures: a name, "#rrggbb",
-            or three bytes.
+            or three integers from 0 to 255.
         pixel_range: Values of black and of white of gray pictures and of color of 16 bits, such as
-            `(0, 4095)` for 12 bits in 16, with or without an alpha channel. Color of 8 bits,
-            palettes and pictures of one bit have their own colors.
+            `(0, 4095)` for 12 bits in 16, with or without an alpha channel; of color of 8 bits, if
+            the range lies within 0 to 255; and of all channels of arrays. Palettes, pictures of one
+            bit, CMYK and Lab have their own colors. Of gray PNG files with 2 or 4 bits, white is
+            255.
 
     Raises:
         ValueError: A setting is invalid.
@@ -46,7 +49,8 @@ class PictureSettings:
     pixel_range: Range | None = None
 
     def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
+        is_integer = isinstance(self.channels, int | np.integer)
+        if not is_integer or self.channels not in (1, 3) or isinstance(self.channels, bool):
             raise ValueError(f"`channels` is 1 (gray) or 3 (color). Got {self.channels!r}.")
         if self.crop is not None:
             check_integer("crop", self.crop, at_least=1)
@@ -78,12 +82,15 @@ def color_bytes(color: Any) -> tuple[int, int, int]:
         ValueError: It is no color.
     """
     try:
-        values = ImageColor.getrgb(color)[:3] if isinstance(color, str) else tuple(color)
-        red, green, blue = (int(value) for value in values)
+        values = ImageColor.getrgb(color) if isinstance(color, str) else tuple(color)
     except (TypeError, ValueError):
-        red = green = blue = -1
-    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        values = ()
+    are_integers = all(
+        isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values
+    )
+    if not are_integers or len(values) != 3 or not all(0 <= value <= 255 for value in values):
         raise ValueError(
-            f"`background` is the name of a color, '#rrggbb' or three bytes. Got {color!r}."
+            "`background` is the name of a color, '#rrggbb', or three integers from 0 to 255, "
+            f"without transparency. Got {color!r}."
         )
-    return red, green, blue
+    return int(values[0]), int(values[1]), int(values[2])
