@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent._utils.callers import outside
+from keras_disent._utils.checks import check_pixels
 from keras_disent._utils.progress import progress_bar, tell
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.texts import printable
@@ -154,6 +155,7 @@ def open_folder(
     >>> del os.environ["KERAS_DISENT_CACHE"]
     """
     settings = PictureSettings(image_size, channels, crop, fit, background, pixel_range)
+    check_pixels("image_size", settings.size)
     lookup(pages, {"first": 0, "all": 0}, "choice of pages")
     lookup(on_error, {"raise": 0, "skip": 0}, "on_error")
     skip = on_error == "skip"

@@ -226,7 +226,7 @@ def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
         )
     sets: list[set[str] | None] = []
     for row, value in enumerate(values):
-        if _is_missing(value):
+        if is_missing(value):
             sets.append(None)
             continue
         parts: Iterable[Any] = value
@@ -234,7 +234,7 @@ def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
             parts = filter(None, map(str.strip, _SEPARATORS.split(value)))
         elif _type_of(value) != "tags":
             raise WrongLabel(f"'{name}' needs texts or lists of texts as tags", repr(value), row)
-        present = [_plain(part) for part in parts if not _is_missing(part)]
+        present = [_plain(part) for part in parts if not is_missing(part)]
         if wrong := [part for part in present if _type_of(part) not in ("texts", "numbers")]:
             raise WrongLabel(f"'{name}' needs texts as tags", f"{wrong[0]!r:.80}", row)
         sets.append({str(part).strip() for part in present})
@@ -336,7 +336,7 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     """
     cells = [to_numpy(label) if is_tensor(label) else label for label in labels]
     cells = [c.item() if isinstance(c, np.ndarray) and c.ndim == 0 else c for c in cells]
-    cells = [None if _is_missing(cell) else cell for cell in cells]
+    cells = [None if is_missing(cell) else cell for cell in cells]
     cells = [_plain(cell) for cell in cells]
     types = [None if cell is None else _type_of(cell) for cell in cells]
     unique_types = list(dict.fromkeys(kind for kind in types if kind is not None))
@@ -420,7 +420,8 @@ def _instant(cell: Any) -> str:
     return str(cell.isoformat())
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(label: Any) -> bool:
+    """Return whether a label is no value: None, NaN, NaT, NA or a blank text."""
     if label is None or type(label).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(label, str):

@@ -163,6 +163,8 @@ def test_wrong_folder(tmp_path, cache):
         open_folder(tmp_path, channels=4)
     with pytest.raises(ValueError, match=r"`image_size` must be an integer of at least 1. Got 0"):
         open_folder(tmp_path, image_size=0)
+    with pytest.raises(ValueError, match=r"at most 178,956,970 pixels. Got 1000000000 x 1000000"):
+        open_folder(tmp_path, image_size=10**9)
 
 
 def test_mixed_sizes_need_a_size(tmp_path, capsys):
