@@ -98,21 +98,29 @@ def open_file(
         raise ValueError(
             f"A file of images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '{path}'."
         )
+    source = path  # of the labels
     if labels is None:
         labels = columns
     elif isinstance(labels, (str, PathLike)):
         from keras_disent.datasets.tables import read_table
 
-        labels = read_table(labels)
+        source, labels = Path(labels), read_table(labels)
     is_right = rows.dtype != np.uint8 or pixel_range is not None  # of what is converted
     try:
         rows = _as_bytes(path, images, rows, data_format, pixel_range)
-        options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
+    except (TypeError, ValueError) as error:
+        raise _named(error, path) from error
+    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
+    try:
         return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
     except (TypeError, ValueError) as error:
-        if str(path) in str(error):
-            raise
-        raise type(error)(f"'{path}': {error}") from error
+        raise _named(error, source) from error
+
+
+def _named(error: TypeError | ValueError, path: Path) -> TypeError | ValueError:
+    """Return an error whose message names the file."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return error if str(path) in str(error) else kind(f"'{path}': {error}")
 
 
 def _as_bytes(

@@ -286,6 +286,12 @@ def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] 
     elif package == "polars" and str(column.dtype).startswith("Enum"):
         codes = column.to_physical().cast(float).to_numpy()
         return codes, (np.array(column.dtype.categories.to_list()), True)
+    elif package == "pyarrow" and getattr(column.type, "ordered", False):
+        if hasattr(column, "chunks"):
+            column = column.unify_dictionaries()
+            column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        codes = np.array(column.indices.to_pylist(), np.float64)
+        return codes, (np.array(column.dictionary.to_pylist()), True)
     elif hasattr(column, "to_pylist"):  # PyArrow
         column = column.to_pylist()
     elif hasattr(column, "to_list"):  # Polars

@@ -329,6 +329,22 @@ def test_enumerations_of_polars_keep_their_order():
     assert data.factor_kinds == ("ordinal",)
 
 
+def test_ordered_dictionaries_of_pyarrow_keep_their_order():
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def chunk(codes, sizes):
+        return pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes), sizes, ordered=True)
+
+    sizes = ["tiny", "small", "large"]
+    for chunks in ([chunk([1, 2, None, 1, 2, 1], sizes)], [chunk([1, 2, None], sizes)]):
+        rest = [] if len(chunks[0]) == 6 else [chunk([1, 2, 1], sizes)]
+        table = pyarrow.table({"size": pyarrow.chunked_array([*chunks, *rest])})
+        data = labeled(IMAGES, table)
+        assert data.factor_values["size"].tolist() == ["small", "large"]
+        assert data.factors(range(6))[:, 0].tolist() == [0, 1, -1, 0, 1, 0]
+        assert data.factor_kinds == ("ordinal",)
+
+
 def test_integers_of_pandas_with_gaps_stay_integers():
     pandas = pytest.importorskip("pandas")
     column = pandas.array([2**60, 2**60 + 1, None, 7, 7, 7], dtype="Int64")

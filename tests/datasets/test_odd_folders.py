@@ -265,6 +265,34 @@ def test_wrong_labels_name_the_table_the_column_and_the_picture(tmp_path, cells,
         open_folder(tmp_path)
 
 
+@pytest.mark.parametrize("form", ["frame", "arrow", "polars"])
+def test_rows_of_a_table_in_memory_keep_their_type(tmp_path, form):
+    numbered(tmp_path)
+    pandas = pytest.importorskip("pandas")
+    sizes = ["lo", "hi", None, "mid"]
+    size = pandas.Categorical(sizes, ["lo", "mid", "hi"], ordered=True)
+    labels = pandas.DataFrame({"file": FILES, "size": size, "gray": GRAYS})
+    if form == "arrow":
+        labels = pytest.importorskip("pyarrow").Table.from_pandas(labels)
+    elif form == "polars":
+        polars = pytest.importorskip("polars")
+        size = polars.Series(sizes, dtype=polars.Enum(["lo", "mid", "hi"]))
+        labels = polars.DataFrame({"file": FILES, "size": size, "gray": GRAYS})
+    data = open_folder(tmp_path, labels=labels, image_size=4, channels=1)
+    check_labels(data)
+    assert data.factor_values["size"].tolist() == ["lo", "mid", "hi"]
+    assert data.factors(range(4))[:, 0].tolist() == [2, 1, 0, -1]
+    assert data.factor_kinds[0] == "ordinal"
+
+
+def test_wrong_labels_of_a_file_name_the_table(tmp_path):
+    (tmp_path / "wrong.csv").write_text("n\n1\ninf\n2\n3\n")
+    with pytest.raises(ValueError, match=r"wrong.csv': 'n' needs finite .* Got inf in row 1"):
+        open_file_of_bytes(tmp_path, labels=tmp_path / "wrong.csv")
+    with pytest.raises(ValueError, match=r"a.npy': 'n' needs finite numbers.* Got inf in row 0"):
+        open_file_of_bytes(tmp_path, labels={"n": [np.inf, 1, 2, 3]})
+
+
 def test_integers_of_more_than_64_bits_in_a_table_are_texts(tmp_path):
     numbered(tmp_path)
     rows = "\n".join(f"{number}.png,{2**64 + number}" for number in (1, 2, 3, 4))
