@@ -191,10 +191,11 @@ def labeled(
     """Create a data set from images and one label per factor.
 
     The steps of a factor are its different values in sorted order, or in the order of the
-    categories of pandas, Polars (Enum) or PyArrow. The kind of a factor is "constant" if it has a single value, "categorical" for
-    texts and truth values, and "ordinal" for numbers and dates. It is "continuous" (real numbers,
-    which scores do not treat as classes) if the factor has more than 20 different values and some
-    are not integers. In a grid of several factors, floats are ordinal.
+    categories of pandas, Polars (Enum) or PyArrow. The kind of a factor is "constant" if it has a
+    single value, "categorical" for texts and truth values, and "ordinal" for numbers, dates and
+    ordered categories. It is "continuous" (real numbers, which scores do not treat as classes) if
+    the factor has more than 20 different values and some are not integers. In a grid of several
+    factors, floats are ordinal.
 
     Texts are compared without blanks at their ends, in the composed form of Unicode.
 

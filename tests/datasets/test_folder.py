@@ -440,6 +440,8 @@ def test_pages_of_tiff_files(tmp_path):
     assert data.files == ("stack.tif#0", "stack.tif#1", "stack.tif#2", "z.png")
     assert grays(data) == [50, 100, 150, 20]
     assert data.factors(range(4)).ravel().tolist() == [0, 0, 0, 1]
+    (tmp_path / "labels.csv").write_text("file,n\nstack,1\nz,2\n")
+    assert open_folder(tmp_path, channels=1, pages="all").files == data.files
     rows = "file,n\nstack.tif#2,7\nstack.tif,1\nz.png,2\nstack.tif#0,5\n"
     (tmp_path / "labels.csv").write_text(rows)
     data = open_folder(tmp_path, channels=1, pages="all")
