@@ -339,10 +339,13 @@ def _find(name: str, index: _Index) -> tuple[list[str], int]:
 def _may_name_files(name: str, column: Any, index: _Index) -> bool:
     """Return whether one of the first cells of a column is the name of a picture.
 
-    A column whose own name is that of a picture is a row of a table without a header.
+    A column whose own name is that of a picture is a row of a table without a header. Repeated
+    cells without a suffix are labels, such as 0 and 1.
     """
     cells = _texts(column, _FIRST)
-    return not _find(name, index)[0] and any(_find(cell, index)[0] for cell in cells)
+    level = max((_find(cell, index)[1] for cell in cells), default=0)
+    may_be = level > _STEM or (level == _STEM and len(set(cells)) == len(cells))
+    return may_be and not _find(name, index)[0]
 
 
 def _frame_index(labels: Any) -> list[str] | None:
