@@ -45,6 +45,22 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
     return int(value)
 
 
+MAX_PIXELS = 178_956_970
+"""Largest number of pixels of an image: that of the largest picture that is read."""
+
+
+def check_pixels(name: str, size: tuple[int, int] | None) -> None:
+    """Check that images of a size, `(height, width)`, are no larger than any picture.
+
+    Raises:
+        ValueError: They are.
+    """
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(
+            f"`{name}` needs images of at most {MAX_PIXELS:,} pixels. Got {size[0]} x {size[1]}."
+        )
+
+
 def check_index(name: str, value: Any, size: int) -> int:
     """Check that an argument is an index of one of `size` things.
 

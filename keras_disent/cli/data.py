@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from keras_disent._utils.progress import progress_bar
-from keras_disent.cli.options import DataOption, named_values
+from keras_disent._utils.texts import printable
+from keras_disent.cli.options import DataOption, data_options
 from keras_disent.cli.start import Commands, say, show, takes_a_level
 
 app = Commands(help="List, check, convert and preview data sets.")
@@ -57,7 +58,7 @@ def info(name: Name, data_dir: DataDir = None, data_option: DataOption = None) -
             say(sentence)
         say("")
     try:
-        options = named_values(data_option, "--data-option")
+        options = data_options(data_option, own=["data_dir"])
         data = datasets.load(name, data_dir=data_dir, **options)
     except FileNotFoundError as error:
         if name not in datasets.DATASETS:
@@ -69,13 +70,29 @@ def info(name: Name, data_dir: DataDir = None, data_option: DataOption = None) -
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="A downloaded file.")]) -> None:
-    """Compare a file with its published size and checksum, and check that it can be read."""
+def check(
+    file: Annotated[Path, typer.Argument(help="A downloaded file, or a folder of pictures.")],
+    data_option: DataOption = None,
+) -> None:
+    """Compare a file with its published size and checksum, and check that it can be read.
+
+    Of a folder, all pictures that cannot be read are listed.
+    """
     from keras_disent import datasets
+    from keras_disent.datasets.folder import UnusablePictures
     from keras_disent.datasets.published import files
 
+    options = data_options(data_option, own=[])
     if file.is_dir():
-        say(f"{file}: {len(datasets.load(file)):,} readable images")
+        try:
+            data = datasets.load(file, **options)
+        except UnusablePictures as error:
+            for name, reason in error.reasons.items():
+                say(f"{printable(name)}: {reason}")
+            raise
+        for name, reason in getattr(data, "skipped", {}).items():
+            say(f"{printable(name)}: {reason}")
+        say(f"{file}: {len(data):,} readable images")
         return
     with progress_bar("Reading") as advance:
         checksum = files.digest(file, "sha256", advance)
@@ -86,7 +103,7 @@ def check(file: Annotated[Path, typer.Argument(help="A downloaded file.")]) -> N
         if file.name in [f.name for f in make.card.files]
     ]
     if not cards:
-        count = len(datasets.load(file))
+        count = len(datasets.load(file, **options))
         say(f"No published file has this name. The file has {count:,} readable images")
         return
     (card, *_) = cards
@@ -175,7 +192,7 @@ def preview(
         data_dir=data_dir,
         image_size=training_size(name) if image_size is None else image_size,
         channels=channels,
-        **named_values(data_option, "--data-option"),
+        **data_options(data_option, own=["data_dir", "image_size", "channels"]),
     )
     path = plots.save(datasets.contact_sheet(data, seed=seed), out or Path(f"{data.name}.png"))
     _factors(data)

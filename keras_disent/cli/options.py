@@ -258,6 +258,28 @@ def named_values(texts: list[str] | None, flag: str) -> dict[str, Any]:
     return {name: value(text) for name, text in pairs(texts, flag).items()}
 
 
+def data_options(texts: list[str] | None, own: Iterable[str]) -> dict[str, Any]:
+    """Return the values of `--data-option`.
+
+    Args:
+        texts: NAME=VALUE texts.
+        own: Arguments for which the command has options of their own.
+
+    Raises:
+        ValueError: An option is one of these.
+    """
+    options = named_values(texts, "--data-option")
+    for name in options:
+        if name == "name":
+            raise ValueError("--data-option has no name: pass the data set as NAME.")
+        if name in own:
+            raise ValueError(
+                f"--data-option is for what has no option of its own. Got {name}: pass "
+                f"{flag(name)} {options[name]}."
+            )
+    return options
+
+
 def _subset(texts: list[str] | None) -> dict[str, list[Any]] | None:
     items = pairs(texts, "--subset").items()
     return {name: [value(v) for v in text.split(",")] for name, text in items} or None

@@ -5,7 +5,7 @@ from keras_disent.datasets.arrays import ImageGrid, Images, LabeledImages, label
 from keras_disent.datasets.catalog import DATASETS, load
 from keras_disent.datasets.examples import example_images, example_indices
 from keras_disent.datasets.file import open_file
-from keras_disent.datasets.folder import open_folder
+from keras_disent.datasets.folder import UnusablePictures, open_folder
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.parts import Rows
 from keras_disent.datasets.photographs import Photographs
@@ -60,6 +60,7 @@ __all__ = [
     "SmallNORB",
     "Sprites",
     "UnreadablePicture",
+    "UnusablePictures",
     "contact_sheet",
     "example_images",
     "example_indices",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,8 +14,10 @@ from PIL import Image
 
 from keras_disent._utils.arrays import to_numpy
 from keras_disent._utils.callers import outside
+from keras_disent._utils.checks import check_pixels
 from keras_disent._utils.progress import progress_bar
 from keras_disent.datasets.arrays import with_labels
+from keras_disent.datasets.labels import cells_of, is_label, is_missing
 from keras_disent.datasets.layout import channels_last, is_tensor
 from keras_disent.datasets.pictures import channels_of, decode
 from keras_disent.datasets.pictures.opening import UnreadablePicture
@@ -29,8 +32,6 @@ from keras_disent.datasets.values import (
     note_dark,
     to_bytes,
 )
-
-_SCALARS = (str, bytes, bool, int, float, np.generic)
 
 
 def from_examples(
@@ -95,11 +96,12 @@ def from_examples(
     label_names = (
         (labels,) if isinstance(labels, str) else None if labels is None else tuple(labels)
     )
-    examples, count, names_of = _examples(source, image)
+    examples, count, names_of, categories = _examples(source, image)
     settings = PictureSettings(image_size, channels or 3, crop, fit, background, pixel_range)
+    check_pixels("image_size", settings.size)
     keep = channels is None and settings.background == (255, 255, 255)
     highest: list[float] = []
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, Any] = {}
     non_labels: dict[str, str] = {}
     shape: tuple[int, ...] | None = None
     cache_folder().mkdir(parents=True, exist_ok=True)
@@ -110,11 +112,19 @@ def from_examples(
     ):
         for example in examples:
             raw_image, fields = _parts(example, image, number)
+            if is_missing(_picture(raw_image)):
+                raise ValueError(
+                    f"Example {number} needs an image. Got {_picture(raw_image)!r}: leave such "
+                    "examples out."
+                )
             if not _is_picture(raw_image):
                 raw_image = _array(raw_image, data_format, number)
             if channels is None and number == 0:
                 settings = dataclasses.replace(settings, channels=_channels(raw_image))
-            pixels = _pixels(raw_image, settings, number, highest, keep)
+            try:
+                pixels = _pixels(raw_image, settings, number, highest, keep)
+            except UnreadablePicture as error:
+                raise UnreadablePicture(_name(raw_image, number), error.reason) from error
             shape = shape or pixels.shape
             if pixels.shape != shape:
                 raise ValueError(
@@ -139,6 +149,7 @@ def from_examples(
             ]
     if label_names is None:  # what is never a number or a text is no label
         columns = {n: c for n, c in columns.items() if any(value is not None for value in c)}
+    columns |= {name: column for name, column in categories.items() if name in columns}
     if non_labels:
         names = ", ".join(f"'{name}' ({what})" for name, what in non_labels.items())
         warnings.warn(
@@ -156,8 +167,13 @@ def from_examples(
 
 def _examples(
     source: Any, image: str | int
-) -> tuple[Iterator[Any], int | None, dict[str, list[str]]]:
-    """Return the examples, their number if it is known, and names of the values of labels."""
+) -> tuple[Iterator[Any], int | None, dict[str, list[str]], dict[str, Any]]:
+    """Return the examples, and what is known of all of them.
+
+    Returns:
+        The examples; their number or None; names of the values of labels; and columns of
+        categories, which may have an order that their values have not.
+    """
     if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__"):
         raise TypeError(
             f"`source` needs several examples. Got {source!r:.80}: pass a list, or open a folder "
@@ -171,18 +187,28 @@ def _examples(
         if int(source.cardinality()) == -1:
             raise TypeError(endless)
         size = int(source.cardinality())
-        return source.as_numpy_iterator(), size if size > 0 else None, {}
+        return source.as_numpy_iterator(), size if size > 0 else None, {}, {}
     if package in ("pandas", "polars"):
-        columns = {str(name): list(source[name]) for name in source.columns}
+        categories = {
+            str(name): source[name]
+            for name in source.columns
+            if name != image and str(source[name].dtype).startswith(("category", "Enum"))
+        }
+        columns = {
+            str(name): list(source[name]) if name == image else cells_of(source[name])
+            for name in source.columns
+        }
+        for name in categories:
+            columns[name] = [None if is_missing(cell) else str(cell) for cell in columns[name]]
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-        return rows, len(source), {}
+        return rows, len(source), {}, categories
     if isinstance(source, Mapping) and image in source:
         columns = {str(name): source[name] for name in source if hasattr(source[name], "__len__")}
         rows = ({name: c[i] for name, c in columns.items()} for i in range(len(source[image])))
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"`source` needs columns of equal length. Got {lengths}.")
-        return rows, len(source[image]), {}
+        return rows, len(source[image]), {}, {}
     if isinstance(source, Mapping):
         raise TypeError(
             f"`source` holds several parts: take one of {', '.join(map(repr, source))}."
@@ -200,7 +226,7 @@ def _examples(
     names_of = {key: list(f.names) for key, f in features.items() if getattr(f, "names", None)}
     if classes := getattr(source, "classes", None):  # of torchvision
         names_of["label"] = list(map(str, classes))
-    return (source[i] for i in range(len(source))), len(source), names_of
+    return (source[i] for i in range(len(source))), len(source), names_of, {}
 
 
 def _parts(example: Any, image: str | int, number: int) -> tuple[Any, dict[str, Any]]:
@@ -241,7 +267,8 @@ def _collect(
             got = ", ".join(fields) or "none"
             raise ValueError(f"Example {number} needs a label {name!r}. Got {got}.")
         value = fields.get(name)
-        is_tags = label_names is not None and isinstance(value, (list, tuple, set))
+        value = None if type(value).__name__ == "NAType" else value  # of pandas
+        is_tags = label_names is not None and _are_tags(value)
         column.append(value if is_tags else _scalar(value))
         if column[-1] is None and value is not None and label_names is not None:
             raise ValueError(
@@ -252,6 +279,11 @@ def _collect(
         return {}
     rest = {name: value for name, value in fields.items() if name not in columns}
     return {name: _what(value) for name, value in rest.items() if value is not None}
+
+
+def _are_tags(value: Any) -> bool:
+    is_column = isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OUST"
+    return is_column or isinstance(value, (list, tuple, set, frozenset))
 
 
 def _what(value: Any) -> str:
@@ -269,7 +301,7 @@ def _scalar(value: Any) -> Any:
         value = value[()]
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    return value if isinstance(value, _SCALARS) or hasattr(value, "isoformat") else None
+    return value if is_label(value) else None
 
 
 def _is_picture(image: Any) -> bool:
@@ -281,6 +313,14 @@ def _picture(image: Any) -> Any:
     if isinstance(image, Mapping):
         return image.get("bytes") or image.get("path")
     return image
+
+
+def _name(image: Any, number: int) -> str:
+    """Return the name of an example for messages, with the path of its picture, if it has one."""
+    path: Any = image.get("path") if isinstance(image, Mapping) else image
+    if isinstance(path, str) or hasattr(path, "__fspath__"):
+        return f"example {number}, {os.fspath(path)}"
+    return f"example {number}"
 
 
 def _channels(image: Any) -> int:

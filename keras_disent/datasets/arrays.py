@@ -191,11 +191,12 @@ def labeled(
 ) -> LabeledImages | ImageGrid:
     """Create a data set from images and one label per factor.
 
-    The steps of a factor are its different values in sorted order, or in the order of a pandas
-    categorical. The kind of a factor is "constant" if it has a single value, "categorical" for
-    texts and truth values, and "ordinal" for numbers and dates. It is "continuous" (real numbers,
-    which scores do not treat as classes) if the factor has more than 20 different values and some
-    are not integers. In a grid of several factors, floats are ordinal.
+    The steps of a factor are its different values in sorted order, or in the order of the
+    categories of pandas, Polars (Enum) or PyArrow. The kind of a factor is "constant" if it has a
+    single value, "categorical" for texts and truth values, and "ordinal" for numbers, dates and
+    ordered categories. It is "continuous" (real numbers, which scores do not treat as classes) if
+    the factor has more than 20 different values and some are not integers. In a grid of several
+    factors, floats are ordinal.
 
     Texts are compared without blanks at their ends, in the composed form of Unicode.
 
@@ -205,12 +206,13 @@ def labeled(
     Args:
         images: See `Images`.
         labels: For each factor's name `(n,)` numbers, texts, truth values or dates. Or a table of
-            pandas, Polars or PyArrow, whose columns are the factors. Lists of texts are tags: each
-            tag becomes a factor of its own, such as "tags=red".
+            pandas, Polars or PyArrow, whose columns are the factors. Intervals and periods of
+            pandas are ordinal. Lists of texts are tags: each tag becomes a factor of its own, such
+            as "tags=red"; [] is an image without tags, and None one whose tags are missing.
         name: Name of the data set in messages and tables.
         kinds: Kinds of some factors, instead of the above: "continuous", "ordinal", "circular"
             or "categorical" for numbers and dates, "categorical" for texts, "multilabel" for texts
-            that hold several tags, separated by ";", "," or "|".
+            that hold several tags, separated by ";", "," or "|"; ";" alone is no tag.
         data_format: See `Images`.
         pixel_range: See `Images`.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from keras_disent._utils.registry import lookup
 from keras_disent.datasets import pixels
-from keras_disent.datasets.file import open_file
+from keras_disent.datasets.file import is_zarr, open_file
 from keras_disent.datasets.folder import open_folder
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.photographs import Photographs
@@ -131,8 +131,14 @@ def load(
     >>> load("sprites", image_size=32, subset={"shape": ["heart"]}).factor_sizes
     (1, 6, 40, 32, 32)
     """
+    for argument, value, rule in (
+        ("subset", subset, "{factor: steps}"),
+        ("correlate", correlate, "{(factor, factor): sigma}"),
+    ):
+        if not isinstance(value, Mapping | None):
+            raise TypeError(f"`{argument}` is {rule}. Got {value!r:.80}.")
     check_name(str(name))
-    opener = open_folder if Path(name).is_dir() else open_file
+    opener = open_folder if is_picture_folder(name) else open_file
     make = DATASETS.get(str(name)) or partial(opener, name)
     common = {"data_dir": data_dir, "image_size": image_size, "channels": channels}
     parameters = inspect.signature(make).parameters
@@ -160,4 +166,9 @@ def training_size(name: str | Path) -> int | None:
 
     >>> training_size("sprites")
     """
-    return 32 if Path(name).is_dir() and str(name) not in DATASETS else None
+    return 32 if is_picture_folder(name) and str(name) not in DATASETS else None
+
+
+def is_picture_folder(path: str | PathLike[str]) -> bool:
+    """Return whether a path is a folder of pictures, not one of Zarr."""
+    return Path(path).is_dir() and not is_zarr(path)

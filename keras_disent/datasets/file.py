@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_disent._utils.callers import outside
 from keras_disent.datasets.arrays import with_labels
 from keras_disent.datasets.layout import channels_last
 from keras_disent.datasets.published.files import cache_key, identity_of
@@ -37,8 +40,8 @@ def open_file(
 
     - `.npy`: one array of images, `(n, height, width, channels)` or `(n, height, width)`.
     - `.npz`, `.h5`, `.hdf5`, and groups of `.zarr`, which needs the library zarr: the array
-      `images`, or the only one that can be images. Without `labels`, every other array with one
-      value per image is a factor.
+      `images`, or the only one that can be images. Without `labels`, every other array `(n,)` or
+      `(n, 1)` is a factor.
     - idx, the format of MNIST, raw or `.gz`.
 
     Args:
@@ -60,6 +63,10 @@ def open_file(
             set, but there are no labels. See also `Images`.
         TypeError: The images need `pixel_range`.
 
+    Warns:
+        UserWarning: Without `labels`, the file has arrays beside the images that are no labels,
+            such as one-hot ones.
+
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "shades.npz"
     >>> np.savez(file, images=np.zeros((4, 8, 8), "uint8"), shade=[3, 1, 2, 4])
@@ -67,7 +74,7 @@ def open_file(
     >>> data.name, data.factor_names, data.factor_sizes
     ('shades', ('shade',), (4,))
     """
-    path = Path(path)
+    path = Path(os.fsdecode(path)) if isinstance(path, bytes) else Path(path)
     pixel_range = check_range(pixel_range)
     ending = path.suffix.lower()
     columns: Mapping[str, Any] = {}
@@ -78,7 +85,7 @@ def open_file(
     elif ending in HDF5:
         arrays = hdf5.shapes(path)
         rows, columns = _archive(path, images, labels, arrays, hdf5.open_hdf5, hdf5.read_column)
-    elif ending == ".zarr":
+    elif is_zarr(path):
         rows = opened = _open_zarr(path)
         if not hasattr(opened, "shape"):  # a group
             arrays = {key: tuple(array.shape) for key, array in opened.arrays()}
@@ -91,21 +98,29 @@ def open_file(
         raise ValueError(
             f"A file of images needs to be .npy, .npz, .h5, .hdf5, .zarr or idx. Got '{path}'."
         )
+    source = path  # of the labels
     if labels is None:
         labels = columns
     elif isinstance(labels, (str, PathLike)):
         from keras_disent.datasets.tables import read_table
 
-        labels = read_table(labels)
+        source, labels = Path(labels), read_table(labels)
     is_right = rows.dtype != np.uint8 or pixel_range is not None  # of what is converted
     try:
         rows = _as_bytes(path, images, rows, data_format, pixel_range)
-        options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
+    except (TypeError, ValueError) as error:
+        raise _named(error, path) from error
+    options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
+    try:
         return with_labels(rows, labels, path.stem, kinds, data_format="channels_last", **options)
     except (TypeError, ValueError) as error:
-        if str(path) in str(error):
-            raise
-        raise type(error)(f"'{path}': {error}") from error
+        raise _named(error, source) from error
+
+
+def _named(error: TypeError | ValueError, path: Path) -> TypeError | ValueError:
+    """Return an error whose message names the file."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return error if str(path) in str(error) else kind(f"'{path}': {error}")
 
 
 def _as_bytes(
@@ -144,8 +159,22 @@ def _archive(
     """Return the images of a file of several arrays; without labels, also those of one value."""
     name = _image_array_name(path, name, shapes)
     rows = open_rows(path, name)
-    others = [n for n, shape in shapes.items() if n != name and shape == rows.shape[:1]]
-    return rows, {other: read(path, other) for other in others} if labels is None else {}
+    if labels is not None:
+        return rows, {}
+    n = rows.shape[0]
+    others = {other: shape for other, shape in shapes.items() if other != name and shape}
+    columns = {other: shape for other, shape in others.items() if shape in ((n,), (n, 1))}
+    if non_labels := {other: s for other, s in others.items() if other not in columns}:
+        listed = ", ".join(f"'{other}' {shape}" for other, shape in list(non_labels.items())[:10])
+        more = f" and {len(non_labels) - 10} more" if len(non_labels) > 10 else ""
+        warnings.warn(
+            f"'{path}' has arrays that are no labels of its {n} images: {listed}{more}. A label "
+            f"has the shape ({n},) or ({n}, 1): of one-hot labels, pass labels={{name: "
+            "array.argmax(axis=1)}. labels={} leaves out all.",
+            UserWarning,
+            stacklevel=outside(),
+        )
+    return rows, {other: read(path, other) for other in columns}
 
 
 def _image_array_name(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -158,6 +187,15 @@ def _image_array_name(path: Path, name: str, shapes: Mapping[str, tuple[int, ...
     arrays = ", ".join(f"{other} {shape}" for other, shape in list(shapes.items())[:10])
     cure = f": pass images={candidates[0]!r}, for example" if candidates else ""
     raise ValueError(f"'{path}' needs an array {name!r}. Got {arrays or 'none'}{cure}.")
+
+
+def is_zarr(path: str | PathLike[str]) -> bool:
+    """Return whether a folder is an array or group of Zarr, by its suffix or its metadata."""
+    path = Path(path)
+    marks = ("zarr.json", ".zarray", ".zgroup")
+    return path.is_dir() and (
+        path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in marks)
+    )
 
 
 def _open_zarr(path: Path) -> Any:

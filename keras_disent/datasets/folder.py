@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_disent._utils.callers import outside
+from keras_disent._utils.checks import check_pixels
 from keras_disent._utils.progress import progress_bar, tell
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.texts import printable
 from keras_disent.datasets.arrays import with_labels
+from keras_disent.datasets.labels import WrongLabel, take
 from keras_disent.datasets.pictures import decode
 from keras_disent.datasets.pictures.opening import (
     SUFFIXES,
@@ -32,13 +34,40 @@ from keras_disent.datasets.published.files import identity_of
 from keras_disent.datasets.source import ImageSource
 from keras_disent.datasets.stored.cache import ENDING, cache_folder, cached_rows
 from keras_disent.datasets.stored.rows import SelectedRows
-from keras_disent.datasets.tables import NAMES, find_tables, is_table, labels_of_files, read_table
+from keras_disent.datasets.tables import (
+    NAMES,
+    WITHOUT_PICTURE,
+    find_tables,
+    is_table,
+    labels_of_files,
+    read_table,
+)
 from keras_disent.datasets.values import AS_THEY_ARE, BLACK, Range, check_dark
 
 _PART = 16  # pictures that a thread decodes at once
 _RULES = 2  # version of the rules of decoding: pictures cached under others are decoded again
 _DARK = 18  # bytes below this are nearly black, as 12 bits in 16 are
+_UNREADABLE, _OTHER_SIZE = 1, 2  # marks in the cache of pictures that are left out
+_REASONS = {_UNREADABLE: "unreadable", _OTHER_SIZE: "another size"}
 _SYSTEM = {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+class UnusablePictures(ValueError):
+    """Pictures that cannot be read or have different sizes; the message names ten of them.
+
+    Attributes:
+        reasons: What is wrong with each, `{name: reason}`.
+    """
+
+    def __init__(self, reasons: Mapping[str, str], count: int):
+        self.reasons = dict(reasons)
+        first = [f"'{printable(name)}': {why}" for name, why in list(reasons.items())[:10]]
+        rest = len(reasons) - 10
+        more = f"; and {rest} more, which `keras-disent data check` lists" if rest > 0 else ""
+        super().__init__(
+            f"{len(reasons)} of {count} pictures cannot be used: {'; '.join(first)}{more}. "
+            "on_error='skip' leaves them out."
+        )
 
 
 class Picture(NamedTuple):
@@ -77,9 +106,11 @@ def open_folder(
     stderr counts the pictures and what was left out.
 
     Labels are the rows of a table with a column of names of pictures (`file`, `image_id`, `path`
-    and the like): paths relative to the folder, or file names alone, with or without suffix, if
-    they are unique. Every other column is a factor: numbers, texts, truth values or ISO dates, with
-    gaps. If every combination of factors occurs exactly once, the data set is a `GroundTruth`.
+    and the like), or a data frame whose index holds them: paths relative to the folder, or file
+    names alone, with or without suffix, if they are unique. Of two such columns, the one that has
+    the names with their suffix counts; two that disagree are refused. Every other column is a
+    factor: numbers, texts, truth values or ISO dates, with gaps. If every combination of factors
+    occurs exactly once, the data set is a `GroundTruth`.
 
     Args:
         path: Folder, searched with all its subfolders.
@@ -101,14 +132,16 @@ def open_folder(
         kinds: Kinds of some factors, such as `{"age": "continuous"}`; see `labeled`.
 
     Returns:
-        `Images`, `LabeledImages` or `ImageGrid`, with two more attributes: `files`, the name of
-        each picture, and `pictures`, the settings that `read_image` needs.
+        `Images`, `LabeledImages` or `ImageGrid`, with three more attributes: `files`, the name of
+        each picture; `skipped`, what `on_error="skip"` left out, `{name: reason}`; and `pictures`,
+        the settings that `read_image` needs.
 
     Raises:
         NotADirectoryError: The path is not a folder.
-        ValueError: The folder has no images; images cannot be read, have different sizes or, with
-            16 bits, only values that would be black; the table is malformed; or a setting is
-            invalid.
+        UnusablePictures: Images cannot be read or have different sizes; a ValueError whose
+            attribute `reasons` has all of them.
+        ValueError: The folder has no images, or with 16 bits only values that would be black; the
+            table is malformed; or a setting is invalid.
         OSError: The cache cannot be written to.
 
     Warns:
@@ -124,10 +157,11 @@ def open_folder(
     >>> del os.environ["KERAS_DISENT_CACHE"]
     """
     settings = PictureSettings(image_size, channels, crop, fit, background, pixel_range)
+    check_pixels("image_size", settings.size)
     lookup(pages, {"first": 0, "all": 0}, "choice of pages")
     lookup(on_error, {"raise": 0, "skip": 0}, "on_error")
     skip = on_error == "skip"
-    folder = Path(path)
+    folder = Path(os.fsdecode(path)) if isinstance(path, bytes) else Path(path)
     if not folder.is_dir():
         raise NotADirectoryError(f"`path` needs to be a folder. Got '{folder}'.")
     files, skip_counts = find_pictures(folder)
@@ -139,33 +173,38 @@ def open_folder(
     table, source = _table(folder, labels)
     paths = {name: folder / name for name in files}
     pictures = _pages(paths, pages == "all")
-    columns: dict[str, list[Any]] | None = None
+    columns: dict[str, Any] | None = None
+    skipped: dict[str, str] = {}
     names_of = [picture.name for picture in pictures]
     if table is not None:
-        columns, numbers = labels_of_files(table, names_of, source, skip)
-        if len(numbers) < len(pictures):
-            skip_counts["without a row of labels"] += len(pictures) - len(numbers)
+        columns, numbers, skipped = labels_of_files(table, names_of, source, skip)
         pictures = [pictures[number] for number in numbers]
         names_of = [names_of[number] for number in numbers]
-    elif labels == "folders":
+    elif isinstance(labels, str):
         columns = {"folder": _folders(folder, names_of)}
     used = {picture.source for picture in pictures}
     identity = [(name, *identity_of(path)) for name, path in paths.items() if path in used]
     key = f"folder-{_short_hash(str(folder.resolve()))}"
     rows, broken, highest = decode_pictures(key, pictures, (identity, names_of), settings, skip)
     indices = [i for i in range(len(pictures)) if i not in broken]
-    if broken:
-        skip_counts["unreadable"] += len(broken)
+    skipped |= {names_of[i]: reason for i, reason in broken.items()}
     names = tuple(names_of[i] for i in indices)
     if columns is not None:
-        columns = {name: [column[i] for i in indices] for name, column in columns.items()}
-    _say(len(names), skip_counts)
+        columns = {name: take(column, indices) for name, column in columns.items()}
+    _say(len(names), skip_counts + Counter(skipped.values()))
     _warn_if_dark(rows, folder, highest)
     is_right = settings.pixel_range or highest  # judged by the numbers in the files
     options: dict[str, Any] = {"pixel_range": AS_THEY_ARE if is_right else None}
-    data: Any = with_labels(rows, columns, folder.resolve().name, kinds, **options)
+    try:
+        data: Any = with_labels(rows, columns, folder.resolve().name, kinds, **options)
+    except WrongLabel as error:
+        text = error.text(f"for '{printable(names[error.row])}'")
+        raise ValueError(f"'{source}': {text}") from error
+    except ValueError as error:
+        raise ValueError(f"'{source}': {error}" if source else str(error)) from error
     order = getattr(data, "order", None)  # of a grid
     data.files = names if order is None else tuple(names[row] for row in order)
+    data.skipped = skipped
     data.pictures = settings.shared()
     return data
 
@@ -222,7 +261,7 @@ def decode_pictures(
     identity: Any,
     settings: PictureSettings,
     skip: bool = False,
-) -> tuple[Any, set[int], int]:
+) -> tuple[Any, dict[int, str], int]:
     """Decode pictures into the cache, in several threads, with a progress bar.
 
     Args:
@@ -233,17 +272,18 @@ def decode_pictures(
         skip: Whether to leave out pictures that cannot be read.
 
     Returns:
-        uint8 rows `(n, height, width, channels)`, read from a memory map; the numbers of the
-        pictures that were left out; and the highest number of 16 bits, 0 if there is none.
+        uint8 rows `(n, height, width, channels)`, read from a memory map; the pictures that were
+        left out, `{number: reason}`; and the highest number of 16 bits, 0 if there is none.
 
     Raises:
-        ValueError: Pictures cannot be read, are too small for `crop`, or have different sizes. The
-            message names ten of them.
+        UnusablePictures: Pictures cannot be read, are too small for `crop`, or have different
+            sizes.
     """
     shape = _shape(pictures, settings)
     key = f"{key}-{_short_hash(repr((settings, skip)))}"
     name = f"{key}-{_short_hash(repr((_RULES, identity)))}"
     failures: dict[int, str] = {}
+    other_sizes: set[int] = set()
     deep: dict[int, float] = {}  # highest number of pictures of 16 bits
     numbers = range(len(pictures))
     parts = [numbers[start : start + _PART] for start in range(0, len(numbers), _PART)]
@@ -263,6 +303,7 @@ def decode_pictures(
                 deep[number] = highest[0]
             if image.shape == shape:
                 return image
+            other_sizes.add(number)
             failures[number] = (
                 f"it has {image.shape[1]} x {image.shape[0]} pixels, others {shape[1]} x "
                 f"{shape[0]}: pass image_size"
@@ -288,13 +329,17 @@ def decode_pictures(
                 for part, _ in zip(parts, results, strict=True):
                     advance(part.stop, len(pictures))
         if failures and not (skip and len(failures) < len(pictures)):
-            raise ValueError(_unreadable(pictures, failures))
+            raise UnusablePictures(
+                {pictures[number].name: failures[number] for number in sorted(failures)},
+                len(pictures),
+            )
         highest = int(max(deep.values(), default=0))
         if highest <= BLACK and deep:  # others are only warned about
             first = printable(pictures[min(deep)].name)
             check_dark([highest], f"Pictures of 16 bits, such as '{first}', have")
         marks = np.zeros((len(rows) - len(pictures)) * size, np.uint8)
-        marks[list(failures)] = 1
+        for number in failures:
+            marks[number] = _OTHER_SIZE if number in other_sizes else _UNREADABLE
         marks[len(pictures) : len(pictures) + 2] = divmod(highest, 256)
         rows[len(pictures) :] = marks.reshape(-1, size)
 
@@ -305,12 +350,13 @@ def decode_pictures(
         if old.name != f"{name}{ENDING}":
             old.unlink(missing_ok=True)
     marks = np.asarray(rows[len(pictures) :]).reshape(-1)
-    broken = np.flatnonzero(marks[: len(pictures)])
+    reasons = marks[: len(pictures)]
+    broken = {int(number): _REASONS[reasons[number]] for number in np.flatnonzero(reasons)}
     images: Any = rows[: len(pictures)].reshape(-1, *shape)
-    if broken.size:
-        images = SelectedRows(images, np.setdiff1d(np.arange(len(pictures)), broken))
+    if broken:
+        images = SelectedRows(images, np.flatnonzero(reasons == 0))
     high, low = marks[len(pictures) : len(pictures) + 2].tolist()
-    return images, set(broken.tolist()), 256 * high + low
+    return images, broken, 256 * high + low
 
 
 def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int, int, int]:
@@ -325,15 +371,6 @@ def _shape(pictures: Sequence[Picture], settings: PictureSettings) -> tuple[int,
             continue
         return shape[0], shape[1], shape[2]
     return 1, 1, settings.channels  # none can be read, which decoding them tells
-
-
-def _unreadable(pictures: Sequence[Picture], failures: Mapping[int, str]) -> str:
-    first = [f"'{printable(pictures[i].name)}': {failures[i]}" for i in sorted(failures)[:10]]
-    more = f"; and {len(failures) - 10} more" if len(failures) > 10 else ""
-    return (
-        f"{len(failures)} of {len(pictures)} pictures cannot be used: {'; '.join(first)}{more}. "
-        "on_error='skip' leaves them out."
-    )
 
 
 def _table(folder: Path, labels: Any) -> tuple[Any, str]:
@@ -377,13 +414,17 @@ def _pages(paths: Mapping[str, Path], every: bool) -> list[Picture]:
 
 def _say(count: int, skip_counts: Mapping[str, int]) -> None:
     """Print how many pictures there are, and what was left out."""
+    counts = dict(skip_counts)
+    rows = counts.pop(WITHOUT_PICTURE, 0)
     text = f"{count:,} picture{'s' if count != 1 else ''}"
-    if skip_counts:
-        reasons = sorted(skip_counts.items())
+    if counts:
+        reasons = sorted(counts.items())
         parts = [
             f"{number:,} {reason}" if len(reasons) > 1 else reason for reason, number in reasons
         ]
-        text += f", {sum(skip_counts.values()):,} skipped: {', '.join(parts)}"
+        text += f", {sum(counts.values()):,} skipped: {', '.join(parts)}"
+    if rows:
+        text += f"; {rows:,} row{'s' if rows != 1 else ''} of labels without a picture"
     tell(text)
 
 

@@ -25,6 +25,25 @@ MISSING = -1
 _SEPARATORS = re.compile(r"[;|,]")
 
 
+class WrongLabel(ValueError):
+    """A label that breaks a rule.
+
+    Attributes:
+        rule: What labels of this factor need to be.
+        got: The label.
+        row: Its number, from 0.
+        cure: What to do about it, or "".
+    """
+
+    def __init__(self, rule: str, got: str, row: int, cure: str = ""):
+        self.rule, self.got, self.row, self.cure = rule, got, row, cure
+        super().__init__(self.text(f"in row {row}"))
+
+    def text(self, where: str) -> str:
+        """Return the message with another description of the place, such as "of 'a.png'"."""
+        return f"{self.rule}. Got {self.got} {where}{self.cure}."
+
+
 class Column(NamedTuple):
     """A factor: the steps of all images, the value of each step, and its kind.
 
@@ -68,6 +87,42 @@ def columns_of(labels: Any) -> dict[str, Any]:
         got = "an empty one" if "" in texts else f"{twice!r} twice"
         raise ValueError(f"`labels` needs different names of factors. Got {got}.")
     return dict(zip(texts, table.values(), strict=True))
+
+
+def cells_of(column: Any) -> list[Any]:
+    """Return the labels of a column of any library as a list of Python objects."""
+    for convert in ("to_pylist", "to_list", "tolist"):  # PyArrow; pandas, Polars; NumPy
+        if hasattr(column, convert) and not is_tensor(column):
+            return getattr(column, convert)()
+    return list(column)
+
+
+def take(column: Any, rows: Sequence[int]) -> Any:
+    """Return some labels of a column; one of a data frame keeps its type, such as categories.
+
+    >>> take(["a", "b", "c"], [2, 0])
+    ['c', 'a']
+    """
+    package = type(column).__module__.partition(".")[0]
+    if hasattr(column, "iloc"):
+        return column.iloc[list(rows)]
+    if package == "pyarrow":
+        return column.take(list(rows))
+    if package in ("pandas", "polars") or isinstance(column, np.ndarray):
+        return column[np.asarray(rows, np.int64)]
+    cells = cells_of(column)
+    return [cells[row] for row in rows]
+
+
+def is_label(value: Any) -> bool:
+    """Return whether a value can be a label by itself: a number, text, truth value or date."""
+    return _type_of(_plain(value)) not in ("tags", "others")
+
+
+def fits_64_bits(integers: Sequence[int]) -> bool:
+    """Return whether integers fit into one dtype of NumPy, int64 or uint64."""
+    low, high = min(integers), max(integers)
+    return high < (2**63 if low < 0 else 2**64) and low >= -(2**63)
 
 
 def read_columns(labels: Any, n: int, kinds: Mapping[str, str] | None) -> dict[str, Column]:
@@ -164,27 +219,50 @@ def _tags(name: str, values: np.ndarray, kind: str | None) -> dict[str, Column]:
         raise ValueError(
             f"'{name}' holds several tags each, so its kind is multilabel. Got {kind!r}."
         )
-    sets: list[set[str]] = []
-    for value in values:
-        parts: Iterable[Any] = () if value is None else value
+    if _are_one_hot(values):
+        raise ValueError(
+            f"'{name}' needs texts as tags. Got {values[0]!r:.80} in row 0: pass "
+            f"np.argmax({name}, axis=1) if it is one-hot."
+        )
+    sets: list[set[str] | None] = []
+    for row, value in enumerate(values):
+        if is_missing(value):
+            sets.append(None)
+            continue
+        parts: Iterable[Any] = value
         if isinstance(value, str):
             parts = filter(None, map(str.strip, _SEPARATORS.split(value)))
-        elif value is not None and not isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-            raise ValueError(f"'{name}' needs texts or lists of texts as tags. Got {value!r}.")
-        present = [_plain(part) for part in parts if not _is_missing(part)]
+        elif _type_of(value) != "tags":
+            raise WrongLabel(f"'{name}' needs texts or lists of texts as tags", repr(value), row)
+        present = [_plain(part) for part in parts if not is_missing(part)]
         if wrong := [part for part in present if _type_of(part) not in ("texts", "numbers")]:
-            raise ValueError(f"'{name}' needs texts as tags. Got {wrong[0]!r:.80}.")
+            raise WrongLabel(f"'{name}' needs texts as tags", f"{wrong[0]!r:.80}", row)
         sets.append({str(part).strip() for part in present})
-    tags = sorted(set().union(*sets))
+    has_value = np.array([tags_of is not None for tags_of in sets])
+    known = [tags_of for tags_of in sets if tags_of is not None]
+    tags = sorted(set().union(*known))
     if not tags:
         raise ValueError(f"'{name}' needs at least one tag. Got none.")
     columns = {}
     for tag in tags:
-        steps = np.array([tag in tags_of for tags_of in sets], np.int64)
-        unique_steps, steps = np.unique(steps, return_inverse=True)
-        kind_ = "constant" if len(unique_steps) == 1 else "categorical"
-        columns[f"{name}={tag}"] = Column(steps, np.array([False, True])[unique_steps], kind_)
+        steps = np.full(len(sets), MISSING)
+        has_tag = np.array([tag in tags_of for tags_of in known])
+        truth, steps[has_value] = np.unique(has_tag, return_inverse=True)
+        kind_ = "constant" if len(truth) == 1 else "categorical"
+        columns[f"{name}={tag}"] = Column(steps, truth, kind_)
     return columns
+
+
+def _are_one_hot(labels: np.ndarray) -> bool:
+    """Return whether labels are vectors of zeros and ones, of one length of at least 2."""
+    vectors = [np.asarray(label) for label in labels if isinstance(label, (list, np.ndarray))]
+    return (
+        len(vectors) == len(labels)
+        and len({vector.shape for vector in vectors}) == 1
+        and vectors[0].ndim == 1
+        and len(vectors[0]) > 1
+        and all(v.dtype.kind in "biuf" and np.isin(v, (0, 1)).all() for v in vectors)
+    )
 
 
 def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] | None]:
@@ -199,13 +277,21 @@ def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] 
             column = getattr(column, "cat", column)  # of a Series; a Categorical has it all itself
             codes = np.asarray(column.codes, np.float64)
             codes[codes < 0] = np.nan
-            categories, _ = _array(name, list(column.categories))
+            categories, order = _array(name, list(column.categories))
+            if order is not None:  # intervals
+                categories = order[0][categories.astype(np.int64)]
             return codes, (categories, bool(column.ordered))
         is_numpy = isinstance(column.dtype, np.dtype)
         column = column.to_numpy() if is_numpy else column.to_numpy(dtype=object)
     elif package == "polars" and str(column.dtype).startswith("Enum"):
         codes = column.to_physical().cast(float).to_numpy()
         return codes, (np.array(column.dtype.categories.to_list()), True)
+    elif package == "pyarrow" and getattr(column.type, "ordered", False):
+        if hasattr(column, "chunks"):
+            column = column.unify_dictionaries()
+            column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        codes = np.array(column.indices.to_pylist(), np.float64)
+        return codes, (np.array(column.dictionary.to_pylist()), True)
     elif hasattr(column, "to_pylist"):  # PyArrow
         column = column.to_pylist()
     elif hasattr(column, "to_list"):  # Polars
@@ -232,10 +318,9 @@ def _array(name: str, column: Any) -> tuple[np.ndarray, tuple[np.ndarray, bool] 
         if values is not None:
             return array, (values, values.dtype.kind != "b")
     if array.dtype.kind == "f" and np.isinf(array).any():
-        raise ValueError(
-            f"'{name}' needs finite numbers, texts or dates as labels. "
-            f"Got {array[np.isinf(array)][0]} in row {np.flatnonzero(np.isinf(array))[0]}."
-        )
+        row = int(np.flatnonzero(np.isinf(array))[0])
+        rule = f"'{name}' needs finite numbers, texts or dates as labels"
+        raise WrongLabel(rule, str(array[row]), row, ": leave it blank or None if it has no value")
     return array, None
 
 
@@ -245,7 +330,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "texts": (str,),
     "dates": (date, np.datetime64),
     "durations": (timedelta, np.timedelta64),
-    "tags": (list, tuple, set, frozenset),
+    "tags": (list, tuple, set, frozenset, np.ndarray),
 }
 
 
@@ -257,14 +342,14 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     """
     cells = [to_numpy(label) if is_tensor(label) else label for label in labels]
     cells = [c.item() if isinstance(c, np.ndarray) and c.ndim == 0 else c for c in cells]
-    cells = [None if _is_missing(cell) else cell for cell in cells]
+    cells = [None if is_missing(cell) else cell for cell in cells]
     cells = [_plain(cell) for cell in cells]
     types = [None if cell is None else _type_of(cell) for cell in cells]
     unique_types = list(dict.fromkeys(kind for kind in types if kind is not None))
     if len(unique_types) > 1 or unique_types == ["others"]:
         row = next(i for i, kind in enumerate(types) if kind == unique_types[-1])
         rule = "labels of one type: numbers, texts, truth values, dates or lists of texts"
-        raise ValueError(f"'{name}' needs {rule}. Got {cells[row]!r:.80} in row {row}.")
+        raise WrongLabel(f"'{name}' needs {rule}", f"{cells[row]!r:.80}", row)
     if not unique_types:
         return np.full(len(cells), np.nan), None
     (kind,) = unique_types
@@ -274,6 +359,11 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
         return array, None
     if kind == "texts":
         return np.array(["" if cell is None else cell for cell in cells], dtype=np.str_), None
+    if kind == "intervals":
+        intervals = sorted({cell for cell in cells if cell is not None})
+        codes = {interval: float(code) for code, interval in enumerate(intervals)}
+        array = np.array([np.nan if cell is None else codes[cell] for cell in cells])
+        return array, np.array(list(map(str, intervals)))
     if kind == "dates":
         dates = ["NaT" if cell is None else _instant(cell) for cell in cells]
         return np.array(dates, "datetime64[us]"), None
@@ -284,10 +374,16 @@ def _of_one_type(name: str, labels: Sequence[Any]) -> tuple[np.ndarray, np.ndarr
     if kind == "numbers":
         is_integer = all(c is None or isinstance(c, (int, np.integer)) for c in cells)
         dtype = np.int64 if is_integer else np.float64
-    try:
-        values: np.ndarray = np.array([cell for cell in cells if cell is not None], dtype)
-    except OverflowError:
-        raise ValueError(f"'{name}' needs integers of at most 64 bits.") from None
+        integers = [int(cell) for cell in cells if cell is not None] if is_integer else []
+        if is_integer and not fits_64_bits(integers):
+            row = next(
+                i for i, c in enumerate(cells) if c is not None and not -(2**63) <= int(c) < 2**63
+            )
+            rule = f"'{name}' needs integers of at most 64 bits"
+            raise WrongLabel(rule, str(cells[row]), row, ": pass texts, or floats")
+        if is_integer and max(integers) >= 2**63:
+            dtype = np.uint64
+    values: np.ndarray = np.array([cell for cell in cells if cell is not None], dtype)
     if present.all():
         return values, None
     array = np.full(len(cells), np.nan)
@@ -304,6 +400,8 @@ def _plain(cell: Any) -> Any:
         return cell.value if isinstance(cell.value, str | int | float) else cell.name
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "replace")
+    if type(cell).__name__ == "Period" and hasattr(cell, "start_time"):  # of pandas
+        return cell.start_time
     return float(cell) if isinstance(cell, Decimal) else cell
 
 
@@ -314,6 +412,8 @@ def _composed(texts: np.ndarray) -> np.ndarray:
 
 
 def _type_of(cell: Any) -> str:
+    if type(cell).__name__ == "Interval" and hasattr(cell, "closed"):  # of pandas
+        return "intervals"
     return next((kind for kind, types in _TYPES.items() if isinstance(cell, types)), "others")
 
 
@@ -326,7 +426,8 @@ def _instant(cell: Any) -> str:
     return str(cell.isoformat())
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(label: Any) -> bool:
+    """Return whether a label is no value: None, NaN, NaT, NA or a blank text."""
     if label is None or type(label).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(label, str):

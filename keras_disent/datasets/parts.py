@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,8 @@ class Rows(View):
 
 def split(data: ImageSource, test: float, seed: int) -> tuple[Rows, Rows]:
     """Split a data set at random; see `ImageSource.split`."""
-    count = round(test * len(data)) if 0 < test < 1 else 0
+    is_number = isinstance(test, numbers.Real)
+    count = round(test * len(data)) if is_number and 0 < test < 1 else 0
     if not 0 < count < len(data):
         raise ValueError(
             f"`test` needs a proportion between 0 and 1 that leaves neither part of the "

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from keras_disent._utils.checks import check_integer
+from keras_disent._utils.checks import check_integer, check_pixels
 from keras_disent.datasets.pictures.shapes import resize
 
 Shape = tuple[int, int, int]
@@ -33,6 +33,7 @@ class Resized:
         height, width = size if isinstance(size, tuple | list) and len(size) == 2 else (size, size)
         check_integer("size", height, at_least=1)
         self.size = (int(height), check_integer("size", width, at_least=1))
+        check_pixels("image_size", self.size)
 
     def shape(self, shape: Shape) -> Shape:
         return *self.size, shape[2]

@@ -30,6 +30,12 @@ EVALUATION_BATCHES = 64
 """Number of batches on which the terms of the objective are evaluated."""
 
 
+LOADED = {"name": "data"} | {
+    name: name for name in ("data_dir", "image_size", "channels", "subset", "correlate")
+}
+"""Fields that are arguments of `datasets.load`, by the name of the argument."""
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Config:
     """Configuration of a run.
@@ -115,6 +121,12 @@ class Config:
             lookup(self.track, trackers.TRACKERS, "tracker")
         for names in self.correlate or {}:
             _pair(names)
+        for name in self.data_options:
+            if name in LOADED:
+                raise ValueError(
+                    "`data_options` is for what has no field of its own. Got "
+                    f"{name!r}: set `{LOADED[name]}` (--{LOADED[name].replace('_', '-')})."
+                )
         if self.precision not in (None, *PRECISIONS):
             raise ValueError(
                 f"`precision` is one of: {', '.join(PRECISIONS)}. Got {self.precision!r}."

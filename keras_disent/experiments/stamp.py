@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from keras_disent import datasets
+from keras_disent.datasets.file import is_zarr
 from keras_disent.datasets.folder import find_pictures
 from keras_disent.datasets.tables import find_tables
 from keras_disent.experiments.config import Config
@@ -121,7 +122,7 @@ def _names(path: Path) -> list[str]:
     """Return the names of the pictures in a folder, or "" for a file."""
     if path.is_file():
         return [""]
-    return find_pictures(path)[0] if path.suffix.lower() != ".zarr" else []
+    return [] if is_zarr(path) else find_pictures(path)[0]
 
 
 def _digest(value: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_disent import cli
-from keras_disent.datasets import DATASETS, Scenes3D, open_file
+from keras_disent.datasets import DATASETS, Scenes3D, load, open_file
 
 
 @pytest.fixture
@@ -195,10 +195,20 @@ def test_archives_with_labels(tmp_path):
     labels = {"side": [1, 0, 1, 0, 1, 0], "step": [0, 0, 1, 1, 2, 2]}
     for save in (np.savez, np.savez_compressed):
         path = tmp_path / f"{save.__name__}.npz"
-        save(path, images=pixels, **labels, weights=np.zeros(3))
-        data = open_file(path)
+        save(path, images=pixels, **labels, weights=np.zeros(3), version=2)
+        with pytest.warns(UserWarning, match=r"no labels of its 6 images: 'weights' \(3,\)\. A "):
+            data = open_file(path)
         assert data.factor_names == ("side", "step")
         assert data.observe([[0, 2], [1, 0]])[:, 0, 0, 0].tolist() == [5, 0]
+    np.savez(tmp_path / "hot.npz", images=pixels, hot=np.eye(6), column=np.arange(6)[:, None])
+    with pytest.warns(UserWarning, match=r"'hot' \(6, 6\)\. A label has the shape \(6,\)"):
+        assert open_file(tmp_path / "hot.npz").factor_names == ("column",)
+    assert open_file(tmp_path / "hot.npz", labels={}).factor_names == ()
+    assert open_file(tmp_path / "hot.npz", labels={"n": np.arange(6)}).factor_names == ("n",)
+    with h5py.File(tmp_path / "hot.h5", "w") as file:
+        file["images"], file["hot"], file["column"] = pixels, np.eye(6), np.arange(6)[:, None]
+    with pytest.warns(UserWarning, match=r"hot.h5' has arrays that are no labels of its 6 images"):
+        assert open_file(tmp_path / "hot.h5").factor_names == ("column",)
     np.savez(tmp_path / "none.npz", numbers=np.arange(6))
     with pytest.raises(ValueError, match=r"needs an array 'images'. Got numbers \(6,\)\."):
         open_file(tmp_path / "none.npz")
@@ -226,6 +236,61 @@ def test_the_cache_is_shown_and_cleared(call, cache, tmp_path):
     assert "of at most 50 GB" in out.replace("\n", " ")
     assert "Deleted 2 entries" in call("cache", "clear")[1]
     assert [path.name for path in cache.iterdir()] == ["mine.npy"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "message"),
+    [
+        ("preview", "image_size=16", "Got image_size: pass --image-size 16."),
+        ("preview", "channels=1", "Got channels: pass --channels 1."),
+        ("preview", "data_dir=a", "Got data_dir: pass --data-dir a."),
+        ("info", "data_dir=a", "Got data_dir: pass --data-dir a."),
+        ("info", "name=a", "--data-option has no name: pass the data set as NAME."),
+        ("preview", "name=a", "--data-option has no name: pass the data set as NAME."),
+        ("check", "name=a", "--data-option has no name: pass the data set as NAME."),
+        ("info", "path=a", "Unknown option of the data set"),
+        ("info", "subset=shape", "`subset` is {factor: steps}. Got 'shape'."),
+        ("info", "correlate=0.5", "`correlate` is {(factor, factor): sigma}. Got 0.5."),
+    ],
+)
+def test_data_options_with_options_of_their_own(call, cache, command, option, message, tmp_path):
+    Image.new("L", (8, 8), 99).save(tmp_path / "a.png")
+    code, _, err = call(command, tmp_path, "--data-option", option)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert message in err
+
+
+def test_check_lists_all_pictures_that_cannot_be_read(call, cache, tmp_path):
+    for number in range(15):
+        (tmp_path / f"{number:02}.png").write_bytes(b"no picture")
+    Image.new("L", (20, 8), 99).save(tmp_path / "a.png")
+    code, out, err = call("check", tmp_path)
+    assert code == 2
+    assert out.count("its content is none of") == 15
+    assert "and 5 more, which `keras-disent data check` lists" in err
+    code, out, _ = call("check", tmp_path, "--data-option", "on_error=skip")
+    assert (code, out.count(".png: unreadable"), "1 readable images" in out) == (0, 15, True)
+    assert "a.png: `crop` cuts 9 pixels" in call("check", tmp_path, "--data-option", "crop=9")[1]
+
+
+def test_zarr_is_a_data_set_for_all_commands(call, cache, tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.chdir(tmp_path)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    group.create_array("images", data=np.arange(5 * 64, dtype=np.uint8).reshape(5, 8, 8, 1))
+    group.create_array("n", data=np.arange(5)[:, None])
+    os.rename(tmp_path / "a.zarr", tmp_path / "store")
+    zarr.save_array(str(tmp_path / "b.zarr"), np.full((5, 8, 8, 3), 9, np.uint8))
+    for name in ("store", "b.zarr"):
+        assert len(load(name)) == 5
+        assert load(name, image_size=4, channels=1).image_shape == (4, 4, 1)
+        assert "5 images (8, 8, " in call("info", name)[1]
+        assert "5 readable images" in call("check", name)[1]
+        code, out, _ = call("preview", name)
+        assert (code, "Images of 8 x 8 pixels" in out) == (0, True)
+    assert load("store").factor_names == ("n",)
+    Image.new("L", (8, 8), 99).save(tmp_path / "b.zarr" / "a.png")
+    assert len(load("b.zarr")) == 5
 
 
 def test_preview_shows_what_the_options_do(call, cache, tmp_path, monkeypatch):

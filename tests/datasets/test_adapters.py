@@ -238,8 +238,71 @@ def test_lists():
         labeled(Images(COLOR), {"n": range(len(COLOR))})
     with pytest.raises(TypeError, match=r"several examples. Got 'a.png': pass a list"):
         from_examples("a.png")
-    with pytest.raises(TypeError, match=r"Example 1: `images` needs one array"):
-        from_examples([COLOR[0], None])
+    for missing in (None, float("nan"), "", {"bytes": None, "path": None}):
+        with pytest.raises(ValueError, match=r"Example 1 needs an image. Got .*: leave such ex"):
+            from_examples([COLOR[0], missing])
     with pytest.raises(TypeError, match=r"Example 0: .* pass pixel_range="):
         from_examples([COLOR[0].astype(int)])
     check(from_examples(list(COLOR.astype(int)), pixel_range=(0, 255)))
+
+
+def test_wrong_paths_are_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    for image in (str(tmp_path / "a.png"), tmp_path / "a.png", {"path": str(tmp_path / "a.png")}):
+        with pytest.raises(ValueError, match=r"Cannot read 'example 1, .*a\.png' as a picture"):
+            from_examples([png(COLOR[0]), image])
+    with pytest.raises(FileNotFoundError, match=r"b\.png"):
+        from_examples([str(tmp_path / "b.png")])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_categories_of_a_frame_keep_their_order(library):
+    module = pytest.importorskip(library)
+    sizes, order = ["lo", "hi", None, "mid", "lo", "hi"], ["none", "lo", "mid", "hi"]
+    if library == "pandas":
+        column = module.Categorical(sizes, order, ordered=True)
+    else:
+        column = module.Series(sizes, dtype=module.Enum(order))
+    tags = [["a"], ["a", "b"], [], ["b"], ["a"], ["b"]]
+    frame = module.DataFrame({"image": [png(i) for i in COLOR], "size": column, "tags": tags})
+    with pytest.warns(UserWarning, match="is no label: 'tags'"):
+        data = from_examples(frame)
+    named = from_examples(frame, labels=["size", "tags"])
+    for source in (data, named):
+        assert source.factor_values["size"].tolist() == ["lo", "mid", "hi"]
+        assert source.factors(range(6))[:, 0].tolist() == [0, 2, -1, 1, 0, 2]
+        assert source.factor_kinds[0] == "ordinal"
+    assert named.factors(range(6))[:, 1:].T.tolist() == [[1, 1, 0, 0, 1, 0], [0, 1, 0, 1, 0, 1]]
+
+
+def test_labels_of_pandas_beside_images():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"image": [png(i) for i in COLOR]})
+    frame["age"] = pandas.cut([1, 5, 9, 3, 30, 2], [0, 3, 6, 10])
+    frame["month"] = pandas.period_range("2024-01", periods=6, freq="M")
+    frame["n"] = pandas.array([1, 2, None, 1, 2, 1], "Int64")
+    for options in ({}, {"labels": ["age", "month", "n"]}):
+        data = from_examples(frame, **options)
+        assert data.factor_values["age"].tolist() == ["(0, 3]", "(3, 6]", "(6, 10]"]
+        assert data.factors(range(6))[:, 0].tolist() == [0, 1, 2, 0, -1, 0]
+        assert data.factors(range(6))[:, 1].tolist() == list(range(6))
+        assert data.gaps == {"age": 1, "n": 1}
+        assert data.factor_kinds == ("ordinal", "ordinal", "ordinal")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: Images(COLOR).resized(size),
+        lambda size: from_examples(list(COLOR), image_size=size),
+    ],
+)
+def test_images_that_are_too_large(make):
+    with pytest.raises(ValueError, match=r"`image_size` needs images of at most 178,956,970 pix"):
+        make(10**9)
+
+
+@pytest.mark.parametrize("test", ["x", None, 0, 1, -1, 0.01, float("nan"), [0.5]])
+def test_proportions_that_are_refused(test):
+    with pytest.raises(ValueError, match=r"`test` needs a proportion between 0 and 1"):
+        Images(COLOR).split(test)

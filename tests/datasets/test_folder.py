@@ -163,14 +163,21 @@ def test_wrong_folder(tmp_path, cache):
         open_folder(tmp_path, channels=4)
     with pytest.raises(ValueError, match=r"`image_size` must be an integer of at least 1. Got 0"):
         open_folder(tmp_path, image_size=0)
+    with pytest.raises(ValueError, match=r"at most 178,956,970 pixels. Got 1000000000 x 1000000"):
+        open_folder(tmp_path, image_size=10**9)
 
 
-def test_mixed_sizes_need_a_size(tmp_path):
+def test_mixed_sizes_need_a_size(tmp_path, capsys):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     Image.new("L", (9, 8)).save(tmp_path / "b.png")
     with pytest.raises(ValueError, match=r"'b.png': it has 9 x 8 pixels, .* pass image_size"):
         open_folder(tmp_path, image_size=None)
     assert open_folder(tmp_path, image_size=8).image_shape == (8, 8, 3)
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    for _ in range(2):  # decoded, and from the cache
+        data = open_folder(tmp_path, image_size=None, on_error="skip")
+        assert data.skipped == {"b.png": "another size", "c.png": "unreadable"}
+        assert capsys.readouterr().err.endswith(", 2 skipped: 1 another size, 1 unreadable\n")
 
 
 def test_a_broken_picture_leaves_no_cache_and_can_be_replaced(tmp_path, cache):
@@ -270,7 +277,9 @@ def test_all_unreadable_pictures_are_named_or_left_out(tmp_path, cache, capsys):
     text = str(caught.value)
     assert "'29.png'" in text
     assert "'30.png'" not in text
-    assert text.endswith("; and 5 more. on_error='skip' leaves them out.")
+    lists = "; and 5 more, which `keras-disent data check` lists. on_error='skip' leaves them out."
+    assert text.endswith(lists)
+    assert list(caught.value.reasons) == [f"{number}.png" for number in range(20, 35)]
     assert not list(cache.iterdir())
     capsys.readouterr()
     for _ in range(2):  # decoded, and from the cache
@@ -278,6 +287,7 @@ def test_all_unreadable_pictures_are_named_or_left_out(tmp_path, cache, capsys):
         assert capsys.readouterr().err == "10 pictures, 15 skipped: unreadable\n"
         assert data.files == tuple(f"{number:02}.png" for number in range(10))
         assert grays(data) == [20 * n for n in range(1, 11)]
+        assert data.skipped == {f"{number}.png": "unreadable" for number in range(20, 35)}
     for path in tmp_path.glob("0*.png"):
         path.unlink()
     with pytest.raises(ValueError, match=r"15 of 15 pictures"):
@@ -391,7 +401,13 @@ def test_pictures_and_rows_that_do_not_match_can_be_left_out(tmp_path, capsys):
     assert data.files == ("3.png", "1.png")
     assert grays(data) == [60, 20]
     assert data.factor_values["n"].tolist() == [7, 8]
-    assert capsys.readouterr().err == "2 pictures, 1 skipped: without a row of labels\n"
+    told = "2 pictures, 1 skipped: without a row of labels; 2 rows of labels without a picture\n"
+    assert capsys.readouterr().err == told
+    assert data.skipped == {
+        "2.png": "without a row of labels",
+        "9.png": "row without a picture",
+        "8.png": "row without a picture",
+    }
 
 
 def test_names_in_another_unicode_form_are_found(tmp_path):
@@ -424,6 +440,8 @@ def test_pages_of_tiff_files(tmp_path):
     assert data.files == ("stack.tif#0", "stack.tif#1", "stack.tif#2", "z.png")
     assert grays(data) == [50, 100, 150, 20]
     assert data.factors(range(4)).ravel().tolist() == [0, 0, 0, 1]
+    (tmp_path / "labels.csv").write_text("file,n\nstack,1\nz,2\n")
+    assert open_folder(tmp_path, channels=1, pages="all").files == data.files
     rows = "file,n\nstack.tif#2,7\nstack.tif,1\nz.png,2\nstack.tif#0,5\n"
     (tmp_path / "labels.csv").write_text(rows)
     data = open_folder(tmp_path, channels=1, pages="all")

@@ -148,14 +148,65 @@ def test_tags_become_factors():
     tags = [["red"], ["red", "round"], [], ("round",), {"red"}, None]
     data = labeled(IMAGES, {"tags": tags, "n": np.arange(6)})
     assert data.factor_names == ("tags=red", "tags=round", "n")
-    assert data.factors(range(6))[:, 0].tolist() == [1, 1, 0, 0, 1, 0]
-    texts = ["red", "red; round", "", "round", "red", ""]
+    assert data.factors(range(6))[:, :2].T.tolist() == [[1, 1, 0, 0, 1, -1], [0, 1, 0, 1, 0, -1]]
+    assert data.gaps == {"tags=red": 1, "tags=round": 1}
+    texts = ["red", "red; round", ";", "round", "red", ""]
     same = labeled(IMAGES, {"tags": texts}, kinds={"tags": "multilabel"})
     assert (same.factors(range(6)) == data.factors(range(6))[:, :2]).all()
     with pytest.raises(ValueError, match=r"its kind is multilabel. Got 'ordinal'"):
         labeled(IMAGES, {"tags": tags}, kinds={"tags": "ordinal"})
     with pytest.raises(ValueError, match=r"at least one tag"):
         labeled(IMAGES, {"tags": [[]] * 6})
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [np.array(["red"]), np.array(["red", "round"], object), np.array([], object)],
+        [("red",), frozenset({"round", "red"}), []],
+    ],
+)
+def test_tags_are_any_sequences_of_texts(tags):
+    data = labeled(IMAGES[:3], {"tags": tags})
+    assert data.factor_names == ("tags=red", "tags=round")
+    assert data.factors(range(3)).tolist() == [[1, 0], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (list(np.eye(6)), r"'a' needs texts as tags. .* in row 0: pass np.argmax\(a, axis=1\)"),
+        (np.eye(6, dtype=int).tolist(), r"pass np.argmax\(a, axis=1\) if it is one-hot"),
+        ([1, 2, 3, 4, 5, 2**64], r"at most 64 bits. Got 18446744073709551616 in row 5: pass texts"),
+        ([-1, 2, 3, 4, 5, 2**63], r"at most 64 bits. Got 9223372036854775808 in row 5: pass texts"),
+        ([1, 2, 3, 4, 5, np.inf], r"finite numbers.* Got inf in row 5: leave it blank or None"),
+    ],
+)
+def test_labels_that_are_refused_with_a_cure(column, message):
+    with pytest.raises(ValueError, match=message):
+        labeled(IMAGES, {"a": column})
+
+
+def test_large_integers_without_a_sign():
+    data = labeled(IMAGES, {"a": [2**64 - 1, 2**63, 1, 1, None, 1]})
+    assert data.factor_values["a"].tolist() == [1, 2**63, 2**64 - 1]
+    assert data.factors(range(6))[:, 0].tolist() == [2, 1, 0, 0, -1, 0]
+
+
+def test_intervals_and_periods_of_pandas_are_ordinal():
+    pandas = pytest.importorskip("pandas")
+    ages = pandas.cut([1, 5, 9, np.nan, 99, 5], [0, 4, 8, 20])
+    for column in (ages, pandas.Series(ages), list(ages), pandas.Series(list(ages))):
+        data = labeled(IMAGES, {"age": column})
+        spans = [text.replace(".0", "") for text in data.factor_values["age"]]
+        assert spans == ["(0, 4]", "(4, 8]", "(8, 20]"]
+        assert data.factors(range(6))[:, 0].tolist() == [0, 1, 2, -1, -1, 1]
+        assert data.factor_kinds == ("ordinal",)
+    months = pandas.PeriodIndex(["2024-02", "2024-01", None, "2024-03", "2024-01", None], freq="M")
+    data = labeled(IMAGES, {"month": months})
+    assert data.factors(range(6))[:, 0].tolist() == [1, 0, -1, 2, 0, -1]
+    assert data.factor_values["month"].tolist() == [datetime(2024, m, 1) for m in (1, 2, 3)]
+    assert data.factor_kinds == ("ordinal",)
 
 
 def test_labels_as_libraries_of_models_have_them():
@@ -276,6 +327,22 @@ def test_enumerations_of_polars_keep_their_order():
     assert data.factor_values["size"].tolist() == ["small", "large"]
     assert data.factors(range(6))[:, 0].tolist() == [0, 1, -1, 0, 1, 0]
     assert data.factor_kinds == ("ordinal",)
+
+
+def test_ordered_dictionaries_of_pyarrow_keep_their_order():
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def chunk(codes, sizes):
+        return pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes), sizes, ordered=True)
+
+    sizes = ["tiny", "small", "large"]
+    for chunks in ([chunk([1, 2, None, 1, 2, 1], sizes)], [chunk([1, 2, None], sizes)]):
+        rest = [] if len(chunks[0]) == 6 else [chunk([1, 2, 1], sizes)]
+        table = pyarrow.table({"size": pyarrow.chunked_array([*chunks, *rest])})
+        data = labeled(IMAGES, table)
+        assert data.factor_values["size"].tolist() == ["small", "large"]
+        assert data.factors(range(6))[:, 0].tolist() == [0, 1, -1, 0, 1, 0]
+        assert data.factor_kinds == ("ordinal",)
 
 
 def test_integers_of_pandas_with_gaps_stay_integers():

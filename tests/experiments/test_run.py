@@ -517,6 +517,8 @@ def test_a_new_run_needs_a_new_folder(tmp_path):
         ({"latent_dim": -1}, r"`latent_dim` .* Got -1\."),
         ({"player_batch": 0}, r"`player_batch` .* Got 0\."),
         ({"seed": -1}, r"`seed` must be an integer of at least 0\. Got -1\."),
+        ({"data_options": {"image_size": 8}}, r"Got 'image_size': set `image_size` \(--image-siz"),
+        ({"data_options": {"name": "a"}}, r"`data_options` is for .* Got 'name': set `data` \(--"),
         ({"learning_rate": 0.0}, r"`learning_rate` is a number above 0\. Got 0\.0\."),
         ({"learning_rate": "fast"}, r"`learning_rate` is a number above 0\. Got 'fast'\."),
         ({"learning_rate": "CosineDecay(1)"}, r"'CosineDecay\(1\)' is not a schedule: "),
