@@ -79,7 +79,7 @@ def check(
     Of a folder, all pictures that cannot be read are listed.
     """
     from keras_disent import datasets
-    from keras_disent.datasets.folder import UnusablePictures
+    from keras_disent.datasets.decoding import UnusablePictures
     from keras_disent.datasets.published import files
 
     options = data_options(data_option, own=[])

@@ -3,9 +3,10 @@
 from keras_disent.datasets.adapters import from_examples
 from keras_disent.datasets.arrays import ImageGrid, Images, LabeledImages, labeled
 from keras_disent.datasets.catalog import DATASETS, load
+from keras_disent.datasets.decoding import UnusablePictures
 from keras_disent.datasets.examples import example_images, example_indices
 from keras_disent.datasets.file import open_file
-from keras_disent.datasets.folder import UnusablePictures, open_folder
+from keras_disent.datasets.folder import open_folder
 from keras_disent.datasets.ground_truth import GroundTruth
 from keras_disent.datasets.parts import Rows
 from keras_disent.datasets.photographs import Photographs
