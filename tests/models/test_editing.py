@@ -104,7 +104,7 @@ def test_what_is_no_picture_is_told_in_a_line(model, tmp_path):
         (b"no picture", ValueError, r"Cannot read this as a picture: its content is none of PNG"),
         (tmp_path / "b.png", FileNotFoundError, r"b\.png"),
         (3, TypeError, r"A picture is a path, .* a Pillow image or an array\. Got int\."),
-        (np.zeros((4, 4, 2)), TypeError, r"is \(height, width\), or has 1, 3 or 4 .*\(4, 4, 2\)"),
+        (np.zeros((4, 4, 5)), TypeError, r"is \(height, width\), or has 1 to 4 .*\(4, 4, 5\)"),
         ([], ValueError, r"`pictures` must hold at least one picture"),
     ]:
         with pytest.raises(error, match=message) as caught:
