@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -80,6 +81,7 @@ app.add_typer(study.app, name="study")
 def main() -> None:
     """Run the command line: errors as one line; exit code 2 for what was given, 1 for the rest."""
     start.level.verbose = False
+    warnings.formatwarning = _format_warning
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):  # outside of training
@@ -98,7 +100,18 @@ def main() -> None:
         _fail(str(error) if own else f"{type(error).__name__}: {error}")
         code = 1
     progress.default = "auto"  # Python that calls this goes on
+    warnings.formatwarning = _usual_format
     sys.exit(code if isinstance(code, int) else 0)
+
+
+_usual_format = warnings.formatwarning
+
+
+def _format_warning(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
+    """Return a warning for the user as one line; with --verbose, as usual."""
+    if start.level.verbose or not issubclass(category, UserWarning):
+        return _usual_format(message, category, *place, **line)
+    return f"Warning: {' '.join(str(message).split())}\n"
 
 
 def _fail(message: str) -> None:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from support.commands import process
 
 from keras_disent import cli
 from keras_disent.datasets import DATASETS, Scenes3D, load, open_file
@@ -310,3 +311,13 @@ def test_preview_shows_what_the_options_do(call, cache, tmp_path, monkeypatch):
     assert "dark, light" in call("info", "pictures", *options[:2])[1]
     code, _, err = call("preview", "pictures", "--data-option", "fit=fill")
     assert (code, "Unknown fit 'fill'. Choose from: crop, pad, stretch" in err) == (2, True)
+
+
+def test_a_warning_is_one_line(tmp_path):
+    pixels = np.random.default_rng(0).integers(386, 4000, (3, 8, 8), dtype=np.uint16)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    said, _ = process("data", "check", tmp_path).communicate()
+    (line,) = (line for line in said.splitlines() if "of 65,535" in line)
+    assert line.startswith("Warning: Pictures of 16 bits in ")
+    assert ".py" not in said
