@@ -62,19 +62,19 @@ def row(name: str, folder: Path, trees: list[Path], rounds: int) -> dict[str, fl
     seconds = {tree: np.full(len(PARTS), np.inf) for tree in trees}
     for number in range(rounds):
         for tree in trees[:: 1 if number % 2 else -1]:
-            now = [sys.executable, __file__, "--read", name, str(data)]
+            command = [sys.executable, __file__, "--read", name, str(data)]
             environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
             environment["KERAS_DISENT_CACHE"] = f"{folder}/cache"
-            done = subprocess.run(now, env=environment, stdout=subprocess.PIPE, check=True)
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
             shutil.rmtree(f"{folder}/cache", ignore_errors=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            seconds[tree] = np.minimum(seconds[tree], found)
+            now = json.loads(done.stdout.splitlines()[-1])
+            seconds[tree] = np.minimum(seconds[tree], now)
     shutil.rmtree(data)
-    found = dict(zip(PARTS, seconds[trees[0]].round(4).tolist(), strict=True))
+    times = dict(zip(PARTS, seconds[trees[0]].round(4).tolist(), strict=True))
     for tree in trees[1:]:
         ratios = (seconds[trees[0]] / seconds[tree]).round(2).tolist()
-        found |= {f"{part}_ratio": r for part, r in zip(PARTS, ratios, strict=True)}
-    return found
+        times |= {f"{part}_ratio": r for part, r in zip(PARTS, ratios, strict=True)}
+    return times
 
 
 def measure(name: str, folder: Path) -> list[float]:

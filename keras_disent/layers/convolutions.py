@@ -2,10 +2,10 @@
 
 Two backends are slow at them on a CPU. XLA runs the gradient of a strided convolution, and a
 transposed one, several times slower than the same sum written as one matrix product over blocks of
-pixels; on PyTorch, Keras copies every tensor to another layout and back. Arguments and inputs that
-the faster ways do not cover are computed as Keras does: they are padding "same", channels last, one
-group, a bias, square kernels and strides, kernels of a whole number of strides and less one of an
-even number of pixels, and sides of whole strides.
+pixels; on PyTorch, Keras copies every tensor to another layout and back. The faster ways cover
+padding "same", channels last, one group, a bias, square kernels and strides, kernels of a whole
+number of strides and less one of an even number of pixels, and sides of whole strides. All else is
+computed as Keras does.
 """
 
 from __future__ import annotations

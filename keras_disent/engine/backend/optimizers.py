@@ -24,21 +24,21 @@ else:
 
 
 def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
-    """Return a scalar that is finite if gradients times learning rate and their squares are.
+    """Return a scalar that is finite if the learning rate, gradients and their squares are.
 
     Adam squares gradients. A square may overflow where the gradient does not, and makes weights
-    NaN.
+    NaN. A learning rate above 1 scales them, as it scales the step.
     """
     gradients = [g for g in gradients if g is not None]
     learning_rate = keras.ops.cast(learning_rate, "float32")
-    at_least = keras.ops.maximum(learning_rate, 1.0)
+    scale = keras.ops.maximum(learning_rate, 1.0)
     if BACKEND == "torch":
-        return torch.nn.utils.get_total_norm(gradients) * at_least + 0.0 * learning_rate
+        return torch.nn.utils.get_total_norm(gradients) * scale + 0.0 * learning_rate
     if BACKEND == "tensorflow":  # in one pass over each; some are rows of an embedding
         sums = [tf.nn.l2_loss(tf.convert_to_tensor(g)) for g in gradients]
-        return sum(tf.cast(one, "float32") for one in sums) * at_least + 0.0 * learning_rate
+        return sum(tf.cast(one, "float32") for one in sums) * scale + 0.0 * learning_rate
     # Without a sum over 4 million squares, which the processor does in order.
-    finite = [jax.numpy.isfinite(g * g * at_least).all() for g in [*gradients, learning_rate]]
+    finite = [jax.numpy.isfinite(g * g * scale).all() for g in [*gradients, learning_rate]]
     return jax.numpy.where(jax.numpy.stack(finite).all(), 0.0, jax.numpy.nan)
 
 
