@@ -54,8 +54,11 @@ def raise_fault(model: Any, fault: Any) -> None:
         )
     names = [f"`{term}`" for term in model.terms]
     names += [f"the gradient of `{player}`" for player in model.players]
-    names += [f"what the optimizer of `{player}` makes of the weights" for player in model.players]
-    raise FloatingPointError(
-        f"{prefix}{names[reason - BAD_IMAGES - 1]} is not finite. A lower learning rate, "
-        "`clipnorm` in the optimizer, or a smaller weight may help."
-    )
+    of_updates = [
+        f"what the optimizer of `{player}` makes of the weights" for player in model.players
+    ]
+    number = reason - BAD_IMAGES - 1
+    cure = "A lower learning rate, `clipnorm` in the optimizer, or a smaller weight may help."
+    if number >= len(names):
+        cure = "Its gradients are: another optimizer, or a larger `epsilon` in it, may help."
+    raise FloatingPointError(f"{prefix}{[*names, *of_updates][number]} is not finite. {cure}")
