@@ -14,10 +14,10 @@ from keras_disent._utils.types import Tensor
 class PlayerOptimizers(keras.optimizers.Optimizer):
     """Hold one optimizer for each player; train, save and resume as one.
 
-    `learning_rate` and `iterations` are those of the leading player. Setting `learning_rate` scales
-    the rates of all players by the same ratio, so that a callback which changes it keeps their
-    balance. A rate of 0 has no ratio: the next rate above 0 restores the balance before it. The
-    rate of one player alone is `by_player[term].learning_rate`.
+    `learning_rate` and `iterations` are those of the leading player. Setting `learning_rate`, or
+    assigning to it, scales the rates of all players by the same ratio, so that a callback which
+    changes it keeps their balance. A rate of 0 has no ratio: the next rate above 0 restores the
+    balance before it. The rate of one player alone is `by_player[term].learning_rate`.
 
     Args:
         optimizers: `{term: optimizer}`, in the order in which the players are updated.
@@ -34,6 +34,9 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
     >>> optimizers.learning_rate = 0.05
     >>> round(float(fast.learning_rate), 3)
     0.2
+    >>> _ = optimizers.learning_rate.assign(0.1)
+    >>> round(float(fast.learning_rate), 3)
+    0.4
     """
 
     def __init__(
@@ -80,7 +83,8 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self) -> Any:
-        return self.by_player[self.lead].learning_rate
+        rate = self.by_player[self.lead].learning_rate
+        return JointRate(self, rate) if isinstance(rate, keras.Variable) else rate
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -205,6 +209,31 @@ class PlayerOptimizers(keras.optimizers.Optimizer):
                 for player, o in self.by_player.items()
             },
         }
+
+
+class JointRate(keras.Variable):
+    """The rate of the leading player, in every respect but that assigning to it scales all rates.
+
+    Args:
+        optimizers: The players' optimizers.
+        rate: The variable of the leading player.
+    """
+
+    def __init__(self, optimizers: PlayerOptimizers, rate: keras.Variable):
+        self._optimizers, self._rate = optimizers, rate
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_optimizers", "_rate"):  # not yet set, while it is copied
+            raise AttributeError(name)
+        return getattr(self._rate, name)
+
+    @property
+    def value(self) -> Tensor:
+        return self._rate.value
+
+    def assign(self, value: Any) -> Tensor:
+        self._optimizers.learning_rate = value
+        return self._rate.value
 
 
 def _inner(optimizer: Any) -> Any:

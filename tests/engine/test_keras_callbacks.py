@@ -3,6 +3,7 @@
 One test for each row of the table in `docs/callbacks.md`; a model is compiled once for all of them.
 """
 
+import copy
 import csv
 import functools
 import http.server
@@ -16,6 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from support.checks import BACKEND, SLOW_TO_COMPILE, arrays, assert_same, images, small
 
 from keras_disent.engine.optimizers import PlayerOptimizers
@@ -422,6 +424,21 @@ def test_one_player_leads():
     assert turns().lead == "loss"
     with pytest.raises(ValueError, match=r"`lead` is one of .*discriminator_loss\. Got 'x'"):
         turns(lead="x")
+
+
+def test_assigning_to_the_rate_scales_the_others_too():
+    optimizer = copy.deepcopy(turns())
+    rate = optimizer.learning_rate
+    rate.assign(0.04)
+    assert balance(optimizer) == [0.04, 0.01]
+    rate.assign_sub(0.02)
+    assert balance(optimizer) == [0.02, 0.005]
+    assert [float(x) for x in (rate, rate * 2, ops.sqrt(rate * rate), rate.numpy())] == (
+        pytest.approx([0.02, 0.04, 0.02, 0.02])
+    )
+    assert rate.path == optimizer.by_player["loss"].learning_rate.path
+    optimizer.by_player["loss"].learning_rate.assign(0.1)
+    assert balance(optimizer) == [0.1, 0.005]
 
 
 def test_a_rate_of_zero_keeps_the_balance(tmp_path):

@@ -113,7 +113,13 @@ def player_batch(batch: Any, number: int, players: int) -> Any:
     """
     if players == 1:
         return batch
-    rows = keras.tree.map_structure(lambda x: x[number::players], batch, none_is_leaf=False)
+
+    def own(x: Any) -> Any:
+        if BACKEND == "tensorflow":  # whose slices with a stride copy element by element
+            return tf.gather(x, tf.range(number, tf.shape(x)[0], players))
+        return x[number::players]
+
+    rows = keras.tree.map_structure(own, batch, none_is_leaf=False)
     distribution = keras.distribution.distribution() if BACKEND == "jax" else None
     if distribution is None:
         return rows

@@ -35,8 +35,8 @@ def finite_check(gradients: list[Any], learning_rate: Any) -> Tensor:
     if BACKEND == "torch":
         return torch.nn.utils.get_total_norm(gradients) * scale + 0.0 * learning_rate
     if BACKEND == "tensorflow":  # in one pass over each; some are rows of an embedding
-        sums = [tf.nn.l2_loss(tf.convert_to_tensor(g)) for g in gradients]
-        return sum(tf.cast(one, "float32") for one in sums) * scale + 0.0 * learning_rate
+        sums = [tf.cast(tf.nn.l2_loss(tf.convert_to_tensor(g)), "float32") for g in gradients]
+        return tf.add_n([tf.zeros(()), *sums]) * scale + 0.0 * learning_rate
     # Without a sum over 4 million squares, which the processor does in order.
     finite = [jax.numpy.isfinite(g * g * scale).all() for g in [*gradients, learning_rate]]
     return jax.numpy.where(jax.numpy.stack(finite).all(), 0.0, jax.numpy.nan)
@@ -77,7 +77,7 @@ def accelerate(optimizer: keras.optimizers.Optimizer) -> None:
     if BACKEND == "torch":
         optimizer._parallel_update_step = functools.partial(_torch_adam, optimizer)
     elif BACKEND == "tensorflow" and tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        optimizer.update_step = functools.partial(_tensorflow_adam, optimizer)
+        optimizer._backend_update_step = functools.partial(_tensorflow_adam, optimizer)
     elif BACKEND == "jax":
         optimizer.update_step = functools.partial(_jax_adam, optimizer)
 
@@ -150,25 +150,33 @@ def _separate_averages(optimizer: keras.optimizers.Optimizer) -> None:
 
 def _tensorflow_adam(
     optimizer: keras.optimizers.Optimizer,
-    gradient: Tensor,
-    variable: keras.Variable,
+    grads: list[Any],
+    variables: list[keras.Variable],
     learning_rate: Any,
 ) -> None:
-    index = optimizer._get_variable_index(variable)
-    betas = [tf.cast(beta, variable.dtype) for beta in (optimizer.beta_1, optimizer.beta_2)]
-    step = tf.cast(optimizer.iterations + 1, variable.dtype)
-    tf.raw_ops.ResourceApplyAdam(
-        var=variable.handle,
-        m=optimizer._momentums[index].value.handle,
-        v=optimizer._velocities[index].value.handle,
-        beta1_power=betas[0] ** step,
-        beta2_power=betas[1] ** step,
-        lr=tf.cast(learning_rate, variable.dtype),
-        beta1=betas[0],
-        beta2=betas[1],
-        epsilon=tf.cast(optimizer.epsilon, variable.dtype),
-        grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
-    )
+    step = tf.convert_to_tensor(optimizer.iterations) + 1
+
+    @functools.cache
+    def scalars(dtype: Any) -> dict[str, Tensor]:
+        betas = [tf.cast(beta, dtype) for beta in (optimizer.beta_1, optimizer.beta_2)]
+        return {
+            "beta1_power": betas[0] ** tf.cast(step, dtype),
+            "beta2_power": betas[1] ** tf.cast(step, dtype),
+            "lr": tf.cast(learning_rate, dtype),
+            "beta1": betas[0],
+            "beta2": betas[1],
+            "epsilon": tf.cast(optimizer.epsilon, dtype),
+        }
+
+    for gradient, variable in zip(grads, variables, strict=True):
+        index = optimizer._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=optimizer._momentums[index].value.handle,
+            v=optimizer._velocities[index].value.handle,
+            grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+            **scalars(variable.dtype),
+        )
 
 
 def _torch_adam(
