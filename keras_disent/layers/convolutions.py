@@ -2,10 +2,10 @@
 
 Two backends are slow at them on a CPU. XLA runs the gradient of a strided convolution, and a
 transposed one, several times slower than the same sum written as one matrix product over blocks of
-pixels; on PyTorch, Keras copies every tensor to another layout and back. The faster ways cover
-padding "same", channels last, one group, a bias, square kernels and strides, kernels of a whole
-number of strides and less one of an even number of pixels, and sides of whole strides. All else is
-computed as Keras does.
+pixels, each as large as a stride; on PyTorch, Keras copies every tensor to another layout and back.
+The faster ways cover padding "same", channels last, one group, a bias, square kernels and strides,
+kernels of a whole number of strides and less one of an even number of pixels, and sides of whole
+strides. All else is computed as Keras does.
 """
 
 from __future__ import annotations
@@ -51,18 +51,11 @@ def convolve(layer: keras.Layer, inputs: Tensor) -> Tensor:
     _, height, width, channels = x.shape
     rows, columns = height // s, width // s
     x = ops.reshape(x, (-1, rows, s, columns, s, channels))
-    rows, columns = rows - blocks + 1, columns - blocks + 1
-    shifted = [
-        ops.stack([x[:, i : i + rows, :, j : j + columns] for j in range(blocks)], axis=3)
-        for i in range(blocks)
-    ]
-    # (n, row, block row, pixel row, block column, column, pixel column, channel)
-    x = ops.transpose(ops.stack(shifted, axis=2), (0, 1, 5, 2, 3, 4, 6, 7))
-    x = ops.matmul(
-        ops.reshape(x, (-1, k * k * channels)),
-        ops.reshape(layer.kernel, (k * k * channels, layer.filters)),
-    )
-    return layer.activation(ops.reshape(x, (-1, rows, columns, layer.filters)) + layer.bias)
+    x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, s * s * channels))
+    kernel = ops.reshape(layer.kernel, (blocks, s, blocks, s, channels, layer.filters))
+    kernel = ops.transpose(kernel, (0, 2, 1, 3, 4, 5))
+    kernel = ops.reshape(kernel, (blocks, blocks, s * s * channels, layer.filters))
+    return layer.activation(_convolve_blocks(x, kernel, full=False) + layer.bias)
 
 
 def convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
@@ -74,20 +67,50 @@ def convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
     if implementation == "native":
         x = backend.transposed_convolution(inputs, layer.kernel, layer.bias, s)
         return layer.activation(x)
-    # One matrix product and an overlap-add.
     low, blocks = (k - s) // 2, k // s
     _, rows, columns, channels = inputs.shape
-    kernel = ops.reshape(ops.transpose(layer.kernel, (3, 0, 1, 2)), (channels, -1))
-    x = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel)
-    x = ops.reshape(x, (-1, rows, columns, blocks, s, blocks, s, layer.filters))
-    full = None
-    for i in range(blocks):
-        for j in range(blocks):
-            pads = ((0, 0), (i, blocks - 1 - i), (j, blocks - 1 - j), (0, 0), (0, 0), (0, 0))
-            part = ops.pad(x[:, :, :, i, :, j], pads)
-            full = part if full is None else full + part
+    kernel = ops.reshape(layer.kernel, (blocks, s, blocks, s, layer.filters, channels))
+    kernel = ops.transpose(kernel, (0, 2, 5, 1, 3, 4))[::-1, ::-1]
+    kernel = ops.reshape(kernel, (blocks, blocks, channels, s * s * layer.filters))
+    x = _convolve_blocks(inputs, kernel, full=True)
     rows, columns = rows + blocks - 1, columns + blocks - 1
-    full = ops.transpose(full, (0, 1, 3, 2, 4, 5))
-    full = ops.reshape(full, (-1, rows * s, columns * s, layer.filters))
+    x = ops.reshape(x, (-1, rows, columns, s, s, layer.filters))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    x = ops.reshape(x, (-1, rows * s, columns * s, layer.filters))
     last_row, last_column = rows * s - (k - s) + low, columns * s - (k - s) + low
-    return layer.activation(full[:, low:last_row, low:last_column] + layer.bias)
+    return layer.activation(x[:, low:last_row, low:last_column] + layer.bias)
+
+
+def _convolve_blocks(x: Tensor, kernel: Tensor, full: bool) -> Tensor:
+    """Convolve (n, h, w, a) with (size, size, a, b), as one matrix product.
+
+    Neighbors are gathered before the product or their shares added up after it, whichever needs
+    the smaller tensor.
+
+    Args:
+        full: Whether every position counts that a kernel touches, and not only those where all of
+            it lies inside.
+    """
+    size, _, before, after = kernel.shape
+    _, rows, columns, _ = x.shape
+    shifts = [(i, j) for i in range(size) for j in range(size)]
+    if before <= after:
+        if full:
+            x = ops.pad(x, ((0, 0), (size - 1, size - 1), (size - 1, size - 1), (0, 0)))
+            rows, columns = rows + 2 * (size - 1), columns + 2 * (size - 1)
+        rows, columns = rows - size + 1, columns - size + 1
+        x = ops.concatenate([x[:, i : i + rows, j : j + columns] for i, j in shifts], axis=-1)
+        x = ops.matmul(ops.reshape(x, (-1, size * size * before)), ops.reshape(kernel, (-1, after)))
+        return ops.reshape(x, (-1, rows, columns, after))
+    kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (before, -1))
+    x = ops.matmul(ops.reshape(x, (-1, before)), kernel)
+    x = ops.reshape(x, (-1, rows, columns, size, size, after))
+    last = size - 1
+    if full:
+        parts = [
+            ops.pad(x[:, :, :, i, j], ((0, 0), (last - i, i), (last - j, j), (0, 0)))
+            for i, j in shifts
+        ]
+    else:
+        parts = [x[:, i : rows - last + i, j : columns - last + j, i, j] for i, j in shifts]
+    return sum(parts[1:], parts[0])
