@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -36,6 +37,9 @@ if not find_spec("keras") or not any(map(find_spec, BACKENDS)):
 if backends.note:
     print(backends.note, file=sys.stderr)
 _check("keras")
+if os.environ.get("KERAS_BACKEND") == "jax":
+    share_one_arena()  # before Keras starts a thread, whose arena JAX's threads would take in turns
+
 try:
     import keras
 
