@@ -140,13 +140,13 @@ def train(args: argparse.Namespace, method: str, side: str) -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     else:
         choose()
-    import keras
-    import numpy as np
-
-    try:
+    try:  # before Keras, as the command line does
         from keras_disent.layers import networks
     except ImportError:
         from keras_disent import networks
+    import keras
+    import numpy as np
+
     from keras_disent.models import MODELS
 
     size, width = int(side), SIZES[int(side)]

@@ -70,7 +70,7 @@ def convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
     low, blocks = (k - s) // 2, k // s
     _, rows, columns, channels = inputs.shape
     kernel = ops.reshape(layer.kernel, (blocks, s, blocks, s, layer.filters, channels))
-    kernel = ops.transpose(kernel, (0, 2, 5, 1, 3, 4))[::-1, ::-1]
+    kernel = ops.flip(ops.transpose(kernel, (0, 2, 5, 1, 3, 4)), (0, 1))
     kernel = ops.reshape(kernel, (blocks, blocks, channels, s * s * layer.filters))
     x = _convolve_blocks(inputs, kernel, full=True)
     rows, columns = rows + blocks - 1, columns + blocks - 1
