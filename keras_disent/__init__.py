@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from keras_disent._utils.backends import choose
+from keras_disent._utils.memory import share_one_arena
 from keras_disent._utils.version import __version__
 from keras_disent.engine.registration import register_with_keras
 
@@ -106,4 +108,6 @@ def __dir__() -> list[str]:
 
 
 choose()  # before anything imports Keras
+if os.environ.get("KERAS_BACKEND") == "jax":
+    share_one_arena()  # before Keras starts a thread, whose arena JAX's threads would take in turns
 register_with_keras()

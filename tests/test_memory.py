@@ -86,7 +86,7 @@ def test_a_configured_allocator_is_left_alone(monkeypatch):
 
 
 THREADS = """
-from keras_disent import VAE  # before Keras, which starts a thread with memory of its own
+from keras_disent.layers import networks  # before Keras, which starts a thread with its own memory
 import resource
 from concurrent.futures import ThreadPoolExecutor
 import keras

@@ -38,7 +38,7 @@ if backends.note:
     print(backends.note, file=sys.stderr)
 _check("keras")
 if os.environ.get("KERAS_BACKEND") == "jax":
-    share_one_arena()  # before Keras starts a thread, whose arena JAX's threads would take in turns
+    share_one_arena()  # the command line has chosen after the package was imported
 
 try:
     import keras
