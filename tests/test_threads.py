@@ -15,7 +15,7 @@ from keras_disent._utils import threads
 from keras_disent.engine import backend, contention
 from keras_disent.experiments.store import RUN, Store
 
-KERNELS = {"OMP_WAIT_POLICY": "PASSIVE", "TF_ENABLE_ONEDNN_OPTS": "1"}
+KERNELS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 @pytest.fixture

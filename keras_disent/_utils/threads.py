@@ -21,6 +21,7 @@ COUNTS = (
     *("TF_NUM_INTRAOP_THREADS", "NPROC"),  # TensorFlow, JAX
 )
 POLICY = "OMP_WAIT_POLICY"
+SPINS = "GOMP_SPINCOUNT"  # of GNU's threads before they wait, whatever the policy says
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # of TensorFlow, which uses it by itself on newer processors only
 LOOK = 0.2  # seconds
 _STAT, _LIMIT = Path("/proc/stat"), Path("/sys/fs/cgroup/cpu.max")
@@ -58,6 +59,8 @@ def thread_env(threads: int | None = None, default: int | None = None) -> dict[s
     '2'
     """
     kernels = {POLICY: "PASSIVE", ONEDNN: "1"}
+    if not os.environ.get(POLICY):
+        kernels[SPINS] = "1000"
     kernels = {name: value for name, value in kernels.items() if not os.environ.get(name)}
     if threads is not None:
         return kernels | thread_limit_env(threads)
