@@ -14,12 +14,11 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from turns import answer, take_turns
+from turns import answer, busy, take_turns
 
 DEFAULT, CHOSEN = "as it comes", "chosen"
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NPROC": "1"}
@@ -63,10 +62,7 @@ def main() -> None:
     if args.child:
         child(args)
         return
-    others = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.busy)
-    ]
-    try:
+    with busy(args.busy):
         report = {
             "machine": {"processors": os.cpu_count(), "kind": platform.processor()},
             "date": time.strftime("%Y-%m-%d"),
@@ -74,10 +70,6 @@ def main() -> None:
             **{k: v for k, v in vars(args).items() if k not in ("out", "child", "settings")},
             "milliseconds": {name: backend(name, args) for name in args.backends},
         }
-    finally:
-        for other in others:
-            other.kill()
-            other.wait()
     text = json.dumps(report, indent=2)
     print(text)
     if args.out:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Times = list[tuple[float, float]]
 
@@ -55,6 +56,18 @@ def answer(take_steps: Callable[[], object], steps: int) -> None:
         take_steps()
         end = time.perf_counter(), time.process_time()
         print(json.dumps([1000 * (b - a) / steps for a, b in zip(start, end)]), flush=True)  # noqa: B905
+
+
+@contextlib.contextmanager
+def busy(number: int) -> Iterator[None]:
+    """Let `number` other processes keep a core each busy."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def _line(label: str, child: subprocess.Popen) -> str:

@@ -28,7 +28,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from turns import answer, take_turns
+from turns import answer, busy, take_turns
 
 ROOT = Path(__file__).parents[1]
 ROWS = ("train", "score", "import", "command")
@@ -64,10 +64,7 @@ def main() -> None:
         row, *rest = args.child
         {"train": train, "score": score, "start": start}[row](args, *rest)
         return
-    others = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(args.busy)
-    ]
-    try:
+    with busy(args.busy):
         report = {
             "machine": {"processors": os.cpu_count(), "kind": platform.processor()},
             "date": time.strftime("%Y-%m-%d"),
@@ -77,10 +74,6 @@ def main() -> None:
             "steps": args.steps,
             "milliseconds": dict(rows(args)),
         }
-    finally:
-        for other in others:
-            other.kill()
-            other.wait()
     text = json.dumps(report, indent=2)
     print(text)
     if args.out:

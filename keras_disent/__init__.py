@@ -14,7 +14,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from keras_disent._utils.backends import choose
-from keras_disent._utils.memory import share_one_arena
 from keras_disent._utils.version import __version__
 from keras_disent.engine.registration import register_with_keras
 
@@ -109,5 +108,7 @@ def __dir__() -> list[str]:
 
 choose()  # before anything imports Keras
 if os.environ.get("KERAS_BACKEND") == "jax":
+    from keras_disent._utils.memory import share_one_arena
+
     share_one_arena()  # before Keras starts a thread, whose arena JAX's threads would take in turns
 register_with_keras()
