@@ -230,20 +230,17 @@ class _WeightState:
         self._model, self._exact = model, 0.0
 
     def assign(self, value: float) -> None:
-        self._model.sync()
         self.variable.assign(value)
         self._exact = value
 
     def number(self) -> float:
         """Return the number as it was set, unless a file has replaced it."""
-        self._model.sync()
         stored = float(ops.convert_to_numpy(self.variable))
         return self._exact if stored == np.float32(self._exact) else stored
 
     def fill(self) -> None:
         """Put the present value of a schedule into the variable, for a file of weights."""
         if self.schedule is not None:
-            self._model.sync()
             self.variable.assign(self.current(self._model.steps))
 
     def clear(self) -> None:

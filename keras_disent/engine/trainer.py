@@ -34,7 +34,7 @@ from keras_disent.engine.fit_monitor import FitMonitor, NotFinite
 SEED_STATE = "seed_generator_state"
 
 
-class Trainer(FrozenArguments, backend.Synced):
+class Trainer(FrozenArguments, backend.Held):
     """Train, evaluate and predict with a custom training step, as a `keras.Model` does.
 
     Class attributes:
@@ -76,6 +76,7 @@ class Trainer(FrozenArguments, backend.Synced):
         )
         self._fault = self._counter("fault", (2,))  # step and reason, 0 for none
         self._fit_step: int | None = None  # at which `fit` was called
+        self._is_fitting = False
 
     def _counter(self, name: str, shape: tuple[int, ...]) -> Any:
         return self.add_weight(
@@ -89,7 +90,6 @@ class Trainer(FrozenArguments, backend.Synced):
 
     def steps_taken(self) -> int:
         """Return the number of training steps so far."""
-        self.sync()
         return int(ops.convert_to_numpy(self.steps))
 
     # -- settings that may change between steps ---------------------------------------------------
@@ -217,7 +217,7 @@ class Trainer(FrozenArguments, backend.Synced):
             validation_data = tuple(validation_arrays)
         monitor = FitMonitor(self, callbacks)
         self._fault.assign([0, 0])
-        self._fit_step = self.steps_taken()
+        self._fit_step, self._is_fitting = self.steps_taken(), True
         try:
             with (
                 warnings.catch_warnings(),
@@ -248,13 +248,14 @@ class Trainer(FrozenArguments, backend.Synced):
             faults.raise_fault(self, self._fault)
             raise FloatingPointError(str(error)) from None
         finally:
+            self._is_fitting = False
             self._initial_epoch = None  # a callback restored it for this training only
             monitor.remove()
             if isinstance(x, feed.EpochFeed):
                 x.close()
         if not monitor.tolerant:
             faults.raise_fault(self, self._fault)
-        with self.evaluation_seeds():
+        with self.observing():
             dead_layers.warn_of_dead_encoder(self, data)
         return self.history
 
@@ -299,7 +300,7 @@ class Trainer(FrozenArguments, backend.Synced):
             x, y, sample_weight, batch_size = feed.evaluation_feed(
                 self, (x, y, sample_weight), batch_size
             )
-        with self.evaluation_seeds():
+        with self.observing():
             return super().evaluate(
                 x,
                 y,
@@ -324,7 +325,7 @@ class Trainer(FrozenArguments, backend.Synced):
         keras_arguments.check_numbers(verbose, batch_size=batch_size, steps=steps)
         x = inputs.check_batches(self, x, batch_size, only_images=True)
         x, *_, batch_size = feed.evaluation_feed(self, (x, None, None), batch_size)
-        with self.evaluation_seeds():
+        with self.observing():
             return super().predict(
                 x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
             )
@@ -360,31 +361,34 @@ class Trainer(FrozenArguments, backend.Synced):
         """Return the terms on one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
         x, y, sample_weight = inputs.check_data(self, (x, y, sample_weight), _rows(x))
-        with self.evaluation_seeds():
+        with self.observing():
             return super().test_on_batch(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the reconstructions of one batch, as `keras.Model.predict_on_batch`."""
         x = inputs.check_batches(self, x, _rows(x), only_images=True)
-        with self.evaluation_seeds():
+        with self.observing():
             return super().predict_on_batch(x)
 
     @contextlib.contextmanager
-    def evaluation_seeds(self) -> Iterator[None]:
-        """Use the seeds of evaluation, and restore those of training afterward."""
+    def observing(self) -> Iterator[None]:
+        """Use the seeds of evaluation, and restore those of training afterward.
+
+        In the middle of an epoch the means of its terms are restored too.
+        """
         step = self.steps_taken()
         seeds = self._seeds()
-        training_seeds = [ops.convert_to_numpy(seed) for seed in seeds]
+        kept = [*seeds, *(self.metrics_variables if self._is_fitting else ())]
+        before = [ops.convert_to_numpy(variable) for variable in kept]
         for number, seed in enumerate(seeds):
             value = np.random.SeedSequence([self.seed, step, number]).generate_state(2) >> 1
-            seed.assign(value.astype(training_seeds[number].dtype))
+            seed.assign(value.astype(before[number].dtype))
         try:
             with backend.preserve_global_generators():
                 yield
         finally:
-            self.sync()
-            for seed, value in zip(seeds, training_seeds, strict=True):
-                seed.assign(value)
+            for variable, value in zip(kept, before, strict=True):
+                variable.assign(value)
 
     def _seeds(self) -> list[keras.Variable]:
         return [v for v in self.non_trainable_variables if v.name == SEED_STATE]

@@ -79,7 +79,7 @@ class _StopAt(keras.callbacks.Callback):
 
     def __init__(self, model: Any, last: int):
         super().__init__()
-        self._trained, self._last = model, last  # `self.model` would sync it with the device
+        self._trained, self._last = model, last
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._remaining = self._last - self._trained.steps_taken()
@@ -199,7 +199,7 @@ class Interruption(keras.callbacks.Callback):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self._trained = model  # `self.model` would sync it with the device
+        self._trained = model
         self.is_requested = False
         self._before: Any = None
 

@@ -64,7 +64,7 @@ def diagnose(model: Any, images: np.ndarray) -> Diagnosis:
     encoder = getattr(model, "encoder", None)
     dead = None
     if explained < GRAY:
-        with model.evaluation_seeds():
+        with model.observing():
             dead = dead_layer(encoder, model.preprocess(images[:EXAMPLES]))
     if dead is not None:
         warnings.append(

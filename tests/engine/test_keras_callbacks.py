@@ -153,6 +153,54 @@ def test_lambdacallback(model):
     assert events == ["on_train_begin", "on_epoch_begin", *steps, "on_epoch_end"]
 
 
+def test_functions_see_and_set_what_the_model_holds_between_steps(model):
+    """A function reaches a model by its name, not as Keras's `Callback.model`."""
+    kernel, seen = model.decoder.trainable_variables[0], []
+
+    def end(batch, logs):
+        seen.append((model.steps_taken(), rates(model)[0], *arrays([kernel])))
+        if batch == 0:
+            model.optimizer.learning_rate.assign(0.0)
+
+    def begin(batch, logs):
+        if len(seen) == 2:
+            kernel.assign(np.ones(kernel.shape))
+
+    noted = keras.callbacks.LambdaCallback(on_train_batch_begin=begin, on_train_batch_end=end)
+    fit(model, noted, epochs=2)
+    steps, first, weights = zip(*seen, strict=True)
+    assert steps == (1, 2, 3, 4)
+    assert first == (pytest.approx(first_rates(model)[0]), 0, 0, 0)
+    assert_same([weights[1]], [weights[0]])  # the rate of 0 counts from the next step
+    assert_same([weights[3], *arrays([kernel])], [np.ones_like(weights[0])] * 2)
+    assert rates(model) == [0.0] * len(model.players)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_what_is_set_after_the_last_batch_stays(model, method):
+    event = {"fit": "train", "evaluate": "test", "predict": "predict"}[method]
+    kernel = model.decoder.trainable_variables[0]
+    call = {f"on_{event}_batch_end": lambda batch, logs: kernel.assign(kernel.value * 0 + batch)}
+    noted = keras.callbacks.LambdaCallback(**call)
+    getattr(model, method)(images(8 * STEPS), batch_size=8, verbose=0, callbacks=[noted])
+    assert_same(arrays([kernel]), [np.full(kernel.shape, STEPS - 1, "float32")])
+
+
+def test_evaluating_in_the_middle_of_an_epoch_changes_nothing_else(model):
+    def look(batch, logs):
+        model.evaluate(images(8), batch_size=8, verbose=0)
+        model.test_on_batch(images(8))
+        model.predict(images(8), batch_size=8, verbose=0)
+
+    before = _state(model)
+    plain = fit(model, epochs=2)
+    after = _state(model)
+    for variable, value in zip([*model.variables, *model.optimizer.variables], before, strict=True):
+        variable.assign(value)
+    assert fit(model, keras.callbacks.LambdaCallback(on_train_batch_end=look), epochs=2) == plain
+    assert_same(_state(model), after)
+
+
 def test_progbarlogger(model, capsys):
     history = fit(model, keras.callbacks.ProgbarLogger(), epochs=1, verbose=2)
     shown = capsys.readouterr().out

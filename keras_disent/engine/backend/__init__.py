@@ -47,7 +47,7 @@ from keras_disent.engine.backend.kernels import strided_convolutions as strided_
 from keras_disent.engine.backend.kernels import transposed_convolution as transposed_convolution
 from keras_disent.engine.backend.optimizers import accelerate as accelerate
 from keras_disent.engine.backend.optimizers import finite_check as finite_check
-from keras_disent.engine.backend.state import Synced as Synced
+from keras_disent.engine.backend.state import Held as Held
 from keras_disent.engine.backend.steps import apply as apply
 from keras_disent.engine.backend.steps import count as count
 from keras_disent.engine.backend.steps import gradients as gradients

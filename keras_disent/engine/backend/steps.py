@@ -10,6 +10,7 @@ import keras
 from keras_disent._utils.types import Tensor
 from keras_disent.engine.backend.choice import BACKEND
 from keras_disent.engine.backend.devices import all_gather, replica_count
+from keras_disent.engine.backend.interrupts import uninterrupted
 from keras_disent.engine.backend.optimizers import all_finite, applying, decides, stays_finite
 
 if BACKEND == "tensorflow":
@@ -227,7 +228,12 @@ def test_step(stateful_step: Step) -> Callable[..., Any]:
 
 def _step(stateful_step: Step, lists: tuple[str, ...]) -> Callable[..., Any]:
     if BACKEND == "torch":
-        return lambda self, data: stateful_step(self, data)
+
+        def whole(self: keras.Model, data: Any) -> Any:
+            with uninterrupted():
+                return stateful_step(self, data)
+
+        return whole
     if BACKEND == "tensorflow":
 
         def after_data(self: keras.Model, data: Any) -> Any:

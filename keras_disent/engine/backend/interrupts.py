@@ -1,0 +1,48 @@
+"""Signals wait for the end of a training step: it is taken whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+
+
+@contextlib.contextmanager
+def uninterrupted(untouched: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Let the Python handlers of signals wait, Ctrl-C among them, which raise in any line.
+
+    A second signal does not wait: whoever presses Ctrl-C twice means it.
+
+    Args:
+        untouched: Whether nothing has changed so far, so that a signal need not wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread alone
+        return
+    handlers: dict[int, Any] = {}
+    waiting: list[tuple[int, FrameType | None]] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        if waiting or untouched():
+            handlers[number](number, frame)
+        else:
+            waiting.append((number, frame))
+
+    try:
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handlers[number] = handler
+                signal.signal(number, wait)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in waiting:
+            handlers[number](number, frame)
