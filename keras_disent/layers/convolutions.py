@@ -1,11 +1,12 @@
 """Strided convolutions that are fast on every backend.
 
-Two backends are slow at them on a CPU. XLA runs the gradient of a strided convolution, and a
+On a CPU the backends are slow at them. XLA runs the gradient of a strided convolution, and a
 transposed one, several times slower than the same sum written as one matrix product over blocks of
-pixels, each as large as a stride; on PyTorch, Keras copies every tensor to another layout and back.
-The faster ways cover padding "same", channels last, one group, a bias, square kernels and strides,
-kernels of a whole number of strides and less one of an even number of pixels, and sides of whole
-strides. All else is computed as Keras does.
+pixels, each as large as a stride; on PyTorch, Keras copies every tensor to another layout and back;
+and oneDNN, below PyTorch and TensorFlow, is slow at transposed ones to few channels, such as the
+last layer of a decoder. The faster ways cover padding "same", channels last, one group, a bias,
+square kernels and strides, kernels of a whole number of strides and less one of an even number of
+pixels, and sides of whole strides. All else is computed as Keras does.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from keras import layers, ops
 
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import backend
+from keras_disent.engine.backend.kernels import FEW
 
 
-def _implementation(layer: keras.Layer, inputs: Tensor) -> str:
+def _implementation(layer: keras.Layer, inputs: Tensor, transposed: bool = False) -> str:
     """Return how to compute a layer: "keras", or the result of `backend.strided_convolutions`."""
     (k, other_k), (s, other_s) = layer.kernel_size, layer.strides
     fits = (
@@ -35,7 +37,9 @@ def _implementation(layer: keras.Layer, inputs: Tensor) -> str:
         and None not in inputs.shape[1:]
         and keras.backend.standardize_dtype(inputs.dtype) == layer.compute_dtype
     )
-    return backend.strided_convolutions() if fits else "keras"
+    if not fits:
+        return "keras"
+    return backend.strided_convolutions(to_few=transposed and s > 1 and layer.filters <= FEW)
 
 
 def convolve(layer: keras.Layer, inputs: Tensor) -> Tensor:
@@ -61,7 +65,7 @@ def convolve(layer: keras.Layer, inputs: Tensor) -> Tensor:
 def convolve_transposed(layer: keras.Layer, inputs: Tensor) -> Tensor:
     """Compute what a `keras.layers.Conv2DTranspose` does, but for rounding."""
     k, s = layer.kernel_size[0], layer.strides[0]
-    implementation = _implementation(layer, inputs)
+    implementation = _implementation(layer, inputs, transposed=True)
     if implementation == "keras":
         return layers.Conv2DTranspose.call(layer, inputs)
     if implementation == "native":
