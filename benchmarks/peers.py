@@ -14,16 +14,13 @@ processor time, which moves less with the load of the machine.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from turns import answer, take_turns
+from turns import answer, report, take_turns
 
 METHODS = ("factor_vae", "beta_vae")
 BACKENDS = ("torch", "tensorflow", "jax")
@@ -55,19 +52,7 @@ def main() -> None:
         side, method = args.child
         (peer if side == PEER else ours)(method, args)
         return
-    report = {
-        "machine": {"processors": os.cpu_count(), "kind": platform.processor()},
-        "date": time.strftime("%Y-%m-%d"),
-        "load": [round(x, 2) for x in os.getloadavg()],
-        "rounds": args.rounds,
-        "steps": args.steps,
-        "batch_size": args.batch_size,
-        "milliseconds": {method: compared(method, args) for method in args.methods},
-    }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report(args, lambda: {method: compared(method, args) for method in args.methods})
 
 
 def compared(method: str, args: argparse.Namespace) -> dict[str, dict]:

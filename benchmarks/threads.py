@@ -10,15 +10,12 @@ best, less is better than all), `to_default` to the libraries as they come.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
-import time
 from pathlib import Path
 
-from turns import answer, busy, take_turns
+from turns import answer, report, take_turns
 
 DEFAULT, CHOSEN = "as it comes", "chosen"
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NPROC": "1"}
@@ -62,18 +59,7 @@ def main() -> None:
     if args.child:
         child(args)
         return
-    with busy(args.busy):
-        report = {
-            "machine": {"processors": os.cpu_count(), "kind": platform.processor()},
-            "date": time.strftime("%Y-%m-%d"),
-            "load": [round(x, 2) for x in os.getloadavg()],
-            **{k: v for k, v in vars(args).items() if k not in ("out", "child", "settings")},
-            "milliseconds": {name: backend(name, args) for name in args.backends},
-        }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report(args, lambda: {name: backend(name, args) for name in args.backends})
 
 
 def backend(name: str, args: argparse.Namespace) -> dict[str, dict]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
+import os
+import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 Times = list[tuple[float, float]]
 
@@ -56,6 +60,24 @@ def answer(take_steps: Callable[[], object], steps: int) -> None:
         take_steps()
         end = time.perf_counter(), time.process_time()
         print(json.dumps([1000 * (b - a) / steps for a, b in zip(start, end)]), flush=True)  # noqa: B905
+
+
+def report(args: argparse.Namespace, measure: Callable[[], Mapping[str, object]]) -> None:
+    """Print `measure()` as JSON below the machine and the options, and write it to `args.out`.
+
+    `args.busy` other processes compute meanwhile, if there is this option.
+    """
+    with busy(getattr(args, "busy", 0)):
+        head = {
+            "machine": {"processors": os.cpu_count(), "kind": platform.processor()},
+            "date": time.strftime("%Y-%m-%d"),
+            "load": [round(x, 2) for x in os.getloadavg()],
+            **{k: v for k, v in vars(args).items() if k != "child" and not isinstance(v, Path)},
+        }
+        text = json.dumps({**head, "milliseconds": dict(measure())}, indent=2)
+    print(text)
+    if args.out:
+        args.out.write_text(text + "\n")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ within a round. `--busy` other processes keep a core each busy.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from turns import answer, busy, take_turns
+from turns import answer, report, take_turns
 
 ROOT = Path(__file__).parents[1]
 ROWS = ("train", "score", "import", "command")
@@ -64,20 +63,7 @@ def main() -> None:
         row, *rest = args.child
         {"train": train, "score": score, "start": start}[row](args, *rest)
         return
-    with busy(args.busy):
-        report = {
-            "machine": {"processors": os.cpu_count(), "kind": platform.processor()},
-            "date": time.strftime("%Y-%m-%d"),
-            "load": [round(x, 2) for x in os.getloadavg()],
-            "busy": args.busy,
-            "rounds": args.rounds,
-            "steps": args.steps,
-            "milliseconds": dict(rows(args)),
-        }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report(args, lambda: dict(rows(args)))
 
 
 def rows(args: argparse.Namespace):
