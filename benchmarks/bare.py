@@ -1,8 +1,9 @@
 """Bare training steps: what one would write by hand for one model on one backend, and no more.
 
-`BARE[backend](model, method, keras_layers)` returns `step(images uint8) -> loss`. The networks are
-those of the model, weights and all, where they are traced away (TensorFlow, JAX), and `torch.nn`
-modules of the same shapes with weights of their own on PyTorch, unless `keras_layers`.
+`BARE[backend](model, method, our_layers)` returns `step(images uint8) -> loss`. The networks are
+those of the model, weights and all, where they are traced away (TensorFlow, JAX), computed as Keras
+computes them; and `torch.nn` modules of the same shapes with weights of their own on PyTorch. With
+`our_layers` they are the model's on every backend, and computed in its way.
 Losses, random draws, gradients and Adam are written out here.
 """
 
@@ -75,6 +76,12 @@ def players(model, method: str) -> tuple[list, list]:
     return vae, model.discriminator.trainable_variables if method == "factor_vae" else []
 
 
+def as_keras_computes(model) -> None:
+    """Take the faster ways of this package out of the layers of a model."""
+    for layer in model._flatten_layers():
+        vars(layer).pop("call", None)
+
+
 def keras_nets(model) -> SimpleNamespace:
     """Return the model's own networks."""
     return SimpleNamespace(
@@ -87,7 +94,7 @@ def keras_nets(model) -> SimpleNamespace:
 # -- TensorFlow: one graph, fused Adam ------------------------------------------------------------
 
 
-def tensorflow(model, method: str, keras_layers: bool) -> Callable:
+def tensorflow(model, method: str, our_layers: bool) -> Callable:
     """A `tf.function` without XLA, with TensorFlow's fused Adam."""
     import tensorflow as tf
 
@@ -102,6 +109,8 @@ def tensorflow(model, method: str, keras_layers: bool) -> Callable:
             tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=logits)
         ),
     )
+    if not our_layers:
+        as_keras_computes(model)
     nets = keras_nets(model)
     vae, discriminator = ([v.value for v in owned] for owned in players(model, method))
 
@@ -151,7 +160,7 @@ def tensorflow(model, method: str, keras_layers: bool) -> Callable:
 # -- JAX: one jitted function of a donated state --------------------------------------------------
 
 
-def jax(model, method: str, keras_layers: bool) -> Callable:
+def jax(model, method: str, our_layers: bool) -> Callable:
     """`jax.jit` of the whole step, the state donated."""
     import jax
     import jax.numpy as jnp
@@ -165,6 +174,9 @@ def jax(model, method: str, keras_layers: bool) -> Callable:
         concatenate=jnp.concatenate,
         cross_entropy=lambda logits, x: jnp.sum(jax.nn.softplus(logits) - x * logits),
     )
+
+    if not our_layers:
+        as_keras_computes(model)
 
     def nets(vae, discriminator):
         import keras
@@ -240,7 +252,7 @@ def jax(model, method: str, keras_layers: bool) -> Callable:
 # -- PyTorch: eager -------------------------------------------------------------------------------
 
 
-def torch(model, method: str, keras_layers: bool) -> Callable:
+def torch(model, method: str, our_layers: bool) -> Callable:
     """Eager `torch.nn` (channels first) with `torch.optim.Adam`."""
     import torch
     from torch.nn import functional
@@ -256,7 +268,7 @@ def torch(model, method: str, keras_layers: bool) -> Callable:
             logits, x, reduction="sum"
         ),
     )
-    if keras_layers:
+    if our_layers:
         nets = keras_nets(model)
         vae, discriminator = ([v.value for v in owned] for owned in players(model, method))
     else:
@@ -282,7 +294,7 @@ def torch(model, method: str, keras_layers: bool) -> Callable:
 
     def pixels(images):
         images = images.float() / 255
-        return images if keras_layers else images.permute(0, 3, 1, 2)
+        return images if our_layers else images.permute(0, 3, 1, 2)
 
     def learn(optimizer, parameters, loss):
         gradients = torch.autograd.grad(loss, parameters)

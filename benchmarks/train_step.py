@@ -26,7 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=40, help="timed steps of each fit")
-    parser.add_argument("--keras-layers", action="store_true", help="torch: bare step too")
+    parser.add_argument("--our-layers", action="store_true", help="in the bare step too")
     parser.add_argument("--out", type=Path, help="write the JSON there too")
     return parser.parse_args()
 
@@ -69,7 +69,7 @@ def main() -> None:
     shape = (args.steps + WARM_UP, fed, args.image_size, args.image_size, 1)
     images = blobs(shape, rng)
     model, clock = new(), Clock()
-    step = BARE[args.backend](new(), args.model, args.keras_layers)
+    step = BARE[args.backend](new(), args.model, args.our_layers)
 
     def fit():
         flat = images.reshape(-1, *shape[2:])
@@ -97,6 +97,7 @@ def main() -> None:
         "model": args.model,
         "batch": args.batch_size,
         "image_size": args.image_size,
+        "our_layers": args.our_layers,
         "threads": threads(args.backend),
         "versions": versions(args.backend),
         "fit_ms": round(1000 * float(np.median(fit_times[:, 0])), 2),

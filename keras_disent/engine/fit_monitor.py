@@ -50,6 +50,12 @@ class FitMonitor(keras.callbacks.Callback):
         if isinstance(self.callbacks, keras.callbacks.CallbackList):
             self.callbacks.callbacks.remove(self)
 
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._trained._is_fitting = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._trained._is_fitting = False
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._trained._check_compiled()
 

@@ -142,6 +142,11 @@ class PlayerModel(Trainer):
                 two, a metric with the name of a term, an invalid argument, or a class that
                 overrides `compute_loss` or `compute_metrics`, which are not called.
         """
+        if self._is_fitting:
+            raise ValueError(
+                "`compile` was called in the middle of `fit`, whose compiled step it takes away. "
+                "Call it between two calls of `fit`, or in `on_train_end`."
+            )
         check_overrides(self)
         check_compile(
             steps_per_execution,

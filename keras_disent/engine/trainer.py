@@ -217,7 +217,7 @@ class Trainer(FrozenArguments, backend.Held):
             validation_data = tuple(validation_arrays)
         monitor = FitMonitor(self, callbacks)
         self._fault.assign([0, 0])
-        self._fit_step, self._is_fitting = self.steps_taken(), True
+        self._fit_step, is_nested = self.steps_taken(), self._is_fitting
         try:
             with (
                 warnings.catch_warnings(),
@@ -248,7 +248,7 @@ class Trainer(FrozenArguments, backend.Held):
             faults.raise_fault(self, self._fault)
             raise FloatingPointError(str(error)) from None
         finally:
-            self._is_fitting = False
+            self._is_fitting = is_nested
             self._initial_epoch = None  # a callback restored it for this training only
             monitor.remove()
             if isinstance(x, feed.EpochFeed):
@@ -380,15 +380,17 @@ class Trainer(FrozenArguments, backend.Held):
         seeds = self._seeds()
         kept = [*seeds, *(self.metrics_variables if self._is_fitting else ())]
         before = [ops.convert_to_numpy(variable) for variable in kept]
-        for number, seed in enumerate(seeds):
-            value = np.random.SeedSequence([self.seed, step, number]).generate_state(2) >> 1
-            seed.assign(value.astype(before[number].dtype))
         try:
+            for number, seed in enumerate(seeds):
+                value = np.random.SeedSequence([self.seed, step, number]).generate_state(2) >> 1
+                seed.assign(value.astype(before[number].dtype))
             with backend.preserve_global_generators():
                 yield
         finally:
-            for variable, value in zip(kept, before, strict=True):
-                variable.assign(value)
+            with backend.uninterrupted():
+                self.take_again()
+                for variable, value in zip(kept, before, strict=True):
+                    variable.assign(value)
 
     def _seeds(self) -> list[keras.Variable]:
         return [v for v in self.non_trainable_variables if v.name == SEED_STATE]

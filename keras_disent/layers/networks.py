@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, seeds
 from keras_disent.layers import style_networks
 
 __all__ = [
@@ -67,7 +67,7 @@ def part_seed(seed: int, part: str) -> int:
 
 def initializers(seed: int | None) -> Iterator[keras.initializers.Initializer]:
     """Yield Glorot uniform initializers without end, whose seeds are drawn from `seed`."""
-    rng = np.random.default_rng(seed)
+    rng = seeds.generator(seed)
     while True:
         yield keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, seeds
 from keras_disent._utils.types import Tensor
 
 _CHANNELS_LAST: dict[str, Any] = {"data_format": "channels_last"}
@@ -212,7 +212,7 @@ class _Layers:
     """Create layers, and blocks of them, whose initial weights follow from one seed."""
 
     def __init__(self, width: float, seed: int | None):
-        self.width, self._rng = width, np.random.default_rng(seed)
+        self.width, self._rng = width, seeds.generator(seed)
 
     def units(self, published: int) -> int:
         return max(1, round(self.width * published))

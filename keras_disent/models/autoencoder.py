@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, seeds
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend
 from keras_disent.layers import latents, networks
@@ -137,7 +137,7 @@ class Autoencoder(Coder):
         An autoencoder has no prior, so it was not trained to decode such codes.
         """
         n = checks.check_integer("n", n, at_least=1)
-        codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
+        codes = seeds.generator(seed).standard_normal((n, self.latent_dim))
         return self.decode(codes, dtype=dtype)
 
     def fit_ica(self, images: Tensor, seed: int = 0, batch_size: int = 256) -> None:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, seeds
 from keras_disent._utils.registry import lookup
 from keras_disent._utils.types import KerasOptions, Tensor
 from keras_disent.engine import backend, schedules
@@ -317,7 +317,7 @@ class InfoGAN(ImageModel):
         """Generate `n` images from noise and codes of the prior: float32 in [0, 1], or "uint8"."""
         check_dtype(dtype)
         n = checks.check_integer("n", n, at_least=1)
-        draws = np.random.default_rng(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
+        draws = seeds.generator(seed).uniform(-1, 1, (n, self.noise_dim + self.latent_dim))
         batch_size = bounded(256, self.image_shape)
         return as_dtype(batched(self._generate, draws.astype("float32"), batch_size)[0], dtype)
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, seeds
 from keras_disent._utils.types import Tensor
 from keras_disent.engine import schedules
 from keras_disent.models.autoencoder import Autoencoder
@@ -55,7 +55,7 @@ class QuantizedAutoencoder(Autoencoder):
     def sample(self, n: int, seed: int | None = None, dtype: str = "float32") -> np.ndarray:
         """Decode `n` codes drawn uniformly and independently: images in [0, 1], or "uint8"."""
         n = checks.check_integer("n", n, at_least=1)
-        indices = np.random.default_rng(seed).integers(self.values, size=(n, self.latent_dim))
+        indices = seeds.generator(seed).integers(self.values, size=(n, self.latent_dim))
         columns = zip(self.levels(), indices.T, strict=True)
         raw = np.stack([levels[column] for levels, column in columns], axis=1)
         raw = ops.convert_to_tensor(raw.astype("float32"))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_disent._utils import checks
+from keras_disent._utils import checks, seeds
 from keras_disent._utils.types import Distribution, KerasOptions, Tensor
 from keras_disent.engine import schedules
 from keras_disent.layers import latents
@@ -159,7 +159,7 @@ class VAE(Coder):
     def sample(self, n: int, seed: int | None = None, dtype: str = "float32") -> np.ndarray:
         """Decode `n` codes drawn from the prior: images, float32 in [0, 1], or "uint8"."""
         n = checks.check_integer("n", n, at_least=1)
-        codes = np.random.default_rng(seed).standard_normal((n, self.latent_dim))
+        codes = seeds.generator(seed).standard_normal((n, self.latent_dim))
         return self.decode(codes, dtype=dtype)
 
     def latent_kl(self, images: Tensor, batch_size: int = 256) -> np.ndarray:

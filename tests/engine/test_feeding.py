@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from support.checks import BACKEND, images, quick_on_torch, small
 
 from keras_disent import VAE
 from keras_disent.datasets import Images, labeled
@@ -89,3 +90,25 @@ def test_labels_come_along():
     with pytest.warns(UserWarning, match="learns without labels"):
         logs = model.fit(batches, verbose=0).history
     assert logs["loss"] == pytest.approx([expected], rel=1e-5)
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="reads generators ahead, in a thread")
+@quick_on_torch
+def test_generators_see_and_set_the_model_between_steps():
+    model, seen = small("beta_vae"), []
+    model.compile("sgd")
+
+    def batches():
+        for i in range(6):
+            seen.append(model.steps_taken())
+            model.beta = float(i)
+            model.optimizer.learning_rate = 0.1 ** (i + 1)
+            model.predict(images(8), verbose=0)
+            model.evaluate(images(8), verbose=0)
+            yield images(8)
+
+    logs = model.fit(batches(), steps_per_epoch=4, verbose=0).history
+    assert seen == [0, 0, 2, 3]  # Keras looks at two batches before the first step
+    assert logs["beta"] == [pytest.approx(np.mean([1, 1, 2, 3]))]
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1**4)
+    assert model.steps_taken() == 4

@@ -108,6 +108,74 @@ def test_a_signal_waits_and_a_second_one_does_not():
     assert len(calls) == 3
 
 
+def test_one_signal_does_not_hurry_another():
+    calls = []
+    timer, before = signal.SIGALRM, signal.getsignal(signal.SIGALRM)
+    signal.signal(timer, lambda number, frame: calls.append(number))
+    try:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(timer)
+            assert not calls
+    except KeyboardInterrupt:
+        calls.append(signal.SIGINT)
+    finally:
+        signal.signal(timer, before)
+    assert calls == [timer, signal.SIGINT]  # it raises, and the other is called all the same
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="reads batches in a thread")
+def test_a_handler_that_a_batch_sets_stays():
+    def late(number, frame):
+        pass
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, i):
+            signal.signal(signal.SIGINT, late)
+            return images(8)
+
+    model = small("vae")
+    model.compile("adam")
+    model.fit(Batches(), verbose=0)
+    assert signal.getsignal(signal.SIGINT) is late
+
+
+def test_ctrl_c_in_evaluate_gives_the_seeds_of_training_back(monkeypatch):
+    model = small("vae")
+    model.compile("adam")
+    model.fit(images(8), batch_size=8, verbose=0)
+    before, assign = arrays(model._seeds()), keras.Variable.assign
+
+    def interrupted(self, value):
+        result = assign(self, value)
+        if self.name == "seed_generator_state":
+            monkeypatch.undo()
+            signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(keras.Variable, "assign", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.evaluate(images(8), batch_size=8, verbose=0)
+    assert_same(arrays(model._seeds()), before)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="takes one step at a time")
+def test_an_error_of_the_data_between_steps_of_an_execution_leaves_whole_steps():
+    def batches():
+        for _ in range(3):
+            yield images(8)
+        raise OSError("disk")
+
+    model = small("vae")
+    model.compile("adam", steps_per_execution=2)
+    with pytest.raises(Exception, match="disk"):
+        model.fit(batches(), steps_per_epoch=10, verbose=0)
+    assert model.steps_taken() == int(model.optimizer.iterations) == 3
+
+
 def test_other_threads_have_no_signals():
     raised = []
 

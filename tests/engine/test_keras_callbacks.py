@@ -201,6 +201,39 @@ def test_evaluating_in_the_middle_of_an_epoch_changes_nothing_else(model):
     assert_same(_state(model), after)
 
 
+@pytest.mark.parametrize("call", ["evaluate", "predict"])
+@pytest.mark.parametrize("event", ["on_train_batch_begin", "on_train_batch_end"])
+def test_a_call_that_a_callback_ends_leaves_training_alone(model, event, call):
+    class Late(Exception):
+        pass
+
+    def too_late(batch, logs=None):
+        raise Late
+
+    def look(batch, logs=None):
+        inner = {"evaluate": "on_test_batch_end", "predict": "on_predict_batch_end"}[call]
+        stop = keras.callbacks.LambdaCallback(**{inner: too_late})
+        with pytest.raises(Late):
+            getattr(model, call)(images(16), batch_size=8, verbose=0, callbacks=[stop])
+
+    plain = fit(model, epochs=1)
+    after = _state(model)
+    model = fresh("vae" if len(model.players) == 1 else "factor_vae")
+    assert fit(model, keras.callbacks.LambdaCallback(**{event: look}), epochs=1) == plain
+    assert_same(_state(model), after)
+
+
+@pytest.mark.parametrize("event", ["on_train_begin", "on_train_batch_end", "on_epoch_end"])
+def test_compile_in_the_middle_of_fit_is_refused(event):
+    model = compiled("vae")
+    again = keras.callbacks.LambdaCallback(**{event: lambda *given, **logs: model.compile("adam")})
+    with pytest.raises(ValueError, match="`compile` was called in the middle of `fit`"):
+        fit(model, again, epochs=1)
+    last = keras.callbacks.LambdaCallback(on_train_end=lambda logs: model.compile("sgd"))
+    fit(model, last, epochs=1)
+    assert model.optimizer.name.lower() == "sgd"
+
+
 def test_progbarlogger(model, capsys):
     history = fit(model, keras.callbacks.ProgbarLogger(), epochs=1, verbose=2)
     shown = capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The published networks: sizes counted by hand, and the same numbers as Keras's own layers."""
 
+import io
 from functools import partial
 
 import keras
@@ -13,6 +14,7 @@ from keras_disent.layers import convolutions
 from keras_disent.layers.acceleration import accelerate
 from keras_disent.models import MODELS, VAE, gan_networks
 
+SIDES = (16, 16, 1)
 WAYS = ["keras", "matmul", *(["native"] if BACKEND != "jax" else [])]
 
 
@@ -172,6 +174,47 @@ def test_strided_layers_take_inputs_of_free_sides(kind, way):
     models = [keras.Model(x, each(x)) for x, each in zip(free, (layer, theirs), strict=True)]
     x = noise(2, 5, 6, 2)
     np.testing.assert_allclose(*(m.predict_on_batch(x) for m in models), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: networks.discriminator(3, units=4), lambda: networks.conv_decoder(SIDES, 2)]
+)
+def test_networks_without_a_seed_follow_that_of_keras(build):
+    first = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        first.append(build().get_weights()[0])
+    assert_same([first[0]], [first[1]])
+    assert (first[0] != first[2]).any()
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="transforms of PyTorch")
+@pytest.mark.filterwarnings("ignore")  # of tracing
+def test_pictures_are_differentiated_as_those_of_keras():
+    import torch
+
+    decoder = accelerate(networks.conv_decoder((16, 16, 1), 3, width=0.1, seed=1))
+    theirs, codes = twin(decoder), torch.tensor(noise(2, 3))
+    taken = {
+        "backward": torch.func.jacrev,
+        "forward": torch.func.jacfwd,
+        "each": lambda f: torch.func.vmap(torch.func.jacrev(lambda code: f(code[None]))),
+        "twice": lambda f: torch.func.hessian(lambda codes: (f(codes) ** 2).sum()),
+    }
+    for name, derivative in taken.items():
+        ours, expected = (numpy(derivative(network)(codes)) for network in (decoder, theirs))
+        assert np.abs(expected).max() > 1e-4, name
+        np.testing.assert_allclose(ours, expected, atol=1e-5, err_msg=name)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(codes, codes)
+        ours, expected = (
+            numpy(torch.autograd.forward_ad.unpack_dual(network(dual)).tangent)
+            for network in (decoder, theirs)
+        )
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    traced = torch.jit.trace(decoder.forward, (codes,), check_trace=False, strict=False)
+    torch.jit.save(traced, io.BytesIO())
+    np.testing.assert_allclose(numpy(traced(codes)), numpy(theirs(codes)), atol=1e-5)
 
 
 def test_weights_have_the_layout_of_keras():

@@ -39,6 +39,7 @@ from keras_disent.engine.backend.functions import (
     preserve_global_generators as preserve_global_generators,
 )
 from keras_disent.engine.backend.functions import without_autotuning as without_autotuning
+from keras_disent.engine.backend.interrupts import uninterrupted as uninterrupted
 from keras_disent.engine.backend.kernels import affine as affine
 from keras_disent.engine.backend.kernels import calls_layers_eagerly as calls_layers_eagerly
 from keras_disent.engine.backend.kernels import convolution as convolution

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2")
+NAMES = (
+    *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU"),
+    *("SIGALRM", "SIGVTALRM", "SIGPROF"),
+)
 SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
@@ -17,7 +20,7 @@ SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 def uninterrupted(untouched: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Let the Python handlers of signals wait, Ctrl-C among them, which raise in any line.
 
-    A second signal does not wait: whoever presses Ctrl-C twice means it.
+    The same signal a second time does not wait: whoever presses Ctrl-C twice means it.
 
     Args:
         untouched: Whether nothing has changed so far, so that a signal need not wait.
@@ -26,13 +29,13 @@ def uninterrupted(untouched: Callable[[], bool] = lambda: False) -> Iterator[Non
         yield  # handlers run in the main thread alone
         return
     handlers: dict[int, Any] = {}
-    waiting: list[tuple[int, FrameType | None]] = []
+    waiting: dict[int, FrameType | None] = {}
 
     def wait(number: int, frame: FrameType | None) -> None:
-        if waiting or untouched():
+        if number in waiting or untouched():
             handlers[number](number, frame)
         else:
-            waiting.append((number, frame))
+            waiting[number] = frame
 
     try:
         for number in SIGNALS:
@@ -44,5 +47,6 @@ def uninterrupted(untouched: Callable[[], bool] = lambda: False) -> Iterator[Non
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number, frame in waiting:
-            handlers[number](number, frame)
+        with contextlib.ExitStack() as calls:  # each is called, whichever raises
+            for number, frame in reversed(waiting.items()):
+                calls.callback(handlers[number], number, frame)

@@ -45,8 +45,10 @@ def transposed_convolution(
     """Transpose `convolution`; the kernel is (k, k, filters, c). PyTorch or TensorFlow."""
     if BACKEND == "tensorflow":
         return _to_few_tensorflow(inputs, tf.convert_to_tensor(kernel), stride) + bias
-    to_few = kernel.shape[2] <= FEW and stride > 1 and inputs.is_cpu
-    function = _ToFewTorch.apply if to_few else torch.conv_transpose2d
+    function: Callable[..., Any] = torch.conv_transpose2d
+    if kernel.shape[2] <= FEW and stride > 1 and inputs.is_cpu:
+        learns = torch.is_grad_enabled() and not torch._C._get_tracing_state()
+        function = _ToFewTorch.apply if learns else _to_few_torch
     return _native(function, inputs, kernel, bias, stride)
 
 
@@ -116,25 +118,34 @@ def _to_few_tensorflow(inputs: Any, kernel: Any, stride: int) -> Any:
     return convolved(inputs, kernel)
 
 
+def _to_few_torch(x: Any, kernel: Any, bias: Any, stride: int, padding: int) -> Any:
+    """Compute `torch.conv_transpose2d` of (n, c, h, w) by (c, filters, k, k)."""
+    channels, filters, k, _ = kernel.shape
+    blocks = k // stride
+    parts = kernel.reshape(channels, filters, blocks, stride, blocks, stride)
+    parts = parts.permute(1, 3, 5, 0, 2, 4).flip(4, 5)
+    parts = parts.reshape(filters * stride * stride, channels, blocks, blocks)
+    bias = bias.repeat_interleave(stride * stride)
+    y = torch.conv2d(x, parts, bias, padding=blocks - 1)
+    y = torch.nn.functional.pixel_shuffle(y, stride)
+    rows, columns = x.shape[2] * stride, x.shape[3] * stride
+    y = y[:, :, padding : padding + rows, padding : padding + columns]
+    return y.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # in the layout of pixels
+
+
 if BACKEND == "torch":
 
     class _ToFewTorch(torch.autograd.Function):
-        """`torch.conv_transpose2d` of (n, c, h, w) by (c, filters, k, k)."""
+        """`_to_few_torch` with the gradients of `torch.conv_transpose2d`."""
+
+        generate_vmap_rule = True
+        forward = staticmethod(_to_few_torch)
 
         @staticmethod
-        def forward(ctx: Any, x: Any, kernel: Any, bias: Any, stride: int, padding: int) -> Any:
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            x, kernel, _, ctx.stride, ctx.padding = inputs
             ctx.save_for_backward(x, kernel)
-            ctx.stride, ctx.padding = stride, padding
-            channels, filters, k, _ = kernel.shape
-            blocks = k // stride
-            parts = kernel.reshape(channels, filters, blocks, stride, blocks, stride)
-            parts = parts.permute(1, 3, 5, 0, 2, 4).flip(4, 5)
-            parts = parts.reshape(filters * stride * stride, channels, blocks, blocks)
-            bias = bias.repeat_interleave(stride * stride)
-            y = torch.conv2d(x, parts, bias, padding=blocks - 1)
-            y = torch.nn.functional.pixel_shuffle(y, stride)
-            rows, columns = x.shape[2] * stride, x.shape[3] * stride
-            return y[:, :, padding : padding + rows, padding : padding + columns]
+            ctx.save_for_forward(x, kernel)
 
         @staticmethod
         def backward(ctx: Any, outer: Any) -> tuple[Any, ...]:
@@ -144,3 +155,14 @@ if BACKEND == "torch":
                 [1, 1], True, [0, 0], 1, [*ctx.needs_input_grad[:3]],
             )  # fmt: skip
             return *gradients, None, None
+
+        @staticmethod
+        def jvp(ctx: Any, dx: Any, d_kernel: Any, d_bias: Any, *_: Any) -> Any:
+            x, kernel = ctx.saved_tensors
+            none = kernel.new_zeros(kernel.shape[1])
+            parts = [
+                _to_few_torch(*pair, bias, ctx.stride, ctx.padding)
+                for pair, bias in (((dx, kernel), d_bias), ((x, d_kernel), none))
+                if None not in pair
+            ]
+            return sum(parts[1:], parts[0])

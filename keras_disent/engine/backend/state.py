@@ -10,12 +10,21 @@ import keras
 from keras_disent.engine.backend.choice import BACKEND
 from keras_disent.engine.backend.interrupts import uninterrupted
 
+if BACKEND == "jax":
+    import jax
+
 STATE = (
     "trainable_variables",
     "non_trainable_variables",
     "optimizer_variables",
     "metrics_variables",
 )
+
+
+class State(tuple[Any, ...]):
+    """The state of a JAX step, which knows the variables that it belongs to."""
+
+    variables: list[list[keras.Variable]]
 
 
 class Held(keras.Model):
@@ -27,48 +36,36 @@ class Held(keras.Model):
     assigns is lost. Here the variables are given each step's result, which is not waited for.
     """
 
+    def take_again(self) -> None:
+        """Let the step after a call that may have ended halfway take the state anew."""
+        self._jax_state_synced = True
+
     if BACKEND == "jax":
 
-        def make_train_function(self, force: bool = False) -> None:
-            self._make("train_function", force)
+        def _make_function(self, step_function: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+            """Let a step, whose batch is there, read the variables and leave its result in them."""
 
-        def make_test_function(self, force: bool = False) -> None:
-            self._make("test_function", force)
-
-        def make_predict_function(self, force: bool = False) -> None:
-            self._make("predict_function", force)
-
-        def _make(self, name: str, force: bool) -> None:
-            if force or getattr(self, name) is None:
-                getattr(super(), f"make_{name}")(force)
-                setattr(self, name, self._held(getattr(self, name)))
-
-        def _held(self, function: Callable[..., Any]) -> Callable[..., Any]:
-            """Let a step read the state from the variables, and leave its result there."""
-
-            def step(_: Any, iterator: Any) -> Any:
-                parts: list[list[keras.Variable]] = self._taken_from
-                before = tuple([v.value for v in part] for part in parts)
+            def step(given: State, data: Any) -> tuple[Any, State]:
+                parts = given.variables
+                before = _distinct([[v.value for v in part] for part in parts])
                 state = None
 
                 def untouched() -> bool:  # also while JAX compiles
                     return state is None and not any(v.is_deleted() for p in before for v in p)
 
                 with uninterrupted(untouched):
-                    outputs, state = function(before, iterator)
-                    # Not those of now, which are others if a callback has frozen a layer.
+                    outputs, state = step_function(tuple(before), data)
                     for part, values in zip(parts, state, strict=True):
                         for variable, value in zip(part, values, strict=True):
                             variable._value = value
-                return outputs, state
+                return outputs, _state(state, parts)
 
-            return step
+            return super()._make_function(step, *args, **kw)
 
-        def _get_jax_state(self, **parts: bool) -> tuple[Any, ...]:
+        def _get_jax_state(self, **parts: bool) -> State:
             """Note the variables of the state, and leave it in them."""
             variables = [self._variables_of(part) for part in STATE if parts.get(part)]
-            object.__setattr__(self, "_taken_from", variables)  # past Keras's tracking
-            return tuple([v.value for v in part] for part in variables)
+            return _state([[v.value for v in part] for part in variables], variables)
 
         def _variables_of(self, part: str) -> list[keras.Variable]:
             if part == "optimizer_variables":
@@ -76,5 +73,22 @@ class Held(keras.Model):
             return [*getattr(self, part)]
 
         def jax_state_sync(self) -> None:
-            """The state is in the variables already: note only what the next step takes."""
-            self._jax_state_synced = True
+            """The state is in the variables already; the next step may find other ones."""
+            self.take_again()
+
+
+def _state(values: Any, variables: list[list[keras.Variable]]) -> State:
+    state = State(values)
+    state.variables = variables
+    return state
+
+
+def _distinct(parts: list[list[Any]]) -> list[list[Any]]:
+    """Copy arrays that two variables share (one was assigned to the other): a step takes them."""
+    seen: set[int] = set()
+    for part in parts:
+        for i, value in enumerate(part):
+            if id(value) in seen:
+                part[i] = jax.numpy.copy(value)
+            seen.add(id(value))
+    return parts

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_disent._utils import seeds
 from keras_disent._utils.types import Tensor
 
 
@@ -36,7 +36,7 @@ class ConceptNetworks(keras.layers.Layer):
     ):
         super().__init__(dtype="float32", **kwargs)
         self.speedup = speedup
-        draw = np.random.default_rng(seed)
+        draw = seeds.generator(seed)
         self.kernels, self.biases = [], []
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             limit = math.sqrt(6 / (fan_in + fan_out)) / speedup
