@@ -47,7 +47,7 @@ class Held(keras.Model):
 
             def step(given: State, data: Any) -> tuple[Any, State]:
                 parts = given.variables
-                before = _distinct([[v.value for v in part] for part in parts])
+                before = _distinct([[v._value for v in part] for part in parts])
                 state = None
 
                 def untouched() -> bool:  # also while JAX compiles
@@ -85,6 +85,8 @@ def _state(values: Any, variables: list[list[keras.Variable]]) -> State:
 
 def _distinct(parts: list[list[Any]]) -> list[list[Any]]:
     """Copy arrays that two variables share (one was assigned to the other): a step takes them."""
+    if len({id(v) for part in parts for v in part}) == sum(map(len, parts)):
+        return parts
     seen: set[int] = set()
     for part in parts:
         for i, value in enumerate(part):
