@@ -432,10 +432,12 @@ class PlayerModel(Trainer):
         return [t for t in terms if t in self.terms and t != player] + [player]
 
     def _track(self, terms: dict[str, Any], batch: Any) -> None:
-        samples = ops.shape(keras.tree.flatten(batch)[0])[0]
+        """Add terms to their means; for numbers, what `update_state` does in a dozen operations."""
+        rows = ops.cast(ops.shape(keras.tree.flatten(batch)[0])[0], "float32")
         for tracker in self._trackers:
             if tracker.name in terms:
-                tracker.update_state(terms[tracker.name], sample_weight=samples)
+                backend.add_to(tracker.total, ops.cast(terms[tracker.name], "float32") * rows)
+                backend.add_to(tracker.count, rows)
 
     def _update_metrics(self, batch: Any, weights: Any) -> None:
         """Update the metrics of `compile` by images and their reconstructions."""

@@ -49,6 +49,7 @@ from keras_disent.engine.backend.kernels import transposed_convolution as transp
 from keras_disent.engine.backend.optimizers import accelerate as accelerate
 from keras_disent.engine.backend.optimizers import finite_check as finite_check
 from keras_disent.engine.backend.state import Held as Held
+from keras_disent.engine.backend.steps import add_to as add_to
 from keras_disent.engine.backend.steps import apply as apply
 from keras_disent.engine.backend.steps import count as count
 from keras_disent.engine.backend.steps import gradients as gradients

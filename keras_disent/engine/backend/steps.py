@@ -176,8 +176,13 @@ def reason_unless(reason: Reason, condition: Tensor, number: int) -> Reason:
     return _synchronize(keras.ops.where(condition, reason, number))
 
 
-def not_finite(reason: Reason, scalars: list[Any], numbers: list[int]) -> Reason:
+def not_finite(reason: Any, scalars: list[Any], numbers: list[int]) -> Reason:
     """Return `reason`, or if it is 0 the number of the first scalar that is not finite."""
+    if BACKEND == "torch":  # what follows, without what Keras does around each operation
+        values = torch.isfinite(torch.stack([x.float() for x in scalars]))
+        first = torch.tensor(numbers, dtype=reason.dtype, device=reason.device)
+        first = first[values.int().argmin()]
+        return torch.where(values.all() | (reason != 0), reason, first)
     ops = keras.ops
     values = ops.isfinite(ops.stack([ops.cast(x, "float32") for x in scalars]))
     first = ops.argmin(ops.cast(values, "int32"))
@@ -196,6 +201,14 @@ def _synchronize(reason: Reason) -> Reason:
 def nan_if(reason: Reason, terms: dict[str, Any]) -> dict[str, Any]:
     """Return the terms, or NaN for all of them if there is a reason to skip the step."""
     return {name: keras.ops.where(reason == 0, x, float("nan")) for name, x in terms.items()}
+
+
+def add_to(variable: keras.Variable, value: Any) -> None:
+    """Add a number to a variable of the same dtype."""
+    if BACKEND == "torch":
+        variable.value.add_(value.detach())
+    else:
+        variable.assign_add(value)
 
 
 def count(reason: Reason, steps: keras.Variable, fault: keras.Variable) -> None:
