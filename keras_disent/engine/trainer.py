@@ -378,8 +378,8 @@ class Trainer(FrozenArguments, backend.Held):
         """
         step = self.steps_taken()
         seeds = self._seeds()
-        kept = [*seeds, *(self.metrics_variables if self._is_fitting else ())]
-        before = [ops.convert_to_numpy(variable) for variable in kept]
+        restored = [*seeds, *(self.metrics_variables if self._is_fitting else ())]
+        before = [ops.convert_to_numpy(variable) for variable in restored]
         try:
             for number, seed in enumerate(seeds):
                 value = np.random.SeedSequence([self.seed, step, number]).generate_state(2) >> 1
@@ -389,7 +389,7 @@ class Trainer(FrozenArguments, backend.Held):
         finally:
             with backend.uninterrupted():
                 self.take_again()
-                for variable, value in zip(kept, before, strict=True):
+                for variable, value in zip(restored, before, strict=True):
                     variable.assign(value)
 
     def _seeds(self) -> list[keras.Variable]:
